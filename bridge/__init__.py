@@ -1,0 +1,1 @@
+"""Reverie's bridge: files -> plan -> processors -> files."""

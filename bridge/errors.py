@@ -1,0 +1,124 @@
+"""What can go wrong on the bridge's side, as a tree.
+
+Every message says what was given and where, what is accepted, the likely cause and the next call, in one
+line: the command line prints it as it is, without a traceback.
+
+    ReverieError                    anything a user can cause or must be told          exit 1
+      InputError                    what was given cannot be used; nothing was written  exit 2
+        AudioFileError              an audio file cannot be read or written as asked
+        MidiFileError               a MIDI file cannot be read
+        TempoError                  tempo, meter or a musical position makes no sense
+        PresetError                 a preset does not validate
+        EnvelopeError               a modulator or a route does not validate
+        ProcessorError              a processor or one of its parameters does not exist or is out of range
+        PluginError                 a plugin cannot be found, loaded or set
+        SessionError                a session or exchange file cannot be read
+        OutputError                 the output exists, or cannot be written
+      RenderError                   a stem failed while it was rendered                 exit 1
+        PluginFaultError            a hosted plugin crashed, hung or sent nonsense
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AudioFileError",
+    "EnvelopeError",
+    "InputError",
+    "MidiFileError",
+    "OutputError",
+    "PluginError",
+    "PluginFaultError",
+    "PresetError",
+    "ProcessorError",
+    "RenderError",
+    "ReverieError",
+    "SessionError",
+    "TempoError",
+    "nearest_names",
+]
+
+
+class ReverieError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(ReverieError):
+    """What was given cannot be used; nothing was written."""
+
+    exit_code = 2
+
+
+class AudioFileError(InputError):
+    """An audio file cannot be read or written as asked."""
+
+
+class MidiFileError(InputError):
+    """A MIDI file cannot be read."""
+
+
+class TempoError(InputError):
+    """A tempo, a meter or a musical position makes no sense."""
+
+
+class PresetError(InputError):
+    """A preset does not validate."""
+
+
+class EnvelopeError(InputError):
+    """A modulator or a route does not validate."""
+
+
+class ProcessorError(InputError):
+    """A processor or one of its parameters does not exist, or a value is out of range."""
+
+
+class PluginError(InputError):
+    """A plugin cannot be found, loaded or set."""
+
+
+class SessionError(InputError):
+    """A session or exchange file cannot be read."""
+
+
+class OutputError(InputError):
+    """The output exists already, or cannot be written."""
+
+
+class RenderError(ReverieError):
+    """A stem failed while it was rendered; the others are not touched."""
+
+
+class PluginFaultError(RenderError):
+    """A hosted plugin crashed, hung or sent nonsense."""
+
+
+def nearest_names(name: str, accepted: Iterable[str], limit: int = 3) -> str:
+    """Say which accepted names are closest to a wrong one, ready to end an error message.
+
+    Args:
+        name: What was given.
+        accepted: Every name that would have been right.
+        limit: How many suggestions at most.
+
+    Returns:
+        ``"did you mean 'depth'?"`` where something is close, else the list of accepted names.
+
+    >>> nearest_names("dept", ["depth", "mix"])
+    "did you mean 'depth'?"
+    >>> nearest_names("zzz", ["depth", "mix"])
+    "accepted: 'depth', 'mix'"
+    """
+    names = sorted(set(accepted))
+    folded = {n.casefold(): n for n in names}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=limit, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(folded[c]) for c in close) + "?"
+    if not names:
+        return "none exist"
+    shown = ", ".join(repr(n) for n in names[:24])
+    return f"accepted: {shown}" + (f" and {len(names) - 24} more" if len(names) > 24 else "")

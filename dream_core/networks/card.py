@@ -1,0 +1,94 @@
+"""The card every network carries, and what a network must offer to be dreamed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["LayerInfo", "Network", "NetworkCard"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerInfo:
+    """One layer that can be dreamed on.
+
+    Args:
+        name: The layer's own name, as in its publication.
+        n_channels: How many filters it has.
+    """
+
+    name: str
+    n_channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkCard:
+    """What a user must know of a network before dreaming with it.
+
+    Args:
+        name: Short name, used in presets.
+        title: One line.
+        sample_rate: Hz, the network's own rate.
+        band_hz: Lowest and highest frequency the network hears.
+        patch_s: How much sound it looks at, in seconds.
+        frame_s: From one of its frames to the next, in seconds.
+        layers: In order from the sound upwards.
+        classes: Names of its outputs, in order; empty where it has none.
+        n_parameters: Weights it has.
+        licence: SPDX identifier, or what is known.
+        source: Where network and weights come from.
+        weights: ``shipped`` with the project, ``import`` by the user, ``random`` from a seed.
+        sha256: Of the weights file, where it is shipped.
+        description: What it hears and what it is good for.
+    """
+
+    name: str
+    title: str
+    sample_rate: int
+    band_hz: tuple[float, float]
+    patch_s: float
+    frame_s: float
+    layers: tuple[LayerInfo, ...]
+    classes: tuple[str, ...]
+    n_parameters: int
+    licence: str
+    source: str
+    weights: Literal["shipped", "import", "random"]
+    sha256: str
+    description: str
+
+
+class Network(Protocol):
+    """A module the dream core can ascend on.
+
+    Two stages, so that the loop can cut, batch and shift between them: `listen` turns sound into what the
+    network looks at, `forward` looks at it.
+    """
+
+    @property
+    def card(self) -> NetworkCard:
+        """What the network is."""
+        ...
+
+    def layer_modules(self) -> Mapping[str, nn.Module]:
+        """Return the modules whose outputs are the card's layers, by layer name."""
+        ...
+
+    def listen(self, waveform: Tensor, offset_frames: int = 0) -> Tensor:
+        """Turn waveforms at the network's rate into patches, differentiable.
+
+        Args:
+            waveform: ``(batch, samples)``.
+            offset_frames: Moves the patch grid; every offset gives the same number of patches.
+
+        Shape:
+            ``(batch, samples)`` -> ``(batch, patches, *input)``.
+        """
+        ...
+
+    def __call__(self, patches: Tensor) -> Tensor:
+        """Return logits ``(n, classes)`` for patches ``(n, *input)``."""
+        ...
