@@ -20,8 +20,7 @@ line: the command line prints it as it is, without a traceback.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from dream_core.naming import nearest_names
 
 __all__ = [
     "AudioFileError",
@@ -95,30 +94,3 @@ class RenderError(ReverieError):
 
 class PluginFaultError(RenderError):
     """A hosted plugin crashed, hung or sent nonsense."""
-
-
-def nearest_names(name: str, accepted: Iterable[str], limit: int = 3) -> str:
-    """Say which accepted names are closest to a wrong one, ready to end an error message.
-
-    Args:
-        name: What was given.
-        accepted: Every name that would have been right.
-        limit: How many suggestions at most.
-
-    Returns:
-        ``"did you mean 'depth'?"`` where something is close, else the list of accepted names.
-
-    >>> nearest_names("dept", ["depth", "mix"])
-    "did you mean 'depth'?"
-    >>> nearest_names("zzz", ["depth", "mix"])
-    "accepted: 'depth', 'mix'"
-    """
-    names = sorted(set(accepted))
-    folded = {n.casefold(): n for n in names}
-    close = difflib.get_close_matches(name.casefold(), list(folded), n=limit, cutoff=0.6)
-    if close:
-        return "did you mean " + " or ".join(repr(folded[c]) for c in close) + "?"
-    if not names:
-        return "none exist"
-    shown = ", ".join(repr(n) for n in names[:24])
-    return f"accepted: {shown}" + (f" and {len(names) - 24} more" if len(names) > 24 else "")

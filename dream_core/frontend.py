@@ -4,8 +4,8 @@ The resampler is part of the front end, so a gradient reaches the waveform at it
 change made by a dream is ever band-limited, never the sound.
 
 Conventions: waveforms are ``(batch, samples)``; log-mel is ``(batch, frames, mels)``; patches are
-``(batch, patches, frames, mels)``. Frames start at sample 0 and are not centred; the frame at the end is
-padded with zeros, so that frame ``i`` hears samples ``i * hop .. i * hop + n_fft``.
+``(batch, patches, frames, mels)``. Frames start at sample 0 and are not centred: frame ``i`` hears samples
+``i * hop .. i * hop + window``, and zeros are added after the sound until its last sample is heard.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class LogMel(nn.Module):
     """Turn waveforms at the network's rate into log-mel frames.
 
     Shape:
-        ``(batch, samples)`` -> ``(batch, frames, mels)``, ``frames = 1 + (samples - window) // hop``,
-        one frame at least (shorter sounds are padded with zeros).
+        ``(batch, samples)`` -> ``(batch, frames, mels)``, ``frames = 1 + ceil(max(0, samples - window) / hop)``:
+        zeros are added at the end until the last sample is heard.
     """
 
     window: Tensor
@@ -126,9 +126,9 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the log-mel frames of waveforms at the network's rate."""
         spec = self.spec
-        short = spec.window_samples - waveform.shape[-1]
-        if short > 0:
-            waveform = nn.functional.pad(waveform, (0, short))
+        n_hops = math.ceil(max(0, waveform.shape[-1] - spec.window_samples) / spec.hop_samples)
+        heard_samples = n_hops * spec.hop_samples + spec.window_samples
+        waveform = nn.functional.pad(waveform, (0, heard_samples - waveform.shape[-1]))
         frames = waveform.unfold(-1, spec.window_samples, spec.hop_samples) * self.window
         spectrum = torch.fft.rfft(frames, n=spec.n_fft)
         # The gradient of |z| at z = 0 is not a number; silence must have none.
@@ -138,32 +138,39 @@ class LogMel(nn.Module):
         return torch.log(magnitude @ self.filterbank + spec.log_offset)
 
 
-def slice_patches(frames: Tensor, patch_frames: int, hop_frames: int, offset_frames: int = 0) -> Tensor:
-    """Cut frames into patches; frames beyond the end repeat the quietest value a frame can have.
+def slice_patches(
+    frames: Tensor, patch_frames: int, hop_frames: int, offset_frames: int = 0, *, fill: float
+) -> Tensor:
+    """Cut frames into patches on a grid that can be moved; every offset costs the same and hears every frame.
 
-    The grid starts at ``offset_frames - hop_frames`` rounded up so that no frame is left unheard, and its
-    length depends on the number of frames alone, never on the offset: every offset costs the same.
+    The grid begins ``offset_frames`` before the first frame. Where that would leave the last frames unheard,
+    the last patch alone is put so that it ends with the sound. At offset 0 this is the plain grid. Offsets
+    wrap at the hop, or sooner where patches overlap too little for the grid to move so far.
+
+    Args:
+        frames: Log-mel frames.
+        patch_frames: Length of a patch.
+        hop_frames: From one patch to the next, at most ``patch_frames``.
+        offset_frames: How far the grid is moved, any integer >= 0.
+        fill: The value of frames before and after the sound: that of digital silence.
 
     Shape:
-        ``(batch, frames, mels)`` -> ``(batch, patches, patch_frames, mels)``.
+        ``(batch, frames, mels)`` -> ``(batch, patches, patch_frames, mels)``, with
+        ``patches = 1 + ceil(max(0, frames - patch_frames) / hop_frames)``.
 
-    >>> slice_patches(torch.zeros(1, 100, 4), 96, 48, 7).shape
-    torch.Size([1, 3, 96, 4])
+    >>> slice_patches(torch.zeros(1, 100, 4), 96, 48, 7, fill=0.0).shape
+    torch.Size([1, 2, 96, 4])
     """
     n_frames = frames.shape[1]
-    n_patches = max(1, math.ceil(max(0, n_frames - patch_frames) / hop_frames) + 1)
-    if hop_frames > 1:
-        n_patches += 1 if n_frames > 1 else 0
-    lead = offset_frames % hop_frames if hop_frames > 1 else 0
-    total = (n_patches - 1) * hop_frames + patch_frames
-    trail = max(0, total - lead - n_frames)
-    floor = frames.detach().amin(dim=(1, 2), keepdim=True)
-    padded = torch.cat(
-        [
-            floor.expand(-1, lead, frames.shape[2]),
-            frames,
-            floor.expand(-1, trail, frames.shape[2]),
-        ],
-        dim=1,
-    )
-    return padded.unfold(1, patch_frames, hop_frames)[:, :n_patches].transpose(-1, -2)
+    n_patches = 1 + math.ceil(max(0, n_frames - patch_frames) / hop_frames)
+    slack = (n_patches - 1) * hop_frames + patch_frames - n_frames
+    longest_lead = min(hop_frames - 1, max(slack, patch_frames - hop_frames))
+    lead = offset_frames % (longest_lead + 1)
+    padded = nn.functional.pad(frames, (0, 0, lead, max(0, slack - lead)), value=fill)
+    if lead <= slack:
+        return padded.unfold(1, patch_frames, hop_frames).transpose(-1, -2)
+    last = padded[:, None, lead + n_frames - patch_frames :]
+    if n_patches == 1:
+        return last
+    regular = padded.unfold(1, patch_frames, hop_frames)[:, : n_patches - 1].transpose(-1, -2)
+    return torch.cat([regular, last], dim=1)

@@ -1,0 +1,58 @@
+"""What every network with a log-mel front end has in common: how it listens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dream_core.frontend import FrontendSpec, LogMel, slice_patches
+from dream_core.networks.card import NetworkCard
+
+__all__ = ["LogMelNetwork"]
+
+
+class LogMelNetwork(nn.Module):
+    """A network that looks at log-mel patches; subclasses say what it sees in them.
+
+    Args:
+        card: What the network is; its layers are the names `layer_modules` must return.
+        spec: The numbers of its front end.
+    """
+
+    def __init__(self, card: NetworkCard, spec: FrontendSpec) -> None:
+        super().__init__()
+        self._card = card
+        self.spec = spec
+        self.log_mel = LogMel(spec, dtype=torch.float64)
+
+    @property
+    def card(self) -> NetworkCard:
+        """What the network is."""
+        return self._card
+
+    @property
+    def silence(self) -> float:
+        """The value of every log-mel band in digital silence."""
+        return math.log(self.spec.log_offset)
+
+    def layer_modules(self) -> Mapping[str, nn.Module]:
+        """Return the modules whose outputs are the card's layers, by layer name."""
+        raise NotImplementedError
+
+    def listen(self, waveform: Tensor, offset_frames: int = 0) -> Tensor:
+        """Turn waveforms at the network's rate into patches, differentiable.
+
+        Args:
+            waveform: At ``card.sample_rate``, full scale 1.
+            offset_frames: Moves the patch grid; every offset gives the same number of patches.
+
+        Shape:
+            ``(batch, samples)`` -> ``(batch, patches, patch_frames, mels)``.
+        """
+        frames = self.log_mel(waveform)
+        return slice_patches(
+            frames, self.spec.patch_frames, self.spec.patch_hop_frames, offset_frames, fill=self.silence
+        )

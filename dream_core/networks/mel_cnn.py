@@ -1,0 +1,121 @@
+"""A small convolutional network on log-mel patches, made to be dreamed with.
+
+Nothing in it has a corner: SiLU instead of ReLU, mean pooling instead of maximum pooling, so every part of a
+sound has a gradient. Input is measured from digital silence upwards, so the zeros that pad a convolution are
+silence too. Batch normalisation is there while training and folded into the convolutions for dreaming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dream_core.frontend import FrontendSpec
+from dream_core.networks.card import LayerInfo, NetworkCard
+from dream_core.networks.log_mel_network import LogMelNetwork
+
+__all__ = ["MelCnn", "MelCnnSpec", "fold_batch_norm"]
+
+_NATS_PER_UNIT = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MelCnnSpec:
+    """The shape of a mel CNN.
+
+    Args:
+        frontend: What it hears.
+        widths: Channels of every block; a block halves time and frequency.
+        depths: Convolutions in every block.
+        n_embedding: Width of the layer under the logits.
+    """
+
+    frontend: FrontendSpec
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    n_embedding: int
+
+    def layers(self, n_classes: int) -> tuple[LayerInfo, ...]:
+        """Return the layers a network of this shape has."""
+        blocks = [LayerInfo(name=f"block{i}", n_channels=w) for i, w in enumerate(self.widths, start=1)]
+        return (
+            *blocks,
+            LayerInfo(name="embedding", n_channels=self.n_embedding),
+            LayerInfo(name="logits", n_channels=n_classes),
+        )
+
+
+class MelCnn(LogMelNetwork):
+    """Blocks of 3x3 convolutions and mean pooling, an embedding, logits.
+
+    Args:
+        card: Its classes are the logits.
+        spec: Its shape.
+        has_batch_norm: While training; `fold_batch_norm` makes the network that is stored and dreamed with.
+        dropout: Share of the embedding left out, while training.
+
+    Shape:
+        ``(n, patch_frames, mels)`` -> ``(n, classes)``.
+    """
+
+    def __init__(
+        self, card: NetworkCard, spec: MelCnnSpec, *, has_batch_norm: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__(card, spec.frontend)
+        self.shape = spec
+        self.blocks = nn.ModuleList()
+        n_inputs = 1
+        for width, depth in zip(spec.widths, spec.depths, strict=True):
+            self.blocks.append(_block(n_inputs, width, depth, has_batch_norm))
+            n_inputs = width
+        self.embedding = nn.Sequential(nn.Linear(n_inputs, spec.n_embedding), nn.SiLU())
+        self.dropout = nn.Dropout(dropout)
+        self.logits = nn.Linear(spec.n_embedding, len(card.classes))
+
+    def layer_modules(self) -> Mapping[str, nn.Module]:
+        """Return the modules whose outputs are the card's layers, by layer name."""
+        blocks = {f"block{i}": block for i, block in enumerate(self.blocks, start=1)}
+        return {**blocks, "embedding": self.embedding, "logits": self.logits}
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return logits for log-mel patches."""
+        x = ((patches - self.silence) / _NATS_PER_UNIT).unsqueeze(1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x)
+        return cast(Tensor, self.logits(self.dropout(self.embedding(x.mean(dim=(2, 3))))))
+
+
+def _block(n_inputs: int, width: int, depth: int, has_batch_norm: bool) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    for index in range(depth):
+        n_in = n_inputs if index == 0 else width
+        modules.append(nn.Conv2d(n_in, width, 3, padding=1, bias=not has_batch_norm))
+        if has_batch_norm:
+            modules.append(nn.BatchNorm2d(width))
+        modules.append(nn.SiLU(inplace=True))
+    modules.append(nn.AvgPool2d(2))
+    return nn.Sequential(*modules)
+
+
+def fold_batch_norm(trained: MelCnn) -> MelCnn:
+    """Return the same network without batch normalisation, its scale and shift moved into the convolutions.
+
+    Args:
+        trained: In evaluation mode, built with ``has_batch_norm=True``.
+    """
+    folded = MelCnn(trained.card, trained.shape)
+    for source, target in zip(trained.blocks, folded.blocks, strict=True):
+        convolutions = [m for m in target.modules() if isinstance(m, nn.Conv2d)]
+        originals = [m for m in source.modules() if isinstance(m, nn.Conv2d)]
+        norms = [m for m in source.modules() if isinstance(m, nn.BatchNorm2d)]
+        for conv, original, norm in zip(convolutions, originals, norms, strict=True):
+            fused = nn.utils.fusion.fuse_conv_bn_eval(original.eval(), norm.eval())
+            conv.load_state_dict(fused.state_dict())
+    folded.embedding.load_state_dict(trained.embedding.state_dict())
+    folded.logits.load_state_dict(trained.logits.state_dict())
+    return folded.eval()

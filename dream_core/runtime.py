@@ -1,0 +1,94 @@
+"""Where and how a dream is computed: device, threads, and numbers drawn from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+
+import torch
+
+from dream_core.errors import DeviceError, SettingError
+
+__all__ = ["default_batch", "draw_integer", "draw_unit_vector", "list_devices", "resolve_device", "set_threads"]
+
+
+def list_devices() -> tuple[str, ...]:
+    """Name every device a dream can run on here.
+
+    >>> "cpu" in list_devices()
+    True
+    """
+    return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+
+    Raises:
+        DeviceError: The device is not there, or the name is not one.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(
+            f"device {name!r} is not one; accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
+        ) from None
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
+        raise DeviceError(f"device {name!r} is not supported; accepted: auto, cpu, cuda, cuda:0, cuda:1 ...")
+    n_devices = torch.cuda.device_count()
+    if (device.index or 0) >= n_devices:
+        here = ", ".join(list_devices())
+        raise DeviceError(f"device {name!r} is not there; this machine has: {here}. Use --device auto.")
+    return torch.device("cuda", device.index or 0)
+
+
+def set_threads(n_threads: int | None) -> int:
+    """Fix how many threads Torch uses on the CPU and return the number.
+
+    The number belongs to a render's identity: float32 sums are ordered by it, so it is chosen from the
+    machine alone, never from how busy the machine is. (What protects a busy machine is a passive wait
+    policy of OpenMP, which the command line sets before Torch is loaded.)
+
+    Args:
+        n_threads: 1 or more; None takes one for each core, eight at most.
+
+    Raises:
+        SettingError: Below 1.
+    """
+    if n_threads is None:
+        n_threads = max(1, min(8, os.cpu_count() or 1))
+    if n_threads < 1:
+        raise SettingError(f"threads = {n_threads}; 1 or more is accepted")
+    if torch.get_num_threads() != n_threads:
+        torch.set_num_threads(n_threads)
+    return n_threads
+
+
+def default_batch(device: torch.device) -> int:
+    """Choose how many windows step together: one on a CPU, whose caches are small, many on a GPU."""
+    return 32 if device.type == "cuda" else 1
+
+
+def _digest(*key: int) -> bytes:
+    return hashlib.blake2b(struct.pack(f"<{len(key)}q", *key), digest_size=8).digest()
+
+
+def draw_integer(limit: int, *key: int) -> int:
+    """Draw a number in ``0 .. limit - 1`` that depends on the key alone, never on what was drawn before.
+
+    >>> draw_integer(48, 7, 0) == draw_integer(48, 7, 0)
+    True
+    """
+    return int.from_bytes(_digest(*key), "little") % max(1, limit)
+
+
+def draw_unit_vector(n: int, *key: int) -> torch.Tensor:
+    """Draw a direction of length one that depends on the key alone."""
+    generator = torch.Generator().manual_seed(int.from_bytes(_digest(*key), "little") >> 1)
+    vector = torch.randn(n, generator=generator, dtype=torch.float64)
+    return vector / vector.norm()

@@ -1,0 +1,108 @@
+"""Everything a dream can be told, in one frozen record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from dream_core.errors import SettingError
+from dream_core.naming import nearest_names
+
+__all__ = ["DEPTH_LIMIT", "DreamSettings", "StereoMode"]
+
+StereoMode = Literal["linked", "mid_side", "independent"]
+
+DEPTH_LIMIT = 100.0
+"""The deepest dream accepted, in steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DreamSettings:
+    """What to dream and how.
+
+    Args:
+        objective: What is maximised, as :mod:`dream_core.objectives` writes it.
+        update: How a gradient becomes the next sound; a name from :func:`dream_core.list_updates`.
+        step: Size of one step in the update's own unit; 1.0 is what it was tuned for. 0..10.
+        low_hz: Lowest frequency the dream may touch; below the network's band means the network's band.
+        high_hz: Highest frequency the dream may touch; 0 means the upper edge of the network's band.
+        stereo: ``linked`` moves all channels alike and keeps the image; ``mid_side`` and ``independent``
+            dream them apart.
+        jitter: Shift the network's patch grid at every step, so that no frame is always at a patch's edge.
+        smooth_frames: Smooths the gradient over this many frames (standard deviation). 0..32.
+        smooth_bins: The same over frequency bins. 0..32.
+        momentum: How much of the last step goes into the next one. 0..0.95.
+        threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
+        knee_db: How soft the cut is. 0..48.
+        guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
+            played and silence stays silent.
+        seed: Chooses the jitter; the same seed gives the same samples.
+        window_s: Length of the windows the sound is dreamed in. 0.5..60.
+        fade_s: Cross-fade between windows. 0.001..0.5, at most a quarter of a window.
+        n_fft: Length of the transform at 44.1 and 48 kHz; other rates scale it to the same duration.
+        hop_divisor: The hop is ``n_fft / hop_divisor``. 2..16.
+    """
+
+    objective: str = "class:auto"
+    update: str = "mask"
+    step: float = 1.0
+    low_hz: float = 0.0
+    high_hz: float = 0.0
+    stereo: StereoMode = "linked"
+    jitter: bool = True
+    smooth_frames: float = 0.0
+    smooth_bins: float = 0.0
+    momentum: float = 0.0
+    threshold_db: float = -30.0
+    knee_db: float = 6.0
+    guard: bool = True
+    seed: int = 0
+    window_s: float = 4.0
+    fade_s: float = 0.05
+    n_fft: int = 2048
+    hop_divisor: int = 4
+
+    def __post_init__(self) -> None:
+        self._check_range("step", 0.0, 10.0)
+        self._check_range("low_hz", 0.0, 96000.0)
+        self._check_range("high_hz", 0.0, 96000.0)
+        self._check_range("smooth_frames", 0.0, 32.0)
+        self._check_range("smooth_bins", 0.0, 32.0)
+        self._check_range("momentum", 0.0, 0.95)
+        self._check_range("threshold_db", -96.0, 0.0)
+        self._check_range("knee_db", 0.0, 48.0)
+        self._check_range("window_s", 0.5, 60.0)
+        self._check_range("fade_s", 0.001, min(0.5, self.window_s / 4))
+        if self.n_fft not in (512, 1024, 2048, 4096, 8192):
+            raise SettingError(f"n_fft = {self.n_fft}; 512, 1024, 2048, 4096 or 8192 is accepted")
+        if self.hop_divisor not in (2, 4, 8, 16):
+            raise SettingError(f"hop_divisor = {self.hop_divisor}; 2, 4, 8 or 16 is accepted")
+        if self.stereo not in get_args(StereoMode):
+            raise SettingError(f"stereo = {self.stereo!r}; {nearest_names(self.stereo, get_args(StereoMode))}")
+        if 0 < self.high_hz <= self.low_hz:
+            raise SettingError(
+                f"the band {self.low_hz:g}..{self.high_hz:g} Hz is empty; low_hz must be below high_hz"
+            )
+
+    def _check_range(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise SettingError(f"{name} = {value:g} is outside {low:g}..{high:g}")
+
+    def n_fft_at(self, sample_rate: float) -> int:
+        """Return the transform's length at a sample rate: the same duration, to a power of two.
+
+        >>> DreamSettings().n_fft_at(96000)
+        4096
+        """
+        return int(max(256, self.n_fft * 2 ** round(math.log2(sample_rate / 46050.0))))
+
+    def hop_at(self, sample_rate: float) -> int:
+        """Return the hop at a sample rate."""
+        return self.n_fft_at(sample_rate) // self.hop_divisor
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all settings."""
+        return tuple(f.name for f in fields(cls))

@@ -1,0 +1,1 @@
+"""How the shipped networks were made: data, augmentation, the training loop. Run as modules; see README.md."""

@@ -1,0 +1,229 @@
+"""How a gradient becomes the next sound.
+
+An update is an operator on windows of sound: given the sound at step ``k`` and a way to score it, it proposes
+the whole next step; the loop decides how much of the proposal happens at each instant (the depth). Some
+updates keep a state of their own between the steps of a window, like an optimiser's.
+
+The canonical DreamSound modes differ only in what is cut, by what, with whose phase, and what it is added
+to; they are one formula (:class:`SpectralCut`)::
+
+    x + step * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
+
+Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo).
+Gradients are scaled to the loudness of the sound they belong to, so that a step means the same at every
+level.
+
+Sources:
+    Dobrian, Fdch: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel, for the
+    modes; ``mask`` is this project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from dream_core.errors import SettingError
+from dream_core.naming import nearest_names
+from dream_core.settings import DreamSettings
+from dream_core.spectral import bin_frequencies_hz, istft, soft_band, stft
+
+__all__ = ["Add", "Gradient", "Score", "SpectralCut", "Update", "Window", "waveform_gradient"]
+
+Score = Callable[[Tensor], Tensor]
+"""Mono sound ``(items, samples)`` to a score an item, differentiable."""
+
+State = dict[str, Tensor]
+
+Source = Literal["sound", "gradient", "target", "target_gradient"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What a step is given.
+
+    Args:
+        current: The sound at this step, ``(items, rows, samples)``.
+        original: The undreamed sound, the same shape.
+        n_valid: How many samples of each item are sound and not padding, ``(items, 1, 1)``.
+        score: Scores mono sound.
+        target: Another sound under the same window, for updates that want one.
+        sample_rate: Hz.
+        band_hz: Lowest and highest frequency the dream may touch.
+        settings: The dream's settings.
+    """
+
+    current: Tensor
+    original: Tensor
+    n_valid: Tensor
+    score: Score
+    target: Tensor | None
+    sample_rate: int
+    band_hz: tuple[float, float]
+    settings: DreamSettings
+
+    @property
+    def n_fft(self) -> int:
+        """Length of the transform at this sample rate."""
+        return self.settings.n_fft_at(self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Hop of the transform at this sample rate."""
+        return self.settings.hop_at(self.sample_rate)
+
+    def band_weights(self) -> Tensor:
+        """Return how much of each bin the dream may touch, ``(bins, 1)``."""
+        frequencies = bin_frequencies_hz(self.n_fft, self.sample_rate, self.current.device)
+        return soft_band(frequencies, *self.band_hz)[:, None].to(self.current.dtype)
+
+    def rms(self, sound: Tensor) -> Tensor:
+        """Return the level of each item over its valid samples, ``(items, 1, 1)``."""
+        rows = sound.shape[1]
+        return torch.sqrt(sound.square().sum(dim=(1, 2), keepdim=True) / (self.n_valid * rows))
+
+
+class Update(Protocol):
+    """An operator from the sound at one step to a proposal for the next."""
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether it wants another sound."""
+        ...
+
+    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+        """Return the state windows start with, each tensor with items first."""
+        ...
+
+    def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
+        """Return the proposal, the state after it, and the gradient that led there."""
+        ...
+
+
+def waveform_gradient(sound: Tensor, score: Score) -> Tensor:
+    """Return the gradient of the scores with respect to a sound ``(items, rows, samples)``."""
+    leaf = sound.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(leaf.mean(dim=1)).sum(), leaf)
+    return gradient
+
+
+def _loudness_scaled(gradient: Tensor, window: Window, sound: Tensor) -> Tensor:
+    level = window.rms(gradient)
+    return torch.where(level > 0, gradient / torch.where(level > 0, level, 1.0), 0.0) * window.rms(sound)
+
+
+def _band_limited(change: Tensor, window: Window) -> Tensor:
+    spectrum = stft(change, window.n_fft, window.hop_samples) * window.band_weights()
+    return istft(spectrum, window.n_fft, window.hop_samples, change.shape[-1])
+
+
+class _Stateless:
+    needs_target = False
+
+    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+        """Return no state."""
+        del original, settings, sample_rate
+        return {}
+
+
+class Add(_Stateless):
+    """Add the gradient, scaled to a tenth of the sound's level: ``x + step * 0.1 * rms(x) * g / rms(g)``.
+
+    The plain DeepDream step, DreamSound's additive mode.
+    """
+
+    LEVEL_PER_STEP = 0.1
+
+    def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
+        """Take one step."""
+        gradient = waveform_gradient(window.current, window.score)
+        scaled = _band_limited(_loudness_scaled(gradient, window, window.original), window)
+        return window.current + window.settings.step * self.LEVEL_PER_STEP * scaled, state, gradient
+
+
+class Gradient(_Stateless):
+    """Listen to the gradient alone, at the sound's level: DreamSound's recursion on gradients.
+
+    ``step`` cross-fades from the sound to its gradient; 1 is the gradient alone.
+    """
+
+    def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
+        """Take one step."""
+        gradient = waveform_gradient(window.current, window.score)
+        scaled = _band_limited(_loudness_scaled(gradient, window, window.original), window)
+        return torch.lerp(window.current, scaled, min(1.0, window.settings.step)), state, gradient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectralCut:
+    """Cut one spectrum by the loud bins of another, and add or replace.
+
+    Args:
+        operand: Whose magnitudes pass the cut.
+        mask: Whose loud bins open it.
+        phase: Whose phase the result takes.
+        adds: Added to the sound; else the sound is replaced by the result.
+        expands: The mask is the source's own power above the threshold (the 2020 filter) instead of 0..1.
+    """
+
+    operand: Source
+    mask: Source
+    phase: Source
+    adds: bool
+    expands: bool = False
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether it wants another sound."""
+        return any(source.startswith("target") for source in (self.operand, self.mask, self.phase))
+
+    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+        """Return no state."""
+        del original, settings, sample_rate
+        return {}
+
+    def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
+        """Take one step."""
+        settings = window.settings
+        gradient = waveform_gradient(window.current, window.score)
+        spectra = self._spectra(window, gradient)
+        cut = self._cut(spectra[self.mask], settings) * window.band_weights()
+        operand, phase = spectra[self.operand], spectra[self.phase]
+        if self.operand == self.phase:
+            passed = operand * cut
+        else:
+            passed = torch.polar(operand.abs() * cut, phase.angle())
+        result = istft(passed, window.n_fft, window.hop_samples, window.current.shape[-1])
+        if self.adds:
+            return window.current + settings.step * result, state, gradient
+        return torch.lerp(window.current, result, min(1.0, settings.step)), state, gradient
+
+    def _spectra(self, window: Window, gradient: Tensor) -> dict[Source, Tensor]:
+        sounds: dict[Source, Tensor] = {"sound": window.current}
+        wanted = {self.operand, self.mask, self.phase}
+        if "gradient" in wanted:
+            sounds["gradient"] = _loudness_scaled(gradient, window, window.current)
+        if window.target is not None:
+            sounds["target"] = window.target
+            if "target_gradient" in wanted:
+                heard = waveform_gradient(window.target, window.score)
+                sounds["target_gradient"] = _loudness_scaled(heard, window, window.target)
+        return {name: stft(sounds[name], window.n_fft, window.hop_samples) for name in wanted}
+
+    def _cut(self, spectrum: Tensor, settings: DreamSettings) -> Tensor:
+        power = spectrum.real.square() + spectrum.imag.square()
+        loudest = power.amax(dim=(1, 2, 3), keepdim=True)
+        relative_db = 10.0 * torch.log10(torch.clamp(power / torch.clamp(loudest, min=1e-30), min=1e-12))
+        above = (relative_db - settings.threshold_db) / max(settings.knee_db, 1e-3) + 0.5
+        opening = torch.clamp(above, 0.0, 1.0)
+        is_open = torch.where(loudest > 0, opening, 0.0)
+        return is_open * power / torch.clamp(loudest, min=1e-30) if self.expands else is_open
+
+
+def unknown_update(name: str, accepted: Mapping[str, object]) -> SettingError:
+    """Build the error for an update that does not exist."""
+    return SettingError(f"no update is called {name!r}; {nearest_names(name, accepted)}")

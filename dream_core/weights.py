@@ -1,0 +1,118 @@
+"""Weights on disk: safetensors only, checked before they are used; nothing is ever fetched by itself.
+
+A weights file of ours says in its own header which network it belongs to, so a network trained by a user is
+one file. Pickles can run code when they are opened; they are never opened here except with
+``weights_only=True``, which refuses all but plain tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dream_core.errors import WeightsError
+
+__all__ = ["file_sha256", "load_into", "read_header", "read_tensors", "write_tensors"]
+
+_HEADER_KEY = "reverie"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Write tensors and a description of their network; the file appears whole or not at all.
+
+    Returns:
+        The SHA-256 of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, partial, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+    os.replace(partial, path)
+    return file_sha256(path)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a weights file says of its network; empty where it says nothing.
+
+    Raises:
+        WeightsError: The file is absent, or no safetensors file.
+    """
+    with _open(path) as file:
+        text = (file.metadata() or {}).get(_HEADER_KEY, "{}")
+    header: dict[str, Any] = json.loads(text)
+    return header
+
+
+def read_tensors(path: Path, sha256: str = "") -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Args:
+        path: The file.
+        sha256: What its hash must be; empty where nothing is known of it.
+
+    Raises:
+        WeightsError: The file is absent, damaged, no safetensors file, or another file than expected.
+    """
+    if sha256 and path.exists() and (found := file_sha256(path)) != sha256:
+        raise WeightsError(
+            f"{path} has sha256 {found[:16]}..., expected {sha256[:16]}...; the file was changed or damaged: "
+            "delete it and install or import it again"
+        )
+    with _open(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def _open(path: Path) -> Any:
+    if not path.exists():
+        raise WeightsError(f"{path} is not there")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} is not a complete safetensors file ({error}); it is damaged, cut short or of another kind"
+        ) from None
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Put tensors into a network, after checking that they are its own: every name, shape and value.
+
+    Args:
+        network: Where they go.
+        tensors: Floating-point, one for every parameter.
+        origin: The file or the like, for messages.
+
+    Raises:
+        WeightsError: A name is missing or too many, a shape differs, or a value is not finite.
+    """
+    wanted = network.state_dict()
+    if missing := [name for name in wanted if name not in tensors]:
+        raise WeightsError(
+            f"{origin} lacks {missing[0]!r} and {len(missing) - 1} more of {len(wanted)} tensors; "
+            "it holds the weights of another network"
+        )
+    if extra := [name for name in tensors if name not in wanted]:
+        raise WeightsError(f"{origin} holds {extra[0]!r}, which the network has not; it is of another network")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise WeightsError(
+                f"{origin}: {name!r} has shape {tuple(tensor.shape)}, the network needs "
+                f"{tuple(wanted[name].shape)}; it is of another network"
+            )
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{origin}: {name!r} holds values that are not finite; the file is damaged")
+    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
