@@ -1,0 +1,381 @@
+"""Write the audio files studios deliver: whole or not at all, the same bytes for the same samples.
+
+Writing goes to a hidden file beside the target and is renamed when everything is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import OutputError, RenderError, nearest_names
+from bridge.quantise import Quantiser
+from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
+
+__all__ = [
+    "MAX_CHANNELS",
+    "MAX_SAMPLE_RATE",
+    "OUTPUT_SUBTYPES",
+    "PART_SUFFIX",
+    "AudioWriter",
+    "find_fault",
+    "output_subtype",
+    "short_reason",
+]
+
+MAX_CHANNELS: Final = 64
+MAX_SAMPLE_RATE: Final = 768_000
+
+PART_SUFFIX: Final = ".part"
+"""Ends the name of a file that is still being written."""
+
+_FORMATS: Final = {
+    ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64",
+    ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".flac": "FLAC", ".caf": "CAF",
+}  # fmt: skip
+_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
+
+OUTPUT_SUBTYPES: Final[dict[str, tuple[str, ...]]] = {
+    "WAV": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "RF64": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "W64": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "AIFF": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "CAF": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
+    "FLAC": ("PCM_16", "PCM_24"),
+}
+"""What can be written: sample types by container."""
+
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def output_subtype(subtype: str, file_format: str = "WAV") -> str:
+    """Name the sample type to write that loses least of what was read.
+
+    >>> output_subtype("PCM_16"), output_subtype("DOUBLE"), output_subtype("FLOAT", "FLAC")
+    ('PCM_16', 'FLOAT', 'PCM_24')
+    """
+    accepted = OUTPUT_SUBTYPES[file_format]
+    if subtype in accepted:
+        return subtype
+    if subtype in ("PCM_S8", "PCM_U8", "ULAW", "ALAW"):
+        return "PCM_16"
+    return "FLOAT" if subtype == "DOUBLE" and "FLOAT" in accepted else "PCM_24"
+
+
+class AudioWriter:
+    """Write an audio file in blocks; it appears under its name whole, or not at all.
+
+    Leaving the ``with`` block normally puts everything on disk and renames; any exception removes what was
+    written. Fixed-point samples are rounded exactly and dithered where rounding happens, see
+    `bridge.quantise`.
+
+    Args:
+        path: The target. Its folder is made where it is missing.
+        sample_rate: Hz.
+        n_channels: Channels.
+        subtype: ``PCM_16``, ``PCM_24``, ``PCM_32`` or ``FLOAT``.
+        format: Container, by default told by the suffix: ``WAV`` (which becomes RF64 beyond 4 GiB),
+            ``RF64``, ``W64``, ``AIFF``, ``FLAC``, ``CAF``.
+        overwrite: Whether a file of that name may be replaced.
+        n_samples: Samples a channel that are going to be written, where known: a disk that is too small is
+            then refused at once.
+        dither_seed: Seed of the dither for 16 and 24 bits; None rounds without dither.
+        shaping: Order of the noise shaping, see `Quantiser`.
+
+    Raises:
+        OutputError: The target exists, cannot be written, or does not fit on the disk; or such a file cannot
+            be made in that format.
+        RenderError: A block holds NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        sample_rate: int,
+        n_channels: int,
+        subtype: str = "PCM_24",
+        format: str | None = None,  # noqa: A002 - the name users know from soundfile
+        overwrite: bool = False,
+        n_samples: int | None = None,
+        dither_seed: int | None = 0,
+        shaping: Literal[0, 1, 2] = 0,
+    ) -> None:
+        self._path = Path(path)
+        self._format = format or _format_of(self._path)
+        _check_output(self._path, self._format, subtype, sample_rate, n_channels, overwrite=overwrite)
+        self._overwrite = overwrite
+        self._n_channels = n_channels
+        self._subtype = subtype
+        self._n_written = 0
+        self._bytes_needed = None if n_samples is None else n_samples * n_channels * _BITS[subtype] // 8
+        self._part = self._path.with_name(f".{self._path.name}{PART_SUFFIX}")
+        self._quantiser: Quantiser | None = None
+        if subtype != "FLOAT":
+            # 32 bits hold every float32 up to full scale but the faintest bits of the quietest: no dither.
+            seed = None if subtype == "PCM_32" else dither_seed
+            self._quantiser = Quantiser(_BITS[subtype], n_channels, dither_seed=seed, shaping=shaping)
+        self._is_open = True
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_space()
+            self._sink = _open_sink(self._part, self._format, subtype, sample_rate, n_channels)
+        except OSError as error:
+            raise self._output_error(error) from error
+        except RuntimeError as error:
+            self._discard()
+            raise OutputError(f"{self._path}: cannot be written ({short_reason(error)})") from error
+
+    @property
+    def path(self) -> Path:
+        """The final name."""
+        return self._path
+
+    @property
+    def n_samples(self) -> int:
+        """Samples a channel taken so far."""
+        return self._n_written
+
+    @property
+    def n_clipped(self) -> int:
+        """Samples so far that the sample type could not hold; always 0 for ``FLOAT``."""
+        return self._quantiser.n_clipped if self._quantiser else 0
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, block: npt.NDArray[np.floating[Any]]) -> None:
+        """Append samples.
+
+        Args:
+            block: (channels, samples) float32 or float64, full scale 1.0.
+        """
+        if block.ndim != 2 or block.shape[0] != self._n_channels:
+            raise ValueError(
+                f"{self._path}: got a block of shape {block.shape} for {self._n_channels} channels"
+            )
+        fault = find_fault(block)
+        if fault is not None:
+            channel, sample = fault
+            raise RenderError(
+                f"{self._path}: {block[channel, sample]} at sample {self._n_written + sample} of channel "
+                f"{channel + 1} would be written; nothing was. A processor of the chain makes it: disable "
+                "its nodes in turn to find which."
+            )
+        self._n_written += block.shape[1]
+        self._put(self._quantiser.push(block) if self._quantiser else block)
+
+    def close(self) -> None:
+        """Finish the file, put it on disk and give it its name."""
+        if not self._is_open:
+            return
+        try:
+            if self._quantiser:
+                self._put(self._quantiser.flush())
+            self._sink.finish()
+            _sync(self._part)
+            if not self._overwrite and self._path.exists():
+                raise OutputError(f"{self._path}: appeared while it was being rendered; nothing was replaced")
+            self._part.replace(self._path)
+            self._is_open = False
+        except (OSError, RuntimeError, AssertionError) as error:
+            self.abort()
+            raise self._output_error(error) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Throw away what was written; nothing appears under the final name."""
+        if self._is_open:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._sink.abandon()
+            self._discard()
+
+    def _put(self, samples: npt.NDArray[Any]) -> None:
+        if samples.shape[1] == 0:
+            return
+        try:
+            self._sink.write(samples)
+        except (OSError, RuntimeError, AssertionError) as error:
+            self.abort()
+            raise self._output_error(error) from error
+
+    def _discard(self) -> None:
+        self._is_open = False
+        with contextlib.suppress(OSError):
+            self._part.unlink()
+
+    def _check_space(self) -> None:
+        if self._bytes_needed is not None and self._format != "FLAC":
+            free = shutil.disk_usage(self._path.parent).free
+            if self._bytes_needed > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _output_error(self, error: BaseException) -> OutputError:
+        if isinstance(error, OutputError):
+            return error
+        number = error.errno if isinstance(error, OSError) else None
+        free = _free_bytes(self._path)
+        written = self._n_written * self._n_channels * _BITS[self._subtype] // 8
+        needed = self._bytes_needed if self._bytes_needed is not None else written
+        if number in _NO_SPACE or (number is None and free < written):
+            more = "" if self._bytes_needed is not None else " or more"
+            return OutputError(
+                f"{self._path}: the disk is full or a quota is reached: {_megabytes(needed)}{more} are "
+                f"needed, {_megabytes(free)} are free. Nothing was left behind; make room and render again."
+            )
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return OutputError(
+                f"{self._path.parent}: this folder cannot be written to ({os.strerror(number or 0)}). "
+                "Choose another with --out."
+            )
+        return OutputError(f"{self._path}: cannot be written ({short_reason(error)})")
+
+
+class _WavSink:
+    def __init__(self, part: Path, subtype: str, sample_rate: int, n_channels: int, *, is_rf64: bool) -> None:
+        self._bits = _BITS[subtype]
+        self._is_float = subtype == "FLOAT"
+        self._file: BinaryIO = part.open("wb")
+        self._stream = WavStream(
+            self._file,
+            sample_rate=sample_rate,
+            n_channels=n_channels,
+            bits=self._bits,
+            is_float=self._is_float,
+            riff_limit=0 if is_rf64 else RIFF_LIMIT,
+        )
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        frames = np.ascontiguousarray(samples.T, "<f4" if self._is_float else "<i4")
+        if self._bits < 32:
+            frames = frames.view(np.uint8).reshape(-1, 4)[:, : self._bits // 8]
+        self._stream.write(frames.tobytes())
+
+    def finish(self) -> None:
+        self._stream.finish()
+        self._file.close()
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class _SndfileSink:
+    def __init__(self, part: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int) -> None:
+        import soundfile
+
+        self._part = part
+        self._bits = _BITS[subtype]
+        self._is_float = subtype == "FLOAT"
+        part.open("wb").close()  # libsndfile does not say why it cannot create a file; Python does
+        self._file = soundfile.SoundFile(part, "w", sample_rate, n_channels, subtype, format=file_format)
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        # libsndfile takes fixed-point samples at the top of 32 bits and hands them on without rounding.
+        if self._is_float:
+            self._file.write(np.ascontiguousarray(samples.T, np.float32))
+        else:
+            self._file.write(np.ascontiguousarray(samples.T, np.int32) << (32 - self._bits))
+
+    def finish(self) -> None:
+        self._file.close()
+        with self._part.open("r+b") as file:
+            clear_peak_timestamp(file)
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+def _open_sink(
+    part: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int
+) -> _WavSink | _SndfileSink:
+    if file_format in ("WAV", "RF64"):
+        return _WavSink(part, subtype, sample_rate, n_channels, is_rf64=file_format == "RF64")
+    return _SndfileSink(part, file_format, subtype, sample_rate, n_channels)
+
+
+def _check_output(
+    path: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int, *, overwrite: bool
+) -> None:
+    if file_format not in OUTPUT_SUBTYPES:
+        raise OutputError(
+            f"{path}: cannot write {file_format!r}; {nearest_names(file_format, OUTPUT_SUBTYPES)}"
+        )
+    accepted = OUTPUT_SUBTYPES[file_format]
+    if subtype not in accepted:
+        raise OutputError(
+            f"{path}: {file_format} cannot hold {subtype!r}; {nearest_names(subtype, accepted)}"
+        )
+    if not 0 < sample_rate <= (655_350 if file_format == "FLAC" else MAX_SAMPLE_RATE):
+        raise OutputError(f"{path}: {file_format} cannot hold a sample rate of {sample_rate} Hz")
+    limit = 8 if file_format == "FLAC" else MAX_CHANNELS
+    if not 0 < n_channels <= limit:
+        raise OutputError(
+            f"{path}: {file_format} holds 1 to {limit} channels here; {n_channels} were asked for"
+        )
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; a file name is needed")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path}: exists already. Give another name or folder, or allow it with --overwrite."
+        )
+
+
+def _format_of(path: Path) -> str:
+    name = _FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise OutputError(
+            f"{path}: no format for the suffix {path.suffix!r}; {nearest_names(path.suffix, _FORMATS)}"
+        )
+    return name
+
+
+def find_fault(block: npt.NDArray[np.floating[Any]]) -> tuple[int, int] | None:
+    """Find the first sample that is not finite, as (channel, sample in the block)."""
+    if math.isfinite(float(block.sum(dtype=np.float64))):
+        return None  # a sum is finite only where every term is
+    faults = np.argwhere(~np.isfinite(block.T))
+    if len(faults) == 0:
+        return None
+    sample, channel = faults[0]
+    return int(channel), int(sample)
+
+
+def short_reason(error: BaseException) -> str:
+    """Put what a library says of a failure into a few words."""
+    text = str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
+    return " ".join(text.split())
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _free_bytes(path: Path) -> int:
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB"
