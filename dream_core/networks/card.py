@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["LayerInfo", "Network", "NetworkCard"]
@@ -71,6 +72,11 @@ class Network(Protocol):
     @property
     def card(self) -> NetworkCard:
         """What the network is."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
         ...
 
     def layer_modules(self) -> Mapping[str, nn.Module]:

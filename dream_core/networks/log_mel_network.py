@@ -34,6 +34,11 @@ class LogMelNetwork(nn.Module):
         return self._card
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.log_mel.window.device
+
+    @property
     def silence(self) -> float:
         """The value of every log-mel band in digital silence."""
         return math.log(self.spec.log_offset)

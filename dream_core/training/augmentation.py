@@ -78,18 +78,15 @@ def level_to(waveform: Tensor, level_dbfs: Tensor) -> Tensor:
     return waveform * gain
 
 
-def mix_up(
-    waveform: Tensor, targets: Tensor, alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Mix half of the batch with other members of it, targets in the same shares.
+def mix_up(waveform: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mix half of the batch with other members of it, targets in the same shares; small shares are likelier.
 
     Source:
         Zhang et al. 2018, "mixup", applied to sound before the logarithm, where sounds do add.
     """
     batch = waveform.shape[0]
     partner = torch.randperm(batch, generator=generator)
-    # A symmetric Beta(alpha, alpha), drawn as the order statistic torch.Generator can give.
-    share = torch.rand((batch, 1), generator=generator) ** (1.0 / alpha) * 0.5
+    share = 0.5 * torch.rand((batch, 1), generator=generator).square()
     share = share * (torch.rand((batch, 1), generator=generator) < 0.5)
     mixed = (1.0 - share) * waveform + share * waveform[partner]
     return mixed, (1.0 - share) * targets + share * targets[partner]

@@ -22,23 +22,9 @@ from numpy.typing import NDArray
 
 from dream_core.errors import SettingError
 from dream_core.frontend import resample
+from dream_core.networks.timbre import CLASSES
 
-__all__ = ["FAMILIES", "FAMILY_PROGRAMS", "NoteTable", "is_held_out", "read_notes", "render_notes"]
-
-FAMILIES = (
-    "bass",
-    "brass",
-    "flute",
-    "guitar",
-    "keyboard",
-    "mallet",
-    "organ",
-    "reed",
-    "string",
-    "synth_lead",
-    "vocal",
-)
-"""The instrument families of NSynth, in its order."""
+__all__ = ["FAMILY_PROGRAMS", "NoteTable", "is_held_out", "read_notes", "render_notes"]
 
 FAMILY_PROGRAMS: dict[str, tuple[int, ...]] = {
     "bass": tuple(range(32, 40)),
@@ -97,8 +83,8 @@ class NoteTable:
 
     @property
     def families(self) -> NDArray[np.int64]:
-        """Index into `FAMILIES` of every note."""
-        of_program = {p: i for i, name in enumerate(FAMILIES) for p in FAMILY_PROGRAMS[name]}
+        """Index into the classes of every note."""
+        of_program = {p: i for i, name in enumerate(CLASSES) for p in FAMILY_PROGRAMS[name]}
         return np.array([of_program[int(p)] for p in self.programs], dtype=np.int64)
 
 

@@ -1,0 +1,64 @@
+"""`timbre`: hears which family of instruments plays. The default network; its weights ship with the project."""
+
+from __future__ import annotations
+
+from dream_core.frontend import FrontendSpec
+from dream_core.networks.card import NetworkCard
+from dream_core.networks.mel_cnn import MelCnnSpec
+
+__all__ = ["CARD", "CLASSES", "SPEC", "WEIGHTS_FILE"]
+
+CLASSES = (
+    "bass",
+    "brass",
+    "flute",
+    "guitar",
+    "keyboard",
+    "mallet",
+    "organ",
+    "reed",
+    "string",
+    "synth_lead",
+    "vocal",
+)
+"""The instrument families of NSynth, in its order."""
+
+SPEC = MelCnnSpec(
+    frontend=FrontendSpec(
+        sample_rate=22050,
+        window_samples=1024,
+        hop_samples=256,
+        n_fft=1024,
+        n_mels=96,
+        f_min_hz=30.0,
+        f_max_hz=11000.0,
+        log_offset=0.01,
+        patch_frames=96,
+        patch_hop_frames=48,
+    ),
+    widths=(24, 48, 96, 160, 256),
+    depths=(1, 1, 1, 2, 1),
+    n_embedding=128,
+)
+
+WEIGHTS_FILE = "timbre.safetensors"
+
+CARD = NetworkCard(
+    name="timbre",
+    title="Which family of instruments plays: a mel CNN trained on rendered notes.",
+    sample_rate=SPEC.frontend.sample_rate,
+    band_hz=(SPEC.frontend.f_min_hz, SPEC.frontend.f_max_hz),
+    patch_s=SPEC.frontend.patch_samples / SPEC.frontend.sample_rate,
+    frame_s=SPEC.frontend.hop_samples / SPEC.frontend.sample_rate,
+    layers=SPEC.layers(len(CLASSES)),
+    classes=CLASSES,
+    n_parameters=0,
+    licence="GPL-3.0-or-later",
+    source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
+    weights="shipped",
+    sha256="",
+    description=(
+        "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and striking; "
+        "classes pull a sound towards a family of instruments."
+    ),
+)

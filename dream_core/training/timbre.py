@@ -1,0 +1,302 @@
+"""Train the network `timbre`: `python -m dream_core.training.timbre`. See README.md for what it makes.
+
+Seeded and resumable: the state after every epoch is kept in the run's folder, and each epoch draws its
+batches from the seed and its own number, so a run that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
+from dream_core.networks.timbre import CARD, CLASSES, SPEC, WEIGHTS_FILE
+from dream_core.training import augmentation
+from dream_core.training.notes import NoteTable, is_held_out, render_notes
+from dream_core.weights import write_tensors
+
+__all__ = ["NoteSampler", "TrainingSettings", "train", "validate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """What a run depends on, besides its data.
+
+    Args:
+        epochs: Each of ``steps_per_epoch`` batches.
+        steps_per_epoch: Batches between two validations.
+        batch_size: Patches in a batch.
+        learning_rate: Of AdamW at its peak; warmed up over one epoch, then a half cosine to zero.
+        weight_decay: Of AdamW.
+        label_smoothing: Share of each target given to all classes alike.
+        dropout: Of the embedding.
+        ema_decay: Of the running mean of the weights, which is what is validated and shipped.
+        seed: Of initial weights, batches and augmentation.
+    """
+
+    epochs: int = 24
+    steps_per_epoch: int = 128
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.03
+    label_smoothing: float = 0.05
+    dropout: float = 0.2
+    ema_decay: float = 0.997
+    seed: int = 0
+
+
+class NoteSampler:
+    """Draws batches of augmented sounds: families alike often, programs of a family alike often, then notes.
+
+    Half of the sounds are chords of two or three notes of one program, as music is.
+
+    Args:
+        notes: The whole dataset; only programs not held out are drawn.
+        batch_size: Patches in a batch.
+    """
+
+    def __init__(self, notes: NoteTable, batch_size: int) -> None:
+        self.notes = notes
+        self.batch_size = batch_size
+        families = notes.families
+        trained_on = np.array([not is_held_out(int(p)) for p in notes.programs])
+        self._rows = [
+            [
+                np.flatnonzero((notes.programs == program) & trained_on)
+                for program in np.unique(notes.programs[(families == family) & trained_on])
+            ]
+            for family in range(len(CLASSES))
+        ]
+        self._ends = _ends_of_sound(notes.waveforms)
+
+    def _draw_rows(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        families = rng.integers(0, len(CLASSES), self.batch_size)
+        chords = []
+        for family in families:
+            rows = self._rows[family][rng.integers(0, len(self._rows[family]))]
+            n_notes = int(rng.choice([1, 1, 2, 3]))
+            chords.append(rng.choice(rows, n_notes, replace=False))
+        return families, chords
+
+    def batches(self, n_batches: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield sounds at the network's rate and their targets, the same for the same seed and epoch.
+
+        Shape:
+            sounds ``(batch, patch_samples)``, targets ``(batch, classes)``.
+        """
+        rng = np.random.default_rng((seed, epoch))
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        for _ in range(n_batches):
+            families, chords = self._draw_rows(rng)
+            sounds = self._augmented(chords, rng, generator)
+            targets = nn.functional.one_hot(torch.from_numpy(families), len(CLASSES)).float()
+            sounds, targets = augmentation.mix_up(sounds, targets, generator)
+            sounds = augmentation.with_noise(sounds, generator)
+            levels = -45.0 + 35.0 * torch.rand(self.batch_size, generator=generator)
+            yield augmentation.level_to(sounds, levels), targets
+
+    def _augmented(
+        self, chords: list[NDArray[np.int64]], rng: np.random.Generator, generator: torch.Generator
+    ) -> Tensor:
+        waveforms = torch.from_numpy(
+            np.stack([self.notes.waveforms[rows].astype(np.float32).sum(axis=0) / 32768.0 for rows in chords])
+        )
+        ends = np.array([max(int(self._ends[row]) for row in rows) for rows in chords], dtype=np.float64)
+        rate = self.notes.sample_rate
+        latest = np.clip(ends - 0.2 * rate, 0.0, 0.85 * rate)
+        starts = rng.uniform(-0.3 * rate, np.maximum(latest, 1.0))
+        speeds = 2.0 ** rng.uniform(-0.25, 0.25, self.batch_size)
+        sounds = augmentation.crop_at_speed(
+            waveforms,
+            torch.from_numpy(starts).float(),
+            torch.from_numpy(speeds).float(),
+            SPEC.frontend.patch_samples,
+        )
+        coloured = augmentation.recolour(sounds, rate, generator)
+        return augmentation.level_to(coloured, torch.tensor(-20.0))
+
+
+def _ends_of_sound(waveforms: NDArray[np.int16], block: int = 441) -> NDArray[np.int64]:
+    """Return where each note falls 40 dB under its peak for good, in samples."""
+    ends = np.empty(len(waveforms), dtype=np.int64)
+    for first in range(0, len(waveforms), 512):
+        part = np.abs(waveforms[first : first + 512].astype(np.int32))
+        blocks = part[:, : part.shape[1] // block * block].reshape(len(part), -1, block).max(axis=2)
+        heard = blocks > 328
+        ends[first : first + 512] = (blocks.shape[1] - heard[:, ::-1].argmax(axis=1)) * block
+    return ends
+
+
+def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray[np.int64]:
+    """Count what the network takes the held-out notes for: each from its onset, dry of augmentation.
+
+    Returns:
+        Confusion counts ``(true family, heard family)``.
+    """
+    rows = np.flatnonzero([is_held_out(int(p)) for p in notes.programs])
+    truth = notes.families
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+    with torch.inference_mode():
+        for first in range(0, len(rows), batch_size):
+            part = rows[first : first + batch_size]
+            sounds = torch.from_numpy(
+                notes.waveforms[part, : SPEC.frontend.patch_samples].astype(np.float32) / 32768.0
+            )
+            sounds = augmentation.level_to(sounds, torch.tensor(-20.0))
+            heard = network(network.log_mel(sounds)).argmax(dim=1).numpy()
+            np.add.at(confusion, (truth[part], heard), 1)
+    return confusion
+
+
+def _learning_rate_share(step: int, settings: TrainingSettings) -> float:
+    warm_up = settings.steps_per_epoch
+    total = settings.epochs * settings.steps_per_epoch
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+class _Run:
+    """The state of a training run: network, its running mean, optimiser, epochs done."""
+
+    def __init__(self, settings: TrainingSettings, folder: Path) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.checkpoint = folder / f"run-{settings.seed}.pt"
+        self.network = MelCnn(CARD, SPEC, has_batch_norm=True, dropout=settings.dropout).float()
+        self.network.to(memory_format=torch.channels_last)
+        self.mean = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.epochs_done = 0
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.mean.load_state_dict(state["mean"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.epochs_done = state["epochs_done"]
+
+    def save(self) -> None:
+        """Keep the state, whole or not at all."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epochs_done": self.epochs_done,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator) -> float:
+        """Learn from one batch; returns the loss."""
+        log_mel = self.network.log_mel(sounds)
+        log_mel = augmentation.mask_bands_and_frames(log_mel, self.network.silence, generator)
+        logits = self.network(log_mel)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimiser.step()
+        self._follow()
+        return float(loss.detach())
+
+    def _follow(self) -> None:
+        decay = self.settings.ema_decay
+        with torch.no_grad():
+            for mean, value in zip(
+                self.mean.state_dict().values(), self.network.state_dict().values(), strict=True
+            ):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1.0 - decay)
+                else:
+                    mean.copy_(value)
+
+
+def train(notes: NoteTable, folder: Path, settings: TrainingSettings) -> tuple[MelCnn, NDArray[np.int64]]:
+    """Train, or go on training, and print a line an epoch.
+
+    Returns:
+        The running mean of the weights with batch normalisation folded, and its confusion counts on the
+        held-out programs.
+    """
+    run = _Run(settings, folder)
+    sampler = NoteSampler(notes, settings.batch_size)
+    for epoch in range(run.epochs_done, settings.epochs):
+        started = time.perf_counter()
+        run.network.train()
+        generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
+        torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout draws from the global generator
+        losses = []
+        for index, (sounds, targets) in enumerate(
+            sampler.batches(settings.steps_per_epoch, settings.seed, epoch)
+        ):
+            share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
+            for group in run.optimiser.param_groups:
+                group["lr"] = settings.learning_rate * share
+            losses.append(run.step(sounds, targets, generator))
+        run.epochs_done = epoch + 1
+        run.save()
+        confusion = validate(run.mean, notes)
+        accuracy = confusion.trace() / confusion.sum()
+        print(  # noqa: T201 - this is a command
+            f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
+            f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
+    network = fold_batch_norm(run.mean).float()
+    return network, validate(network, notes)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m dream_core.training.timbre", description=__doc__)
+    parser.add_argument("--soundfont", type=Path, default=Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"))
+    parser.add_argument("--data", type=Path, default=Path("data/timbre"), help="notes and checkpoints")
+    parser.add_argument("--out", type=Path, default=Path("data/timbre") / WEIGHTS_FILE)
+    parser.add_argument("--epochs", type=int, default=TrainingSettings().epochs)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Render the notes, train, write the weights and print what the network hears in the held-out programs."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    torch.set_num_threads(options.threads)
+    notes = render_notes(
+        options.soundfont, options.data, sample_rate=SPEC.frontend.sample_rate, report=print
+    )
+    settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
+    network, confusion = train(notes, options.data, settings)
+    sha256 = write_tensors(options.out, network.state_dict(), {"network": CARD.name})
+    print(confusion_table(confusion))  # noqa: T201
+    print(f"{options.out}  sha256 {sha256}")  # noqa: T201
+
+
+def confusion_table(confusion: NDArray[np.int64]) -> str:
+    """Write confusion counts as a Markdown table, rows the truth, columns what was heard."""
+    lines = ["| | " + " | ".join(CLASSES) + " | right |", "|---" * (len(CLASSES) + 2) + "|"]
+    for index, name in enumerate(CLASSES):
+        row = confusion[index]
+        cells = " | ".join(str(count) if count else "" for count in row)
+        lines.append(f"| **{name}** | {cells} | {row[index] / row.sum():.0%} |")
+    accuracy = confusion.trace() / confusion.sum()
+    recall = np.mean(confusion.diagonal() / confusion.sum(axis=1))
+    lines.append(f"\nAccuracy {accuracy:.1%} of {confusion.sum()} notes; mean over families {recall:.1%}.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
