@@ -180,24 +180,22 @@ def _find_runs(
     """
     if n_ready == 0:
         return [], exact_before
-    is_last = n_ready == len(scaled)
-    on_grid = scaled == np.rint(scaled)
-    edges = np.flatnonzero(np.diff(on_grid)) + 1
-    starts = np.concatenate([[0], edges])
-    stops = np.concatenate([edges, [len(scaled)]])
-    lengths = stops - starts
-    lengths[0] += exact_before if on_grid[0] else 0
-    if is_last:  # nothing comes after the last sample either
-        lengths[-1] += EXACT_RUN_SAMPLES
-    is_exact = on_grid[starts] & (lengths >= EXACT_RUN_SAMPLES)
+    off_grid = np.flatnonzero(scaled != np.rint(scaled))
+    # Nothing comes after the last sample that dither could be switched to: a run there may be short.
+    end = len(scaled) + (EXACT_RUN_SAMPLES if n_ready == len(scaled) else 0)
+    bounds = np.concatenate([[-1 - exact_before], off_grid, [end]])
+    long_gaps = np.flatnonzero(np.diff(bounds) > EXACT_RUN_SAMPLES)
     runs: list[tuple[int, int, bool]] = []
-    for start, stop, exact in zip(starts.tolist(), stops.tolist(), is_exact.tolist(), strict=True):
-        if start >= n_ready:
-            break
-        if runs and runs[-1][2] == exact:
-            runs[-1] = (runs[-1][0], min(stop, n_ready), exact)
-        else:
-            runs.append((start, min(stop, n_ready), exact))
-    off_grid = np.flatnonzero(~on_grid[:n_ready])
-    trailing = n_ready - 1 - int(off_grid[-1]) if len(off_grid) else n_ready + exact_before
-    return runs, min(trailing, EXACT_RUN_SAMPLES)
+    done = 0
+    for gap in long_gaps.tolist():
+        start, stop = max(0, int(bounds[gap]) + 1), min(int(bounds[gap + 1]), n_ready)
+        if start >= stop:
+            continue
+        if start > done:
+            runs.append((done, start, False))
+        runs.append((start, stop, True))
+        done = stop
+    if done < n_ready:
+        runs.append((done, n_ready, False))
+    last_off_grid = int(bounds[np.searchsorted(bounds, n_ready) - 1])
+    return runs, min(n_ready - 1 - last_off_grid, EXACT_RUN_SAMPLES)
