@@ -263,7 +263,7 @@ def _choose_pattern(tracks: list[Rows], header: Header, pattern: int | None, nam
     if header.smf_type != 2:
         if pattern is not None:
             raise MidiFileError(
-                f"{name}: pattern {pattern} asked for; a type {header.smf_type} file has no patterns, leave it out"
+                f"{name}: pattern {pattern} asked for; a type {header.smf_type} file has none, leave it out"
             )
         return tracks
     if pattern is None and len(tracks) > 1:

@@ -1,0 +1,267 @@
+"""The arithmetic beneath the tempo map: tempo segments to seconds, meter segments to bars.
+
+Conventions: a grid tick is ``1 / ticks_per_beat`` of a quarter note, from the song's start. Tempos are exact
+fractions and segment starts exact integer sums, turned to float64 once; so hours bring no drift.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import TempoError
+from bridge.units import TICKS_PER_BAR_BEAT
+
+__all__ = [
+    "BarGrid",
+    "BarPositions",
+    "Floats",
+    "Meter",
+    "RampLaw",
+    "Tempo",
+    "TempoGrid",
+    "bpm_to_us",
+    "check_meter",
+]
+
+Floats = npt.NDArray[np.float64]
+RampLaw = Literal["hold", "beats", "time"]
+
+MIN_BPM, MAX_BPM = 1.0, 1000.0
+_US_PER_MINUTE = 60_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    """A tempo from a tick on.
+
+    Args:
+        tick: Where it starts.
+        us_per_beat: Microseconds a quarter note, exact.
+        ramp: ``hold`` until the next tempo, or a line to it: straight over ``beats`` or over ``time``.
+    """
+
+    tick: int
+    us_per_beat: Fraction
+    ramp: RampLaw = "hold"
+
+    @property
+    def bpm(self) -> float:
+        """Quarter notes a minute."""
+        return float(_US_PER_MINUTE / self.us_per_beat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A meter from a tick on: `numerator` beats of one `denominator`-th each."""
+
+    tick: int
+    numerator: int
+    denominator: int
+
+    def __str__(self) -> str:
+        return f"{self.numerator}/{self.denominator}"
+
+
+class BarPositions(NamedTuple):
+    """``bar:beat:tick`` of many places: bar and beat count from the map's first bar and from 1."""
+
+    bar: npt.NDArray[np.int64]
+    beat: npt.NDArray[np.int64]
+    tick: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TempoGrid:
+    """Tempo segments as columns; each reaches to the next one's start, the outer ones for ever.
+
+    Args:
+        tick: Where each starts, in grid ticks.
+        start_s: When each starts, in seconds.
+        s_per_tick: Seconds a grid tick at its start.
+        bpm: Quarter notes a minute at its start.
+        ramp_rate: Change of bpm a beat, or a second where `is_time_ramp`; 0 holds.
+        is_time_ramp: Whether the ramp is straight over time.
+        ticks_per_beat: Grid ticks a quarter note.
+    """
+
+    tick: Floats
+    start_s: Floats
+    s_per_tick: Floats
+    bpm: Floats
+    ramp_rate: Floats
+    is_time_ramp: npt.NDArray[np.bool_]
+    ticks_per_beat: int
+
+    @classmethod
+    def build(cls, tempos: Sequence[Tempo], ticks_per_beat: int, offset_s: float) -> TempoGrid:
+        """Sum the segments' times as whole numbers of 1 / (ticks_per_beat x scale) microseconds."""
+        scale = math.lcm(*{tempo.us_per_beat.denominator for tempo in tempos})
+        per_second = 1_000_000 * scale * ticks_per_beat
+        start, starts, rates = 0, [0.0], []
+        for tempo, following in itertools.pairwise(tempos):
+            ticks = following.tick - tempo.tick
+            if tempo.ramp == "hold" or following.us_per_beat == tempo.us_per_beat:
+                start += ticks * int(tempo.us_per_beat * scale)
+                rates.append(0.0)
+            else:
+                beats = ticks / ticks_per_beat
+                duration_s = _ramp_seconds(tempo.bpm, following.bpm, beats, tempo.ramp)
+                rates.append((following.bpm - tempo.bpm) / (beats if tempo.ramp == "beats" else duration_s))
+                start += round(Fraction(duration_s) * per_second)
+            starts.append(start / per_second)
+        us = np.array([float(tempo.us_per_beat) for tempo in tempos])
+        return cls(
+            tick=np.array([float(tempo.tick) for tempo in tempos]),
+            start_s=np.array(starts) + offset_s,
+            s_per_tick=us / (1e6 * ticks_per_beat),
+            bpm=_US_PER_MINUTE / us,
+            ramp_rate=np.array([*rates, 0.0]),
+            is_time_ramp=np.array([tempo.ramp == "time" for tempo in tempos]),
+            ticks_per_beat=ticks_per_beat,
+        )
+
+    def to_seconds(self, ticks: Floats) -> Floats:
+        """Return the time of grid ticks."""
+        index = segment_index(self.tick, ticks)
+        into = ticks - self.tick[index]
+        held: Floats = self.start_s[index] + into * self.s_per_tick[index]
+        rate = self.ramp_rate[index]
+        if not np.any(rate):
+            return held
+        beats, start = into / self.ticks_per_beat, self.bpm[index]
+        safe_rate = np.where(rate == 0.0, 1.0, rate)
+        is_time = self.is_time_ramp[index] | (rate == 0.0)
+        over_beats = 60.0 / safe_rate * np.log1p(np.where(is_time, 0.0, rate * beats / start))
+        over_time = 120.0 * beats / (start + np.sqrt(np.maximum(start**2 + 120.0 * rate * beats, 0.0)))
+        return np.where(rate == 0.0, held, self.start_s[index] + np.where(is_time, over_time, over_beats))
+
+    def to_ticks(self, seconds: Floats) -> Floats:
+        """Return the grid tick at a time, not rounded."""
+        index = segment_index(self.start_s, seconds)
+        into = seconds - self.start_s[index]
+        held: Floats = self.tick[index] + into / self.s_per_tick[index]
+        rate = self.ramp_rate[index]
+        if not np.any(rate):
+            return held
+        start, safe_rate = self.bpm[index], np.where(rate == 0.0, 1.0, rate)
+        is_time = self.is_time_ramp[index] | (rate == 0.0)
+        over_beats = start / safe_rate * np.expm1(np.where(is_time, 0.0, rate * into / 60.0))
+        over_time = (start * into + 0.5 * rate * into**2) / 60.0
+        beats = np.where(is_time, over_time, over_beats)
+        return np.where(rate == 0.0, held, self.tick[index] + beats * self.ticks_per_beat)
+
+    def bpm_at(self, ticks: Floats) -> Floats:
+        """Return the tempo at a grid tick, ramps included."""
+        index = segment_index(self.tick, ticks)
+        beats = (ticks - self.tick[index]) / self.ticks_per_beat
+        start, rate = self.bpm[index], self.ramp_rate[index]
+        over_time = np.sqrt(np.maximum(start**2 + 120.0 * rate * beats, 0.0))
+        return np.where(self.is_time_ramp[index], over_time, start + rate * beats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BarGrid:
+    """Meter segments as columns; a bar is cut short where the meter changes within it.
+
+    Args:
+        beat: Where each starts, in quarter notes.
+        n_bars: How many bars came before it.
+        bar_beats: Quarter notes in one of its bars.
+        unit_beats: Quarter notes in one of its beats.
+    """
+
+    beat: Floats
+    n_bars: Floats
+    bar_beats: Floats
+    unit_beats: Floats
+
+    @classmethod
+    def build(cls, meters: Sequence[Meter], ticks_per_beat: int) -> BarGrid:
+        """Count the bars before each meter; a bar that is cut short counts."""
+        n_bars = [0]
+        for meter, following in itertools.pairwise(meters):
+            bar_ticks = Fraction(4 * ticks_per_beat * meter.numerator, meter.denominator)
+            n_bars.append(n_bars[-1] + math.ceil((following.tick - meter.tick) / bar_ticks))
+        return cls(
+            beat=np.array([meter.tick / ticks_per_beat for meter in meters]),
+            n_bars=np.array(n_bars, np.float64),
+            bar_beats=np.array([4.0 * meter.numerator / meter.denominator for meter in meters]),
+            unit_beats=np.array([4.0 / meter.denominator for meter in meters]),
+        )
+
+    def to_bars(self, beats: Floats) -> Floats:
+        """Return how many bars have passed: 2.5 is halfway through the third."""
+        index = segment_index(self.beat, beats)
+        return np.asarray(self.n_bars[index] + (beats - self.beat[index]) / self.bar_beats[index])
+
+    def to_beats(self, bars: Floats) -> Floats:
+        """Return the beat at which so many bars have passed."""
+        index = segment_index(self.n_bars, bars)
+        beats = self.beat[index] + (bars - self.n_bars[index]) * self.bar_beats[index]
+        return np.asarray(np.minimum(beats, np.append(self.beat[1:], np.inf)[index]))
+
+    def to_positions(self, beats: Floats, first_bar: int) -> BarPositions:
+        """Return bar, beat and tick."""
+        index = segment_index(self.beat, beats)
+        into = beats - self.beat[index]
+        whole = np.floor(into / self.bar_beats[index] + 1e-12)
+        within = np.maximum(into - whole * self.bar_beats[index], 0.0) / self.unit_beats[index]
+        beat = np.floor(within + 1e-9)  # a beat reached but for rounding is reached
+        tick = np.maximum(within - beat, 0.0) * TICKS_PER_BAR_BEAT
+        bar = np.asarray(self.n_bars[index] + whole).astype(np.int64) + first_bar
+        return BarPositions(bar, beat.astype(np.int64) + 1, tick)
+
+    def from_positions(self, bar: Floats, beat: Floats, tick: Floats) -> Floats:
+        """Return the beat of 0-based bar, 1-based beat and tick."""
+        index = segment_index(self.n_bars, bar)
+        start = self.beat[index] + (bar - self.n_bars[index]) * self.bar_beats[index]
+        return np.asarray(start + (beat - 1 + tick / TICKS_PER_BAR_BEAT) * self.unit_beats[index])
+
+
+def bpm_to_us(bpm: float) -> Fraction:
+    """Return exact microseconds a beat of a tempo written in decimals.
+
+    Raises:
+        TempoError: Outside 1..1000.
+    """
+    if not MIN_BPM <= bpm <= MAX_BPM:
+        raise TempoError(f"a tempo of {bpm} BPM is outside {MIN_BPM:g}..{MAX_BPM:g} quarter notes a minute")
+    return _US_PER_MINUTE / Fraction(str(bpm))
+
+
+def check_meter(meter: Meter) -> Meter:
+    """Return the meter, or say what is accepted.
+
+    Raises:
+        TempoError: Not 1..255 beats of a power of two up to 256.
+    """
+    denominator = meter.denominator
+    if not 1 <= meter.numerator <= 255 or not 1 <= denominator <= 256 or denominator & (denominator - 1):
+        raise TempoError(
+            f"the meter {meter} cannot be; 1..255 beats of a 1, 2, 4, 8, .. 256th are accepted, as 7/8"
+        )
+    return meter
+
+
+def _ramp_seconds(start_bpm: float, end_bpm: float, beats: float, law: RampLaw) -> float:
+    if law == "beats":
+        return 60.0 * beats * math.log(end_bpm / start_bpm) / (end_bpm - start_bpm)
+    return 120.0 * beats / (start_bpm + end_bpm)
+
+
+def segment_index(starts: Floats, values: Floats) -> npt.NDArray[np.intp]:
+    """Return the segment of each value; one number where all lie in the same, which is nearly free."""
+    if values.size == 0:
+        return np.zeros(values.shape, np.intp)
+    low, high = np.searchsorted(starts, (values.min(), values.max()), side="right")
+    if low == high:
+        return np.asarray(max(int(low) - 1, 0))
+    return np.maximum(np.searchsorted(starts, values, side="right") - 1, 0)
