@@ -53,6 +53,10 @@ class FrontendSpec:
         """Samples one patch hears, at the network's rate."""
         return (self.patch_frames - 1) * self.hop_samples + self.window_samples
 
+    def n_frames(self, n_samples: int) -> int:
+        """Frames it takes to hear every sample of a sound."""
+        return 1 + math.ceil(max(0, n_samples - self.window_samples) / self.hop_samples)
+
 
 def _hz_to_mel(frequency_hz: Tensor) -> Tensor:
     return 1127.0 * torch.log1p(frequency_hz / 700.0)
@@ -104,8 +108,8 @@ class LogMel(nn.Module):
     """Turn waveforms at the network's rate into log-mel frames.
 
     Shape:
-        ``(batch, samples)`` -> ``(batch, frames, mels)``, ``frames = 1 + ceil(max(0, samples - window) / hop)``:
-        zeros are added at the end until the last sample is heard.
+        ``(batch, samples)`` -> ``(batch, frames, mels)``, with ``spec.n_frames(samples)`` frames: zeros are
+        added at the end until the last sample is heard.
     """
 
     window: Tensor
@@ -126,9 +130,9 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """Return the log-mel frames of waveforms at the network's rate."""
         spec = self.spec
-        n_hops = math.ceil(max(0, waveform.shape[-1] - spec.window_samples) / spec.hop_samples)
-        heard_samples = n_hops * spec.hop_samples + spec.window_samples
-        waveform = nn.functional.pad(waveform, (0, heard_samples - waveform.shape[-1]))
+        n_samples = waveform.shape[-1]
+        n_whole = (spec.n_frames(n_samples) - 1) * spec.hop_samples + spec.window_samples
+        waveform = nn.functional.pad(waveform, (0, n_whole - n_samples))
         frames = waveform.unfold(-1, spec.window_samples, spec.hop_samples) * self.window
         spectrum = torch.fft.rfft(frames, n=spec.n_fft)
         # The gradient of |z| at z = 0 is not a number; silence must have none.
@@ -139,7 +143,13 @@ class LogMel(nn.Module):
 
 
 def slice_patches(
-    frames: Tensor, patch_frames: int, hop_frames: int, offset_frames: int = 0, *, fill: float
+    frames: Tensor,
+    patch_frames: int,
+    hop_frames: int,
+    offset_frames: int = 0,
+    *,
+    fill: float,
+    n_heard: int | None = None,
 ) -> Tensor:
     """Cut frames into patches on a grid that can be moved; every offset costs the same and hears every frame.
 
@@ -153,24 +163,25 @@ def slice_patches(
         hop_frames: From one patch to the next, at most ``patch_frames``.
         offset_frames: How far the grid is moved, any integer >= 0.
         fill: The value of frames before and after the sound: that of digital silence.
+        n_heard: How many frames must be heard, all by default; those after them may be.
 
     Shape:
         ``(batch, frames, mels)`` -> ``(batch, patches, patch_frames, mels)``, with
-        ``patches = 1 + ceil(max(0, frames - patch_frames) / hop_frames)``.
+        ``patches = 1 + ceil(max(0, n_heard - patch_frames) / hop_frames)``.
 
     >>> slice_patches(torch.zeros(1, 100, 4), 96, 48, 7, fill=0.0).shape
     torch.Size([1, 2, 96, 4])
     """
     n_frames = frames.shape[1]
-    n_patches = 1 + math.ceil(max(0, n_frames - patch_frames) / hop_frames)
-    slack = (n_patches - 1) * hop_frames + patch_frames - n_frames
+    n_heard = n_frames if n_heard is None else n_heard
+    n_patches = 1 + math.ceil(max(0, n_heard - patch_frames) / hop_frames)
+    n_covered = (n_patches - 1) * hop_frames + patch_frames
+    slack = n_covered - n_heard
     longest_lead = min(hop_frames - 1, max(slack, patch_frames - hop_frames))
     lead = offset_frames % (longest_lead + 1)
-    padded = nn.functional.pad(frames, (0, 0, lead, max(0, slack - lead)), value=fill)
+    padded = nn.functional.pad(frames, (0, 0, lead, max(0, n_covered - lead - n_frames)), value=fill)
+    regular = padded[:, :n_covered].unfold(1, patch_frames, hop_frames).transpose(-1, -2)
     if lead <= slack:
-        return padded.unfold(1, patch_frames, hop_frames).transpose(-1, -2)
-    last = padded[:, None, lead + n_frames - patch_frames :]
-    if n_patches == 1:
-        return last
-    regular = padded.unfold(1, patch_frames, hop_frames)[:, : n_patches - 1].transpose(-1, -2)
-    return torch.cat([regular, last], dim=1)
+        return regular
+    end = lead + n_heard
+    return torch.cat([regular[:, :-1], padded[:, None, end - patch_frames : end]], dim=1)

@@ -20,15 +20,13 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from dream_core.errors import SettingError
-from dream_core.naming import nearest_names
 from dream_core.settings import DreamSettings
 from dream_core.spectral import bin_frequencies_hz, istft, soft_band, stft
 
@@ -141,7 +139,7 @@ class Add(_Stateless):
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
         gradient = waveform_gradient(window.current, window.score)
-        scaled = _band_limited(_loudness_scaled(gradient, window, window.original), window)
+        scaled = _band_limited(_loudness_scaled(gradient, window, window.current), window)
         return window.current + window.settings.step * self.LEVEL_PER_STEP * scaled, state, gradient
 
 
@@ -154,7 +152,7 @@ class Gradient(_Stateless):
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
         gradient = waveform_gradient(window.current, window.score)
-        scaled = _band_limited(_loudness_scaled(gradient, window, window.original), window)
+        scaled = _band_limited(_loudness_scaled(gradient, window, window.current), window)
         return torch.lerp(window.current, scaled, min(1.0, window.settings.step)), state, gradient
 
 
@@ -223,7 +221,3 @@ class SpectralCut:
         is_open = torch.where(loudest > 0, opening, 0.0)
         return is_open * power / torch.clamp(loudest, min=1e-30) if self.expands else is_open
 
-
-def unknown_update(name: str, accepted: Mapping[str, object]) -> SettingError:
-    """Build the error for an update that does not exist."""
-    return SettingError(f"no update is called {name!r}; {nearest_names(name, accepted)}")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,9 +22,19 @@ from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
 
-__all__ = ["file_sha256", "load_into", "read_header", "read_tensors", "write_tensors"]
+__all__ = ["file_sha256", "load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
 
 _HEADER_KEY = "reverie"
+
+
+def networks_folder() -> Path:
+    """Return the folder of the weights the user brought: ``$REVERIE_HOME/networks``, or the system's place.
+
+    >>> networks_folder().name
+    'networks'
+    """
+    home = os.environ.get("REVERIE_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("reverie", appauthor=False)) / "networks"
 
 
 def file_sha256(path: Path) -> str:

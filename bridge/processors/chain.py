@@ -1,0 +1,421 @@
+"""A chain: pedalboard's plugins and ours in one list, in series, with a mix at every node; and parallel branches.
+
+:class:`Chain` looks like :class:`pedalboard.Pedalboard` (a list of plugins that can be called) and takes
+what a Pedalboard refuses: dreams, hosted plugins in processes of their own, other chains. Runs of plain
+pedalboard plugins are handed to a real Pedalboard.
+
+Nodes withhold different numbers of samples while they stream; dry signals and automation wait in queues, so
+that everything meets at the sample it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pedalboard
+
+from bridge.errors import ProcessorError, nearest_names
+from bridge.processors.contract import DEFAULT_BUFFER_SIZE, Processor, check_audio, check_parameter
+from bridge.processors.native import Native
+from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+
+__all__ = ["Chain", "Mix", "Node"]
+
+_MIX = ParamSpec(
+    name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A processor's place in a chain.
+
+    Args:
+        processor: Ours, or a pedalboard plugin.
+        name: How routes and errors call it; a chain makes one up where it is empty.
+        mix: How much of the output is the processor's, 0..1.
+        enabled: A disabled node passes the sound on untouched.
+    """
+
+    processor: Processor | pedalboard.Plugin
+    name: str = ""
+    mix: float = 1.0
+    enabled: bool = True
+
+
+Member = Processor | pedalboard.Plugin | Node
+
+
+class _Queue:
+    """Samples that wait, in order; the last axis is time."""
+
+    def __init__(self) -> None:
+        self._pieces: list[npt.NDArray[Any]] = []
+
+    def push(self, piece: npt.NDArray[Any]) -> None:
+        self._pieces.append(piece)
+
+    def pop(self, n_samples: int) -> npt.NDArray[Any]:
+        whole = self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces, axis=-1)
+        self._pieces = [whole[..., n_samples:]]
+        return whole[..., :n_samples]
+
+
+class _Stage:
+    """One processor while it streams, with the dry sound that waits for it."""
+
+    def __init__(self, processor: Processor, prefix: str, mix: float, moving: Sequence[str]) -> None:
+        self.processor = processor
+        self._mix = mix
+        own = [name.removeprefix(prefix) for name in moving if prefix and name.startswith(prefix)]
+        self._lanes = {name: _Queue() for name in own}
+        self._keys = {name: prefix + name for name in own}
+        self._needs_dry = mix != 1.0 or "mix" in own
+        self._dry, self._mix_lane = _Queue(), _Queue()
+        processor.reset()
+
+    def take_lanes(self, automation: Mapping[str, Lane]) -> None:
+        for name, queue in self._lanes.items():
+            queue.push(automation[self._keys[name]])
+
+    def push(self, block: AudioArray, sample_rate: float, buffer_size: int) -> AudioArray:
+        lanes = {name: queue.pop(block.shape[1]) for name, queue in self._lanes.items()}
+        mix_lane = lanes.pop("mix", None)
+        if self._needs_dry:
+            self._dry.push(block)
+            self._mix_lane.push(np.full(block.shape[1], self._mix) if mix_lane is None else mix_lane)
+        if not block.shape[1]:
+            return block
+        wet = self.processor.process(block, sample_rate, buffer_size, False, automation=lanes or None)
+        return self._blend(wet)
+
+    def flush(self) -> AudioArray:
+        return self._blend(self.processor.flush())
+
+    def _blend(self, wet: AudioArray) -> AudioArray:
+        if not self._needs_dry or not wet.shape[1]:
+            return wet
+        dry, mix = self._dry.pop(wet.shape[1]), self._mix_lane.pop(wet.shape[1]).astype(np.float32)
+        # All wet is exactly wet, all dry exactly dry: rounding must not tell.
+        blended: AudioArray = np.where(mix == 1.0, wet, dry + mix * (wet - dry)).astype(np.float32)
+        return blended
+
+
+class Chain(MutableSequence[Any]):
+    """Processors in series; itself a processor.
+
+    Args:
+        members: Processors, pedalboard plugins or :class:`Node` records that add a name and a mix.
+
+    >>> import numpy as np, pedalboard
+    >>> chain = Chain([pedalboard.Gain(gain_db=0.0)])
+    >>> chain(np.ones((2, 8), np.float32), 48000).shape
+    (2, 8)
+    """
+
+    is_effect = True
+    is_instrument = False
+
+    def __init__(self, members: Iterable[Member] = ()) -> None:
+        self.nodes: list[Node] = []
+        for member in members:
+            self.append(member)
+        self._stages: list[_Stage] | None = None
+        self._shape = (0, 0.0)
+        self._moving: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Chain({[node.processor for node in self.nodes]!r})"
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> MutableSequence[Any]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return Chain(self.nodes[index])
+        processor = self.nodes[index].processor
+        return processor.plugin if isinstance(processor, Native) else processor
+
+    def __setitem__(self, index: int | slice, member: Any) -> None:
+        if isinstance(index, slice):
+            self.nodes[index] = [self._node(one) for one in member]
+        else:
+            self.nodes[index] = self._node(member)
+        self._stages = None
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self.nodes[index]
+        self._stages = None
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def insert(self, index: int, value: Member) -> None:
+        """Put a processor before the one at `index`."""
+        self.nodes.insert(index, self._node(value))
+        self._stages = None
+
+    def _node(self, member: Member) -> Node:
+        node = member if isinstance(member, Node) else Node(processor=member)
+        processor = node.processor
+        if isinstance(processor, pedalboard.Plugin):
+            processor = Native(processor)
+        elif not isinstance(processor, Processor):
+            raise ProcessorError(
+                f"a chain takes processors and pedalboard plugins; got {type(processor).__name__}. "
+                "It needs process(), flush(), reset() and parameters as bridge.processors.contract says"
+            )
+        if not 0.0 <= node.mix <= 1.0:
+            raise ProcessorError(f"mix = {node.mix:g} is outside 0..1")
+        name = node.name or type(getattr(processor, "plugin", processor)).__name__.lower()
+        taken = {other.name for other in self.nodes}
+        if node.name and node.name in taken:
+            raise ProcessorError(f"two nodes are called {node.name!r}; names must differ within a chain")
+        unique, n = name, 2
+        while unique in taken:
+            unique, n = f"{name}{n}", n + 1
+        return Node(processor=processor, name=unique, mix=node.mix, enabled=node.enabled)
+
+    @property
+    def latency_samples(self) -> int:
+        """The sum of the nodes' latencies."""
+        return sum(_processor(node).latency_samples for node in self.nodes if node.enabled)
+
+    @property
+    def tail_seconds(self) -> float:
+        """The sum of the nodes' tails."""
+        return sum(_processor(node).tail_seconds for node in self.nodes if node.enabled)
+
+    @property
+    def parameters(self) -> Mapping[str, ParamSpec]:
+        """Every node's parameters as ``node.parameter``, and ``node.mix``."""
+        specs: dict[str, ParamSpec] = {}
+        for node in self.nodes:
+            specs[f"{node.name}.mix"] = _MIX
+            for name, spec in _processor(node).parameters.items():
+                specs[f"{node.name}.{name}"] = spec
+        return specs
+
+    def _find(self, name: str) -> tuple[Node, str]:
+        node_name, _, parameter = name.partition(".")
+        for node in self.nodes:
+            if node.name == node_name and parameter:
+                return node, parameter
+        raise ProcessorError(f"chain: no parameter {name!r}; {nearest_names(name, self.parameters)}")
+
+    def get_parameter(self, name: str) -> ParamValue:
+        """Return the value of ``node.parameter``."""
+        node, parameter = self._find(name)
+        own = _processor(node)
+        if parameter == "mix" and "mix" not in own.parameters:
+            return node.mix
+        return own.get_parameter(parameter)
+
+    def set_parameter(self, name: str, value: ParamValue) -> None:
+        """Set ``node.parameter``."""
+        node, parameter = self._find(name)
+        if parameter == "mix" and "mix" not in _processor(node).parameters:
+            node.mix = float(check_parameter("mix", value, {"mix": _MIX}, node.name))
+            self._stages = None
+        else:
+            _processor(node).set_parameter(parameter, value)
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        self._stages = None
+        for node in self.nodes:
+            _processor(node).reset()
+
+    def process(
+        self,
+        input_array: AudioArray,
+        sample_rate: float,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        reset: bool = True,
+        *,
+        automation: Mapping[str, Lane] | None = None,
+    ) -> AudioArray:
+        """Process audio; see the contract. Automation is by ``node.parameter``."""
+        check_audio(input_array, "chain")
+        if not reset:
+            return self._stream(input_array, sample_rate, buffer_size, automation or {})
+        self._stages = None
+        head = self._stream(input_array, sample_rate, buffer_size, automation or {})
+        return np.concatenate([head, self.flush()], axis=1)
+
+    __call__ = process
+
+    def flush(self) -> AudioArray:
+        """End the stream, node after node, and return the samples still withheld."""
+        n_channels, sample_rate = self._shape
+        pieces: list[AudioArray] = []
+        stages, self._stages = self._stages or [], None
+        for i, stage in enumerate(stages):
+            block = stage.flush()
+            for later in stages[i + 1 :]:
+                if not block.shape[1]:
+                    break
+                block = later.push(block, sample_rate, DEFAULT_BUFFER_SIZE)
+            if block.shape[1]:
+                pieces.append(block)
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((n_channels, 0), np.float32)
+
+    def _stream(
+        self, block: AudioArray, sample_rate: float, buffer_size: int, automation: Mapping[str, Lane]
+    ) -> AudioArray:
+        moving = tuple(sorted(automation))
+        if self._stages is None:
+            self._check_moving(moving)
+            self._stages = self._build_stages(moving)
+            self._shape, self._moving = (block.shape[0], float(sample_rate)), moving
+        elif moving != self._moving:
+            raise ProcessorError("chain: a stream must go on with the automation it began with; call reset()")
+        for stage in self._stages:
+            stage.take_lanes(automation)
+        for stage in self._stages:
+            block = stage.push(block, sample_rate, buffer_size)
+        return block
+
+    def _check_moving(self, moving: Sequence[str]) -> None:
+        known = self.parameters
+        for name in moving:
+            if name not in known:
+                raise ProcessorError(f"chain: nothing to automate at {name!r}; {nearest_names(name, known)}")
+            if known[name].automation == "none":
+                raise ProcessorError(f"chain: {name!r} is fixed for a render and cannot be automated")
+
+    def _build_stages(self, moving: Sequence[str]) -> list[_Stage]:
+        stages: list[_Stage] = []
+        run: list[Native] = []
+
+        def close_run() -> None:
+            if run:
+                stages.append(_Stage(run[0] if len(run) == 1 else Native.run(run), "", 1.0, ()))
+                run.clear()
+
+        for node in self.nodes:
+            if not node.enabled:
+                continue
+            processor = _processor(node)
+            is_still = not any(name.startswith(f"{node.name}.") for name in moving)
+            if isinstance(processor, Native) and node.mix == 1.0 and is_still:
+                run.append(processor)
+                continue
+            close_run()
+            stages.append(_Stage(processor, f"{node.name}.", node.mix, moving))
+        close_run()
+        return stages
+
+
+class Mix:
+    """Branches in parallel, summed at the sample they belong to whatever each withholds.
+
+    Args:
+        branches: Processors, pedalboard plugins or chains; each gets the whole input.
+    """
+
+    is_effect = True
+    is_instrument = False
+
+    def __init__(self, branches: Iterable[Member]) -> None:
+        self.branches = [one if isinstance(one, Chain) else Chain([one]) for one in branches]
+        if not self.branches:
+            raise ProcessorError("a Mix needs at least one branch; an empty one would be silent")
+        self.reset()
+
+    @property
+    def latency_samples(self) -> int:
+        """The slowest branch's latency."""
+        return max(branch.latency_samples for branch in self.branches)
+
+    @property
+    def tail_seconds(self) -> float:
+        """The longest branch's tail."""
+        return max(branch.tail_seconds for branch in self.branches)
+
+    @property
+    def parameters(self) -> Mapping[str, ParamSpec]:
+        """Every branch's parameters as ``branch.node.parameter``, branches counted from 1."""
+        return {
+            f"{i}.{name}": spec
+            for i, branch in enumerate(self.branches, 1)
+            for name, spec in branch.parameters.items()
+        }
+
+    def _find(self, name: str) -> tuple[Chain, str]:
+        index, _, rest = name.partition(".")
+        if index.isdecimal() and 1 <= int(index) <= len(self.branches):
+            return self.branches[int(index) - 1], rest
+        raise ProcessorError(f"mix: no parameter {name!r}; {nearest_names(name, self.parameters)}")
+
+    def get_parameter(self, name: str) -> ParamValue:
+        """Return the value of ``branch.node.parameter``."""
+        branch, rest = self._find(name)
+        return branch.get_parameter(rest)
+
+    def set_parameter(self, name: str, value: ParamValue) -> None:
+        """Set ``branch.node.parameter``."""
+        branch, rest = self._find(name)
+        branch.set_parameter(rest, value)
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        for branch in self.branches:
+            branch.reset()
+        self._waiting: list[list[AudioArray]] = [[] for _ in self.branches]
+
+    def process(
+        self,
+        input_array: AudioArray,
+        sample_rate: float,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        reset: bool = True,
+        *,
+        automation: Mapping[str, Lane] | None = None,
+    ) -> AudioArray:
+        """Process audio; see the contract."""
+        check_audio(input_array, "mix")
+        if reset:
+            self.reset()
+        for i, branch in enumerate(self.branches, 1):
+            lanes = {
+                name.removeprefix(f"{i}."): lane
+                for name, lane in (automation or {}).items()
+                if name.startswith(f"{i}.")
+            }
+            out = branch.process(input_array, sample_rate, buffer_size, False, automation=lanes)
+            self._waiting[i - 1].append(out)
+        summed = self._sum()
+        return np.concatenate([summed, self.flush()], axis=1) if reset else summed
+
+    __call__ = process
+
+    def flush(self) -> AudioArray:
+        """End the stream and return the samples still withheld."""
+        for waiting, branch in zip(self._waiting, self.branches, strict=True):
+            waiting.append(branch.flush())
+        summed = self._sum()
+        self.reset()
+        return summed
+
+    def _sum(self) -> AudioArray:
+        joined = [np.concatenate(waiting, axis=1) for waiting in self._waiting]
+        n_ready = min(one.shape[1] for one in joined)
+        self._waiting = [[one[:, n_ready:]] for one in joined]
+        total: AudioArray = np.sum([one[:, :n_ready] for one in joined], axis=0, dtype=np.float32)
+        return total
+
+
+def _processor(node: Node) -> Processor:
+    assert not isinstance(node.processor, pedalboard.Plugin)
+    return node.processor

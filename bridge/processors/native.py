@@ -1,0 +1,254 @@
+"""pedalboard's own plugins behind the processor contract.
+
+What the wrapper adds: an explicit channel layout (pedalboard guesses it, wrongly for very short blocks),
+an end of the stream (what a plugin's latency withholds comes back at :meth:`Native.flush`), automation by
+blocks, and parameters that refuse what does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pedalboard
+
+from bridge.errors import ProcessorError, nearest_names
+from bridge.processors.builtins import BUILTINS, Builtin
+from bridge.processors.contract import (
+    AUTOMATION_BLOCK_SAMPLES,
+    DEFAULT_BUFFER_SIZE,
+    check_audio,
+    check_parameter,
+)
+from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+
+__all__ = ["Native", "build_builtin"]
+
+_BY_CLASS = {builtin.class_name: (name, builtin) for name, builtin in BUILTINS.items()}
+_MAX_TAIL_S = 30.0
+
+
+def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> Native:
+    """Make one of pedalboard's effects by its name in presets.
+
+    Raises:
+        ProcessorError: Unknown effect or parameter, or a value out of range.
+
+    >>> build_builtin("gain", {"gain_db": -6.0}).get_parameter("gain_db")
+    -6.0
+    """
+    if name not in BUILTINS:
+        raise ProcessorError(f"no built-in effect is called {name!r}; {nearest_names(name, BUILTINS)}")
+    plugin = getattr(pedalboard, BUILTINS[name].class_name)()
+    native = Native(plugin)
+    for key, value in (params or {}).items():
+        native.set_parameter(key, value)
+    return native
+
+
+class Native:
+    """One pedalboard plugin, or a run of them in a :class:`pedalboard.Pedalboard`.
+
+    Args:
+        plugin: What pedalboard's own classes build.
+        automation_block_samples: How often a moving parameter is set. 1..8192.
+    """
+
+    is_effect = True
+    is_instrument = False
+
+    def __init__(
+        self, plugin: pedalboard.Plugin, automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES
+    ) -> None:
+        self.plugin = plugin
+        self._automation_block_samples = automation_block_samples
+        self._name, builtin = _BY_CLASS.get(type(plugin).__name__, (type(plugin).__name__, None))
+        self._parameters = _specs(plugin, builtin)
+        self._n_channels = 0
+        self._sample_rate = 0.0
+        self.reset()
+
+    @classmethod
+    def run(cls, natives: Sequence[Native]) -> Native:
+        """Join several into one real :class:`pedalboard.Pedalboard`, which is faster than a call each."""
+        return cls(pedalboard.Pedalboard([native.plugin for native in natives]))
+
+    def __repr__(self) -> str:
+        return f"Native({self.plugin!r})"
+
+    @property
+    def latency_samples(self) -> int:
+        """What the plugin withholds while it streams; known once it has streamed."""
+        return self._n_in - self._n_out
+
+    @property
+    def tail_seconds(self) -> float:
+        """How long the output outlasts the input, to -60 dB, from the parameters."""
+        return max((_tail_seconds(plugin) for plugin in _leaves(self.plugin)), default=0.0)
+
+    @property
+    def parameters(self) -> Mapping[str, ParamSpec]:
+        """Every parameter by name; none for a run."""
+        return self._parameters
+
+    def get_parameter(self, name: str) -> ParamValue:
+        """Return a parameter's value in its own unit."""
+        if name not in self._parameters:
+            raise ProcessorError(
+                f"{self._name}: no parameter {name!r}; {nearest_names(name, self._parameters)}"
+            )
+        value = getattr(self.plugin, name)
+        if self._parameters[name].choices:
+            return str(value.name)
+        return float(value)
+
+    def set_parameter(self, name: str, value: ParamValue) -> None:
+        """Set a parameter in its own unit."""
+        checked = check_parameter(name, value, self._parameters, self._name)
+        if self._parameters[name].choices:
+            checked = getattr(type(self.plugin).Mode, str(checked))
+        setattr(self.plugin, name, checked)
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        self.plugin.reset()
+        self._n_in = self._n_out = 0
+        self._held: AudioArray | None = None
+        self._is_streaming = False
+        self._moved: dict[str, float] = {}
+
+    def process(
+        self,
+        input_array: AudioArray,
+        sample_rate: float,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        reset: bool = True,
+        *,
+        automation: Mapping[str, Lane] | None = None,
+    ) -> AudioArray:
+        """Process audio; see the contract."""
+        check_audio(input_array, self._name)
+        if not reset:
+            return self._stream(input_array, sample_rate, buffer_size, automation)
+        self.reset()
+        head = self._stream(input_array, sample_rate, buffer_size, automation)
+        return np.concatenate([head, self.flush()], axis=1)
+
+    __call__ = process
+
+    def flush(self) -> AudioArray:
+        """Feed silence until every withheld sample has come back, and end the stream."""
+        if not self._n_channels:
+            return np.zeros((0, 0), np.float32)
+        pieces = []
+        if self._held is not None and self._held.shape[1]:
+            # A stream shorter than its channel count: lengthen it with silence to make its layout plain.
+            held, self._held = self._held, None
+            padded = np.pad(held, ((0, 0), (0, self._n_channels + 1)))
+            pieces.append(self._feed(padded, DEFAULT_BUFFER_SIZE)[:, : held.shape[1]])
+            self._n_out += pieces[-1].shape[1]
+        while self._n_out < self._n_in:
+            missing = self._n_in - self._n_out
+            silence = np.zeros((self._n_channels, max(missing, DEFAULT_BUFFER_SIZE)), np.float32)
+            out = self._feed(silence, DEFAULT_BUFFER_SIZE)[:, :missing]
+            self._n_out += out.shape[1]
+            pieces.append(out)
+        n_channels = self._n_channels
+        self.reset()
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((n_channels, 0), np.float32)
+
+    def _stream(
+        self,
+        block: AudioArray,
+        sample_rate: float,
+        buffer_size: int,
+        automation: Mapping[str, Lane] | None,
+    ) -> AudioArray:
+        n_channels = block.shape[0]
+        if self._is_streaming and (n_channels, sample_rate) != (self._n_channels, self._sample_rate):
+            raise ProcessorError(
+                f"{self._name}: the stream began with {self._n_channels} channels at {self._sample_rate:g} Hz "
+                f"and goes on with {n_channels} at {sample_rate:g}; call reset() first"
+            )
+        self._n_channels, self._sample_rate = n_channels, float(sample_rate)
+        self._n_in += block.shape[1]
+        if not self._is_streaming:
+            block = block if self._held is None else np.concatenate([self._held, block], axis=1)
+            if block.shape[1] <= n_channels:
+                # pedalboard would take so short a first block for (samples, channels).
+                self._held = block
+                return np.zeros((n_channels, 0), np.float32)
+            self._held, self._is_streaming = None, True
+        if automation:
+            out = self._feed_automated(block, buffer_size, automation)
+        else:
+            out = self._feed(block, buffer_size)
+        self._n_out += out.shape[1]
+        return out
+
+    def _feed(self, block: AudioArray, buffer_size: int) -> AudioArray:
+        if not block.shape[1]:
+            return block
+        out: AudioArray = self.plugin.process(
+            np.ascontiguousarray(block), self._sample_rate, buffer_size, reset=False
+        )
+        return out
+
+    def _feed_automated(
+        self, block: AudioArray, buffer_size: int, automation: Mapping[str, Lane]
+    ) -> AudioArray:
+        n_samples = block.shape[1]
+        # Lanes of samples held back at the start are gone; their first value stands for them.
+        lanes = {
+            name: np.concatenate([np.full(n_samples - len(lane), lane[0]), lane])
+            for name, lane in automation.items()
+        }
+        first = self._n_in - n_samples
+        pieces = []
+        start = 0
+        while start < n_samples:
+            # The grid counts from the first sample of the sound, so that blocks do not matter.
+            phase = (first + start) % self._automation_block_samples
+            stop = min(n_samples, start + self._automation_block_samples - phase)
+            if phase == 0:
+                self._move(lanes, start)
+            pieces.append(self._feed(block[:, start:stop], buffer_size))
+            start = stop
+        return np.concatenate(pieces, axis=1)
+
+    def _move(self, lanes: Mapping[str, Lane], position: int) -> None:
+        for name, lane in lanes.items():
+            value = float(lane[position])
+            if self._moved.get(name) != value:
+                self.set_parameter(name, value)
+                self._moved[name] = value
+
+
+def _specs(plugin: pedalboard.Plugin, builtin: Builtin | None) -> dict[str, ParamSpec]:
+    if builtin is None:
+        return {}
+    return {spec.name: spec for spec in builtin.parameters if hasattr(plugin, spec.name)}
+
+
+def _leaves(plugin: pedalboard.Plugin) -> list[Any]:
+    if isinstance(plugin, (pedalboard.Pedalboard, pedalboard.Mix, pedalboard.Chain)):
+        return [leaf for child in plugin for leaf in _leaves(child)]
+    return [plugin]
+
+
+def _tail_seconds(plugin: Any) -> float:
+    if isinstance(plugin, pedalboard.Reverb):
+        # Freeverb's combs: the longest is 1617 + 23 samples at 44.1 kHz with this feedback.
+        feedback = 0.7 + 0.28 * plugin.room_size
+        return min(_MAX_TAIL_S, 3.0 * 0.0372 / -np.log10(feedback)) if plugin.freeze_mode < 0.5 else _MAX_TAIL_S
+    if isinstance(plugin, pedalboard.Delay):
+        if plugin.feedback >= 1.0:
+            return _MAX_TAIL_S
+        repeats = 1 + (np.ceil(3.0 / -np.log10(plugin.feedback)) if plugin.feedback > 0 else 0)
+        return float(min(_MAX_TAIL_S, plugin.delay_seconds * repeats))
+    if isinstance(plugin, pedalboard.Convolution):
+        return _MAX_TAIL_S
+    if isinstance(plugin, (pedalboard.Chorus, pedalboard.Phaser, pedalboard.PitchShift)):
+        return 0.5
+    return 0.0

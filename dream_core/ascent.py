@@ -1,0 +1,165 @@
+"""Dream a whole sound in one call, and the table of updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dream_core.errors import SettingError
+from dream_core.grammar import parse_objective
+from dream_core.listener import Listener
+from dream_core.mask import Mask
+from dream_core.naming import nearest_names
+from dream_core.networks.card import Network
+from dream_core.settings import DreamSettings
+from dream_core.stream import DreamStream
+from dream_core.updates import Add, Gradient, SpectralCut, Update
+
+__all__ = ["build_update", "dream", "list_updates", "open_stream"]
+
+_SOUND_CUT = {"operand": "sound", "phase": "sound"}
+
+
+def _updates() -> dict[str, tuple[Update, str]]:
+    cut: Callable[..., Update] = SpectralCut
+    return {
+        "mask": (Mask(), "turn the sound's own spectrum up and down; phase and energy stay"),
+        "add": (Add(), "add the gradient (DeepDream, DreamSound's additive mode)"),
+        "filter": (
+            cut(operand="gradient", mask="gradient", phase="gradient", adds=True, expands=True),
+            "add the gradient, expanded by its own loud bins (DreamSound 2020)",
+        ),
+        "hard_cut": (
+            cut(mask="gradient", adds=False, **_SOUND_CUT),
+            "keep of the sound only what the gradient is loud in",
+        ),
+        "hard_cut_add": (
+            cut(mask="gradient", adds=True, **_SOUND_CUT),
+            "add to the sound what the gradient is loud in",
+        ),
+        "hard_cut_add_swapped": (
+            cut(operand="gradient", mask="sound", phase="gradient", adds=True),
+            "add the gradient where the sound is loud",
+        ),
+        "target_text": (
+            cut(operand="gradient", mask="target", phase="target", adds=True),
+            "add the gradient where another sound is loud, with that sound's phase",
+        ),
+        "target_figure": (
+            cut(operand="target", mask="gradient", phase="target", adds=True),
+            "add of another sound what the gradient is loud in",
+        ),
+        "target_gradient": (
+            cut(operand="gradient", mask="target_gradient", phase="target_gradient", adds=True),
+            "add the gradient where another sound's gradient is loud",
+        ),
+        "gradient": (Gradient(), "the gradient alone, stepping on itself"),
+    }
+
+
+def list_updates() -> dict[str, str]:
+    """Return every update's name and what it does.
+
+    >>> "mask" in list_updates()
+    True
+    """
+    return {name: text for name, (_, text) in _updates().items()}
+
+
+def build_update(name: str) -> Update:
+    """Return the update of a name.
+
+    Raises:
+        SettingError: There is none.
+    """
+    updates = _updates()
+    if name not in updates:
+        raise SettingError(f"no update is called {name!r}; {nearest_names(name, updates)}")
+    return updates[name][0]
+
+
+def open_stream(
+    network: Network,
+    settings: DreamSettings,
+    sample_rate: int,
+    n_channels: int,
+    *,
+    references: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    target: str | None = None,
+    **options: Any,
+) -> DreamStream:
+    """Open a stream that dreams a sound arriving in blocks.
+
+    Args:
+        network: From :func:`dream_core.load_network`.
+        settings: The dream's settings.
+        sample_rate: Hz, of the sound.
+        n_channels: Channels of the sound.
+        references: Other sounds by name, ``(channels, samples)`` at the same rate.
+        target: Which reference the targeted updates use.
+        options: Passed to :class:`DreamStream`.
+
+    Raises:
+        DreamError: The settings do not fit the network or each other.
+    """
+    device = network.device
+    sounds = {name: torch.as_tensor(sound, device=device) for name, sound in (references or {}).items()}
+    if target is not None and target not in sounds:
+        raise SettingError(f"no reference sound is called {target!r}; {nearest_names(target, sounds)}")
+    listener = Listener(
+        network,
+        parse_objective(settings.objective),
+        sample_rate,
+        {name: sound.mean(dim=0) for name, sound in sounds.items()},
+    )
+    return DreamStream(
+        listener,
+        build_update(settings.update),
+        settings,
+        n_channels,
+        device,
+        target=None if target is None else sounds[target],
+        **options,
+    )
+
+
+def dream(
+    sound: npt.NDArray[np.float32],
+    sample_rate: int,
+    network: Network,
+    settings: DreamSettings | None = None,
+    depth: float | npt.NDArray[np.floating[Any]] = 10.0,
+    **options: Any,
+) -> npt.NDArray[np.float32]:
+    """Dream a whole sound.
+
+    Args:
+        sound: ``(channels, samples)`` float32.
+        sample_rate: Hz.
+        network: From :func:`dream_core.load_network`.
+        settings: The dream's settings; None takes the defaults.
+        depth: Steps, one number or one for each sample; where it is 0 the sound stays bit for bit.
+        options: Passed to :func:`open_stream`.
+
+    Shape:
+        ``(channels, samples)`` -> ``(channels, samples)``.
+
+    Raises:
+        DreamError: The settings do not fit, or the dream is not finite.
+    """
+    stream = open_stream(network, settings or DreamSettings(), sample_rate, sound.shape[0], **options)
+    samples = torch.as_tensor(sound)
+    depths = torch.as_tensor(np.broadcast_to(np.asarray(depth, dtype=np.float64), sound.shape[1:]).copy())
+    block = stream.window_samples * stream.batch
+    done = [
+        stream.push(samples[:, start : start + block], depths[start : start + block])
+        for start in range(0, sound.shape[1], block)
+    ]
+    done.append(stream.finish())
+    dreamed: npt.NDArray[np.float32] = torch.cat(done, 1).cpu().numpy()
+    return dreamed
+
