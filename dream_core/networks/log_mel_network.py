@@ -57,7 +57,17 @@ class LogMelNetwork(nn.Module):
         Shape:
             ``(batch, samples)`` -> ``(batch, patches, patch_frames, mels)``.
         """
-        frames = self.log_mel(waveform)
+        spec = self.spec
+        n_heard = spec.n_frames(waveform.shape[-1])
+        n_hops = math.ceil(max(0, n_heard - spec.patch_frames) / spec.patch_hop_frames)
+        # Silence up to whole patches, before the transform: the last frames hear both the sound and it.
+        n_whole = n_hops * spec.patch_hop_frames * spec.hop_samples + spec.patch_samples
+        frames = self.log_mel(nn.functional.pad(waveform, (0, n_whole - waveform.shape[-1])))
         return slice_patches(
-            frames, self.spec.patch_frames, self.spec.patch_hop_frames, offset_frames, fill=self.silence
+            frames,
+            spec.patch_frames,
+            spec.patch_hop_frames,
+            offset_frames,
+            fill=self.silence,
+            n_heard=n_heard,
         )

@@ -8,17 +8,23 @@ silence too. Batch normalisation is there while training and folded into the con
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from dream_core.errors import WeightsError
 from dream_core.frontend import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.log_mel_network import LogMelNetwork
+from dream_core.weights import load_into, read_header, read_tensors, write_tensors
 
-__all__ = ["MelCnn", "MelCnnSpec", "fold_batch_norm"]
+__all__ = ["KIND", "MelCnn", "MelCnnSpec", "fold_batch_norm", "load", "read_card", "write"]
+
+KIND = "mel_cnn"
+"""What a weights file's header calls this kind of network."""
 
 _NATS_PER_UNIT = 4.0
 
@@ -38,6 +44,14 @@ class MelCnnSpec:
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     n_embedding: int
+
+    def n_parameters(self, n_classes: int) -> int:
+        """Count the weights and biases of a network of this shape, batch normalisation folded."""
+        total, n_inputs = 0, 1
+        for width, depth in zip(self.widths, self.depths, strict=True):
+            total += width * (9 * n_inputs + 1) + (depth - 1) * width * (9 * width + 1)
+            n_inputs = width
+        return total + (n_inputs + 1) * self.n_embedding + (self.n_embedding + 1) * n_classes
 
     def layers(self, n_classes: int) -> tuple[LayerInfo, ...]:
         """Return the layers a network of this shape has."""
@@ -119,3 +133,58 @@ def fold_batch_norm(trained: MelCnn) -> MelCnn:
     folded.embedding.load_state_dict(trained.embedding.state_dict())
     folded.logits.load_state_dict(trained.logits.state_dict())
     return folded.eval()
+
+
+def write(path: Path, network: MelCnn) -> str:
+    """Write a network to one safetensors file that carries its card and shape; returns the file's SHA-256."""
+    header = {"kind": KIND, "card": asdict(network.card), "shape": asdict(network.shape)}
+    return write_tensors(path, network.state_dict(), header)
+
+
+def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
+    """Read which network a file holds, without its weights.
+
+    Raises:
+        WeightsError: The file is absent, damaged, or not one that `write` made.
+    """
+    header = read_header(path)
+    if header.get("kind") != KIND:
+        raise WeightsError(
+            f"{path} carries no card of a network of this project; only files its own training wrote can be "
+            "loaded by path (YAMNet's weights: reverie networks import yamnet FILE)"
+        )
+    try:
+        return _card_from(header["card"]), _shape_from(header["shape"])
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: its card cannot be read ({error}); it was written by another version") from None
+
+
+def _card_from(data: dict[str, Any]) -> NetworkCard:
+    layers = tuple(LayerInfo(**layer) for layer in data["layers"])
+    tuples = {"layers": layers, "classes": tuple(data["classes"]), "band_hz": tuple(data["band_hz"])}
+    return NetworkCard(**{**data, **tuples})
+
+
+def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
+    return MelCnnSpec(
+        frontend=FrontendSpec(**data["frontend"]),
+        widths=tuple(data["widths"]),
+        depths=tuple(data["depths"]),
+        n_embedding=data["n_embedding"],
+    )
+
+
+def load(path: Path, *, sha256: str = "") -> MelCnn:
+    """Load a network from the file that carries its card.
+
+    Args:
+        path: A file that `write` made.
+        sha256: What the file's hash must be, where it is known.
+
+    Raises:
+        WeightsError: The file is absent, damaged, or of another kind of network.
+    """
+    card, shape = read_card(path)
+    network = MelCnn(card, shape)
+    load_into(network, read_tensors(path, sha256), str(path))
+    return network

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dream_core.frontend import FrontendSpec
-from dream_core.networks.card import NetworkCard
-from dream_core.networks.mel_cnn import MelCnnSpec
+from pathlib import Path
 
-__all__ = ["CARD", "CLASSES", "SPEC", "WEIGHTS_FILE"]
+from dream_core.errors import WeightsError
+from dream_core.frontend import FrontendSpec
+from dream_core.networks import mel_cnn
+from dream_core.networks.card import NetworkCard
+from dream_core.networks.mel_cnn import MelCnn, MelCnnSpec
+
+__all__ = ["CARD", "CLASSES", "SHIPPED_WEIGHTS", "SPEC", "load"]
 
 CLASSES = (
     "bass",
@@ -41,7 +45,7 @@ SPEC = MelCnnSpec(
     n_embedding=128,
 )
 
-WEIGHTS_FILE = "timbre.safetensors"
+SHIPPED_WEIGHTS = Path(__file__).with_suffix(".safetensors")
 
 CARD = NetworkCard(
     name="timbre",
@@ -52,7 +56,7 @@ CARD = NetworkCard(
     frame_s=SPEC.frontend.hop_samples / SPEC.frontend.sample_rate,
     layers=SPEC.layers(len(CLASSES)),
     classes=CLASSES,
-    n_parameters=0,
+    n_parameters=SPEC.n_parameters(len(CLASSES)),
     licence="GPL-3.0-or-later",
     source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
     weights="shipped",
@@ -62,3 +66,15 @@ CARD = NetworkCard(
         "classes pull a sound towards a family of instruments."
     ),
 )
+
+
+def load(weights: Path | None = None) -> MelCnn:
+    """Load `timbre` with its shipped weights, or with others of the same shape.
+
+    Raises:
+        WeightsError: The file is absent, damaged or of another network.
+    """
+    network = mel_cnn.load(weights or SHIPPED_WEIGHTS, sha256="" if weights else CARD.sha256)
+    if network.shape != SPEC:
+        raise WeightsError(f"{weights or SHIPPED_WEIGHTS} holds a mel CNN of another shape than timbre's")
+    return network

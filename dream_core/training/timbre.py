@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
-from dream_core.networks.timbre import CARD, CLASSES, SPEC, WEIGHTS_FILE
+from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm, write
+from dream_core.networks.timbre import CARD, CLASSES, SHIPPED_WEIGHTS, SPEC
 from dream_core.training import augmentation
 from dream_core.training.notes import NoteTable, is_held_out, render_notes
-from dream_core.weights import write_tensors
 
 __all__ = ["NoteSampler", "TrainingSettings", "train", "validate"]
 
@@ -264,7 +263,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m dream_core.training.timbre", description=__doc__)
     parser.add_argument("--soundfont", type=Path, default=Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"))
     parser.add_argument("--data", type=Path, default=Path("data/timbre"), help="notes and checkpoints")
-    parser.add_argument("--out", type=Path, default=Path("data/timbre") / WEIGHTS_FILE)
+    parser.add_argument("--out", type=Path, default=Path("data/timbre") / SHIPPED_WEIGHTS.name)
     parser.add_argument("--epochs", type=int, default=TrainingSettings().epochs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -280,7 +279,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
     network, confusion = train(notes, options.data, settings)
-    sha256 = write_tensors(options.out, network.state_dict(), {"network": CARD.name})
+    sha256 = write(options.out, network)
     print(confusion_table(confusion))  # noqa: T201
     print(f"{options.out}  sha256 {sha256}")  # noqa: T201
 

@@ -1,0 +1,242 @@
+"""YAMNet's weights on disk: read from the published formats, checked, installed, loaded."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dream_core.errors import WeightsError
+from dream_core.networks.card import NetworkCard
+from dream_core.networks.yamnet import (
+    CARD,
+    CONVOLUTIONS,
+    YamNet,
+    card_with_classes,
+    check_published,
+    fold_published,
+)
+from dream_core.weights import (
+    file_sha256,
+    load_into,
+    networks_folder,
+    read_header,
+    read_tensors,
+    write_tensors,
+)
+
+__all__ = [
+    "OFFICIAL_ADDRESS",
+    "install",
+    "installed_card",
+    "load",
+    "read_class_map",
+    "read_published",
+    "read_record",
+]
+
+OFFICIAL_ADDRESS = "https://storage.googleapis.com/audioset/yamnet.h5"
+_BATCH_NORM = ("beta", "moving_mean", "moving_variance")
+
+
+def _weights_path() -> Path:
+    return networks_folder() / "yamnet.safetensors"
+
+
+def _record_path() -> Path:
+    return networks_folder() / "yamnet.json"
+
+
+def read_record() -> dict[str, Any]:
+    """Read what was installed and from where; empty where nothing was."""
+    path = _record_path()
+    if not path.exists():
+        return {}
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
+def installed_card() -> NetworkCard:
+    """Return YAMNet's card, with its classes named where a class map was imported."""
+    if not _weights_path().exists():
+        return CARD
+    classes = read_header(_weights_path()).get("classes")
+    return card_with_classes(tuple(classes)) if classes else CARD
+
+
+def load(weights: Path | None = None) -> YamNet:
+    """Load YAMNet from the installed weights, or straight from a file in a published format.
+
+    Raises:
+        WeightsError: No weights are installed, or the file is damaged or of another network.
+    """
+    if weights is not None:
+        network, tensors, origin = YamNet(), read_published(weights), str(weights)
+    else:
+        path = _weights_path()
+        if not path.exists():
+            raise WeightsError(
+                "yamnet's weights are not installed; they are Google's and are never fetched by themselves. "
+                "Call `reverie networks get yamnet`, or `reverie networks import yamnet FILE.h5` "
+                f"with the file from {OFFICIAL_ADDRESS}"
+            )
+        network, tensors = YamNet(installed_card()), read_tensors(path, read_record().get("sha256", ""))
+        origin = str(path)
+    check_published(tensors, origin)
+    network.double()
+    load_into(network, fold_published(tensors), origin)
+    return network
+
+
+def install(source: Path, class_map: Path | None = None, *, address: str = "") -> Path:
+    """Install YAMNet's weights for this user, from a file in a published format.
+
+    Args:
+        source: ``.h5`` (Keras, needs h5py), ``.pth`` (torch_audioset) or ``.safetensors`` (written by this).
+        class_map: AudioSet's ``yamnet_class_map.csv``; without it classes go by number.
+        address: Where the file was fetched from, for the record.
+
+    Returns:
+        The installed file; beside it lies ``yamnet.json`` with its SHA-256 and that of the source.
+
+    Raises:
+        WeightsError: The file or the class map cannot be used; nothing is installed then.
+    """
+    tensors = read_published(source)
+    check_published(tensors, str(source))
+    classes = read_class_map(class_map) if class_map else ()
+    target = _weights_path()
+    sha256 = write_tensors(target, tensors, {"kind": "yamnet", "classes": list(classes)})
+    record = {
+        "sha256": sha256,
+        "source": address or source.name,
+        "source_sha256": file_sha256(source),
+        "class_map": class_map.name if class_map else None,
+    }
+    _record_path().write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def read_class_map(path: Path) -> tuple[str, ...]:
+    """Read AudioSet's display names, in YAMNet's order, from its class map.
+
+    Raises:
+        WeightsError: The file is absent or not a class map of 521 rows with a column ``display_name``.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
+        names = tuple(row["display_name"] for row in rows)
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a class map ({type(error).__name__}: {error}); "
+            "a CSV with the columns index, mid, display_name is expected"
+        ) from None
+    card_with_classes(names)
+    return names
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
+    """Read YAMNet's tensors by Keras' layer names, in Torch's layout, from any published format.
+
+    Raises:
+        WeightsError: The file is absent, damaged, of another kind, or holds more than plain tensors.
+    """
+    if not path.exists():
+        raise WeightsError(f"{path} is not there")
+    readers = {
+        ".h5": _read_keras,
+        ".hdf5": _read_keras,
+        ".pth": _read_torch,
+        ".pt": _read_torch,
+        ".safetensors": read_tensors,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise WeightsError(f"{path.name}: weights are read from {', '.join(readers)}; give one of these")
+    return reader(path)
+
+
+def _read_keras(path: Path) -> dict[str, Tensor]:
+    try:
+        import h5py
+    except ImportError:
+        raise WeightsError(
+            "reading .h5 weights needs h5py, which is not installed; call: pip install 'reverie-audio[yamnet]'"
+        ) from None
+    tensors: dict[str, Tensor] = {}
+
+    def take(target: str, dataset: str) -> None:
+        tensors[target] = torch.from_numpy(file[dataset][()])
+
+    try:
+        with h5py.File(path, "r") as file:
+            for convolution in CONVOLUTIONS:
+                name = convolution.name
+                kernel = "depthwise_kernel" if convolution.is_depthwise else "kernel"
+                take(f"{name}/kernel", f"{name}/{name}/{kernel}:0")
+                for part in _BATCH_NORM:
+                    take(f"{name}/bn/{part}", f"{name}/bn/{name}/bn/{part}:0")
+            take("dense/kernel", "logits/logits/kernel:0")
+            take("dense/bias", "logits/logits/bias:0")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not YAMNet's Keras file, or is cut short ({error}); "
+            f"the official one is {OFFICIAL_ADDRESS}"
+        ) from None
+    return {name: _to_torch_layout(name, tensor) for name, tensor in tensors.items()}
+
+
+def _to_torch_layout(name: str, tensor: Tensor) -> Tensor:
+    if not name.endswith("kernel"):
+        return tensor
+    if tensor.ndim == 2:
+        return tensor.T.contiguous()
+    # Keras: (height, width, in, out); depthwise (height, width, channels, 1).
+    order = (2, 3, 0, 1) if "depthwise" in name else (3, 2, 0, 1)
+    return tensor.permute(order).contiguous() if tensor.ndim == 4 else tensor
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} holds Python objects besides tensors, which could run code when opened; it was not opened. "
+            "Save its plain state_dict, or use the official .h5 file"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a complete Torch file ({_first_line(error)})") from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not a state_dict")
+    tensors: dict[str, Tensor] = {}
+    for name, key in _torch_keys().items():
+        if not isinstance(state.get(key), Tensor):
+            raise WeightsError(f"{path} has no tensor {key!r}; it does not hold torch_audioset's YAMNet")
+        tensors[name] = state[key]
+    scales = [value for key, value in state.items() if key.endswith("bn.weight")]
+    if any((scale != 1).any() for scale in scales):
+        raise WeightsError(f"{path}: its batch normalisation has scales, YAMNet's has none; it is of another network")
+    return tensors
+
+
+def _torch_keys() -> dict[str, str]:
+    """Return the keys of torch_audioset's state_dict (its ``yamnet/model.py``), by Keras' layer names."""
+    parts = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    keys = {"dense/kernel": "classifier.weight", "dense/bias": "classifier.bias"}
+    for convolution in CONVOLUTIONS:
+        prefix = convolution.name.replace("/", ".").replace("layer1.conv", "layer1.fused")
+        keys[f"{convolution.name}/kernel"] = f"{prefix}.conv.weight"
+        for part, theirs in parts.items():
+            keys[f"{convolution.name}/bn/{part}"] = f"{prefix}.bn.{theirs}"
+    return keys
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
