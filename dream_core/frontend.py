@@ -122,9 +122,7 @@ class LogMel(nn.Module):
         is_even = spec.window_samples % 2 == 0
         window = torch.hann_window(spec.window_samples, periodic=is_even, dtype=torch.float64)
         self.register_buffer("window", window.to(dtype), persistent=False)
-        bank = mel_filterbank(
-            spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, dtype
-        )
+        bank = mel_filterbank(spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, dtype)
         self.register_buffer("filterbank", bank, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

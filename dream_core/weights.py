@@ -53,7 +53,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     partial = path.with_name(path.name + ".partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, partial, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
-    os.replace(partial, path)
+    partial.replace(path)
     return file_sha256(path)
 
 
@@ -95,7 +95,7 @@ def _open(path: Path) -> Any:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path} is not a complete safetensors file ({error}); it is damaged, cut short or of another kind"
+            f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind"
         ) from None
 
 
@@ -117,7 +117,9 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) ->
             "it holds the weights of another network"
         )
     if extra := [name for name in tensors if name not in wanted]:
-        raise WeightsError(f"{origin} holds {extra[0]!r}, which the network has not; it is of another network")
+        raise WeightsError(
+            f"{origin} holds {extra[0]!r}, which the network has not; it is of another network"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             raise WeightsError(

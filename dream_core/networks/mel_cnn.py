@@ -156,7 +156,9 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
     try:
         return _card_from(header["card"]), _shape_from(header["shape"])
     except (KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: its card cannot be read ({error}); it was written by another version") from None
+        raise WeightsError(
+            f"{path}: its card cannot be read ({error}); it was written by another version"
+        ) from None
 
 
 def _card_from(data: dict[str, Any]) -> NetworkCard:

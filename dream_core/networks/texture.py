@@ -80,7 +80,9 @@ class Texture(LogMelNetwork):
             convolution = nn.Conv1d(SPEC.n_mels, _N_FILTERS, n_frames, bias=False, dtype=torch.float64)
             filters = torch.randn(convolution.weight.shape, generator=generator, dtype=torch.float64)
             filters -= filters.mean(dim=(1, 2), keepdim=True)
-            convolution.weight = nn.Parameter(filters / math.sqrt(SPEC.n_mels * n_frames), requires_grad=False)
+            convolution.weight = nn.Parameter(
+                filters / math.sqrt(SPEC.n_mels * n_frames), requires_grad=False
+            )
             before = (n_frames - 1) // 2
             padding = nn.ConstantPad1d((before, n_frames - 1 - before), 0.0)
             self.banks[layer.name] = nn.Sequential(padding, convolution, nn.SiLU())

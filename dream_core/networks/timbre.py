@@ -1,4 +1,4 @@
-"""`timbre`: hears which family of instruments plays. The default network; its weights ship with the project."""
+"""`timbre`: hears which family of instruments plays. The default network; its weights are shipped."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ CARD = NetworkCard(
     weights="shipped",
     sha256="",
     description=(
-        "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and striking; "
-        "classes pull a sound towards a family of instruments."
+        "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and "
+        "striking; classes pull a sound towards a family of instruments."
     ),
 )
 

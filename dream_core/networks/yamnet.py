@@ -229,7 +229,9 @@ def check_published(tensors: Mapping[str, Tensor], origin: str) -> None:
     """
     for name, shape in _published_shapes().items():
         if name not in tensors:
-            raise WeightsError(f"{origin} has no {name!r}; it does not hold YAMNet's weights, or not all of them")
+            raise WeightsError(
+                f"{origin} has no {name!r}; it does not hold YAMNet's weights, or not all of them"
+            )
         tensor = tensors[name]
         if tuple(tensor.shape) != shape:
             raise WeightsError(

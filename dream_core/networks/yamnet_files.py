@@ -168,7 +168,7 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
         import h5py
     except ImportError:
         raise WeightsError(
-            "reading .h5 weights needs h5py, which is not installed; call: pip install 'reverie-audio[yamnet]'"
+            "reading .h5 weights needs h5py, which is not here; call: pip install 'reverie-audio[yamnet]'"
         ) from None
     tensors: dict[str, Tensor] = {}
 
@@ -208,7 +208,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{path} holds Python objects besides tensors, which could run code when opened; it was not opened. "
+            f"{path} holds Python objects besides tensors, which could run code; it was not opened. "
             "Save its plain state_dict, or use the official .h5 file"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
@@ -222,7 +222,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         tensors[name] = state[key]
     scales = [value for key, value in state.items() if key.endswith("bn.weight")]
     if any((scale != 1).any() for scale in scales):
-        raise WeightsError(f"{path}: its batch normalisation has scales, YAMNet's has none; it is of another network")
+        raise WeightsError(
+            f"{path}: its batch normalisation has scales, YAMNet's has none; it is of another network"
+        )
     return tensors
 
 

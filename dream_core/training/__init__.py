@@ -1,1 +1,1 @@
-"""How the shipped networks were made: data, augmentation, the training loop. Run as modules; see README.md."""
+"""How the shipped networks were made: data, augmentation, training loop. See README.md."""

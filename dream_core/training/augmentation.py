@@ -18,7 +18,7 @@ def _uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.G
 
 
 def crop_at_speed(notes: Tensor, start_samples: Tensor, speed: Tensor, n_samples: int) -> Tensor:
-    """Read notes from a start at a speed, linearly interpolated; zeros before their onset and after their end.
+    """Read notes from a start at a speed, linearly interpolated; zeros before onset and after the end.
 
     Shape:
         notes ``(batch, samples)``, starts and speeds ``(batch,)`` -> ``(batch, n_samples)``.

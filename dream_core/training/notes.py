@@ -157,7 +157,9 @@ def _midi_bytes(program: int, notes: list[_Note]) -> bytes:
     return header + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
-def _render_program(program: int, notes: list[_Note], soundfont: Path, sample_rate: int) -> NDArray[np.float32]:
+def _render_program(
+    program: int, notes: list[_Note], soundfont: Path, sample_rate: int
+) -> NDArray[np.float32]:
     """Render a program's notes to ``(notes, samples)``, mono."""
     with tempfile.TemporaryDirectory() as folder:
         midi_path, raw_path = Path(folder, "notes.mid"), Path(folder, "notes.raw")
@@ -203,7 +205,9 @@ def render_notes(
     if (folder / "notes.npz").exists():
         return read_notes(folder)
     if shutil.which("fluidsynth") is None:
-        raise SettingError("fluidsynth is not installed; on Debian: apt install fluidsynth fluid-soundfont-gm")
+        raise SettingError(
+            "fluidsynth is not installed; on Debian: apt install fluidsynth fluid-soundfont-gm"
+        )
     if not soundfont.exists():
         raise SettingError(f"soundfont {soundfont} is not there; on Debian: apt install fluid-soundfont-gm")
     waveforms, programs, pitches, velocities = [], [], [], []

@@ -271,12 +271,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Render the notes, train, write the weights and print what the network hears in the held-out programs."""
+    """Render the notes, train, write the weights, print what is heard in the held-out programs."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(options.threads)
-    notes = render_notes(
-        options.soundfont, options.data, sample_rate=SPEC.frontend.sample_rate, report=print
-    )
+    notes = render_notes(options.soundfont, options.data, sample_rate=SPEC.frontend.sample_rate, report=print)
     settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
     network, confusion = train(notes, options.data, settings)
     sha256 = write(options.out, network)
