@@ -7,6 +7,7 @@ name there is either the whole file or nothing. The same samples always give the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from bridge.audiosink import TAG_ATTRIBUTES
 from bridge.audiowriter import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
@@ -30,6 +32,7 @@ from bridge.audiowriter import (
 from bridge.errors import AudioFileError, nearest_names
 from bridge.records import AudioArray
 from bridge.riff import walk_chunks
+from bridge.wavmeta import AudioMetadata, parse_metadata
 
 if TYPE_CHECKING:
     import soundfile
@@ -39,12 +42,14 @@ __all__ = [
     "OUTPUT_SUBTYPES",
     "PART_SUFFIX",
     "AudioInfo",
+    "AudioMetadata",
     "AudioReader",
     "AudioWriter",
     "hash_samples",
     "output_subtype",
     "read_audio",
     "read_info",
+    "read_metadata",
 ]
 
 BLOCK_SAMPLES: Final = 1 << 16
@@ -194,6 +199,26 @@ def read_audio(path: Path | str) -> tuple[AudioArray, int]:
     """
     with AudioReader(path) as reader:
         return reader.read(reader.info.n_samples), reader.info.sample_rate
+
+
+def read_metadata(path: Path | str) -> AudioMetadata:
+    """Read what a file says beside its samples: time stamp, markers and tags.
+
+    Raises:
+        AudioFileError: The file cannot be read. Damaged metadata is no error: it is left out.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            metadata = parse_metadata(file)
+            is_riff = walk_chunks(file) is not None
+    except OSError as error:
+        raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from error
+    if is_riff:
+        return metadata
+    with contextlib.closing(_open_for_reading(path)) as audio:
+        found = audio.copy_metadata()
+    return AudioMetadata(tags={n: found[a] for n, a in TAG_ATTRIBUTES.items() if a in found})
 
 
 def hash_samples(path: Path | str) -> str:

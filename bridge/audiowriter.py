@@ -12,14 +12,15 @@ import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from bridge.audiosink import SUBTYPE_BITS, open_sink
 from bridge.errors import OutputError, RenderError, nearest_names
 from bridge.quantise import Quantiser
-from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
+from bridge.wavmeta import AudioMetadata
 
 __all__ = [
     "MAX_CHANNELS",
@@ -42,7 +43,6 @@ _FORMATS: Final = {
     ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64",
     ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".flac": "FLAC", ".caf": "CAF",
 }  # fmt: skip
-_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
 
 OUTPUT_SUBTYPES: Final[dict[str, tuple[str, ...]]] = {
     "WAV": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
@@ -90,6 +90,8 @@ class AudioWriter:
             then refused at once.
         dither_seed: Seed of the dither for 16 and 24 bits; None rounds without dither.
         shaping: Order of the noise shaping, see `Quantiser`.
+        metadata: What the file shall say beside its samples. Only WAV and RF64 hold all of it, see
+            `metadata_left_out`.
 
     Raises:
         OutputError: The target exists, cannot be written, or does not fit on the disk; or such a file cannot
@@ -109,6 +111,7 @@ class AudioWriter:
         n_samples: int | None = None,
         dither_seed: int | None = 0,
         shaping: Literal[0, 1, 2] = 0,
+        metadata: AudioMetadata | None = None,
     ) -> None:
         self._path = Path(path)
         self._format = format or _format_of(self._path)
@@ -117,18 +120,27 @@ class AudioWriter:
         self._n_channels = n_channels
         self._subtype = subtype
         self._n_written = 0
-        self._bytes_needed = None if n_samples is None else n_samples * n_channels * _BITS[subtype] // 8
+        self._bytes_needed = (
+            None if n_samples is None else n_samples * n_channels * SUBTYPE_BITS[subtype] // 8
+        )
         self._part = self._path.with_name(f".{self._path.name}{PART_SUFFIX}")
         self._quantiser: Quantiser | None = None
         if subtype != "FLOAT":
             # 32 bits hold every float32 up to full scale but the faintest bits of the quietest: no dither.
             seed = None if subtype == "PCM_32" else dither_seed
-            self._quantiser = Quantiser(_BITS[subtype], n_channels, dither_seed=seed, shaping=shaping)
+            self._quantiser = Quantiser(SUBTYPE_BITS[subtype], n_channels, dither_seed=seed, shaping=shaping)
         self._is_open = True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._check_space()
-            self._sink = _open_sink(self._part, self._format, subtype, sample_rate, n_channels)
+            self._sink = open_sink(
+                self._part,
+                file_format=self._format,
+                subtype=subtype,
+                sample_rate=sample_rate,
+                n_channels=n_channels,
+                metadata=metadata or AudioMetadata(),
+            )
         except OSError as error:
             raise self._output_error(error) from error
         except RuntimeError as error:
@@ -149,6 +161,11 @@ class AudioWriter:
     def n_clipped(self) -> int:
         """Samples so far that the sample type could not hold; always 0 for ``FLOAT``."""
         return self._quantiser.n_clipped if self._quantiser else 0
+
+    @property
+    def metadata_left_out(self) -> tuple[str, ...]:
+        """What of the metadata this format cannot hold, for a warning."""
+        return self._sink.metadata_left_out
 
     def __enter__(self) -> AudioWriter:
         return self
@@ -234,7 +251,7 @@ class AudioWriter:
             return error
         number = error.errno if isinstance(error, OSError) else None
         free = _free_bytes(self._path)
-        written = self._n_written * self._n_channels * _BITS[self._subtype] // 8
+        written = self._n_written * self._n_channels * SUBTYPE_BITS[self._subtype] // 8
         needed = self._bytes_needed if self._bytes_needed is not None else written
         if number in _NO_SPACE or (number is None and free < written):
             more = "" if self._bytes_needed is not None else " or more"
@@ -248,68 +265,6 @@ class AudioWriter:
                 "Choose another with --out."
             )
         return OutputError(f"{self._path}: cannot be written ({short_reason(error)})")
-
-
-class _WavSink:
-    def __init__(self, part: Path, subtype: str, sample_rate: int, n_channels: int, *, is_rf64: bool) -> None:
-        self._bits = _BITS[subtype]
-        self._is_float = subtype == "FLOAT"
-        self._file: BinaryIO = part.open("wb")
-        self._stream = WavStream(
-            self._file,
-            sample_rate=sample_rate,
-            n_channels=n_channels,
-            bits=self._bits,
-            is_float=self._is_float,
-            riff_limit=0 if is_rf64 else RIFF_LIMIT,
-        )
-
-    def write(self, samples: npt.NDArray[Any]) -> None:
-        frames = np.ascontiguousarray(samples.T, "<f4" if self._is_float else "<i4")
-        if self._bits < 32:
-            frames = frames.view(np.uint8).reshape(-1, 4)[:, : self._bits // 8]
-        self._stream.write(frames.tobytes())
-
-    def finish(self) -> None:
-        self._stream.finish()
-        self._file.close()
-
-    def abandon(self) -> None:
-        self._file.close()
-
-
-class _SndfileSink:
-    def __init__(self, part: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int) -> None:
-        import soundfile
-
-        self._part = part
-        self._bits = _BITS[subtype]
-        self._is_float = subtype == "FLOAT"
-        part.open("wb").close()  # libsndfile does not say why it cannot create a file; Python does
-        self._file = soundfile.SoundFile(part, "w", sample_rate, n_channels, subtype, format=file_format)
-
-    def write(self, samples: npt.NDArray[Any]) -> None:
-        # libsndfile takes fixed-point samples at the top of 32 bits and hands them on without rounding.
-        if self._is_float:
-            self._file.write(np.ascontiguousarray(samples.T, np.float32))
-        else:
-            self._file.write(np.ascontiguousarray(samples.T, np.int32) << (32 - self._bits))
-
-    def finish(self) -> None:
-        self._file.close()
-        with self._part.open("r+b") as file:
-            clear_peak_timestamp(file)
-
-    def abandon(self) -> None:
-        self._file.close()
-
-
-def _open_sink(
-    part: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int
-) -> _WavSink | _SndfileSink:
-    if file_format in ("WAV", "RF64"):
-        return _WavSink(part, subtype, sample_rate, n_channels, is_rf64=file_format == "RF64")
-    return _SndfileSink(part, file_format, subtype, sample_rate, n_channels)
 
 
 def _check_output(

@@ -1,0 +1,147 @@
+"""Where encoded samples go: our own WAV stream, or libsndfile for the other containers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
+from bridge.wavmeta import AudioMetadata
+
+__all__ = ["SUBTYPE_BITS", "TAG_ATTRIBUTES", "Sink", "open_sink"]
+
+SUBTYPE_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
+"""Bits a sample takes in a file, by sample type."""
+
+TAG_ATTRIBUTES: Final = {
+    "INAM": "title",
+    "IART": "artist",
+    "IPRD": "album",
+    "ICMT": "comment",
+    "ISFT": "software",
+    "ICRD": "date",
+    "ICOP": "copyright",
+    "IGNR": "genre",
+    "ITRK": "tracknumber",
+}
+"""Tags that containers other than WAV hold too: INFO name to libsndfile's."""
+
+
+class Sink(Protocol):
+    """Take samples that already have the sample type of the file."""
+
+    metadata_left_out: tuple[str, ...]
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        """Append (channels, samples): int32 right-justified, or floats for ``FLOAT``."""
+
+    def finish(self) -> None:
+        """Complete the header and close."""
+
+    def abandon(self) -> None:
+        """Close without completing anything."""
+
+
+def open_sink(
+    part: Path,
+    *,
+    file_format: str,
+    subtype: str,
+    sample_rate: int,
+    n_channels: int,
+    metadata: AudioMetadata,
+) -> Sink:
+    """Create a file of that format.
+
+    Raises:
+        OSError: The file cannot be created.
+        RuntimeError: The format cannot hold such samples.
+    """
+    kind = _WavSink if file_format in ("WAV", "RF64") else _SndfileSink
+    return kind(part, file_format, subtype, sample_rate, n_channels, metadata)
+
+
+class _WavSink:
+    def __init__(
+        self,
+        part: Path,
+        file_format: str,
+        subtype: str,
+        sample_rate: int,
+        n_channels: int,
+        metadata: AudioMetadata,
+    ) -> None:
+        self.metadata_left_out: tuple[str, ...] = ()
+        self._bits = SUBTYPE_BITS[subtype]
+        self._is_float = subtype == "FLOAT"
+        self._file: BinaryIO = part.open("wb")
+        self._stream = WavStream(
+            self._file,
+            sample_rate=sample_rate,
+            n_channels=n_channels,
+            bits=self._bits,
+            is_float=self._is_float,
+            chunks=metadata.build_chunks(),
+            riff_limit=0 if file_format == "RF64" else RIFF_LIMIT,
+        )
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        frames = np.ascontiguousarray(samples.T, "<f4" if self._is_float else "<i4")
+        if self._bits < 32:
+            frames = frames.view(np.uint8).reshape(-1, 4)[:, : self._bits // 8]
+        self._stream.write(frames.tobytes())
+
+    def finish(self) -> None:
+        self._stream.finish()
+        self._file.close()
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class _SndfileSink:
+    def __init__(
+        self,
+        part: Path,
+        file_format: str,
+        subtype: str,
+        sample_rate: int,
+        n_channels: int,
+        metadata: AudioMetadata,
+    ) -> None:
+        import soundfile
+
+        self._part = part
+        self._bits = SUBTYPE_BITS[subtype]
+        self._is_float = subtype == "FLOAT"
+        part.open("wb").close()  # libsndfile does not say why it cannot create a file; Python does
+        self._file = soundfile.SoundFile(part, "w", sample_rate, n_channels, subtype, format=file_format)
+        can_tag = file_format in ("AIFF", "FLAC", "CAF")
+        for name, attribute in TAG_ATTRIBUTES.items():
+            if can_tag and metadata.tags.get(name):
+                setattr(self._file, attribute, metadata.tags[name])
+        left_out = {
+            "time stamp and broadcast data": metadata.broadcast,
+            "iXML": metadata.ixml,
+            "markers": metadata.markers,
+            "tags": set(metadata.tags) - (set(TAG_ATTRIBUTES) if can_tag else set()),
+        }
+        self.metadata_left_out = tuple(name for name, value in left_out.items() if value)
+
+    def write(self, samples: npt.NDArray[Any]) -> None:
+        # libsndfile takes fixed-point samples at the top of 32 bits and hands them on without rounding.
+        if self._is_float:
+            self._file.write(np.ascontiguousarray(samples.T, np.float32))
+        else:
+            self._file.write(np.ascontiguousarray(samples.T, np.int32) << (32 - self._bits))
+
+    def finish(self) -> None:
+        self._file.close()
+        with self._part.open("r+b") as file:
+            clear_peak_timestamp(file)
+
+    def abandon(self) -> None:
+        self._file.close()
