@@ -78,7 +78,7 @@ class AudioMetadata:
 
     Args:
         broadcast: The bext chunk.
-        ixml: The iXML document, byte for byte.
+        ixml: The iXML document as it stands.
         markers: Cue points and regions in order of position.
         tags: Text by four-letter INFO name: ``INAM`` title, ``IART`` artist, ``ICMT`` comment, ``ISFT``
             software, ``ICRD`` date ...
@@ -129,7 +129,8 @@ class AudioMetadata:
         if self.broadcast is not None:
             chunks.append((b"bext", _build_bext(self.broadcast)))
         if self.ixml is not None:
-            chunks.append((b"iXML", self.ixml))
+            # libsndfile 1.2.2 loses its way after an unknown chunk of odd length in RF64.
+            chunks.append((b"iXML", self.ixml + b" " * (len(self.ixml) & 1)))
         markers = tuple(m for m in self.markers if m.position_samples < 1 << 32)  # all a cue point can state
         if markers:
             chunks.append((b"cue ", _build_cues(markers)))
@@ -157,7 +158,7 @@ def parse_metadata(file: BinaryIO) -> AudioMetadata:
     lists = dict(_read_lists(file, container))
     return AudioMetadata(
         broadcast=_parse_bext(bext),
-        ixml=ixml.rstrip(b"\0") or None,
+        ixml=ixml.rstrip(b"\0 \r\n") or None,
         markers=_parse_markers(_read_payload(file, container.find(b"cue ")), lists.get(b"adtl", b"")),
         tags=_parse_tags(lists.get(b"INFO", b"")),
     )
