@@ -280,6 +280,8 @@ class TempoMap:
             start = self.marker(place.marker, where).time_s
         elif place.anchor == "end":
             start = length_s
+        elif place.anchor == "start":
+            start = float(self.beats_to_seconds(0.0))
         else:
             start = float(
                 self.beats_to_seconds(self.positions_to_beats(place.bar, place.beat, float(place.tick)))

@@ -8,7 +8,7 @@ meter's own denominator, bars and beats count from 1, and a beat has 960 ticks w
 ==========  ========================================================================================
 durations   ``1/4`` ``1/8D`` (dotted) ``1/8T`` (triplet) ``2 bars`` ``3 beats`` ``3x1/16`` ``250 ms``
 rates       every duration (one cycle takes that long) and ``2 Hz``
-positions   ``9:1`` ``9:2:480`` ``24 beats`` ``12.5 s`` ``@Chorus`` ``@Chorus+2 bars`` ``end-4 bars``
+positions   ``9:1`` ``9:2:480`` ``24 beats`` ``12.5 s`` ``@Chorus+2 bars`` ``start`` ``end-4 bars``
 quantities  ``-6 dB`` ``40%`` ``2 kHz`` ``250 ms``
 ==========  ========================================================================================
 """
@@ -94,7 +94,7 @@ class Position:
 
     Args:
         anchor: ``bar`` (of ``bar``, ``beat``, ``tick``), ``beats`` or ``seconds`` from the start,
-            ``marker`` (by name) or ``end`` of the song.
+            ``marker`` (by name), ``start`` or ``end`` of the song.
         bar: 1-based bar, where the anchor is ``bar``.
         beat: 1-based denominator beat.
         tick: Ticks into the beat, 0 up to 960.
@@ -103,7 +103,7 @@ class Position:
         is_before: Whether the offset is taken away instead of added.
     """
 
-    anchor: Literal["bar", "beats", "seconds", "marker", "end"]
+    anchor: Literal["bar", "beats", "seconds", "marker", "start", "end"]
     bar: int = 1
     beat: int = 1
     tick: Fraction = Fraction(0)
@@ -173,6 +173,8 @@ def parse_position(text: str, where: str = "position") -> Position:
     anchor, offset, is_before = _split_offset(stripped)
     if anchor.lower() == "end":
         return Position(anchor="end", offset=offset, is_before=is_before)
+    if anchor.lower() == "start":
+        return Position(anchor="start", offset=offset, is_before=is_before)
     if anchor.startswith("@") and len(anchor) > 1:
         return Position(
             anchor="marker", marker=anchor[1:].strip().strip("\"'"), offset=offset, is_before=is_before
