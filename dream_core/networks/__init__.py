@@ -93,7 +93,8 @@ def load_network(
         if name not in files:
             raise _not_found(name, [*loaders, *files])
         module = mel_cnn.load(files[name])
-    module = module.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    module = module.to(device=device, dtype=dtype)
+    nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
     return cast(Network, module.eval().requires_grad_(False))
 
 

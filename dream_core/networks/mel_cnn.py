@@ -7,6 +7,7 @@ silence too. Batch normalisation is there while training and folded into the con
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ KIND = "mel_cnn"
 """What a weights file's header calls this kind of network."""
 
 _NATS_PER_UNIT = 4.0
+# Four frames by three bands, every second frame: each frame is looked at twice, none more than another.
+_FIRST_KERNEL = (4, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class MelCnnSpec:
 
     Args:
         frontend: What it hears.
-        widths: Channels of every block; a block halves time and frequency.
+        widths: Channels of every block; a block halves time and frequency, the first one time once more.
         depths: Convolutions in every block.
         n_embedding: Width of the layer under the logits.
     """
@@ -49,7 +52,8 @@ class MelCnnSpec:
         """Count the weights and biases of a network of this shape, batch normalisation folded."""
         total, n_inputs = 0, 1
         for width, depth in zip(self.widths, self.depths, strict=True):
-            total += width * (9 * n_inputs + 1) + (depth - 1) * width * (9 * width + 1)
+            kernel = 9 if n_inputs > 1 else math.prod(_FIRST_KERNEL)
+            total += width * (kernel * n_inputs + 1) + (depth - 1) * width * (9 * width + 1)
             n_inputs = width
         return total + (n_inputs + 1) * self.n_embedding + (self.n_embedding + 1) * n_classes
 
@@ -108,7 +112,10 @@ def _block(n_inputs: int, width: int, depth: int, has_batch_norm: bool) -> nn.Se
     modules: list[nn.Module] = []
     for index in range(depth):
         n_in = n_inputs if index == 0 else width
-        modules.append(nn.Conv2d(n_in, width, 3, padding=1, bias=not has_batch_norm))
+        if n_in == 1:
+            modules.append(nn.Conv2d(1, width, _FIRST_KERNEL, (2, 1), padding=1, bias=not has_batch_norm))
+        else:
+            modules.append(nn.Conv2d(n_in, width, 3, padding=1, bias=not has_batch_norm))
         if has_batch_norm:
             modules.append(nn.BatchNorm2d(width))
         modules.append(nn.SiLU(inplace=True))

@@ -35,14 +35,14 @@ def crop_at_speed(notes: Tensor, start_samples: Tensor, speed: Tensor, n_samples
 def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> Tensor:
     """Give every waveform a random smooth equaliser and, to half of them, a random small room.
 
-    The equaliser has eight points an octave and more apart, of 5 dB standard deviation, and a tilt. The room
+    The equaliser has eight points an octave and more apart, of 3 dB standard deviation, and a tilt. The room
     is noise that decays by 60 dB in 0.1 to 0.6 s.
     """
     batch, n_samples = waveform.shape
     n_fft = 1 << math.ceil(math.log2(n_samples * 1.25))
     bins_octaves = torch.log2(torch.linspace(1.0, sample_rate / 2, n_fft // 2 + 1) / 40.0).clamp(0.0, 8.0)
-    knots_db = 5.0 * torch.randn((batch, 10), generator=generator)
-    tilt_db = _uniform(-2.5, 2.5, (batch, 1), generator) * torch.arange(10)
+    knots_db = 3.0 * torch.randn((batch, 10), generator=generator)
+    tilt_db = _uniform(-2.0, 2.0, (batch, 1), generator) * torch.arange(10)
     knots_db = knots_db + tilt_db - tilt_db.mean(dim=1, keepdim=True)
     index = bins_octaves.floor().long()
     fraction = bins_octaves - index
@@ -55,14 +55,15 @@ def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> 
     wet = _uniform(0.05, 0.6, (batch, 1), generator) * (torch.rand((batch, 1), generator=generator) < 0.5)
     room = wet * room / room.square().sum(dim=1, keepdim=True).sqrt()
     room[:, 0] += 1.0
-    return torch.fft.irfft(spectrum * torch.fft.rfft(room, n=n_fft), n=n_fft)[:, :n_samples]
+    coloured: Tensor = torch.fft.irfft(spectrum * torch.fft.rfft(room, n=n_fft), n=n_fft)
+    return coloured[:, :n_samples]
 
 
 def with_noise(waveform: Tensor, generator: torch.Generator) -> Tensor:
-    """Add white noise, 15 to 60 dB under each waveform, to half of them."""
+    """Add white noise, 25 to 60 dB under each waveform, to half of them."""
     batch = waveform.shape[0]
     rms = waveform.square().mean(dim=1, keepdim=True).sqrt()
-    ratio = 10.0 ** (_uniform(-60.0, -15.0, (batch, 1), generator) / 20.0)
+    ratio = 10.0 ** (_uniform(-60.0, -25.0, (batch, 1), generator) / 20.0)
     present = torch.rand((batch, 1), generator=generator) < 0.5
     return waveform + present * ratio * rms * torch.randn(waveform.shape, generator=generator)
 
@@ -79,7 +80,7 @@ def level_to(waveform: Tensor, level_dbfs: Tensor) -> Tensor:
 
 
 def mix_up(waveform: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix half of the batch with other members of it, targets in the same shares; small shares are likelier.
+    """Mix a third of the batch with others of it, targets in the same shares; small shares are likelier.
 
     Source:
         Zhang et al. 2018, "mixup", applied to sound before the logarithm, where sounds do add.
@@ -87,13 +88,13 @@ def mix_up(waveform: Tensor, targets: Tensor, generator: torch.Generator) -> tup
     batch = waveform.shape[0]
     partner = torch.randperm(batch, generator=generator)
     share = 0.5 * torch.rand((batch, 1), generator=generator).square()
-    share = share * (torch.rand((batch, 1), generator=generator) < 0.5)
+    share = share * (torch.rand((batch, 1), generator=generator) < 1 / 3)
     mixed = (1.0 - share) * waveform + share * waveform[partner]
     return mixed, (1.0 - share) * targets + share * targets[partner]
 
 
 def mask_bands_and_frames(log_mel: Tensor, silence: float, generator: torch.Generator) -> Tensor:
-    """Silence one random stretch of bands and one of frames, each up to a sixth of the patch.
+    """Silence one random stretch of bands and one of frames, each up to an eighth of the patch.
 
     Source:
         Park et al. 2019, "SpecAugment".
@@ -101,7 +102,7 @@ def mask_bands_and_frames(log_mel: Tensor, silence: float, generator: torch.Gene
     batch, n_frames, n_mels = log_mel.shape
     keep = torch.ones_like(log_mel, dtype=torch.bool)
     for axis, size in ((1, n_frames), (2, n_mels)):
-        length = _uniform(0.0, size / 6.0, (batch, 1), generator)
+        length = _uniform(0.0, size / 8.0, (batch, 1), generator)
         start = torch.rand((batch, 1), generator=generator) * (size - length)
         position = torch.arange(size)
         outside = (position < start) | (position >= start + length)

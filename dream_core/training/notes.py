@@ -1,18 +1,18 @@
 """A dataset of single notes, rendered from a General MIDI soundfont by FluidSynth.
 
-Conventions: programs are numbered from 0, as on the wire. Every note lies in a slot of its own, two seconds
-long, beginning at its onset; it is stored at its own peak, so loudness is for the augmentation to decide.
-Whole programs are held out for validation: a network never hears one note of them in training.
+Conventions: banks and programs are numbered from 0, as on the wire. Every note lies in a slot of its own, two
+seconds long, beginning at its onset; it is stored at its own peak, so loudness is for the augmentation.
+Whole presets are held out for validation: a network never hears one note of them in training. Variations of
+a held-out instrument in other banks are left out altogether.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,21 +24,27 @@ from dream_core.errors import SettingError
 from dream_core.frontend import resample
 from dream_core.networks.timbre import CLASSES
 
-__all__ = ["FAMILY_PROGRAMS", "NoteTable", "is_held_out", "read_notes", "render_notes"]
+__all__ = ["FAMILY_PRESETS", "NoteTable", "is_held_out", "render_notes"]
 
-FAMILY_PROGRAMS: dict[str, tuple[int, ...]] = {
-    "bass": tuple(range(32, 40)),
-    "brass": tuple(range(56, 64)),
-    "flute": tuple(range(72, 80)),
-    "guitar": tuple(range(24, 32)),
-    "keyboard": tuple(range(8)),
-    "mallet": tuple(range(8, 16)),
-    "organ": tuple(range(16, 24)),
-    "reed": tuple(range(64, 72)),
-    "string": (*range(40, 47), *range(48, 52)),
-    "synth_lead": tuple(range(80, 88)),
-    "vocal": (52, 53, 54, 91),
+
+def _bank(bank: int, *programs: int) -> tuple[tuple[int, int], ...]:
+    return tuple((bank, program) for program in programs)
+
+
+FAMILY_PRESETS: dict[str, tuple[tuple[int, int], ...]] = {
+    "bass": (*_bank(0, *range(32, 40)), *_bank(8, 38, 39)),
+    "brass": (*_bank(0, *range(56, 64)), *_bank(8, 62, 63)),
+    "flute": _bank(0, *range(72, 80)),
+    "guitar": (*_bank(0, *range(24, 32), 104, 105, 106, 107), *_bank(8, 24, 25, 26, 28, 30), (16, 25)),
+    "keyboard": (*_bank(0, *range(8)), *_bank(8, 4, 6)),
+    "mallet": (*_bank(0, *range(8, 16), 108, 114), *_bank(8, 14)),
+    "organ": (*_bank(0, *range(16, 24)), *_bank(8, 16, 17, 19)),
+    "reed": _bank(0, *range(64, 72), 111),
+    "string": (*_bank(0, *range(40, 47), *range(48, 52), 110), *_bank(8, 40, 48, 50)),
+    "synth_lead": (*_bank(0, *range(80, 88)), *_bank(8, 80)),
+    "vocal": _bank(0, 52, 53, 54, 91),
 }
+"""Which presets (bank, program) of FluidR3 GM belong to which family."""
 
 _PITCH_RANGES = {
     "bass": (24, 64),
@@ -66,9 +72,9 @@ class NoteTable:
 
     Args:
         waveforms: int16, one note a row, full scale at each note's own peak.
-        programs: General MIDI program, 0..127.
-        pitches: MIDI note number.
-        velocities: 1..127.
+        families: Index into the classes.
+        presets: Which preset, counted in the order of `FAMILY_PRESETS`.
+        held_out: True for notes kept for validation.
         sample_rate: Hz.
 
     Shape:
@@ -76,25 +82,19 @@ class NoteTable:
     """
 
     waveforms: NDArray[np.int16]
-    programs: NDArray[np.int64]
-    pitches: NDArray[np.int64]
-    velocities: NDArray[np.int64]
+    families: NDArray[np.int64]
+    presets: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
     sample_rate: int
 
-    @property
-    def families(self) -> NDArray[np.int64]:
-        """Index into the classes of every note."""
-        of_program = {p: i for i, name in enumerate(CLASSES) for p in FAMILY_PROGRAMS[name]}
-        return np.array([of_program[int(p)] for p in self.programs], dtype=np.int64)
 
+def is_held_out(bank: int, program: int) -> bool:
+    """Say whether a preset is kept for validation: number % 8 == 5 in bank 0, which is one in each family.
 
-def is_held_out(program: int) -> bool:
-    """Say whether a program is kept for validation: number % 8 == 5, which is one in each family.
-
-    >>> [p for p in FAMILY_PROGRAMS["vocal"] if is_held_out(p)]
+    >>> [program for bank, program in FAMILY_PRESETS["vocal"] if is_held_out(bank, program)]
     [53]
     """
-    return program % 8 == 5
+    return bank == 0 and program % 8 == 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class _Note:
     chorus: int
 
 
-def _draw_notes(program: int, family: str) -> list[_Note]:
-    """Choose a program's notes: every second pitch at five velocities, each with its own length and room."""
-    generator = np.random.default_rng(program)
+def _draw_notes(bank: int, program: int, family: str) -> list[_Note]:
+    """Choose a preset's notes: every second pitch at five velocities, each with its own length and room."""
+    generator = np.random.default_rng(program + 128 * bank)
     lowest, highest = _PITCH_RANGES[family]
     return [
         _Note(
@@ -132,9 +132,9 @@ def _variable_length(value: int) -> bytes:
     return bytes(reversed(encoded))
 
 
-def _midi_bytes(program: int, notes: list[_Note]) -> bytes:
+def _midi_bytes(bank: int, program: int, notes: list[_Note]) -> bytes:
     """Write one track, a note every `_SLOT_S`, as a Standard MIDI File."""
-    events: list[tuple[int, bytes]] = [(0, bytes([0xC0, program]))]
+    events: list[tuple[int, bytes]] = [(0, bytes([0xB0, 0, bank])), (0, bytes([0xC0, program]))]
     slot_ticks = round(_SLOT_S * _TICKS_PER_SECOND)
     for index, note in enumerate(notes):
         start = index * slot_ticks
@@ -157,13 +157,13 @@ def _midi_bytes(program: int, notes: list[_Note]) -> bytes:
     return header + b"MTrk" + struct.pack(">I", len(track)) + track
 
 
-def _render_program(
-    program: int, notes: list[_Note], soundfont: Path, sample_rate: int
+def _render_preset(
+    bank: int, program: int, notes: list[_Note], soundfont: Path, sample_rate: int
 ) -> NDArray[np.float32]:
-    """Render a program's notes to ``(notes, samples)``, mono."""
+    """Render a preset's notes to ``(notes, samples)``, mono."""
     with tempfile.TemporaryDirectory() as folder:
         midi_path, raw_path = Path(folder, "notes.mid"), Path(folder, "notes.raw")
-        midi_path.write_bytes(_midi_bytes(program, notes))
+        midi_path.write_bytes(_midi_bytes(bank, program, notes))
         command = ["fluidsynth", "-niq", "-g", "0.5", "-r", str(_RENDER_RATE), "-F", str(raw_path)]
         command += ["-T", "raw", "-O", "float", str(soundfont), str(midi_path)]
         subprocess.run(command, check=True, capture_output=True)
@@ -177,11 +177,12 @@ def _render_program(
     return result
 
 
-def _render_all(soundfont: Path, sample_rate: int) -> Iterator[tuple[int, list[_Note], NDArray[np.float32]]]:
-    for family, programs in FAMILY_PROGRAMS.items():
-        for program in programs:
-            notes = _draw_notes(program, family)
-            yield program, notes, _render_program(program, notes, soundfont, sample_rate)
+def _at_full_scale(rendered: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Scale every note to its own peak; notes beyond the preset's keys are silent and left out."""
+    peaks = np.abs(rendered).max(axis=1)
+    heard = peaks > 1e-4
+    scaled: NDArray[np.int16] = np.round(rendered[heard] * (32767.0 / peaks[heard, None])).astype(np.int16)
+    return scaled
 
 
 def render_notes(
@@ -191,56 +192,48 @@ def render_notes(
     sample_rate: int,
     report: Callable[[str], None] = lambda _line: None,
 ) -> NoteTable:
-    """Render the whole dataset into a folder, or read it where it is already there.
+    """Render the whole dataset into a folder, one file a preset, and read it; files already there are kept.
 
     Args:
-        soundfont: A General MIDI soundfont, e.g. ``FluidR3_GM.sf2``.
-        folder: Where ``notes.npy`` and ``notes.npz`` are written.
+        soundfont: ``FluidR3_GM.sf2``.
+        folder: Where the files are written.
         sample_rate: Hz of the stored notes.
-        report: Told one line for every program.
+        report: Told one line for every preset that is rendered.
 
     Raises:
         SettingError: FluidSynth or the soundfont is not there.
     """
-    if (folder / "notes.npz").exists():
-        return read_notes(folder)
-    if shutil.which("fluidsynth") is None:
-        raise SettingError(
-            "fluidsynth is not installed; on Debian: apt install fluidsynth fluid-soundfont-gm"
-        )
-    if not soundfont.exists():
-        raise SettingError(f"soundfont {soundfont} is not there; on Debian: apt install fluid-soundfont-gm")
-    waveforms, programs, pitches, velocities = [], [], [], []
-    for program, notes, rendered in _render_all(soundfont, sample_rate):
-        peaks = np.abs(rendered).max(axis=1)
-        report(f"program {program:3d}: {len(notes)} notes, {int((peaks < 1e-4).sum())} silent")
-        for note, waveform, peak in zip(notes, rendered, peaks, strict=True):
-            if peak < 1e-4:
-                continue
-            waveforms.append(np.round(waveform * (32767.0 / peak)).astype(np.int16))
-            programs.append(program)
-            pitches.append(note.pitch)
-            velocities.append(note.velocity)
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "notes.npy", np.stack(waveforms))
-    np.savez(
-        folder / "notes.npz",
-        programs=programs,
-        pitches=pitches,
-        velocities=velocities,
-        sample_rate=sample_rate,
-        soundfont_sha256=hashlib.sha256(soundfont.read_bytes()).hexdigest(),
-    )
-    return read_notes(folder)
-
-
-def read_notes(folder: Path) -> NoteTable:
-    """Read a rendered dataset; the waveforms stay on disk until they are looked at."""
-    about = np.load(folder / "notes.npz")
+    waveforms: list[NDArray[np.int16]] = []
+    families: list[NDArray[np.int64]] = []
+    presets: list[NDArray[np.int64]] = []
+    held_out: list[NDArray[np.bool_]] = []
+    for family_index, family in enumerate(CLASSES):
+        for bank, program in FAMILY_PRESETS[family]:
+            path = folder / f"{bank:03d}-{program:03d}.npy"
+            if not path.exists():
+                _check_tools(soundfont)
+                notes = _draw_notes(bank, program, family)
+                scaled = _at_full_scale(_render_preset(bank, program, notes, soundfont, sample_rate))
+                np.save(path, scaled)
+                report(f"{path.name}: {len(scaled)} notes of {family}")
+            waveforms.append(np.load(path))
+            n_notes = len(waveforms[-1])
+            families.append(np.full(n_notes, family_index))
+            presets.append(np.full(n_notes, len(presets)))
+            held_out.append(np.full(n_notes, is_held_out(bank, program)))
     return NoteTable(
-        waveforms=np.load(folder / "notes.npy", mmap_mode="r"),
-        programs=about["programs"].astype(np.int64),
-        pitches=about["pitches"].astype(np.int64),
-        velocities=about["velocities"].astype(np.int64),
-        sample_rate=int(about["sample_rate"]),
+        waveforms=np.concatenate(waveforms),
+        families=np.concatenate(families),
+        presets=np.concatenate(presets),
+        held_out=np.concatenate(held_out),
+        sample_rate=sample_rate,
     )
+
+
+def _check_tools(soundfont: Path) -> None:
+    remedy = "on Debian: apt install fluidsynth fluid-soundfont-gm"
+    if shutil.which("fluidsynth") is None:
+        raise SettingError(f"fluidsynth is not installed; {remedy}")
+    if not soundfont.exists():
+        raise SettingError(f"soundfont {soundfont} is not there; {remedy}")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm, write
 from dream_core.networks.timbre import CARD, CLASSES, SHIPPED_WEIGHTS, SPEC
 from dream_core.training import augmentation
-from dream_core.training.notes import NoteTable, is_held_out, render_notes
+from dream_core.training.notes import NoteTable, render_notes
 
 __all__ = ["NoteSampler", "TrainingSettings", "train", "validate"]
 
@@ -50,30 +50,28 @@ class TrainingSettings:
     learning_rate: float = 2e-3
     weight_decay: float = 0.03
     label_smoothing: float = 0.05
-    dropout: float = 0.2
+    dropout: float = 0.1
     ema_decay: float = 0.997
     seed: int = 0
 
 
 class NoteSampler:
-    """Draws batches of augmented sounds: families alike often, programs of a family alike often, then notes.
+    """Draws batches of augmented sounds: families alike often, presets of a family alike often, then notes.
 
-    Half of the sounds are chords of two or three notes of one program, as music is.
+    Half of the sounds are chords of two or three notes of one preset, as music is.
 
     Args:
-        notes: The whole dataset; only programs not held out are drawn.
+        notes: The whole dataset; only presets not held out are drawn.
         batch_size: Patches in a batch.
     """
 
     def __init__(self, notes: NoteTable, batch_size: int) -> None:
         self.notes = notes
         self.batch_size = batch_size
-        families = notes.families
-        trained_on = np.array([not is_held_out(int(p)) for p in notes.programs])
         self._rows = [
             [
-                np.flatnonzero((notes.programs == program) & trained_on)
-                for program in np.unique(notes.programs[(families == family) & trained_on])
+                np.flatnonzero(notes.presets == preset)
+                for preset in np.unique(notes.presets[(notes.families == family) & ~notes.held_out])
             ]
             for family in range(len(CLASSES))
         ]
@@ -102,7 +100,7 @@ class NoteSampler:
             targets = nn.functional.one_hot(torch.from_numpy(families), len(CLASSES)).float()
             sounds, targets = augmentation.mix_up(sounds, targets, generator)
             sounds = augmentation.with_noise(sounds, generator)
-            levels = -45.0 + 35.0 * torch.rand(self.batch_size, generator=generator)
+            levels = -40.0 + 30.0 * torch.rand(self.batch_size, generator=generator)
             yield augmentation.level_to(sounds, levels), targets
 
     def _augmented(
@@ -114,7 +112,12 @@ class NoteSampler:
         ends = np.array([max(int(self._ends[row]) for row in rows) for rows in chords], dtype=np.float64)
         rate = self.notes.sample_rate
         latest = np.clip(ends - 0.2 * rate, 0.0, 0.85 * rate)
-        starts = rng.uniform(-0.3 * rate, np.maximum(latest, 1.0))
+        onsets = rng.random(self.batch_size) < 0.5
+        starts = np.where(
+            onsets,
+            rng.uniform(-0.25 * rate, 0.05 * rate, self.batch_size),
+            rng.uniform(0.0, np.maximum(latest, 1.0)),
+        )
         speeds = 2.0 ** rng.uniform(-0.25, 0.25, self.batch_size)
         sounds = augmentation.crop_at_speed(
             waveforms,
@@ -143,7 +146,7 @@ def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray
     Returns:
         Confusion counts ``(true family, heard family)``.
     """
-    rows = np.flatnonzero([is_held_out(int(p)) for p in notes.programs])
+    rows = np.flatnonzero(notes.held_out)
     truth = notes.families
     confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     with torch.inference_mode():
@@ -174,7 +177,7 @@ class _Run:
         self.settings = settings
         self.checkpoint = folder / f"run-{settings.seed}.pt"
         self.network = MelCnn(CARD, SPEC, has_batch_norm=True, dropout=settings.dropout).float()
-        self.network.to(memory_format=torch.channels_last)
+        nn.utils.convert_conv2d_weight_memory_format(self.network, torch.channels_last)
         self.mean = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -206,7 +209,7 @@ class _Run:
         logits = self.network(log_mel)
         loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimiser.step()
         self._follow()
@@ -274,7 +277,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Render the notes, train, write the weights, print what is heard in the held-out programs."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(options.threads)
-    notes = render_notes(options.soundfont, options.data, sample_rate=SPEC.frontend.sample_rate, report=print)
+    notes = render_notes(
+        options.soundfont, options.data / "notes", sample_rate=SPEC.frontend.sample_rate, report=print
+    )
     settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
     network, confusion = train(notes, options.data, settings)
     sha256 = write(options.out, network)
