@@ -8,6 +8,7 @@ or put it into the folder `dream_core.weights.networks_folder` names and call it
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -16,11 +17,26 @@ from torch import nn
 
 from dream_core.errors import NetworkNotFoundError
 from dream_core.naming import nearest_names
-from dream_core.networks import mel_cnn, texture, timbre, yamnet, yamnet_files
+from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import LayerInfo, Network, NetworkCard
 from dream_core.weights import networks_folder, read_header
 
-__all__ = ["LayerInfo", "Network", "NetworkCard", "get_card", "list_networks", "load_network"]
+__all__ = ["LayerInfo", "Network", "NetworkCard", "get_card", "is_ready", "list_networks", "load_network"]
+
+
+@dataclass(frozen=True, slots=True)
+class _BuiltIn:
+    """How a built-in network's card is got, and how it is made from a weights file and a seed."""
+
+    card: Callable[[], NetworkCard]
+    build: Callable[[Path | None, int], nn.Module]
+
+
+_BUILT_IN = {
+    "timbre": _BuiltIn(lambda: timbre.CARD, lambda weights, _seed: timbre.load(weights)),
+    "yamnet": _BuiltIn(yamnet_files.installed_card, lambda weights, _seed: yamnet_files.load(weights)),
+    "texture": _BuiltIn(lambda: texture.CARD, lambda _weights, seed: texture.Texture(seed)),
+}
 
 
 def list_networks() -> tuple[NetworkCard, ...]:
@@ -29,7 +45,8 @@ def list_networks() -> tuple[NetworkCard, ...]:
     >>> [card.name for card in list_networks()][:3]
     ['timbre', 'yamnet', 'texture']
     """
-    return (timbre.CARD, yamnet_files.installed_card(), texture.CARD, *_user_cards().values())
+    built_in = (entry.card() for entry in _BUILT_IN.values())
+    return (*built_in, *(mel_cnn.read_card(path)[0] for path in _user_files().values()))
 
 
 def _user_files() -> dict[str, Path]:
@@ -39,23 +56,37 @@ def _user_files() -> dict[str, Path]:
     return {h["card"]["name"]: p for p, h in headers.items() if h.get("kind") == mel_cnn.KIND}
 
 
-def _user_cards() -> dict[str, NetworkCard]:
-    return {name: mel_cnn.read_card(path)[0] for name, path in _user_files().items()}
+def _find_file(name: str) -> Path:
+    if name.endswith(".safetensors"):
+        return Path(name)
+    files = _user_files()
+    if name not in files:
+        raise NetworkNotFoundError(
+            f"no network is called {name!r}; {nearest_names(name, [*_BUILT_IN, *files])} "
+            "(a network of your own is given by the path of its .safetensors file)"
+        )
+    return files[name]
 
 
 def get_card(name: str) -> NetworkCard:
-    """Return the card of a network by its name, or of a network's file by its path.
+    """Return the card of a network by its name, or of a network's own file by its path.
 
     Raises:
         NetworkNotFoundError: No network has that name.
         WeightsError: The file is absent, damaged or carries no card.
     """
-    if _is_path(name):
-        return mel_cnn.read_card(Path(name))[0]
-    cards = {card.name: card for card in list_networks()}
-    if name not in cards:
-        raise _not_found(name, list(cards))
-    return cards[name]
+    if name in _BUILT_IN:
+        return _BUILT_IN[name].card()
+    return mel_cnn.read_card(_find_file(name))[0]
+
+
+def is_ready(name: str) -> bool:
+    """Say whether a network can be loaded now, or wants its weights first.
+
+    >>> is_ready("texture")
+    True
+    """
+    return get_card(name).weights != "import" or yamnet_files.is_installed()
 
 
 def load_network(
@@ -79,35 +110,10 @@ def load_network(
         NetworkNotFoundError: No network has that name.
         WeightsError: The weights are absent, damaged or of another network.
     """
-    loaders: dict[str, Callable[[], nn.Module]] = {
-        timbre.CARD.name: lambda: timbre.load(_path(weights)),
-        yamnet.CARD.name: lambda: yamnet_files.load(_path(weights)),
-        texture.CARD.name: lambda: texture.Texture(seed),
-    }
-    if _is_path(name):
-        module: nn.Module = mel_cnn.load(Path(name))
-    elif name in loaders:
-        module = loaders[name]()
+    if name in _BUILT_IN:
+        module = _BUILT_IN[name].build(None if weights is None else Path(weights), seed)
     else:
-        files = _user_files()
-        if name not in files:
-            raise _not_found(name, [*loaders, *files])
-        module = mel_cnn.load(files[name])
+        module = mel_cnn.load(_find_file(name))
     module = module.to(device=device, dtype=dtype)
     nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
     return cast(Network, module.eval().requires_grad_(False))
-
-
-def _path(weights: Path | str | None) -> Path | None:
-    return None if weights is None else Path(weights)
-
-
-def _is_path(name: str) -> bool:
-    return name.endswith(".safetensors")
-
-
-def _not_found(name: str, accepted: list[str]) -> NetworkNotFoundError:
-    return NetworkNotFoundError(
-        f"no network is called {name!r}; {nearest_names(name, accepted)} "
-        "(a network of your own is given by the path of its .safetensors file)"
-    )

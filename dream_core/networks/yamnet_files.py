@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dream_core.download import fetch_file
 from dream_core.errors import WeightsError
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.yamnet import (
@@ -33,8 +34,10 @@ from dream_core.weights import (
 
 __all__ = [
     "OFFICIAL_ADDRESS",
+    "fetch",
     "install",
     "installed_card",
+    "is_installed",
     "load",
     "read_class_map",
     "read_published",
@@ -62,9 +65,14 @@ def read_record() -> dict[str, Any]:
     return record
 
 
+def is_installed() -> bool:
+    """Say whether weights are installed for this user."""
+    return _weights_path().exists()
+
+
 def installed_card() -> NetworkCard:
     """Return YAMNet's card, with its classes named where a class map was imported."""
-    if not _weights_path().exists():
+    if not is_installed():
         return CARD
     classes = read_header(_weights_path()).get("classes")
     return card_with_classes(tuple(classes)) if classes else CARD
@@ -121,6 +129,42 @@ def install(source: Path, class_map: Path | None = None, *, address: str = "") -
     }
     _record_path().write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return target
+
+
+def fetch(
+    class_map: Path | None = None,
+    *,
+    address: str = OFFICIAL_ADDRESS,
+    report: Callable[[int, int | None], None] = lambda _done, _total: None,
+) -> Path:
+    """Fetch the published Keras file and install it; called only when the user asks.
+
+    The file's SHA-256 is recorded the first time; the same address must give the same file ever after.
+
+    Args:
+        class_map: As for `install`.
+        address: Where the file is.
+        report: Told bytes done and bytes in all (None where the server does not say).
+
+    Returns:
+        The installed file.
+
+    Raises:
+        WeightsError: The address cannot be reached, or gives another file than it did; nothing is installed.
+    """
+    fetched = networks_folder() / "yamnet.h5"
+    fetch_file(address, fetched, report)
+    try:
+        record = read_record()
+        expected = record["source_sha256"] if record.get("source") == address else ""
+        if expected and expected != (found := file_sha256(fetched)):
+            raise WeightsError(
+                f"{address} gave a file with sha256 {found[:16]}..., first it was {expected[:16]}...; "
+                f"nothing was installed. If you trust the new file, delete {_record_path()} and call again"
+            )
+        return install(fetched, class_map, address=address)
+    finally:
+        fetched.unlink(missing_ok=True)
 
 
 def read_class_map(path: Path) -> tuple[str, ...]:

@@ -1,0 +1,142 @@
+"""`reverie networks`: which networks there are, what they hear, and where weights come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from bridge.errors import InputError
+
+if TYPE_CHECKING:
+    from dream_core.networks import NetworkCard
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The networks sounds are dreamed with.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option("--classes", metavar="CSV", help="AudioSet's yamnet_class_map.csv: names for the classes."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_command(as_json: JsonOption = False) -> None:
+    """List every network: what it hears, and whether its weights are here."""
+    from dream_core.networks import is_ready, list_networks
+
+    cards = list_networks()
+    if as_json:
+        typer.echo(json.dumps([{**asdict(card), "ready": is_ready(card.name)} for card in cards], indent=2))
+        return
+    table = Table("name", "weights", "rate", "layers", "classes", "what it is", box=None, pad_edge=False)
+    for card in cards:
+        state = card.weights if is_ready(card.name) else "not installed"
+        rate, counts = f"{card.sample_rate} Hz", (str(len(card.layers)), str(len(card.classes)))
+        table.add_row(card.name, state, rate, *counts, card.title)
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Show a network's card: its layers and classes are what a preset may name."""
+    from dream_core.networks import get_card, is_ready
+
+    card = get_card(name)
+    if as_json:
+        typer.echo(json.dumps({**asdict(card), "ready": is_ready(name)}, indent=2))
+        return
+    typer.echo(_card_text(card))
+    if not is_ready(name):
+        typer.echo(f"weights: not installed; call: reverie networks get {name}", err=True)
+
+
+def _card_text(card: NetworkCard) -> str:
+    lowest_hz, highest_hz = card.band_hz
+    lines = [
+        f"{card.name}: {card.title}",
+        card.description,
+        "",
+        f"hears       {lowest_hz:g} to {highest_hz:g} Hz at {card.sample_rate} Hz",
+        f"looks at    {card.patch_s:.2f} s at a time, a frame every {1000 * card.frame_s:.1f} ms",
+        f"parameters  {card.n_parameters:,}",
+        f"weights     {card.weights}" + (f", sha256 {card.sha256}" if card.sha256 else ""),
+        f"licence     {card.licence}",
+        f"source      {card.source}",
+        "layers      " + ", ".join(f"{layer.name} ({layer.n_channels})" for layer in card.layers),
+        "classes     " + (", ".join(card.classes) or "none"),
+    ]
+    return "\n".join(lines)
+
+
+@app.command("import")
+def import_command(
+    name: NameArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .h5, .pth or .safetensors.")],
+    classes: ClassesOption = None,
+) -> None:
+    """Install a network's weights from a file you have."""
+    from dream_core.networks import yamnet_files
+
+    _check_importable(name)
+    _report_installed(yamnet_files.install(file, classes), has_names=classes is not None)
+
+
+@app.command("get")
+def get_command(
+    name: NameArgument,
+    classes: ClassesOption = None,
+    address: Annotated[str, typer.Option(help="Where to fetch from, if not the official address.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Fetch although weights are installed.")] = False,
+) -> None:
+    """Fetch a network's weights from their official address and install them."""
+    from dream_core.networks import yamnet_files
+
+    _check_importable(name)
+    if yamnet_files.is_installed() and not again:
+        typer.echo(f"{name} is installed; --again fetches it anew", err=True)
+        return
+    address = address or yamnet_files.OFFICIAL_ADDRESS
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(address, total=None)
+        installed = yamnet_files.fetch(
+            classes,
+            address=address,
+            report=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    _report_installed(installed, has_names=classes is not None)
+
+
+def _check_importable(name: str) -> None:
+    from dream_core.networks import get_card
+
+    card = get_card(name)
+    if card.weights != "import":
+        raise InputError(
+            f"{name}'s weights are {card.weights}, there is nothing to install; only yamnet's are"
+        )
+
+
+def _report_installed(path: Path, *, has_names: bool) -> None:
+    from dream_core.networks import yamnet_files
+
+    record = yamnet_files.read_record()
+    typer.echo(str(path))
+    typer.echo(f"sha256 {record['sha256']} (source: {record['source_sha256']})", err=True)
+    if not has_names:
+        typer.echo(
+            "classes go by number, class_0 to class_520; "
+            "import again with --classes yamnet_class_map.csv to name them",
+            err=True,
+        )
