@@ -1,0 +1,254 @@
+"""How loud and how long a delivered stem is: policies as data, decisions as pure functions.
+
+Levels are set by one static gain a stem, never by dynamics, so stems keep their shape. The gain has two
+parts: the level asked for (`level_db`) and a trim that keeps the true peak below the ceiling (`trim_db`).
+With a common trim every stem gets the same one, so that the stems still add up to their mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.loudness import Loudness
+
+__all__ = [
+    "GainDecision",
+    "LevelPolicy",
+    "TailMeter",
+    "TailPolicy",
+    "decide_gain",
+    "fade_out",
+    "share_gains",
+    "tail_input_samples",
+]
+
+_GAIN_DIGITS = 4  # far below anything audible, and no figure depends on the last bits of a measurement
+_AUTO_HOLD_S = 0.5
+
+
+class LevelPolicy(BaseModel):
+    """Say how loud the delivered stem shall be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["match", "keep", "peak", "lufs"] = Field(
+        default="match",
+        description="match: as loud as the input. keep: as the chain leaves it. peak: true peak at the "
+        "ceiling. lufs: integrated loudness at target_lufs.",
+    )
+    target_lufs: float = Field(default=-18.0, ge=-70.0, le=0.0, description="Used by mode lufs.")
+    ceiling_dbtp: float = Field(default=-1.0, ge=-40.0, le=20.0, description="Highest true peak delivered.")
+    max_gain_db: float = Field(default=12.0, ge=0.0, le=60.0, description="Most gain or loss for the level.")
+    common_trim: bool = Field(
+        default=False, description="One trim for all stems, so that they still add up to their mix."
+    )
+
+
+class TailPolicy(BaseModel):
+    """Say how long a stem sounds on after its input has ended."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["none", "auto", "fixed", "to_bar"] = Field(
+        default="none",
+        description="none: as long as the input. auto: until it has died away. fixed: some seconds more. "
+        "to_bar: up to the next bar line.",
+    )
+    seconds: float = Field(default=2.0, ge=0.0, le=600.0, description="Used by mode fixed.")
+    max_s: float = Field(default=10.0, gt=0.0, le=600.0, description="Longest tail for mode auto.")
+    threshold_dbfs: float = Field(
+        default=-90.0, ge=-160.0, le=-20.0, description="Below this a sound has died away, for mode auto."
+    )
+    fade_s: float = Field(
+        default=0.02,
+        ge=0.0,
+        le=60.0,
+        description="Fade at the end of the tail; never reaches into the input.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GainDecision:
+    """State the gain of one stem and why.
+
+    Args:
+        level_db: For the level asked for.
+        trim_db: 0 or less, for the ceiling.
+        reason: One line for people and the manifest.
+        is_capped: Whether `max_gain_db` kept the level from being reached.
+    """
+
+    level_db: float
+    trim_db: float
+    reason: str
+    is_capped: bool = False
+
+    @property
+    def gain_db(self) -> float:
+        """The gain to apply."""
+        return round(self.level_db + self.trim_db, _GAIN_DIGITS)
+
+    @property
+    def gain(self) -> float:
+        """The factor to multiply with; exactly 1 where nothing is to be changed."""
+        return 1.0 if self.gain_db == 0.0 else float(10.0 ** (self.gain_db / 20.0))
+
+
+def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainDecision:
+    """Decide the gain of one stem from what was measured before and after its chain.
+
+    A stem whose measurements did not change is left alone, even where its own peaks are above the ceiling:
+    nothing that was rendered made them. Silence is left alone too.
+
+    >>> from dataclasses import replace
+    >>> loud = Loudness(integrated_lufs=-20, momentary_max_lufs=-15, short_term_max_lufs=-18, range_lu=5,
+    ...     true_peak_dbtp=-6, sample_peak_dbfs=-6.2, rms_dbfs=-22)
+    >>> decide_gain(LevelPolicy(), loud, replace(loud, integrated_lufs=-23, true_peak_dbtp=-3)).gain_db
+    2.0
+    """
+    if after.is_silent or not math.isfinite(after.true_peak_dbtp):
+        return GainDecision(level_db=0.0, trim_db=0.0, reason="silent: left alone")
+    if policy.mode in ("match", "keep") and before == after:
+        return GainDecision(level_db=0.0, trim_db=0.0, reason="unchanged: left alone")
+    wanted, what = _wanted_level(policy, before, after)
+    level = round(min(max(wanted, -policy.max_gain_db), policy.max_gain_db), _GAIN_DIGITS)
+    is_capped = abs(wanted) > policy.max_gain_db
+    over = after.true_peak_dbtp + level - policy.ceiling_dbtp
+    trim = -math.ceil(max(0.0, over) * 10**_GAIN_DIGITS) / 10**_GAIN_DIGITS
+    reason = what
+    if is_capped:
+        reason += f", limited to {policy.max_gain_db:g} dB"
+    if trim < 0:
+        reason += f", trimmed {trim:.2f} dB for {policy.ceiling_dbtp:g} dBTP"
+    return GainDecision(level_db=level, trim_db=trim + 0.0, reason=reason, is_capped=is_capped)
+
+
+def share_gains(policy: LevelPolicy, decisions: Sequence[GainDecision]) -> tuple[GainDecision, ...]:
+    """Give the stems of a session one trim, where the policy asks for it.
+
+    With ``match`` and ``keep`` the balance of the stems is in their own levels, so only the trim is shared.
+    With ``peak`` and ``lufs`` the level is shared too: the loudest stem meets the target, the others keep
+    their distance to it.
+    """
+    moved = [d for d in decisions if not d.reason.startswith("silent")]
+    if not policy.common_trim or not moved:
+        return tuple(decisions)
+    if policy.mode in ("peak", "lufs"):
+        level = min(d.level_db for d in moved)
+        trim = min(min(d.level_db + d.trim_db for d in moved) - level, 0.0)
+        return tuple(
+            replace(d, level_db=level, trim_db=trim, reason=f"{policy.mode} of the loudest stem, shared")
+            for d in decisions
+        )
+    trim = min(d.trim_db for d in moved)
+    return tuple(
+        d if d.trim_db == trim else replace(d, trim_db=trim, reason=f"{d.reason}, shared trim {trim:.2f} dB")
+        for d in decisions
+    )
+
+
+def _wanted_level(policy: LevelPolicy, before: Loudness, after: Loudness) -> tuple[float, str]:
+    if policy.mode == "keep":
+        return 0.0, "kept"
+    if policy.mode == "peak":
+        return policy.ceiling_dbtp - after.true_peak_dbtp, f"true peak at {policy.ceiling_dbtp:g} dBTP"
+    if policy.mode == "lufs":
+        return policy.target_lufs - after.integrated_lufs, f"loudness at {policy.target_lufs:g} LUFS"
+    if before.is_silent:
+        return 0.0, "kept: the input is silent"
+    return before.integrated_lufs - after.integrated_lufs, "matched to the input"
+
+
+def tail_input_samples(
+    policy: TailPolicy, sample_rate: int, n_samples: int, next_bar_s: float | None = None
+) -> int:
+    """Return how much silence to feed after a stem, in samples.
+
+    Args:
+        policy: The preset's.
+        sample_rate: Hz.
+        n_samples: Length of the stem.
+        next_bar_s: Time of the first bar line at or after the end of the stem, for mode ``to_bar``.
+
+    >>> tail_input_samples(TailPolicy(mode="to_bar"), 48000, 95_000, next_bar_s=2.0)
+    1000
+    """
+    if policy.mode == "fixed":
+        return round(policy.seconds * sample_rate)
+    if policy.mode == "auto":
+        return round(policy.max_s * sample_rate)
+    if policy.mode == "to_bar":
+        if next_bar_s is None:
+            raise ValueError("mode to_bar needs the time of the next bar line")
+        return max(0, round(next_bar_s * sample_rate) - n_samples)
+    return 0
+
+
+class TailMeter:
+    """Find where a stream has died away, block by block.
+
+    Args:
+        policy: The preset's.
+        sample_rate: Hz.
+        n_samples: Length of the stem without its tail.
+    """
+
+    def __init__(self, policy: TailPolicy, sample_rate: int, n_samples: int) -> None:
+        self._policy = policy
+        self._threshold = 10.0 ** (policy.threshold_dbfs / 20.0)
+        self._hold = round(_AUTO_HOLD_S * sample_rate)
+        self._n_stem = n_samples
+        self._n_seen = 0
+        self._loud_end = 0
+
+    def push(self, block: npt.NDArray[np.floating[Any]]) -> None:
+        """Take the next (channels, samples)."""
+        loud = np.flatnonzero(np.abs(block).max(axis=0, initial=0.0) >= self._threshold)
+        if len(loud):
+            self._loud_end = self._n_seen + int(loud[-1]) + 1
+        self._n_seen += block.shape[1]
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples to deliver: half a second past the last sound, never less than the stem."""
+        if self._policy.mode != "auto":
+            return self._n_seen
+        if self._loud_end <= self._n_stem:
+            return self._n_stem
+        return min(self._n_seen, self._loud_end + self._hold)
+
+
+def fade_out(
+    block: npt.NDArray[np.float32],
+    start: int,
+    *,
+    policy: TailPolicy,
+    sample_rate: int,
+    n_stem: int,
+    n_total: int,
+) -> npt.NDArray[np.float32]:
+    """Fade the end of a tail, by a raised cosine.
+
+    Args:
+        block: (channels, samples).
+        start: Position of its first sample.
+        policy: The preset's; the fade takes `fade_s`, or the tail where that is shorter.
+        sample_rate: Hz.
+        n_stem: Length of the stem without its tail: nothing before it is touched.
+        n_total: Length delivered.
+    """
+    length = min(round(policy.fade_s * sample_rate), n_total - n_stem)
+    first = n_total - length
+    if length <= 0 or start + block.shape[1] <= first:
+        return block
+    position = np.clip(np.arange(start, start + block.shape[1]) - first + 1, 0, length)
+    curve = 0.5 + 0.5 * np.cos(np.pi * position / length)
+    faded: npt.NDArray[np.float32] = (block * curve).astype(np.float32)
+    return faded

@@ -1,0 +1,129 @@
+"""Names of delivered files: templates with wildcards, and never two outputs under one name.
+
+A template is text with ``{wildcards}``; a part in ``[brackets]`` is left out where a wildcard in it has no
+value: ``{stem}__{preset}[-{variation}]``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bridge.errors import OutputError, nearest_names
+
+__all__ = ["TEMPLATES", "WILDCARDS", "build_name", "check_names", "check_template"]
+
+TEMPLATES: Mapping[str, str] = {
+    "reverie": "{stem}__{preset}[-{variation}]",
+    "pe-wing": "[{artist}_][{title}_][{mix}_]{stem}[_{variation}]_{rate_khz}k{bits}",
+}
+"""Templates by name. ``pe-wing`` follows the Recording Academy's "Delivery Recommendations" (2018)."""
+
+WILDCARDS: Mapping[str, str] = {
+    "stem": "name of the input file without its suffix",
+    "preset": "name of the preset",
+    "variation": "name of the variation, if any",
+    "index": "number of the stem, 01 ...",
+    "bpm": "tempo at the start",
+    "rate": "sample rate in Hz",
+    "rate_khz": "sample rate in kHz",
+    "bits": "bits a sample",
+    "date": "day of the render, YYYY-MM-DD",
+    "artist": "as given",
+    "title": "as given",
+    "mix": "as given",
+}
+"""What a template may hold, and what it means."""
+
+_MAX_BYTES = 240  # of 255, so that the hidden name while writing fits too
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)", re.IGNORECASE)
+_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_WILDCARD = re.compile(r"\{([^{}]*)\}")
+
+
+def check_template(template: str) -> str:
+    """Return the template a user means, by its name or its text.
+
+    Raises:
+        OutputError: An unknown wildcard, or braces and brackets that do not match.
+
+    >>> check_template("reverie")
+    '{stem}__{preset}[-{variation}]'
+    """
+    text = TEMPLATES.get(template, template)
+    for name in _WILDCARD.findall(text):
+        if name not in WILDCARDS:
+            raise OutputError(
+                f"name template {text!r}: no wildcard {{{name}}}; {nearest_names(name, WILDCARDS)}"
+            )
+    if re.search(r"[\[\]{}]", _WILDCARD.sub("", _OPTIONAL.sub(r"\1", text))):
+        raise OutputError(f"name template {text!r}: a bracket or brace is not closed; write it like {{stem}}")
+    if not _WILDCARD.search(text):
+        raise OutputError(
+            f"name template {text!r}: holds no wildcard, so all outputs would have one name; add {{stem}}"
+        )
+    return text
+
+
+def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
+    """Return the file name a template gives.
+
+    Characters that some file system refuses become underscores.
+
+    Args:
+        template: As `check_template` returns it.
+        values: By wildcard; missing and empty ones count as having no value.
+        suffix: Such as ``.wav``.
+
+    Raises:
+        OutputError: A wildcard outside brackets has no value, or nothing is left of the name.
+
+    >>> build_name("{stem}__{preset}[-{variation}]", {"stem": "Lead Vox", "preset": "bloom"}, ".wav")
+    'Lead Vox__bloom.wav'
+    """
+
+    def fill(text: str) -> str:
+        return _WILDCARD.sub(lambda match: str(values.get(match[1]) or ""), text)
+
+    def fill_optional(match: re.Match[str]) -> str:
+        names = _WILDCARD.findall(match[1])
+        return fill(match[1]) if all(values.get(name) for name in names) else ""
+
+    required = _OPTIONAL.sub("", template)
+    for name in _WILDCARD.findall(required):
+        if not values.get(name):
+            raise OutputError(
+                f"name template {template!r}: {{{name}}} has no value here; put it in brackets to leave it "
+                f"out, like [_{{{name}}}]"
+            )
+    stem = _FORBIDDEN.sub("_", fill(_OPTIONAL.sub(fill_optional, template)))
+    stem = unicodedata.normalize("NFC", stem).strip().rstrip(".")
+    if _RESERVED.match(stem):
+        stem = f"_{stem}"
+    stem = stem.encode()[: _MAX_BYTES - len(suffix.encode())].decode(errors="ignore").rstrip()
+    if not stem:
+        raise OutputError(f"name template {template!r}: gives an empty name; add {{stem}}")
+    return stem + suffix
+
+
+def check_names(targets: Iterable[tuple[str, Path]]) -> None:
+    """Refuse two outputs under one name, also where only case or accents' encoding differ.
+
+    Args:
+        targets: ``(what it is made from, where it goes)``.
+
+    Raises:
+        OutputError: Naming both sources and the target.
+    """
+    taken: dict[str, str] = {}
+    for source, path in targets:
+        key = unicodedata.normalize("NFC", str(path)).casefold()
+        if key in taken:
+            raise OutputError(
+                f"{path}: would be written twice, from {taken[key]} and from {source}. Put what tells them "
+                "apart into the name template, for example {index}, {preset} or {variation}."
+            )
+        taken[key] = source
