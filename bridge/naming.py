@@ -99,7 +99,8 @@ def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
                 f"name template {template!r}: {{{name}}} has no value here; put it in brackets to leave it "
                 f"out, like [_{{{name}}}]"
             )
-    stem = _FORBIDDEN.sub("_", fill(_OPTIONAL.sub(fill_optional, template)))
+    filled = fill(_OPTIONAL.sub(fill_optional, template))
+    stem = _FORBIDDEN.sub("_", filled.encode(errors="replace").decode())  # names need not be valid Unicode
     stem = unicodedata.normalize("NFC", stem).strip().rstrip(".")
     if _RESERVED.match(stem):
         stem = f"_{stem}"

@@ -1,0 +1,219 @@
+"""Stems of one session on one timeline: the same rate, the same start, the same length.
+
+`align_stems` decides from what the files say; `AlignedReader` then reads any stem as if it had been exported
+that way. A stem that already fits comes through bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from bridge.audiofile import AudioInfo, AudioMetadata, AudioReader
+from bridge.errors import AudioFileError, InputError
+from bridge.records import AudioArray
+
+__all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "resampled_length"]
+
+_DAY_S: Final = 86_400
+_BLOCK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Say where one stem lies on the session's timeline.
+
+    Args:
+        path: The file.
+        head_samples: Silence in front of it, at the session's rate.
+        n_samples: Its own length at the session's rate.
+    """
+
+    path: Path
+    head_samples: int
+    n_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """State the timeline all stems share.
+
+    Args:
+        sample_rate: Hz.
+        start_samples: Where it begins, in samples since midnight; None where the stems do not say.
+        n_samples: Common length, without tails.
+        placements: One a stem, in the order given.
+        warnings: What was decided that the user should know.
+    """
+
+    sample_rate: int
+    start_samples: int | None
+    n_samples: int
+    placements: tuple[Placement, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def align_stems(
+    stems: Sequence[tuple[AudioInfo, AudioMetadata]], *, sample_rate: int | None = None
+) -> Alignment:
+    """Put stems on one timeline.
+
+    The rate is the one given, or that of more than half the stems. Where every stem has a time stamp, the
+    earliest is the start and the others get silence in front; where one has none, all start together.
+
+    Args:
+        stems: What each file is, and what it says beside its samples.
+        sample_rate: Hz, to decide it.
+
+    Raises:
+        InputError: Half the stems have one rate and half another, a stamp lies beyond 24 hours, or there are
+            no stems.
+    """
+    if not stems:
+        raise InputError("no stems were given; name audio files or a folder that holds some")
+    rate = sample_rate or _majority_rate([info for info, _ in stems])
+    warnings = [
+        f"{info.path.name}: converted from {info.sample_rate} to {rate} Hz"
+        for info, _ in stems
+        if info.sample_rate != rate
+    ]
+    starts = [_start_samples(info, metadata, rate) for info, metadata in stems]
+    known = [start for start in starts if start is not None]
+    origin = min(known) if len(known) == len(stems) else None
+    if known and origin is None:
+        missing = next(info.path.name for (info, _), s in zip(stems, starts, strict=True) if s is None)
+        warnings.append(f"{missing} has no time stamp: all stems are taken to start together")
+    placements = tuple(
+        Placement(
+            path=info.path,
+            head_samples=0 if origin is None or start is None else start - origin,
+            n_samples=resampled_length(info.n_samples, info.sample_rate, rate),
+        )
+        for (info, _), start in zip(stems, starts, strict=True)
+    )
+    return Alignment(
+        sample_rate=rate,
+        start_samples=origin,
+        n_samples=max(p.head_samples + p.n_samples for p in placements),
+        placements=placements,
+        warnings=tuple(warnings),
+    )
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Return how long a sound is at another rate, to the nearest sample.
+
+    >>> resampled_length(441_000, 44_100, 48_000)
+    480000
+    """
+    return n_samples if from_rate == to_rate else (2 * n_samples * to_rate + from_rate) // (2 * from_rate)
+
+
+class AlignedReader:
+    """Read one stem on the session's timeline: silence before and after it, at the session's rate.
+
+    Args:
+        placement: Which file, and where.
+        sample_rate: The session's, in Hz.
+        n_samples: The session's length; silence follows the stem up to there.
+    """
+
+    def __init__(self, placement: Placement, *, sample_rate: int, n_samples: int) -> None:
+        self._placement = placement
+        self._n_samples = n_samples
+        self._reader = AudioReader(placement.path)
+        self._n_channels = self._reader.info.n_channels
+        is_native = self._reader.info.sample_rate == sample_rate
+        self._blocks = iter(self._reader) if is_native else _resampled(self._reader, sample_rate, placement)
+        self._ready: AudioArray = np.zeros((self._n_channels, 0), np.float32)
+        self._position = 0
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the file itself is."""
+        return self._reader.info
+
+    @property
+    def n_samples(self) -> int:
+        """Length on the session's timeline."""
+        return self._n_samples
+
+    def __enter__(self) -> AlignedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def read(self, n_samples: int) -> AudioArray:
+        """Read the next (channels, samples); fewer at the end of the session, and none after it."""
+        stop = min(self._position + n_samples, self._n_samples)
+        output: AudioArray = np.zeros((self._n_channels, stop - self._position), np.float32)
+        first = max(self._position, self._placement.head_samples)
+        last = min(stop, self._placement.head_samples + self._placement.n_samples)
+        if last > first:
+            output[:, first - self._position : last - self._position] = self._take(last - first)
+        self._position = stop
+        return output
+
+    def __iter__(self) -> Iterator[AudioArray]:
+        """Go through the rest of the session in blocks."""
+        while self._position < self._n_samples:
+            yield self.read(_BLOCK)
+
+    def _take(self, n_samples: int) -> AudioArray:
+        parts = [self._ready]
+        n_ready = self._ready.shape[1]
+        while n_ready < n_samples:
+            parts.append(next(self._blocks))
+            n_ready += parts[-1].shape[1]
+        joined = np.concatenate(parts, axis=1)
+        self._ready = joined[:, n_samples:]
+        return joined[:, :n_samples]
+
+
+def _resampled(reader: AudioReader, sample_rate: int, placement: Placement) -> Iterator[AudioArray]:
+    """Convert with soxr's best quality, in blocks of a fixed size, to exactly the length placed."""
+    import soxr
+
+    stream: Any = soxr.ResampleStream(
+        reader.info.sample_rate, sample_rate, reader.info.n_channels, dtype="float32", quality="VHQ"
+    )
+    n_left = placement.n_samples
+    for block in reader:
+        part = stream.resample_chunk(np.ascontiguousarray(block.T))[:n_left]
+        n_left -= len(part)
+        yield np.ascontiguousarray(part.T)
+    rest = stream.resample_chunk(np.zeros((0, reader.info.n_channels), np.float32), last=True)[:n_left]
+    yield np.pad(np.ascontiguousarray(rest.T), ((0, 0), (0, n_left - len(rest))))
+
+
+def _majority_rate(infos: Sequence[AudioInfo]) -> int:
+    counts = Counter(info.sample_rate for info in infos).most_common()
+    rate, count = counts[0]
+    if 2 * count > len(infos):
+        return rate
+    listed = ", ".join(f"{n} at {r} Hz" for r, n in counts)
+    raise InputError(
+        f"the stems have different sample rates and none prevails ({listed}): decide with --rate"
+    )
+
+
+def _start_samples(info: AudioInfo, metadata: AudioMetadata, rate: int) -> int | None:
+    start = metadata.start_samples
+    if start is None:
+        return None
+    if start >= _DAY_S * info.sample_rate:
+        raise AudioFileError(
+            f"{info.path}: its time stamp is {start / info.sample_rate / 3600:.1f} h; it must lie within the "
+            "24 h of a day. Stamp it again in the DAW, or export without time stamps."
+        )
+    return resampled_length(start, info.sample_rate, rate)

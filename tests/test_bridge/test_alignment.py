@@ -1,0 +1,124 @@
+"""Stems of different rates, starts and lengths come out on one timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.audio import noise, on_grid, sine
+
+from bridge.alignment import AlignedReader, Alignment, align_stems, resampled_length
+from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_info, read_metadata
+from bridge.errors import AudioFileError, InputError
+from bridge.wavmeta import Broadcast
+
+
+def stem(path: Path, samples: np.ndarray, sample_rate: int = 48000, start: int | None = None) -> Path:
+    metadata = None if start is None else AudioMetadata(broadcast=Broadcast(time_reference=start))
+    with AudioWriter(
+        path, sample_rate=sample_rate, n_channels=len(samples), subtype="FLOAT", metadata=metadata
+    ) as writer:
+        writer.write(samples)
+    return path
+
+
+def align(*paths: Path, sample_rate: int | None = None) -> Alignment:
+    return align_stems([(read_info(p), read_metadata(p)) for p in paths], sample_rate=sample_rate)
+
+
+def read(alignment: Alignment, index: int, block: int = 1 << 16) -> np.ndarray:
+    reader = AlignedReader(
+        alignment.placements[index], sample_rate=alignment.sample_rate, n_samples=alignment.n_samples
+    )
+    with reader:
+        parts = []
+        while (part := reader.read(block)).shape[1]:
+            parts.append(part)
+    return np.concatenate(parts, axis=1)
+
+
+def test_a_stem_that_fits_comes_through_bit_for_bit(tmp_path: Path) -> None:
+    """One rate, one start, one length: nothing is touched."""
+    samples = on_grid(noise(100_000, 2), 24)
+    alignment = align(stem(tmp_path / "a.wav", samples), stem(tmp_path / "b.wav", samples))
+    assert alignment.warnings == ()
+    np.testing.assert_array_equal(read(alignment, 0), samples)
+
+
+def test_starts_and_lengths_are_made_equal(tmp_path: Path) -> None:
+    """The earliest time stamp is the start; heads and ends are silence to the sample."""
+    early = stem(tmp_path / "a.wav", noise(1_000), start=172_800_000)
+    late = stem(tmp_path / "b.wav", noise(5_000, seed=2), start=172_800_300)
+    alignment = align(early, late)
+    assert (alignment.start_samples, alignment.n_samples) == (172_800_000, 5_300)
+    first, second = read(alignment, 0), read(alignment, 1, block=77)
+    assert first.shape == second.shape
+    np.testing.assert_array_equal(first[:, :1_000], read_audio(early)[0])
+    np.testing.assert_array_equal(second[:, 300:], read_audio(late)[0])
+    assert not first[:, 1_000:].any()
+    assert not second[:, :300].any()
+
+
+def test_a_stem_without_a_stamp_puts_all_at_one_start(tmp_path: Path) -> None:
+    """Half a set of time stamps is no set, and the user is told."""
+    alignment = align(stem(tmp_path / "a.wav", noise(100), start=5_000), stem(tmp_path / "b.wav", noise(100)))
+    assert alignment.start_samples is None
+    assert [p.head_samples for p in alignment.placements] == [0, 0]
+    assert "b.wav has no time stamp" in alignment.warnings[0]
+
+
+def test_the_majority_decides_the_rate(tmp_path: Path) -> None:
+    """Two stems at 48 kHz convert one at 44.1, in exact length and in time with a tone made at 48 kHz."""
+    tone = sine(997, 1.0, 44100, level_dbfs=-6)
+    paths = [stem(tmp_path / f"{i}.wav", sine(997, 1.0, level_dbfs=-6)) for i in range(2)]
+    alignment = align(*paths, stem(tmp_path / "odd.wav", tone, 44100))
+    assert alignment.sample_rate == 48000
+    assert alignment.warnings == ("odd.wav: converted from 44100 to 48000 Hz",)
+    native, converted = read(alignment, 0), read(alignment, 2)
+    assert converted.shape == native.shape
+    # Away from the cut ends, where any converter rings, the residual of VHQ lies below -100 dBFS.
+    assert np.abs(converted - native)[:, 4_800:-4_800].max() < 1e-5
+
+
+def test_conversion_depends_on_no_chunking(tmp_path: Path) -> None:
+    """Read in any blocks, a converted stem has the same samples."""
+    alignment = align(stem(tmp_path / "a.wav", noise(150_000), 44100), sample_rate=48000)
+    np.testing.assert_array_equal(read(alignment, 0, block=999), read(alignment, 0))
+
+
+def test_time_stamps_of_other_rates_mean_the_same_time(tmp_path: Path) -> None:
+    """One hour is one hour at 44.1 and at 48 kHz."""
+    alignment = align(
+        stem(tmp_path / "a.wav", noise(100), 48000, start=3_600 * 48000),
+        stem(tmp_path / "b.wav", noise(100), 44100, start=3_600 * 44100),
+        sample_rate=48000,
+    )
+    assert [p.head_samples for p in alignment.placements] == [0, 0]
+
+
+def test_a_tie_of_rates_needs_a_decision(tmp_path: Path) -> None:
+    """Half at 44.1, half at 48 kHz is refused in one line; a given rate settles it."""
+    paths = (stem(tmp_path / "a.wav", noise(100), 44100), stem(tmp_path / "b.wav", noise(100)))
+    with pytest.raises(InputError, match=r"1 at 44100 Hz, 1 at 48000 Hz.*--rate"):
+        align(*paths)
+    assert align(*paths, sample_rate=44100).sample_rate == 44100
+
+
+def test_a_stamp_beyond_a_day_is_refused(tmp_path: Path) -> None:
+    """A time stamp after 24 h is damaged, and the file is named."""
+    with pytest.raises(AudioFileError, match=r"late\.wav: its time stamp is 24\.0 h"):
+        align(stem(tmp_path / "late.wav", noise(100), start=86_400 * 48000))
+
+
+def test_no_stems_are_refused() -> None:
+    """An empty session is an input error."""
+    with pytest.raises(InputError, match="no stems"):
+        align_stems([])
+
+
+@pytest.mark.parametrize("rates", [(44100, 48000), (96000, 44100), (48000, 48000)])
+def test_lengths_are_to_the_nearest_sample(rates: tuple[int, int]) -> None:
+    """The converted length differs from the exact one by half a sample at most."""
+    for n in (1, 7, 44_101, 10**9):
+        assert abs(resampled_length(n, *rates) - n * rates[1] / rates[0]) <= 0.5
