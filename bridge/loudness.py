@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Loudness", "LoudnessMeter", "measure_loudness", "true_peak_factor"]
+__all__ = ["Loudness", "LoudnessMeter", "k_weighting", "measure_loudness", "true_peak_factor"]
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -93,7 +93,7 @@ class LoudnessMeter:
     def __init__(self, sample_rate: int, n_channels: int) -> None:
         self._sample_rate = sample_rate
         self._weights = _channel_weights(n_channels)
-        self._sections = _k_weighting(sample_rate)
+        self._sections = k_weighting(sample_rate)
         self._filter_state = np.zeros((len(self._sections), n_channels, 2))
         self._unslotted = np.zeros((2, 0))
         self._n_slots = 0
@@ -270,8 +270,15 @@ def _channel_weights(n_channels: int) -> Doubles:
     return np.array(weights, np.float64)
 
 
-def _k_weighting(sample_rate: int) -> Doubles:
-    """Return the head filter and the high-pass of BS.1770 as two second-order sections."""
+def k_weighting(sample_rate: int) -> Doubles:
+    """Return the head filter and the high-pass of BS.1770.
+
+    Args:
+        sample_rate: Hz.
+
+    Shape:
+        Output: (2, 6), second-order sections as SciPy's ``sosfilt`` takes them.
+    """
     k = math.tan(math.pi * 1681.974450955533 / sample_rate)
     q, gain = 0.7071752369554196, 10 ** (3.999843853973347 / 20)
     band = gain**0.4996667741545416
