@@ -1,0 +1,247 @@
+"""Null tests: subtract one file from another and say what is left, in dB.
+
+Two renders that null are the same to the ear whatever their bytes; a residual says how far apart they are. A
+constant offset in time would hide that, so it is looked for, reported and taken out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.audiofile import AUDIO_SUFFIXES, AudioReader
+from bridge.errors import AudioFileError, InputError
+
+__all__ = ["ChannelResidual", "Comparison", "FolderComparison", "compare_files", "compare_paths"]
+
+_BLOCK: Final = 1 << 16
+_PROBE_S: Final = 4.0
+_MIN_CORRELATION: Final = 0.5
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelResidual:
+    """State what is left of one channel.
+
+    Args:
+        peak_dbfs: Largest difference; minus infinity where there is none.
+        rms_dbfs: Its root mean square.
+        first_difference: Position of the first sample that differs in A, or None.
+    """
+
+    peak_dbfs: float
+    rms_dbfs: float
+    first_difference: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """State how far two files are apart.
+
+    Args:
+        a: The first file.
+        b: The second file.
+        sample_rate: Hz, of both.
+        n_samples_a: Length of the first.
+        n_samples_b: Length of the second.
+        offset_samples: How much later B is; it was taken out before subtracting.
+        channels: What is left, channel by channel; where only one file has samples, they are left.
+    """
+
+    a: Path
+    b: Path
+    sample_rate: int
+    n_samples_a: int
+    n_samples_b: int
+    offset_samples: int
+    channels: tuple[ChannelResidual, ...]
+
+    @property
+    def peak_dbfs(self) -> float:
+        """Largest difference over all channels."""
+        return max(channel.peak_dbfs for channel in self.channels)
+
+    @property
+    def is_bit_exact(self) -> bool:
+        """Whether every sample is the same, at the same place, and none is missing."""
+        return (
+            self.peak_dbfs == -math.inf and self.offset_samples == 0 and self.n_samples_a == self.n_samples_b
+        )
+
+    def is_within(self, tolerance_dbfs: float) -> bool:
+        """Whether nothing louder than the tolerance is left, without an offset and at equal length."""
+        return (
+            self.peak_dbfs <= tolerance_dbfs
+            and self.offset_samples == 0
+            and self.n_samples_a == self.n_samples_b
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderComparison:
+    """State how far two files, or the files of two folders, are apart.
+
+    Args:
+        files: One comparison for every name both have.
+        only_a: Names only the first has.
+        only_b: Names only the second has.
+    """
+
+    files: tuple[Comparison, ...]
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
+
+    def is_within(self, tolerance_dbfs: float) -> bool:
+        """Whether both hold the same names and every pair is within the tolerance."""
+        return not self.only_a and not self.only_b and all(c.is_within(tolerance_dbfs) for c in self.files)
+
+
+def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
+    """Null-test two files, or two folders file by file, paired by their path within the folder.
+
+    Raises:
+        InputError: A folder against a file, or folders without audio.
+        AudioFileError: A file cannot be read, or two differ in sample rate or channels.
+    """
+    a, b = Path(a), Path(b)
+    for path in (a, b):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    if a.is_dir() != b.is_dir():
+        folder, file = (a, b) if a.is_dir() else (b, a)
+        raise InputError(f"{folder} is a folder and {file} is a file: compare two files or two folders")
+    if not a.is_dir():
+        return FolderComparison(files=(compare_files(a, b),))
+    names_a, names_b = _audio_names(a), _audio_names(b)
+    if not names_a and not names_b:
+        raise InputError(f"{a} and {b}: neither folder holds audio files")
+    return FolderComparison(
+        files=tuple(compare_files(a / name, b / name) for name in sorted(names_a & names_b)),
+        only_a=tuple(sorted(names_a - names_b)),
+        only_b=tuple(sorted(names_b - names_a)),
+    )
+
+
+def compare_files(a: Path | str, b: Path | str, *, max_offset_s: float = 1.0) -> Comparison:
+    """Null-test two files.
+
+    Args:
+        a: The first file.
+        b: The second file.
+        max_offset_s: How far B may be shifted against A; 0 takes both as they are.
+
+    Raises:
+        AudioFileError: A file cannot be read, or the two differ in sample rate or channels.
+    """
+    with AudioReader(a) as reader_a, AudioReader(b) as reader_b:
+        info_a, info_b = reader_a.info, reader_b.info
+        if (info_a.sample_rate, info_a.n_channels) != (info_b.sample_rate, info_b.n_channels):
+            raise AudioFileError(
+                f"{a} has {info_a.n_channels} channels at {info_a.sample_rate} Hz, {b} has "
+                f"{info_b.n_channels} at {info_b.sample_rate} Hz: only files of one layout can be subtracted"
+            )
+        offset, channels = 0, _residual(reader_a, reader_b, 0)
+        found = 0
+        if any(c.first_difference is not None for c in channels) and max_offset_s > 0:
+            found = _find_offset(reader_a, reader_b, round(max_offset_s * info_a.sample_rate))
+        if found:
+            shifted = _residual(reader_a, reader_b, found)
+            if max(c.rms_dbfs for c in shifted) < max(c.rms_dbfs for c in channels):
+                offset, channels = found, shifted
+    return Comparison(
+        a=Path(a),
+        b=Path(b),
+        sample_rate=info_a.sample_rate,
+        n_samples_a=info_a.n_samples,
+        n_samples_b=info_b.n_samples,
+        offset_samples=offset,
+        channels=channels,
+    )
+
+
+def _residual(reader_a: AudioReader, reader_b: AudioReader, offset: int) -> tuple[ChannelResidual, ...]:
+    """Subtract; with a positive offset sample n of A meets sample n + offset of B."""
+    n_channels = reader_a.info.n_channels
+    peaks, sums = np.zeros(n_channels), np.zeros(n_channels)
+    firsts: list[int | None] = [None] * n_channels
+    n_total = 0
+    for start, part_a, part_b in _aligned_blocks(reader_a, reader_b, offset):
+        difference = np.abs(part_a - part_b)
+        n_total += difference.shape[1]
+        peaks = np.maximum(peaks, difference.max(axis=1))
+        sums += (difference**2).sum(axis=1)
+        for channel in range(n_channels):
+            if firsts[channel] is None and difference[channel].any():
+                firsts[channel] = start + int(np.flatnonzero(difference[channel])[0])
+    return tuple(
+        ChannelResidual(
+            peak_dbfs=_decibels(float(peak)),
+            rms_dbfs=_decibels(math.sqrt(float(total) / n_total)),
+            first_difference=first,
+        )
+        for peak, total, first in zip(peaks, sums, firsts, strict=True)
+    )
+
+
+def _aligned_blocks(
+    reader_a: AudioReader, reader_b: AudioReader, offset: int
+) -> Iterator[tuple[int, Doubles, Doubles]]:
+    """Go through A's timeline from where either file begins to where the last one ends."""
+    first = min(0, -offset)
+    last = max(reader_a.info.n_samples, reader_b.info.n_samples - offset)
+    for start in range(first, last, _BLOCK):
+        n = min(_BLOCK, last - start)
+        yield start, _read_padded(reader_a, start, n), _read_padded(reader_b, start + offset, n)
+
+
+def _read_padded(reader: AudioReader, start: int, n_samples: int) -> Doubles:
+    output = np.zeros((reader.info.n_channels, n_samples))
+    reader.seek(start)
+    head = max(0, -start)
+    if head < n_samples:
+        part = reader.read(n_samples - head)
+        output[:, head : head + part.shape[1]] = part
+    return output
+
+
+def _find_offset(reader_a: AudioReader, reader_b: AudioReader, max_offset: int) -> int:
+    """Return how much later B is, by cross-correlation around the loudest stretch of A."""
+    from scipy.signal import correlate
+
+    length = min(round(_PROBE_S * reader_a.info.sample_rate), reader_a.info.n_samples)
+    start = _loudest_start(reader_a, length)
+    probe = _read_padded(reader_a, start, length).sum(axis=0)
+    other = _read_padded(reader_b, start - max_offset, length + 2 * max_offset).sum(axis=0)
+    correlation = np.abs(correlate(other, probe, mode="valid", method="fft"))
+    best = int(correlation.argmax())
+    energy = float((probe**2).sum() * (other[best : best + length] ** 2).sum())
+    if energy <= 0 or correlation[best] / math.sqrt(energy) < _MIN_CORRELATION:
+        return 0
+    return best - max_offset
+
+
+def _loudest_start(reader: AudioReader, length: int) -> int:
+    reader.seek(0)
+    energies = [float((block.astype(np.float64) ** 2).sum()) for block in reader]
+    middle = int(np.argmax(energies)) * _BLOCK + _BLOCK // 2
+    return min(max(0, middle - length // 2), reader.info.n_samples - length)
+
+
+def _audio_names(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
+    }
+
+
+def _decibels(amplitude: float) -> float:
+    return 20 * math.log10(amplitude) if amplitude > 0 else -math.inf

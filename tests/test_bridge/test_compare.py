@@ -1,0 +1,120 @@
+"""A null test finds every difference, its size, and a shift in time."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.audio import noise, on_grid
+from typer.testing import CliRunner
+
+from bridge.cli.compare import app
+from bridge.compare import compare_files, compare_paths
+from bridge.errors import AudioFileError, InputError
+
+
+def write(path: Path, samples: np.ndarray, subtype: str = "FLOAT", sample_rate: int = 48000) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    soundfile.write(path, samples.T, sample_rate, subtype=subtype)
+    return path
+
+
+def test_equal_samples_null_whatever_the_container(tmp_path: Path) -> None:
+    """WAV against FLAC of the same samples is bit-exact."""
+    samples = on_grid(noise(100_000, 2), 16)
+    result = compare_files(write(tmp_path / "a.wav", samples), write(tmp_path / "b.flac", samples, "PCM_16"))
+    assert result.is_bit_exact
+    assert result.peak_dbfs == -math.inf
+
+
+def test_one_changed_sample_is_found(tmp_path: Path) -> None:
+    """Position, channel and level of a single changed sample are right."""
+    samples = noise(200_000, 2)
+    changed = samples.copy()
+    changed[1, 123_456] += np.float32(0.001)
+    result = compare_files(write(tmp_path / "a.wav", samples), write(tmp_path / "b.wav", changed))
+    left, right = result.channels
+    assert (left.first_difference, right.first_difference) == (None, 123_456)
+    assert right.peak_dbfs == pytest.approx(-60, abs=0.01)
+    assert right.rms_dbfs == pytest.approx(-60 - 10 * math.log10(200_000), abs=0.01)
+    assert result.is_within(-59)
+    assert not result.is_within(-61)
+
+
+@pytest.mark.parametrize("shift", [-20_000, -1, 1, 333, 47_000])
+def test_a_shift_in_time_is_found_and_taken_out(tmp_path: Path, shift: int) -> None:
+    """B later or earlier by up to a second is measured to the sample; what is left is only what was cut."""
+    samples = noise(300_000, 2)
+    samples[:, :50_000] = samples[:, -50_000:] = 0
+    a = write(tmp_path / "a.wav", samples)
+    result = compare_files(a, write(tmp_path / "b.wav", np.roll(samples, shift, axis=1)))
+    assert result.offset_samples == shift
+    assert result.peak_dbfs == -math.inf
+    assert not result.is_within(-90)  # a shifted stem does not line up in the session
+
+
+def test_missing_samples_count(tmp_path: Path) -> None:
+    """A file cut short leaves its lost samples as the residual and does not pass."""
+    samples = noise(10_000)
+    result = compare_files(write(tmp_path / "a.wav", samples), write(tmp_path / "b.wav", samples[:, :9_000]))
+    assert result.channels[0].first_difference == 9_000
+    assert not result.is_within(0)
+
+
+def test_unrelated_sounds_are_not_shifted(tmp_path: Path) -> None:
+    """Two noises have no offset to find; the residual has the sum of their powers."""
+    result = compare_files(
+        write(tmp_path / "a.wav", noise(100_000, seed=1)), write(tmp_path / "b.wav", noise(100_000, seed=2))
+    )
+    assert result.offset_samples == 0
+    assert result.channels[0].rms_dbfs == pytest.approx(20 * math.log10(0.2 * math.sqrt(2)), abs=0.1)
+
+
+def test_different_layouts_cannot_be_subtracted(tmp_path: Path) -> None:
+    """Other rates or channels are refused with both layouts named."""
+    with pytest.raises(AudioFileError, match=r"1 channels at 48000 Hz.*2 at 44100 Hz"):
+        compare_files(
+            write(tmp_path / "a.wav", noise(10)), write(tmp_path / "b.wav", noise(10, 2), sample_rate=44100)
+        )
+
+
+def test_folders_are_paired_by_name(tmp_path: Path) -> None:
+    """Files of one name are compared, the others listed."""
+    samples = noise(1_000)
+    for name in (
+        "a/kick.wav",
+        "b/kick.wav",
+        "a/sub/snare.wav",
+        "b/sub/snare.wav",
+        "a/only.wav",
+        "b/extra.wav",
+    ):
+        write(tmp_path / name, samples)
+    result = compare_paths(tmp_path / "a", tmp_path / "b")
+    assert [c.a.name for c in result.files] == ["kick.wav", "snare.wav"]
+    assert (result.only_a, result.only_b) == (("only.wav",), ("extra.wav",))
+    assert not result.is_within(0)
+    with pytest.raises(InputError, match="is a folder and"):
+        compare_paths(tmp_path / "a", tmp_path / "a/kick.wav")
+    with pytest.raises(InputError, match="no such file or folder"):
+        compare_paths(tmp_path / "a", tmp_path / "nowhere")
+
+
+def test_the_command_prints_and_exits_by_the_tolerance(tmp_path: Path) -> None:
+    """Exit 0 within the tolerance and 1 beyond it, as a table or as JSON."""
+    samples = noise(5_000)
+    a = write(tmp_path / "a.wav", samples)
+    b = write(tmp_path / "b.wav", samples + np.float32(1e-4))
+    run = CliRunner().invoke
+    assert run(app, [str(a), str(a)]).exit_code == 0
+    assert "bit-exact" in run(app, [str(a), str(a)]).stdout
+    assert run(app, [str(a), str(b)]).exit_code == 1
+    done = run(app, [str(a), str(b), "--tolerance", "-70dB", "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert found["is_within"] is True
+    assert found["files"][0]["channels"][0]["peak_dbfs"] == pytest.approx(-80, abs=0.1)
