@@ -32,7 +32,10 @@ from dream_core.settings import DEPTH_LIMIT, DreamSettings
 from dream_core.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.updates import State, Update, Window
 
-__all__ = ["DreamStream", "StepReport"]
+__all__ = ["SHORTEST_S", "DreamStream", "StepReport"]
+
+SHORTEST_S = 0.01
+"""Sounds shorter than this are passed on untouched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +219,9 @@ class DreamStream:
                 n_samples += min(self._fade, head.x.shape[1])
                 deepest = max(deepest, float(head.depth[: self._fade].max()))
                 is_silent = is_silent and not bool(head.original[:, : self._fade].any())
-            # Digital silence has no spectrum to turn up: it stays what it is.
-            self._windows.append(_Window(0 if is_silent else math.ceil(deepest), n_samples))
+            # Digital silence and clicks have no spectrum to turn up: they stay what they are.
+            is_still = is_silent or n_samples < SHORTEST_S * self._listener.sample_rate
+            self._windows.append(_Window(0 if is_still else math.ceil(deepest), n_samples))
 
     def _run(self, is_end: bool) -> Tensor:
         while True:

@@ -74,7 +74,9 @@ class _Stage:
         own = [name.removeprefix(prefix) for name in moving if prefix and name.startswith(prefix)]
         self._lanes = {name: _Queue() for name in own}
         self._keys = {name: prefix + name for name in own}
-        self._needs_dry = mix != 1.0 or "mix" in own
+        # A processor with a mix of its own (a chorus, a delay) keeps that name for itself.
+        self._mixes = "mix" in own and "mix" not in processor.parameters
+        self._needs_dry = mix != 1.0 or self._mixes
         self._dry, self._mix_lane = _Queue(), _Queue()
         processor.reset()
 
@@ -84,7 +86,7 @@ class _Stage:
 
     def push(self, block: AudioArray, sample_rate: float, buffer_size: int) -> AudioArray:
         lanes = {name: queue.pop(block.shape[1]) for name, queue in self._lanes.items()}
-        mix_lane = lanes.pop("mix", None)
+        mix_lane = lanes.pop("mix") if self._mixes else None
         if self._needs_dry:
             self._dry.push(block)
             self._mix_lane.push(np.full(block.shape[1], self._mix) if mix_lane is None else mix_lane)

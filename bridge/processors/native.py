@@ -62,7 +62,7 @@ class Native:
         self, plugin: pedalboard.Plugin, automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES
     ) -> None:
         self.plugin = plugin
-        self._automation_block_samples = automation_block_samples
+        self.automation_block_samples = automation_block_samples
         self._name, builtin = _BY_CLASS.get(type(plugin).__name__, (type(plugin).__name__, None))
         self._parameters = _specs(plugin, builtin)
         self._n_channels = 0
@@ -209,8 +209,8 @@ class Native:
         start = 0
         while start < n_samples:
             # The grid counts from the first sample of the sound, so that blocks do not matter.
-            phase = (first + start) % self._automation_block_samples
-            stop = min(n_samples, start + self._automation_block_samples - phase)
+            phase = (first + start) % self.automation_block_samples
+            stop = min(n_samples, start + self.automation_block_samples - phase)
             if phase == 0:
                 self._move(lanes, start)
             pieces.append(self._feed(block[:, start:stop], buffer_size))

@@ -1,0 +1,106 @@
+"""The command line: parse, call one function, print.
+
+Only the module of the command that is called is imported, so that ``reverie --help`` answers at once. What a
+user can cause ends in one line on standard error and an exit code: 1 failed, 2 bad usage or input, 3 some
+stems failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+__all__ = ["COMMANDS", "build_app", "main"]
+
+COMMANDS: dict[str, str] = {
+    "render": "Render stems through a preset.",
+    "plan": "Say what a render would do, and what it would cost; write nothing.",
+    "presets": "List, show and check presets.",
+    "networks": "List, show and install the networks sounds are dreamed with.",
+    "midi": "Look into a MIDI file as a render reads it.",
+    "doctor": "Say what is installed, what is missing and where dreams can run.",
+}
+"""Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
+
+
+def build_app(called: str | None = None) -> typer.Typer:
+    """Build the command line.
+
+    Args:
+        called: The one command whose module is imported; None imports all.
+    """
+    app = typer.Typer(
+        name="reverie",
+        help="Let sound dream: render stems through chains of dreams, effects and VST3 plugins.",
+        no_args_is_help=True,
+        add_completion=called is None,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def root() -> None:
+        """Let sound dream: render stems through chains of dreams, effects and VST3 plugins."""
+
+    for name, line in COMMANDS.items():
+        if called is not None and name != called:
+            app.command(name, help=line)(root)
+            continue
+        group: typer.Typer = importlib.import_module(f"bridge.cli.{name}").app
+        commands = group.registered_commands
+        if len(commands) == 1 and commands[0].name is None and commands[0].callback is not None:
+            app.command(name, help=line)(commands[0].callback)
+        else:
+            app.add_typer(group, name=name, help=line)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: Arguments without the program's name; None takes the process's own.
+    """
+    # Threads that spin while they wait starve a busy machine; this must be set before Torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    is_debugging = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    called = next((argument for argument in arguments if not argument.startswith("-")), "")
+    wants_all = "_REVERIE_COMPLETE" in os.environ or "--show-completion" in arguments
+    command = typer.main.get_command(build_app(None if wants_all else called))
+    try:
+        code = command.main(arguments, prog_name="reverie", standalone_mode=False)
+    except KeyboardInterrupt:
+        print("reverie: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if is_debugging:
+            raise
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):
+        error.show()
+        return int(error.exit_code)
+    from bridge.errors import ReverieError
+    from dream_core.errors import DreamError
+
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        print("reverie: stopped", file=sys.stderr)
+        return 130
+    if isinstance(error, ReverieError):
+        print(f"reverie: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, DreamError):
+        print(f"reverie: {error}", file=sys.stderr)
+        return 2
+    raise error

@@ -1,0 +1,110 @@
+"""`reverie presets`: list, show and check presets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli.arguments import JsonOption
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+TagOption = Annotated[str | None, typer.Option("--tag", help="Only presets with this tag.")]
+SuitsOption = Annotated[str | None, typer.Option("--suits", help="Only presets that suit this: drums, vocal ...")]
+
+
+@app.command("list")
+def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: JsonOption = False) -> None:
+    """List every preset a name can reach."""
+    from bridge.library import list_presets
+    from bridge.preset import read_preset
+
+    entries = [(entry, read_preset(entry.path)) for entry in list_presets()]
+    entries = [
+        (entry, preset)
+        for entry, preset in entries
+        if (tag is None or tag in preset.meta.tags) and (suits is None or suits in preset.meta.suits)
+    ]
+    if as_json:
+        data = [
+            {"name": entry.name, "path": str(entry.path), "origin": entry.origin, **preset.meta.model_dump()}
+            for entry, preset in entries
+        ]
+        typer.echo(json.dumps(data, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "category", "suits", "from", "what it does", box=None, pad_edge=False)
+    for entry, preset in entries:
+        meta = preset.meta
+        table.add_row(entry.name, meta.category, ", ".join(meta.suits), entry.origin, meta.description)
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")], as_json: JsonOption = False
+) -> None:
+    """Show a preset: its chain, what moves it, and its macros."""
+    from bridge.library import load_preset
+
+    preset = load_preset(name)
+    if as_json:
+        typer.echo(json.dumps(preset.to_dict(), indent=2))
+        return
+    meta = preset.meta
+    typer.echo(f"{meta.name} ({meta.category}), revision {preset.revision}, {meta.license}")
+    typer.echo(meta.description)
+    typer.echo("\nchain")
+    for node in preset.chain:
+        values = ", ".join(f"{key} = {value}" for key, value in node.params.items())
+        off = "" if node.enabled else "  (disabled)"
+        typer.echo(f"  {node.id}: {node.use}, mix {node.mix:g}{off}  {values}")
+    if preset.routes:
+        typer.echo("\nroutes")
+        for route in preset.routes:
+            typer.echo(f"  {route.source} -> {route.target}")
+    if preset.macros:
+        typer.echo("\nmacros")
+        for macro in preset.macros:
+            typer.echo(f"  {macro.id} = {macro.value:g}")
+    for midi, target in preset.midi_map.items():
+        typer.echo(f"  {midi} -> {target}")
+    if preset.variations:
+        typer.echo("\nvariations")
+        for variation in preset.variations:
+            typer.echo(f"  {variation.name}: {variation.description}")
+
+
+@app.command("check")
+def check_command(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Preset files.")],
+) -> None:
+    """Check preset files: every error is one line with its place."""
+    from bridge.errors import PresetError
+    from bridge.preset import read_preset
+
+    n_wrong = 0
+    for path in paths:
+        try:
+            read_preset(path)
+            typer.echo(f"{path}: valid")
+        except PresetError as error:
+            n_wrong += 1
+            typer.echo(f"reverie: {error}", err=True)
+    if n_wrong:
+        raise typer.Exit(2)
+
+
+@app.command("schema")
+def schema_command() -> None:
+    """Print the JSON Schema of preset files, for editors."""
+    from bridge.preset import preset_schema
+
+    typer.echo(json.dumps(preset_schema(), indent=2))

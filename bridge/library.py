@@ -1,0 +1,104 @@
+"""Where presets live and how one is found by name.
+
+Searched in this order, the first hit wins: ``presets/`` in the working folder, the folders in
+``REVERIE_PRESETS``, the user's own folder, and the factory presets that come with the package.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+
+from bridge.errors import PresetError, nearest_names
+from bridge.preset import Preset, read_preset
+
+__all__ = ["PresetEntry", "find_preset", "list_presets", "load_preset", "preset_folders"]
+
+ENVIRONMENT_VARIABLE = "REVERIE_PRESETS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetEntry:
+    """A preset file that was found.
+
+    Args:
+        name: Its name for the command line: the file's stem.
+        path: Where it is.
+        origin: ``project``, ``environment``, ``user`` or ``factory``.
+    """
+
+    name: str
+    path: Path
+    origin: str
+
+
+def preset_folders() -> list[tuple[str, Path]]:
+    """Return the folders searched, nearest first, each with its origin."""
+    folders = [("project", Path("presets"))]
+    folders += [
+        ("environment", Path(part))
+        for part in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+        if part
+    ]
+    folders.append(("user", Path(platformdirs.user_data_dir("reverie", appauthor=False)) / "presets"))
+    folders.append(("factory", _factory_folder()))
+    return folders
+
+
+def list_presets() -> list[PresetEntry]:
+    """Return every preset that a name can reach; a nearer one hides a farther one of the same name."""
+    entries: dict[str, PresetEntry] = {}
+    for entry in _entries():
+        entries.setdefault(entry.name, entry)
+    return sorted(entries.values(), key=lambda entry: entry.name)
+
+
+def find_preset(name: str) -> PresetEntry:
+    """Find a preset by name.
+
+    Raises:
+        PresetError: There is none; the nearest names are given.
+    """
+    entries = {entry.name: entry for entry in list_presets()}
+    if name not in entries:
+        raise PresetError(
+            f"no preset is called {name!r}; {nearest_names(name, entries)} "
+            "See `reverie presets list`, or give a path to a .toml file."
+        )
+    return entries[name]
+
+
+def load_preset(name_or_path: str | Path) -> Preset:
+    """Read a preset by name or by path.
+
+    Args:
+        name_or_path: ``lucid-bloom``, or a path that ends in ``.toml`` or ``.json``.
+
+    Raises:
+        PresetError: It does not exist or does not validate.
+
+    >>> load_preset("null-reference").meta.category
+    'Utility'
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".toml", ".json") or len(path.parts) > 1:
+        return read_preset(path)
+    return read_preset(find_preset(str(name_or_path)).path)
+
+
+def _entries() -> Iterator[PresetEntry]:
+    for origin, folder in preset_folders():
+        if folder.is_dir():
+            for path in sorted(folder.glob("*.toml")):
+                yield PresetEntry(name=path.stem, path=path, origin=origin)
+
+
+def _factory_folder() -> Path:
+    installed = Path(str(resources.files("bridge"))) / "_presets"
+    # An editable install has the repository's own folder beside the package.
+    return installed if installed.is_dir() else Path(__file__).resolve().parent.parent / "presets"

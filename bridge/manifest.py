@@ -1,0 +1,160 @@
+"""The manifest: a plan, and what was measured and hashed while it was rendered, beside the outputs."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.delivery import GainDecision
+from bridge.errors import OutputError, PresetError
+from bridge.loudness import Loudness
+from bridge.plan import Plan
+
+__all__ = ["Manifest", "StemRecord", "read_manifest", "write_manifest"]
+
+FORMAT = "reverie/manifest"
+VERSION = 1
+_PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StemRecord(_Record):
+    """What is known of a finished stem."""
+
+    key: str = Field(description="hash of all that decides its samples")
+    sha256_samples: str = Field(description="of the decoded samples of the output")
+    n_samples: int
+    n_channels: int
+    before: dict[str, float | bool | None]
+    after: dict[str, float | bool | None]
+    gain_db: float
+    gain_reason: str
+    n_clipped: int
+    wall_s: float
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        key: str,
+        sha256_samples: str,
+        n_samples: int,
+        n_channels: int,
+        before: Loudness,
+        after: Loudness,
+        decision: GainDecision,
+        n_clipped: int,
+        wall_s: float,
+        warnings: Iterable[str],
+    ) -> StemRecord:
+        """Gather what was measured."""
+        return cls(
+            key=key,
+            sha256_samples=sha256_samples,
+            n_samples=n_samples,
+            n_channels=n_channels,
+            before=_levels(before),
+            after=_levels(after),
+            gain_db=decision.gain_db,
+            gain_reason=decision.reason,
+            n_clipped=n_clipped,
+            wall_s=round(wall_s, 3),
+            warnings=tuple(warnings),
+        )
+
+
+class Manifest(_Record):
+    """A plan and its results."""
+
+    format: Literal["reverie/manifest"] = FORMAT
+    version: Literal[1] = VERSION
+    plan: Plan
+    versions: dict[str, str]
+    platform: str
+    networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")
+    stems: dict[str, StemRecord] = Field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, plan: Plan) -> Manifest:
+        """Return the manifest of a plan nothing of which is rendered yet."""
+        versions = {"python": platform.python_version()}
+        for name in _PACKAGES:
+            try:
+                versions[name] = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return cls(
+            plan=plan,
+            versions=versions,
+            platform=f"{platform.system()} {platform.machine()}",
+            networks=_network_hashes(plan),
+        )
+
+    def with_stem(self, name: str, record: StemRecord) -> Manifest:
+        """Return the manifest with one more finished stem."""
+        return self.model_copy(update={"stems": {**self.stems, name: record}})
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest by an atomic rename.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        PresetError: It is not one.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PresetError(f"{path}: no such manifest") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
+        raise PresetError(f"{path}: not a manifest ({reason}); move it away or use --overwrite") from None
+
+
+def _levels(loudness: Loudness) -> dict[str, float | bool | None]:
+    # JSON has no minus infinity: silence is null.
+    return {
+        name: value if isinstance(value, bool) else (round(value, 3) if math.isfinite(value) else None)
+        for name, value in (
+            (field, getattr(loudness, field)) for field in type(loudness).__dataclass_fields__
+        )
+    }
+
+
+def _network_hashes(plan: Plan) -> dict[str, str]:
+    names = {
+        str(node["params"].get("network", "timbre"))
+        for node in plan.preset["chain"]
+        if node["use"] == "dream" and node["enabled"]
+    }
+    if not names:
+        return {}
+    from dream_core.networks import get_card
+
+    hashes: dict[str, Any] = {name: get_card(name).sha256 for name in sorted(names)}
+    return hashes

@@ -1,0 +1,181 @@
+"""From a plan's nodes to processors that can play: the one place that makes instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bridge.audiofile import AudioReader, read_audio
+from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower
+from bridge.errors import PresetError
+from bridge.midifile import read_midi
+from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
+from bridge.preset import NodeSpec, Preset
+from bridge.processors.chain import Chain, Node
+from bridge.processors.contract import Processor
+from bridge.processors.native import build_builtin
+from bridge.records import AudioArray, ParamSpec
+
+if TYPE_CHECKING:
+    from dream_core.stream import StepReport
+
+__all__ = ["Callbacks", "OpenStem", "open_stem", "read_song"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callbacks:
+    """Whom a render tells and asks while it runs.
+
+    Args:
+        on_step: Called after every dream step of every window.
+        on_block: Called with the number of samples that have come out so far.
+        is_cancelled: Asked often; true stops.
+        on_warning: Called with one line the user should see.
+    """
+
+    on_step: Callable[[StepReport], None] | None = None
+    on_block: Callable[[int], None] | None = None
+    is_cancelled: Callable[[], bool] | None = None
+    on_warning: Callable[[str], None] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenStem:
+    """A stem whose processors are loaded and whose envelopes are built."""
+
+    plan: Plan
+    stem: StemPlan
+    chain: Chain
+    envelopes: Envelopes
+    opened: list[Any] = field(default_factory=list)
+
+    def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
+        """Return the values of everything that moves, for a block."""
+        return {
+            f"{node_id}.{name}": self.envelopes.values(node_id, name, start, n_samples)
+            for node_id, name in self.envelopes.moving
+        }
+
+    def close(self) -> None:
+        """Let go of what was opened (plugins run in processes of their own)."""
+        for processor in self.opened:
+            processor.close()
+
+
+def read_song(plan: Plan) -> Song:
+    """Return the clock, MIDI and length a plan speaks of.
+
+    Raises:
+        PresetError: The MIDI file has changed since the plan was made.
+    """
+    midi = None
+    if plan.midi is not None:
+        if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
+            raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
+        midi = read_midi(plan.midi.path)
+    length_s = max(stem.duration_s for stem in plan.stems)
+    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=length_s)
+
+
+def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> OpenStem:
+    """Load every processor a stem needs and build what moves them; nothing is written.
+
+    Raises:
+        InputError: A network, plugin or parameter is not there.
+    """
+    preset = plan.read_preset()
+    nodes: list[Node] = []
+    opened: list[Any] = []
+    plugin_specs: dict[str, Mapping[str, ParamSpec]] = {}
+    try:
+        for node in preset.chain:
+            if not node.enabled:
+                continue
+            processor = _open_node(node, plan, stem, callbacks)
+            if hasattr(processor, "close"):
+                opened.append(processor)
+            if node.use == "vst3":
+                plugin_specs[node.id] = processor.parameters
+            nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
+        envelopes = plan_envelopes(
+            preset,
+            song,
+            stem.sample_rate,
+            plan.seed,
+            stem=stem.name,
+            opened=plugin_specs,
+            followers=_followers(preset, plan, stem),
+        )
+    except BaseException:
+        for processor in opened:
+            processor.close()
+        raise
+    return OpenStem(plan=plan, stem=stem, chain=Chain(nodes), envelopes=envelopes, opened=opened)
+
+
+def _open_node(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:
+    if node.use == "dream":
+        return _open_dream(node, plan, stem, callbacks)
+    if node.use == "vst3":
+        from bridge.processors.vst3 import VST3
+
+        return VST3(
+            node.plugin or "",
+            params=node.params,
+            state=node.state,
+            automation_block_samples=plan.automation_block_samples,
+        )
+    native = build_builtin(node.use, node.params)
+    native.automation_block_samples = plan.automation_block_samples
+    return native
+
+
+def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:
+    from bridge.processors.dream import Dream
+    from dream_core.grammar import parse_objective
+
+    params = dict(node.params)
+    params["seed"] = float(params.get("seed", 0)) + plan.seed
+    objective = str(params.get("objective", "class:auto"))
+    wanted = set(parse_objective(objective).references) | ({params["target"]} if params.get("target") else set())
+    dream = Dream(
+        device=plan.device,
+        references={str(name): _reference(str(name), plan, stem) for name in wanted},
+        on_step=callbacks.on_step,
+        is_cancelled=callbacks.is_cancelled,
+        on_warning=callbacks.on_warning,
+        **params,  # type: ignore[arg-type]
+    )
+    dream.open()
+    return dream
+
+
+def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
+    for other in plan.stems:
+        if other.name == name:
+            samples, sample_rate = read_audio(other.source)
+            if sample_rate != stem.sample_rate:
+                import soxr
+
+                samples = soxr.resample(samples.T, sample_rate, stem.sample_rate, "VHQ").T
+            return np.ascontiguousarray(samples, dtype=np.float32)
+    names = ", ".join(repr(other.name) for other in plan.stems)
+    raise PresetError(f"stem {name!r} is dreamed towards but was not given; the stems are {names}")
+
+
+def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
+    wanted: set[str] = set()
+    for modulator in preset.modulators:
+        if modulator.type == "follower":
+            wanted.add(stem.name if modulator.source == "self" else str(modulator.stem))
+    curves = {}
+    for name in sorted(wanted):
+        source = next((other.source for other in plan.stems if other.name == name), None)
+        if source is not None:
+            with AudioReader(source) as reader:
+                curves[name] = build_follower(iter(reader), reader.info.sample_rate)
+    return curves

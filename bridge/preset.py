@@ -1,0 +1,372 @@
+"""Presets: a chain, what moves it, and what a musician sees of it, in one TOML file.
+
+A preset is data. Reading one loads no network, no plugin and no audio code; everything wrong with it is said
+at once, with the place in the file, what is accepted and the nearest name. Parameters are in real units
+under their target's own names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bridge.delivery import LevelPolicy, TailPolicy
+from bridge.envelopes import Macro, Modulator, Route
+from bridge.errors import PresetError, ProcessorError, nearest_names
+from bridge.processors.contract import check_parameter
+from bridge.processors.specs import processor_parameters
+from bridge.records import ParamSpec, ParamValue
+
+__all__ = [
+    "CATEGORIES",
+    "FORMAT",
+    "VERSION",
+    "Meta",
+    "NodeSpec",
+    "Preset",
+    "Requires",
+    "Variation",
+    "apply_settings",
+    "node_parameters",
+    "parse_preset",
+    "preset_schema",
+    "read_preset",
+]
+
+FORMAT = "reverie/preset"
+VERSION = 1
+
+Category = Literal[
+    "Bloom", "Pulse", "Texture", "Space", "Vocal", "Drums", "Bass", "Glitch", "Transition", "Utility"
+]
+CATEGORIES: tuple[str, ...] = get_args(Category)
+
+_ID = r"^[a-z][a-z0-9_-]{0,31}$"
+
+MIX_SPEC = ParamSpec(
+    name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
+)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Meta(_Model):
+    """What a library shows of a preset."""
+
+    name: str = Field(min_length=1, max_length=80)
+    author: str = ""
+    license: str = "CC0-1.0"
+    category: Category
+    tags: tuple[str, ...] = ()
+    character: tuple[str, ...] = ()
+    suits: tuple[str, ...] = ()
+    description: str = ""
+    bpm_hint: float | None = Field(default=None, ge=10, le=1000)
+    preview: str | None = None
+
+
+class NodeSpec(_Model):
+    """One node of the chain, as data."""
+
+    id: str = Field(pattern=_ID)
+    use: str
+    enabled: bool = True
+    mix: float = Field(default=1.0, ge=0.0, le=1.0)
+    params: dict[str, float | bool | str] = Field(default_factory=dict)
+    plugin: str | None = Field(default=None, description="for `vst3`: the plugin's name or path")
+    state: str | None = Field(default=None, description="for `vst3`: base64, or a .vstpreset beside the preset")
+
+
+class Variation(_Model):
+    """A named set of changes to the preset it stands in."""
+
+    name: str = Field(pattern=_ID)
+    description: str = ""
+    set: dict[str, float | bool | str] = Field(default_factory=dict, description="`node.param` to value")
+    macros: dict[str, float] = Field(default_factory=dict)
+
+
+class Requires(_Model):
+    """What must be installed for the preset to sound as meant."""
+
+    plugins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+class Preset(_Model):
+    """A preset, whole and valid."""
+
+    format: Literal["reverie/preset"] = FORMAT
+    version: Literal[1] = VERSION
+    uuid: UUID
+    revision: int = Field(default=1, ge=1)
+    meta: Meta
+    chain: tuple[NodeSpec, ...] = ()
+    modulators: tuple[Modulator, ...] = ()
+    routes: tuple[Route, ...] = ()
+    macros: tuple[Macro, ...] = ()
+    midi_map: dict[str, str] = Field(default_factory=dict)
+    level: LevelPolicy = Field(default_factory=LevelPolicy)
+    tail: TailPolicy = Field(default_factory=TailPolicy)
+    variations: tuple[Variation, ...] = ()
+    requires: Requires = Field(default_factory=Requires)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Preset:
+        for what, names in (
+            ("chain ids", [node.id for node in self.chain]),
+            ("modulator ids", [modulator.id for modulator in self.modulators]),
+            ("macro ids", [macro.id for macro in self.macros]),
+            ("variation names", [variation.name for variation in self.variations]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} must differ; used twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def slug(self) -> str:
+        """The name as files carry it.
+
+        >>> import re; re.sub(r"[^a-z0-9]+", "-", "Lucid Bloom".lower())
+        'lucid-bloom'
+        """
+        return re.sub(r"[^a-z0-9]+", "-", self.meta.name.lower()).strip("-")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the preset as plain data; `parse_preset` reads it back."""
+        return self.model_dump(mode="json", exclude_defaults=False)
+
+    def digest(self) -> str:
+        """Return the sha256 of the preset's canonical JSON."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def node(self, node_id: str) -> NodeSpec:
+        """Return the node of an id.
+
+        Raises:
+            PresetError: There is none.
+        """
+        for node in self.chain:
+            if node.id == node_id:
+                return node
+        raise PresetError(
+            f"preset {self.meta.name!r} has no node {node_id!r}; "
+            f"{nearest_names(node_id, [node.id for node in self.chain])}"
+        )
+
+
+def node_parameters(node: NodeSpec) -> dict[str, ParamSpec]:
+    """Return what routes and settings can reach at a node: its processor's parameters and its mix.
+
+    A plugin's parameters are known once it is open; for ``vst3`` only the mix is listed.
+    """
+    own = {} if node.use == "vst3" else dict(processor_parameters(node.use))
+    return {"mix": MIX_SPEC, **own}
+
+
+def parse_preset(data: Mapping[str, Any], where: str) -> Preset:
+    """Build a preset from plain data.
+
+    Args:
+        data: What TOML or JSON gave.
+        where: File name, put at the start of errors.
+
+    Raises:
+        PresetError: Anything in it is wrong; the message names the place and what is accepted.
+    """
+    if data.get("format", FORMAT) != FORMAT:
+        raise PresetError(f"{where}: format = {data['format']!r} is not a preset; {FORMAT!r} is accepted")
+    version = data.get("version", VERSION)
+    if isinstance(version, int) and version > VERSION:
+        raise PresetError(
+            f"{where}: version {version} is newer than this program reads ({VERSION}); update reverie-audio"
+        )
+    try:
+        preset = Preset.model_validate(data)
+    except ValidationError as error:
+        raise PresetError(_explain(error, data, where)) from None
+    _check_chain(preset, where)
+    return preset
+
+
+def read_preset(path: Path | str) -> Preset:
+    """Read a preset file, TOML or JSON.
+
+    Raises:
+        PresetError: The file cannot be read or does not validate.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PresetError(f"{path}: no such preset file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PresetError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise PresetError(f"{path}: not valid {kind}: {error}") from None
+    if not isinstance(data, dict):
+        raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
+    return parse_preset(data, str(path))
+
+
+def apply_settings(
+    preset: Preset,
+    settings: Iterable[str] = (),
+    variation: str | None = None,
+) -> Preset:
+    """Return the preset with a variation and ``node.param=value`` settings applied, in this order.
+
+    Args:
+        preset: Stays as it is.
+        settings: As written on the command line: ``dream.depth=4``, ``dream.mix=0.5``, ``macro.depth=0.8``.
+        variation: Name of one of the preset's variations.
+
+    Raises:
+        PresetError: Unknown variation, node, parameter or macro, or a value out of range.
+    """
+    pairs: list[tuple[str, ParamValue, str]] = []
+    if variation is not None:
+        known = {one.name: one for one in preset.variations}
+        if variation not in known:
+            raise PresetError(
+                f"preset {preset.meta.name!r} has no variation {variation!r}; {nearest_names(variation, known)}"
+            )
+        chosen = known[variation]
+        where = f"variation {variation!r}"
+        pairs += [(key, value, where) for key, value in chosen.set.items()]
+        pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
+        pairs.append((key.strip(), _parse_value(value.strip()), f"--set {text!r}"))
+    data = preset.to_dict()
+    for key, value, where in pairs:
+        _apply(data, preset, key, value, where)
+    return parse_preset(data, preset.meta.name)
+
+
+def preset_schema() -> dict[str, Any]:
+    """Return the JSON Schema of preset files, for editors."""
+    schema = Preset.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Reverie preset"
+    return schema
+
+
+def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, where: str) -> None:
+    node_id, _, name = key.partition(".")
+    if node_id == "macro":
+        for macro in data["macros"]:
+            if macro["id"] == name:
+                macro["value"] = value
+                return
+        known = [macro.id for macro in preset.macros]
+        raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
+    ids = [node.id for node in preset.chain]
+    if node_id not in ids or not name:
+        raise PresetError(f"{where}: no node {node_id!r}; {nearest_names(node_id, ids)}")
+    node = data["chain"][ids.index(node_id)]
+    if name == "enabled":
+        node["enabled"] = value
+        return
+    specs = node_parameters(preset.chain[ids.index(node_id)])
+    if preset.chain[ids.index(node_id)].use != "vst3":
+        try:
+            value = check_parameter(name, value, specs, node_id)
+        except ProcessorError as error:
+            raise PresetError(f"{where}: {error}") from None
+    own = name != "mix" or (node["use"] != "vst3" and "mix" in processor_parameters(node["use"]))
+    if own:
+        node["params"][name] = value
+    else:
+        node["mix"] = value
+
+
+def _parse_value(text: str) -> ParamValue:
+    if text in ("true", "false"):
+        return text == "true"
+    if text.endswith("%"):
+        try:
+            return float(text[:-1]) / 100.0
+        except ValueError:
+            return text
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip("\"'")
+
+
+def _check_chain(preset: Preset, where: str) -> None:
+    for i, node in enumerate(preset.chain):
+        place = f"{where}: chain[{i}] {node.id!r}"
+        if node.use == "vst3":
+            if not node.plugin:
+                raise PresetError(f"{place}: a vst3 node needs plugin = its name or path")
+            continue
+        if node.plugin or node.state:
+            raise PresetError(f"{place}: plugin and state belong to vst3 nodes; this one uses {node.use!r}")
+        try:
+            specs = processor_parameters(node.use)
+            for name, value in node.params.items():
+                check_parameter(name, value, specs, place)
+        except ProcessorError as error:
+            text = str(error)
+            raise PresetError(text if text.startswith(where) else f"{place}: {text}") from None
+
+
+def _explain(error: ValidationError, data: Mapping[str, Any], where: str) -> str:
+    first = error.errors()[0]
+    place = _place(first["loc"])
+    n_more = error.error_count() - 1
+    more = f" (and {n_more} more)" if n_more else ""
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        accepted = _siblings(first["loc"])
+        hint = nearest_names(key, accepted) if accepted else "remove it"
+        return f"{where}: {place}: no such key; {hint}{more}"
+    if first["type"] == "missing":
+        return f"{where}: {place} is missing{more}"
+    given = first.get("input")
+    shown = f" = {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {place}{shown}: {message[0].lower()}{message[1:]}{more}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Preset
+    homes = {
+        "meta": Meta,
+        "chain": NodeSpec,
+        "level": LevelPolicy,
+        "tail": TailPolicy,
+        "variations": Variation,
+        "requires": Requires,
+        "routes": Route,
+        "macros": Macro,
+    }
+    if len(location) > 1:
+        model = homes.get(str(location[0]))
+    return list(model.model_fields) if model is not None else []

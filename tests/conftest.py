@@ -1,0 +1,7 @@
+"""What every test run fixes: one thread a process, so that float32 sums are always ordered alike."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,240 @@
+"""The loop: the recurrence holds, and nothing depends on blocks, companions or neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.nets import SmallNet
+
+from dream_core import DreamSettings, dream, open_stream
+from dream_core.errors import CancelledError, NonFiniteError, SettingError
+
+RATE = 16000
+SETTINGS = DreamSettings(objective="layer:second", window_s=0.5, fade_s=0.03)
+UPDATES = ("mask", "add", "filter", "hard_cut", "hard_cut_add", "hard_cut_add_swapped", "gradient")
+
+
+@pytest.fixture(scope="module")
+def network() -> SmallNet:
+    return SmallNet()
+
+
+def make_sound(seconds: float = 1.7, n_channels: int = 2, seed: int = 1) -> np.ndarray:
+    """A chord with an onset and noise, a quarter second of silence before it."""
+    rng = np.random.default_rng(seed)
+    n = round(seconds * RATE)
+    t = np.arange(n) / RATE
+    tone = sum(np.sin(2 * np.pi * f * t + p) for f, p in ((220, 0), (554, 1), (1330, 2)))
+    sound = 0.1 * tone * np.exp(-2 * np.abs(t - 0.6)) + 0.01 * rng.standard_normal((n_channels, n))
+    sound[:, : n // 7] = 0.0
+    return sound.astype(np.float32)
+
+
+def with_update(update: str, **changes: object) -> DreamSettings:
+    return DreamSettings(
+        objective="layer:second", window_s=0.5, fade_s=0.03, update=update, **changes  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_depth_zero_is_the_input_bit_for_bit(network: SmallNet, update: str) -> None:
+    """Where no step is taken no sample changes."""
+    sound = make_sound()
+
+    assert np.array_equal(sound, dream(sound, RATE, network, with_update(update), depth=0.0))
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_a_passage_of_depth_changes_nothing_outside_it(network: SmallNet, update: str) -> None:
+    """Depth is sample-accurate: the first and the last sample of a passage are its own."""
+    sound = make_sound()
+    depth = np.zeros(sound.shape[1])
+    depth[9000:17003] = 2.6
+
+    dreamed = dream(sound, RATE, network, with_update(update), depth=depth)
+
+    changed = np.flatnonzero((dreamed != sound).any(axis=0))
+    assert changed.min() >= 9000
+    assert changed.max() <= 17002
+    assert changed.min() <= 9002
+    assert changed.max() >= 17000
+
+
+def test_depth_n_with_add_is_n_single_steps(network: SmallNet) -> None:
+    """The loop is the operator applied n times, also across the windows' cross-fades."""
+    sound = make_sound()
+
+    together = dream(sound, RATE, network, with_update("add"), depth=3.0)
+    apart = sound
+    for step in range(3):
+        apart = dream(apart, RATE, network, with_update("add"), depth=1.0, first_step=step)
+
+    assert np.array_equal(apart, together)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_depth_is_continuous_through_whole_numbers(network: SmallNet, update: str) -> None:
+    """1.99 and 2.01 are as near to each other as their fiftieth of a step allows."""
+    sound = make_sound()
+    below, at, above = (
+        dream(sound, RATE, network, with_update(update), depth=d).astype(np.float64) for d in (1.99, 2.0, 2.01)
+    )
+    step = np.abs(dream(sound, RATE, network, with_update(update), depth=3.0) - at).max()
+    before = np.abs(dream(sound, RATE, network, with_update(update), depth=1.0) - at).max()
+
+    # m_k is linear in depth, so a hundredth of depth moves at most a hundredth of a step (rounding apart).
+    assert np.abs(above - at).max() <= 0.011 * step + 1e-6
+    assert np.abs(below - at).max() <= 0.011 * before + 1e-6
+
+
+def test_fractional_depth_is_the_recurrence_written_out(network: SmallNet) -> None:
+    """A slow twin of the recurrence for one window agrees to rounding."""
+    sound = make_sound(0.4)
+    whole = DreamSettings(objective="layer:second", update="add", window_s=0.5)
+    depth = np.linspace(0.0, 2.5, sound.shape[1])
+
+    x = sound.astype(np.float64)
+    for k in range(3):
+        amount = np.clip(depth - k, 0.0, 1.0)
+        proposal = dream(x.astype(np.float32), RATE, network, whole, depth=1.0, first_step=k)
+        x = x + amount * (proposal - x)
+
+    # float32 steps against float64 blending: a few units in the last place of a tenth.
+    np.testing.assert_allclose(dream(sound, RATE, network, whole, depth=depth), x, atol=2e-7)
+
+
+@pytest.mark.parametrize("update", ["mask", "add"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_blocks_do_not_matter(network: SmallNet, update: str, batch: int) -> None:
+    """Any cutting into blocks gives the same samples."""
+    sound = make_sound()
+    depth = 2.0 + 2.0 * np.sin(np.arange(sound.shape[1]) / 3000.0)
+    whole = dream(sound, RATE, network, with_update(update), depth=depth, batch=batch)
+    rng = np.random.default_rng(7)
+
+    stream = open_stream(network, with_update(update), RATE, 2, batch=batch)
+    pieces, start = [], 0
+    while start < sound.shape[1]:
+        stop = min(sound.shape[1], start + int(rng.integers(1, 5000)))
+        pieces.append(stream.push(torch.from_numpy(sound[:, start:stop]), torch.from_numpy(depth[start:stop])))
+        start = stop
+    pieces.append(stream.finish())
+
+    assert np.array_equal(torch.cat(pieces, 1).numpy(), whole)
+
+
+def test_companions_in_a_batch_do_not_matter(network: SmallNet) -> None:
+    """A window's result is the same whatever the other windows of its batch hold."""
+    first, other = make_sound(0.9), make_sound(0.9, seed=5)
+    settings = with_update("mask", jitter=False)
+    n = first.shape[1]
+    long_a = np.concatenate([first, np.zeros((2, 3 * RATE), np.float32)], 1)
+    long_b = np.concatenate([first, np.zeros((2, RATE), np.float32), other, other], 1)[:, : long_a.shape[1]]
+
+    dreamed_a = dream(long_a, RATE, network, settings, depth=3.0, batch=4)
+    dreamed_b = dream(long_b, RATE, network, settings, depth=3.0, batch=4)
+
+    assert np.array_equal(dreamed_a[:, : n - RATE // 4], dreamed_b[:, : n - RATE // 4])
+
+
+def test_work_follows_the_integral_of_depth(network: SmallNet) -> None:
+    """A window whose depth is at most k takes no part in step k."""
+    sound = make_sound(6.0)
+    sound += np.float32(1e-3)
+    depth = np.zeros(sound.shape[1])
+    depth[: depth.size // 4] = 8.0
+    counts = {}
+    for name, d in (("always", 8.0), ("quarter", depth)):
+        steps: list[object] = []
+        dream(sound, RATE, network, with_update("add"), depth=d, on_step=steps.append)
+        counts[name] = len(steps)
+
+    assert counts["quarter"] <= 0.35 * counts["always"]
+    assert counts["always"] == 8 * 13
+
+
+def test_every_length_comes_back_as_long(network: SmallNet) -> None:
+    """Sounds shorter than a patch, of exactly a window, and of a window and a stub keep their length."""
+    for n in (1, 50, 3000, 7520, 7521, 8000, 8001, 15040, 15041, 15500):
+        sound = make_sound(1.7)[:, 4000 : 4000 + n]
+        dreamed = dream(sound, RATE, network, with_update("mask"), depth=1.5)
+
+        assert dreamed.shape == sound.shape
+        assert np.isfinite(dreamed).all()
+
+
+def test_digital_silence_stays_silent(network: SmallNet) -> None:
+    """Nothing is dreamed into silence, whatever the update."""
+    silence = np.zeros((2, RATE), np.float32)
+    for update in UPDATES:
+        assert not dream(silence, RATE, network, with_update(update), depth=2.0).any()
+
+
+def test_linked_stereo_keeps_the_image(network: SmallNet) -> None:
+    """With a shared mask a channel that is a scaled copy stays that copy."""
+    sound = make_sound(0.45, n_channels=1)
+    both = np.concatenate([sound, 0.5 * sound])
+
+    dreamed = dream(both, RATE, network, with_update("mask", guard=False), depth=4.0)
+
+    # The mask is one and the same; float32 rounding of the transform remains.
+    np.testing.assert_allclose(dreamed[1], 0.5 * dreamed[0], atol=1e-6)
+    assert np.abs(dreamed - both).max() > 0.01
+
+
+@pytest.mark.parametrize("mode", ["mid_side", "independent"])
+def test_unlinked_stereo_hears_each_group_apart(network: SmallNet, mode: str) -> None:
+    """Each group is dreamed as if it were alone."""
+    sound = make_sound(0.45)
+    encode = np.array([[0.5, 0.5], [0.5, -0.5]]) if mode == "mid_side" else np.eye(2)
+    groups = (encode @ sound).astype(np.float32)
+
+    dreamed = dream(sound, RATE, network, with_update("mask", stereo=mode, jitter=False), depth=2.0)
+    alone = np.concatenate(
+        [dream(g[None], RATE, network, with_update("mask", jitter=False), depth=2.0) for g in groups]
+    )
+
+    np.testing.assert_allclose(encode @ dreamed, alone, atol=2e-5)  # two items a batch against one
+
+
+def test_seeds_choose_and_repeat(network: SmallNet) -> None:
+    """The same seed gives the same samples, another seed others."""
+    sound = make_sound()
+    first, again, other = (
+        dream(sound, RATE, network, with_update("mask", seed=seed), depth=3.0) for seed in (1, 1, 2)
+    )
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_cancel_stops_and_is_said(network: SmallNet) -> None:
+    """The caller can stop between any two steps."""
+    calls = iter([False, False, True])
+    with pytest.raises(CancelledError):
+        dream(make_sound(), RATE, network, SETTINGS, depth=5.0, is_cancelled=lambda: next(calls))
+
+
+def test_what_cannot_be_dreamed_is_said(network: SmallNet) -> None:
+    """Samples that are no numbers, depths out of range and impossible settings name themselves."""
+    sound = make_sound()
+    broken = sound.copy()
+    broken[0, 77] = np.nan
+    with pytest.raises(NonFiniteError, match="not finite"):
+        dream(broken, RATE, network, SETTINGS)
+    with pytest.raises(SettingError, match="0..100 steps"):
+        dream(sound, RATE, network, SETTINGS, depth=101.0)
+    with pytest.raises(SettingError, match="needs a target"):
+        dream(sound, RATE, network, with_update("target_figure"))
+    with pytest.raises(SettingError, match="needs 2 channels"):
+        dream(sound[:1], RATE, network, with_update("mask", stereo="mid_side"))
+    with pytest.raises(SettingError, match="did you mean 'mask'"):
+        dream(sound, RATE, network, with_update("masc"))
+
+
+def test_an_objective_without_gradient_names_step_and_window(network: SmallNet) -> None:
+    """A dead objective stops the sound instead of pretending to dream."""
+    settings = DreamSettings(objective="layer:second - layer:second", window_s=0.5, jitter=False)
+    with pytest.raises(NonFiniteError, match=r"step 1 of the window at 0\.00 s.*no gradient"):
+        dream(make_sound()[:, 6000:], RATE, network, settings)
