@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
+from bridge.cli.arguments import JsonOption
 from bridge.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,14 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The networks sounds are dreamed with.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
 ClassesOption = Annotated[
     Path | None,
     typer.Option("--classes", metavar="CSV", help="AudioSet's yamnet_class_map.csv: names for the classes."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -38,6 +35,9 @@ def list_command(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps([{**asdict(card), "ready": is_ready(card.name)} for card in cards], indent=2))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("name", "weights", "rate", "layers", "classes", "what it is", box=None, pad_edge=False)
     for card in cards:
         state = card.weights if is_ready(card.name) else "not installed"
@@ -99,6 +99,9 @@ def get_command(
     again: Annotated[bool, typer.Option("--again", help="Fetch although weights are installed.")] = False,
 ) -> None:
     """Fetch a network's weights from their official address and install them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
     from dream_core.networks import yamnet_files
 
     _check_importable(name)
