@@ -151,7 +151,7 @@ class _Model(BaseModel):
 
 
 class Trigger(_Model):
-    """What starts a modulator: notes, a controller going up, markers, a grid, loud sound, or the song itself."""
+    """What starts a modulator: notes, a controller going up, markers, a grid, loud sound or the song."""
 
     on: Literal["note", "cc", "marker", "grid", "audio", "start"] = "note"
     channel: Channel | None = None
@@ -370,8 +370,8 @@ class Route(_Model):
     """Send a source to a parameter.
 
     The source moves the parameter along its own curve: ``add`` moves it from where it is by ``amount`` of the
-    span from `min` to `max`, ``replace`` places it within that span, ``multiply`` scales it. Several routes to
-    a parameter apply in the order they are written.
+    span from `min` to `max`, ``replace`` places it within that span, ``multiply`` scales it. Several routes
+    to a parameter apply in the order they are written.
     """
 
     source: str = Field(description="A modulator's id, '<id>.right' of an LFO, or 'macro.<id>'")

@@ -1,0 +1,215 @@
+"""How loud a stem is over time, measured once, for followers and audio triggers.
+
+Goal: envelopes stay pure functions of time although they follow sound: the sound is measured block by block
+into curves before, and the curves are all that is asked afterwards.
+
+Conventions: levels in dB relative to full scale; row k of a curve tells of samples k x hop up to (k+1) x hop,
+or for momentary loudness of the 400 ms that end there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.envelopes.grammar import Adsr, Breakpoints, Follower, Lfo, Modulator, Steps
+from bridge.errors import EnvelopeError, nearest_names
+from bridge.loudness import k_weighting
+from bridge.records import AudioArray
+
+__all__ = [
+    "TRIGGER_MEASURE",
+    "FollowerSource",
+    "Measure",
+    "attack_release",
+    "build_follower",
+    "follower_stems",
+    "level_of",
+]
+
+Floats = npt.NDArray[np.float64]
+
+HOP_SAMPLES = 64
+SILENCE_DB = -120.0
+_MOMENTARY_S = 0.4
+_MOMENTARY_OFFSET_DB = -0.691
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """What of a sound is measured.
+
+    Args:
+        detector: ``peak``, ``rms`` or momentary loudness ``lufs_m``.
+        low_cut_hz: What lies below is not heard; 12 dB an octave.
+        high_cut_hz: What lies above is not heard; 12 dB an octave.
+    """
+
+    detector: Literal["peak", "rms", "lufs_m"] = "rms"
+    low_cut_hz: float | None = None
+    high_cut_hz: float | None = None
+
+
+TRIGGER_MEASURE = Measure(detector="peak")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FollowerSource:
+    """How loud one stem is over time.
+
+    Args:
+        level_db: One curve of (n,) levels for each measure, in dB relative to full scale.
+        hop_samples: Samples a row.
+        sample_rate: Hz.
+    """
+
+    level_db: Mapping[Measure, Floats]
+    hop_samples: int
+    sample_rate: float
+
+
+def follower_stems(modulators: Sequence[Modulator], stem: str) -> tuple[str, ...]:
+    """List the stems whose loudness the modulators of one stem need."""
+    return tuple(sorted({name or stem for name, _ in _needs(modulators)}))
+
+
+def build_follower(
+    blocks: Iterable[AudioArray], sample_rate: float, modulators: Sequence[Modulator] = ()
+) -> FollowerSource:
+    """Measure how loud a sound is over time, in one pass and little memory.
+
+    Args:
+        blocks: (channels, samples) float32 arrays in order, of any lengths.
+        sample_rate: Hz.
+        modulators: Everything these may ask for is measured; RMS of the whole band always.
+
+    Returns:
+        One level a hop of 64 samples. Powers are the mean of the channels, as peaks are their highest; the
+        channels of momentary loudness add up.
+
+    Source: ITU-R BS.1770-5 for the weighting of ``lufs_m``.
+    """
+    meters = {
+        measure: _Meter(measure, sample_rate) for measure in (Measure(), *(m for _, m in _needs(modulators)))
+    }
+    for block in _whole_hops(blocks):
+        for meter in meters.values():
+            meter.push(block)
+    return FollowerSource(
+        level_db={measure: meter.result() for measure, meter in meters.items()},
+        hop_samples=HOP_SAMPLES,
+        sample_rate=sample_rate,
+    )
+
+
+def level_of(source: FollowerSource, measure: Measure, where: str) -> Floats:
+    """Return one curve of a measured stem.
+
+    Raises:
+        EnvelopeError: It was not measured.
+    """
+    if measure not in source.level_db:
+        known = nearest_names(measure.detector, [known.detector for known in source.level_db])
+        raise EnvelopeError(
+            f"{where}: {measure} was not measured; {known}. Hand the modulators to build_follower"
+        )
+    return source.level_db[measure]
+
+
+def attack_release(values: Floats, attack_rows: float, release_rows: float) -> Floats:
+    """Follow a curve with one speed upwards and another downwards.
+
+    Args:
+        values: (n,) any curve.
+        attack_rows: Time constant upwards, in rows; 0 follows at once.
+        release_rows: Time constant downwards, in rows.
+    """
+    up = math.exp(-1.0 / attack_rows) if attack_rows > 0 else 0.0
+    down = math.exp(-1.0 / release_rows) if release_rows > 0 else 0.0
+    followed, now = [], 0.0
+    for value in values.tolist():
+        now = value + (now - value) * (up if value > now else down)
+        followed.append(now)
+    return np.array(followed)
+
+
+class _Meter:
+    """Measure one thing of a stream of whole hops."""
+
+    def __init__(self, measure: Measure, sample_rate: float) -> None:
+        from scipy.signal import butter
+
+        self._measure, self._sample_rate = measure, sample_rate
+        sections = [k_weighting(round(sample_rate))] if measure.detector == "lufs_m" else []
+        for cutoff_hz, kind in ((measure.low_cut_hz, "highpass"), (measure.high_cut_hz, "lowpass")):
+            if cutoff_hz is not None and cutoff_hz < sample_rate / 2:
+                sections.append(butter(2, cutoff_hz, kind, fs=sample_rate, output="sos"))
+        self._sections = np.concatenate(sections) if sections else None
+        self._state: Any = None
+        self._powers: list[Floats] = []
+
+    def push(self, block: AudioArray) -> None:
+        """Take whole hops."""
+        from scipy.signal import sosfilt
+
+        sound = block.astype(np.float64)
+        if self._sections is not None:
+            if self._state is None:
+                self._state = np.zeros((len(self._sections), sound.shape[0], 2))
+            sound, self._state = sosfilt(self._sections, sound, axis=1, zi=self._state)
+        hops = sound.reshape(sound.shape[0], -1, HOP_SAMPLES)
+        if self._measure.detector == "peak":
+            self._powers.append(np.abs(hops).max(axis=(0, 2)) ** 2)
+        else:
+            power = np.mean(hops**2, axis=2)
+            self._powers.append(
+                power.sum(axis=0) if self._measure.detector == "lufs_m" else power.mean(axis=0)
+            )
+
+    def result(self) -> Floats:
+        """Return the level of every hop in dB."""
+        power = np.concatenate([np.empty(0), *self._powers])
+        offset_db = 0.0
+        if self._measure.detector == "lufs_m":
+            n_hops = max(round(_MOMENTARY_S * self._sample_rate / HOP_SAMPLES), 1)
+            total = np.cumsum(np.concatenate((np.zeros(n_hops), power)))
+            power = (total[n_hops:] - np.concatenate(([0.0], total))[: len(power)]) / n_hops
+            offset_db = _MOMENTARY_OFFSET_DB
+        level_db: Floats = 10.0 * np.log10(np.maximum(power, 10.0 ** (SILENCE_DB / 10.0))) + offset_db
+        return level_db
+
+
+def _needs(modulators: Sequence[Modulator]) -> list[tuple[str | None, Measure]]:
+    """List (stem or None for the stem itself, measure) of everything that follows sound."""
+    needs: list[tuple[str | None, Measure]] = []
+    for modulator in modulators:
+        if isinstance(modulator, Follower):
+            needs.append((modulator.stem, follower_measure(modulator)))
+        elif isinstance(modulator, (Lfo, Adsr, Breakpoints, Steps)) and modulator.trigger.on == "audio":
+            needs.append((modulator.trigger.stem, TRIGGER_MEASURE))
+    return needs
+
+
+def follower_measure(modulator: Follower) -> Measure:
+    """Return what a follower listens to."""
+    return Measure(
+        detector=modulator.detector, low_cut_hz=modulator.low_cut_hz, high_cut_hz=modulator.high_cut_hz
+    )
+
+
+def _whole_hops(blocks: Iterable[AudioArray]) -> Iterable[AudioArray]:
+    """Regroup blocks so that each holds whole hops; the last one is filled up with silence."""
+    rest: AudioArray | None = None
+    for block in blocks:
+        sound = block if rest is None or not rest.shape[1] else np.concatenate((rest, block), axis=1)
+        n_whole = sound.shape[1] // HOP_SAMPLES * HOP_SAMPLES
+        if n_whole:
+            yield sound[:, :n_whole]
+        rest = sound[:, n_whole:]
+    if rest is not None and rest.shape[1]:
+        yield np.pad(rest, ((0, 0), (0, HOP_SAMPLES - rest.shape[1])))

@@ -1,0 +1,167 @@
+"""The instants at which envelopes are asked for their values.
+
+Conventions: instants are sample positions, whole numbers from sample 0 of the stems; events (a note, a
+controller, a marker) are placed on their nearest sample when an envelope is built, and compared as whole
+numbers, so an edge appears at exactly its sample whatever the chunking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.midifile import MidiFile
+from bridge.tempomap import TempoMap
+from bridge.units import Duration
+
+__all__ = ["Floats", "Grid", "Integers", "Pulse", "Song", "fill_pieces"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Song:
+    """What envelopes follow.
+
+    Args:
+        tempo_map: The clock.
+        midi: What is played, or None.
+        length_s: Length of the stems, where ``end`` is.
+    """
+
+    tempo_map: TempoMap
+    midi: MidiFile | None = None
+    length_s: float
+
+
+class Grid:
+    """Equally spaced samples of a song, with their times in every unit, worked out once and on demand.
+
+    Args:
+        start: First sample.
+        n: How many.
+        step: Distance in samples; 1 is every sample.
+        sample_rate: Hz.
+        tempo_map: The clock.
+    """
+
+    def __init__(self, start: int, n: int, sample_rate: float, tempo_map: TempoMap, step: int = 1) -> None:
+        self.start, self.n, self.step = start, n, step
+        self.sample_rate, self.tempo_map = sample_rate, tempo_map
+        self.cache: dict[str, Floats] = {}
+
+    @property
+    def last(self) -> int:
+        """The last sample."""
+        return self.start + (self.n - 1) * self.step
+
+    @cached_property
+    def samples(self) -> Floats:
+        """(n,) sample positions, whole numbers as float64."""
+        return np.arange(self.start, self.start + self.n * self.step, self.step, dtype=np.float64)
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """(n,) seconds of the stems."""
+        return self.samples / self.sample_rate
+
+    @cached_property
+    def beats(self) -> Floats:
+        """(n,) quarter notes from the song's start."""
+        return self.tempo_map.seconds_to_beats(self.seconds)
+
+    def rows_from(self, samples: Integers) -> npt.NDArray[np.intp]:
+        """Return the first row at or after each sample, 0..n."""
+        rows = -((self.start - samples) // self.step)
+        return np.clip(rows, 0, self.n).astype(np.intp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """A musical clock that counts cycles of one length, swung where asked.
+
+    Args:
+        cycle: Length of a cycle.
+        tempo_map: The clock beneath.
+        swing: Part of each pair of `swing_grid` steps that the first one takes; 0.5 is straight.
+        swing_grid: Length of a swung step, in quarter notes; None where nothing swings.
+    """
+
+    cycle: Duration
+    tempo_map: TempoMap
+    swing: float = 0.5
+    swing_grid: Fraction | None = None
+
+    @cached_property
+    def _per_unit(self) -> float:
+        return float(1 / self.cycle.amount)
+
+    def on(self, grid: Grid) -> Floats:
+        """Return how many cycles have passed since the song's start, at each instant."""
+        if self.cycle.unit == "seconds":
+            return (grid.seconds - self.tempo_map.offset_s) * self._per_unit
+        return self._of_beats(grid.beats)
+
+    def at(self, seconds: npt.ArrayLike) -> Floats:
+        """Return how many cycles have passed since the song's start, at any times of the stems."""
+        if self.cycle.unit == "seconds":
+            return (np.asarray(seconds, np.float64) - self.tempo_map.offset_s) * self._per_unit
+        return self._of_beats(self.tempo_map.seconds_to_beats(seconds))
+
+    def starts(self, first_s: float, last_s: float, limit: int) -> Floats:
+        """Return when cycles start, from the one under way at a time up to another time, at most `limit`."""
+        first, last = float(self.at(first_s)), float(self.at(last_s))
+        cycles = np.arange(np.floor(first + 1e-9), min(last + 1e-9, first + limit))
+        amount = cycles * float(self.cycle.amount)
+        if self.cycle.unit == "seconds":
+            return amount + self.tempo_map.offset_s
+        beats = amount if self.cycle.unit == "beats" else self.tempo_map.bars_to_beats(amount)
+        return self.tempo_map.beats_to_seconds(self._swing_back(beats))
+
+    def _of_beats(self, beats: Floats) -> Floats:
+        if self.swing_grid is not None:
+            beats = self._swing(beats)
+        if self.cycle.unit == "bars":
+            beats = self.tempo_map.beats_to_bars(beats)
+        return beats * self._per_unit
+
+    def _swing(self, beats: Floats) -> Floats:
+        """Give the first step of each pair `swing` of the pair's time."""
+        assert self.swing_grid is not None
+        pairs = beats / float(2 * self.swing_grid)
+        whole = np.floor(pairs)
+        part, swing = pairs - whole, self.swing
+        swung = np.where(part < swing, part / (2 * swing), 0.5 + (part - swing) / (2 * (1 - swing)))
+        return (whole + swung) * float(2 * self.swing_grid)
+
+    def _swing_back(self, beats: Floats) -> Floats:
+        if self.swing_grid is None:
+            return beats
+        pairs = beats / float(2 * self.swing_grid)
+        whole = np.floor(pairs)
+        part, swing = pairs - whole, self.swing
+        straight = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
+        return (whole + straight) * float(2 * self.swing_grid)
+
+
+def fill_pieces(grid: Grid, starts: Integers, values: Floats, before: float) -> Floats:
+    """Return a staircase: from each start on its value, `before` ahead of the first.
+
+    Args:
+        grid: Where to evaluate.
+        starts: (k,) rising or equal sample positions; of equal ones the last counts.
+        values: (k,) one value a piece.
+        before: Value ahead of the first start.
+    """
+    first = int(np.searchsorted(starts, grid.start, side="right"))
+    last = int(np.searchsorted(starts, grid.last, side="right"))
+    now = float(values[first - 1]) if first else before
+    if first == last:
+        return np.full(grid.n, now)
+    edges = np.concatenate(([0], grid.rows_from(starts[first:last]), [grid.n]))
+    return np.repeat(np.concatenate(([now], values[first:last])), np.diff(edges))

@@ -1,0 +1,232 @@
+"""Sources that come from the song: MIDI lanes, notes and how loud a stem is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bridge.envelopes.contours import Contour, Segment
+from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
+from bridge.envelopes.grammar import Follower, MidiModulator
+from bridge.envelopes.grid import Floats, Grid, Integers, Song
+from bridge.envelopes.smoothing import SmoothStairs
+from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
+from bridge.errors import EnvelopeError, InputError
+from bridge.midifile import MidiFile
+from bridge.midilanes import (
+    LANE_EVENTS,
+    LaneEvent,
+    bend_range_semitones,
+    list_lanes,
+    read_lane,
+    read_notes,
+    track_index,
+)
+from bridge.units import Duration, parse_duration
+
+__all__ = ["CurveSource", "duration_samples", "follower_curve", "mapped_lane", "midi_source", "parse_map_key"]
+
+DEFAULT_SMOOTH = "20 ms"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurveSource:
+    """Evenly spaced values, straight between them.
+
+    Args:
+        values: (n,) row k stands at sample (k + 1) x `spacing_samples`; 0 stands at the start.
+        spacing_samples: Distance of rows.
+    """
+
+    values: Floats
+    spacing_samples: float
+
+    def at(self, grid: Grid) -> Floats:
+        """Return the value at each instant."""
+        padded = np.concatenate(([0.0], self.values))
+        position = np.minimum(grid.samples * (1.0 / self.spacing_samples), len(padded) - 1.0)
+        index = np.minimum(position.astype(np.intp), max(len(padded) - 2, 0))
+        low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
+        return np.asarray(low + (position - index) * (high - low))
+
+
+def duration_samples(duration: Duration | str, song: Song, sample_rate: float) -> float:
+    """Return a length in samples, at the tempo of the song's start."""
+    length = parse_duration(duration) if isinstance(duration, str) else duration
+    start = float(song.tempo_map.beats_to_seconds(0.0))
+    return (float(song.tempo_map.advance(start, length)) - start) * sample_rate
+
+
+def midi_source(
+    modulator: MidiModulator, song: Song, sample_rate: float, where: str, warnings: list[str]
+) -> SmoothStairs | Contour:
+    """Build the source of what a MIDI file plays, warning where it plays nothing of the kind.
+
+    Raises:
+        EnvelopeError: The track does not exist.
+    """
+    try:
+        starts, values = _events(modulator, song, sample_rate, where)
+    except InputError as error:
+        raise EnvelopeError(str(error)) from None
+    if not len(starts):
+        warnings.append(f"{where}: {_why_nothing(modulator, song)}; it stays at {_default(modulator):g}")
+    before = float(values[0]) if modulator.chase and len(values) else _default(modulator)
+    if modulator.interpolate == "linear":
+        return _straight(starts, values, before, modulator, song, sample_rate)
+    smooth = modulator.smooth or (DEFAULT_SMOOTH if modulator.event in LANE_EVENTS else "0 ms")
+    tau = duration_samples(smooth, song, sample_rate)
+    return SmoothStairs(starts=starts, values=values, before=before, tau_samples=tau)
+
+
+def parse_map_key(key: str) -> MidiModulator:
+    """Read the left side of a MIDI map, such as ``cc74@3``.
+
+    >>> parse_map_key("cc14_1@2").event
+    'cc14'
+    """
+    matched = re.fullmatch(r"(cc14_?|cc|[a-z_]+)(\d*)(?:@(\d+))?", key)
+    assert matched, key  # the grammar has checked it
+    event = {"cc14_": "cc14", "pressure": "channel_pressure"}.get(matched[1], matched[1])
+    return MidiModulator.model_validate(
+        {
+            "id": "map",
+            "event": event,
+            "number": int(matched[2]) if matched[2] else None,
+            "channel": int(matched[3]) if matched[3] else None,
+        }
+    )
+
+
+def mapped_lane(
+    keys: Sequence[str], default: float, song: Song, sample_rate: float, where: str, warnings: list[str]
+) -> SmoothStairs | None:
+    """Join several controllers that move the same knob: the last one touched counts.
+
+    Returns:
+        None where there is no MIDI, or nothing of the kind in it.
+    """
+    if song.midi is None:
+        return None
+    modulators = [parse_map_key(key) for key in keys]
+    parts = [_events(modulator, song, sample_rate, where) for modulator in modulators]
+    if not any(len(starts) for starts, _ in parts):
+        reasons = "; ".join(_why_nothing(modulator, song) for modulator in modulators)
+        warnings.append(f"{where}: {reasons}; it stays at {default:g}")
+        return None
+    starts = np.concatenate([starts for starts, _ in parts])
+    values = np.concatenate([values for _, values in parts])
+    order = np.argsort(starts, kind="stable")
+    tau = duration_samples(DEFAULT_SMOOTH, song, sample_rate)
+    return SmoothStairs(starts=starts[order], values=values[order], before=default, tau_samples=tau)
+
+
+def follower_curve(
+    modulator: Follower, source: FollowerSource, song: Song, sample_rate: float, where: str
+) -> CurveSource:
+    """Turn a measured loudness into 0..1 with attack and release."""
+    level_db = level_of(source, follower_measure(modulator), where) + modulator.gain_db
+    values = np.clip((level_db - modulator.floor_db) / -modulator.floor_db, 0.0, 1.0)
+    attack, release = (
+        duration_samples(text, song, source.sample_rate) / source.hop_samples
+        for text in (modulator.attack, modulator.release)
+    )
+    return CurveSource(
+        values=attack_release(values, attack, release),
+        spacing_samples=source.hop_samples * sample_rate / source.sample_rate,
+    )
+
+
+def _events(modulator: MidiModulator, song: Song, sample_rate: float, where: str) -> tuple[Integers, Floats]:
+    """Return samples and values 0..1 of everything a MIDI modulator follows."""
+    midi, clock = song.midi, song.tempo_map
+    if midi is None:
+        return np.empty(0, np.int64), np.empty(0)
+    track = track_index(midi, modulator.track, f"{where}.track")
+    event = modulator.event
+    if event in ("velocity", "note_number", "gate"):
+        notes = read_notes(midi, channel=modulator.channel, track=track, pedal=modulator.pedal)
+        notes = chosen_notes(notes, modulator.notes)
+        starts = to_samples(clock.ticks_to_seconds(notes.start_tick), sample_rate)
+        if event != "gate":
+            return starts, (notes.velocity if event == "velocity" else notes.note) / 127.0
+        ends = to_samples(clock.ticks_to_seconds(notes.end_tick), sample_rate)
+        return _open_gates(starts, np.maximum(ends, starts + 1))
+    lane = read_lane(
+        midi, _lane_event(event), modulator.number, channel=modulator.channel, track=track, mpe=modulator.mpe
+    )
+    values = lane.values
+    if event == "pitch_bend" and modulator.bend_range is not None:
+        reach = 48.0 if modulator.mpe else bend_range_semitones(midi, modulator.channel or 1)
+        values = np.clip(0.5 + (values - 0.5) * reach / modulator.bend_range, 0.0, 1.0)
+    return to_samples(clock.ticks_to_seconds(lane.ticks), sample_rate), values
+
+
+def _lane_event(event: str) -> LaneEvent:
+    return next(known for known in LANE_EVENTS if known == event)
+
+
+def _open_gates(starts: Integers, ends: Integers) -> tuple[Integers, Floats]:
+    """Return when at least one note sounds, as a staircase of 0 and 1."""
+    samples = np.concatenate((starts, ends))
+    change = np.concatenate((np.ones(len(starts)), -np.ones(len(ends))))
+    order = np.argsort(samples, kind="stable")
+    return samples[order], (np.cumsum(change[order]) > 0).astype(np.float64)
+
+
+def _straight(
+    starts: Integers, values: Floats, before: float, modulator: MidiModulator, song: Song, sample_rate: float
+) -> Contour:
+    """Join events by straight lines where they are close enough, else hold."""
+    gaps = song.tempo_map.advance(starts / sample_rate, parse_duration(modulator.max_gap)) * sample_rate
+    following = np.append(starts[1:], starts[-1:])
+    is_near = following <= gaps
+    level = values.tolist()
+    segments = [
+        Segment(start, stop - start, value, after, "linear" if near else "hold")
+        for start, stop, value, after, near in zip(
+            starts.tolist(),
+            following.tolist(),
+            level,
+            [*level[1:], *level[-1:]],
+            is_near.tolist(),
+            strict=True,
+        )
+    ]
+    return Contour(segments=segments, before=before)
+
+
+def _default(modulator: MidiModulator) -> float:
+    if modulator.event == "pitch_bend" and "default" not in modulator.model_fields_set:
+        return 0.5
+    return modulator.default
+
+
+def _why_nothing(modulator: MidiModulator, song: Song) -> str:
+    """Say what is missing and what the file has instead."""
+    if song.midi is None:
+        return "no MIDI file is given"
+    event, number = modulator.event, modulator.number
+    if event in ("velocity", "note_number", "gate"):
+        return f"no such notes; {describe_notes(song)}"
+    asked = {"cc": f"CC {number}", "cc14": f"CC {number}"}.get(event, event.replace("_", " "))
+    if event in ("rpn", "nrpn"):
+        asked = f"{event.upper()} {number}"
+    on_channel = f" on channel {modulator.channel}" if modulator.channel else ""
+    on_track = f" on track {modulator.track}" if modulator.track else ""
+    return f"no {asked}{on_channel}{on_track} in {song.midi.name}; {_what_there_is(song.midi, event, number)}"
+
+
+def _what_there_is(midi: MidiFile, event: str, number: int | None) -> str:
+    lanes = list_lanes(midi)
+    wanted = "cc" if event == "cc14" else event
+    same = [lane for lane in lanes if lane.event == wanted and (lane.number == number or wanted != "cc")]
+    if same:
+        return f"it is on channels {', '.join(str(lane.channel) for lane in same)}"
+    names = [f"CC {lane.number}" if lane.event == "cc" else lane.event.replace("_", " ") for lane in lanes]
+    found = [f"{name} on channel {lane.channel}" for name, lane in zip(names, lanes, strict=True)]
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    return f"it has {', '.join(found[:8])}{more}" if found else "it has no controllers at all"

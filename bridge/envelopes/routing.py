@@ -1,0 +1,348 @@
+"""From sources to parameters: routes, and the values a render asks for.
+
+Conventions: routes work on a parameter's travel, 0..1 along its own curve from its minimum to its maximum;
+what comes out is in the parameter's own unit and never leaves its range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bridge.envelopes.build import Source, Sources, build_sources
+from bridge.envelopes.follower import FollowerSource
+from bridge.envelopes.grammar import Macro, Modulator, Route
+from bridge.envelopes.grid import Floats, Grid, Song
+from bridge.envelopes.played import mapped_lane
+from bridge.envelopes.shapes import bend, smooth_step
+from bridge.errors import EnvelopeError, nearest_names
+from bridge.records import ParamSpec
+from bridge.tempomap import TempoMap
+
+__all__ = ["Envelopes", "build_envelopes"]
+
+_BLOCK = 16384
+_MAX_GRIDS = 8
+_INTEGRAL_STEP = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Travel:
+    """A parameter's range and how a knob's travel maps to it."""
+
+    low: float
+    high: float
+    is_log: bool
+
+    def of(self, value: float) -> float:
+        """Return the travel 0..1 of a value."""
+        if self.is_log:
+            return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def value(self, travel: Floats) -> Floats:
+        """Return the values of travels; ends are met exactly."""
+        inside = np.clip(travel, 0.0, 1.0)
+        if self.is_log:
+            inside *= math.log(self.high / self.low)
+            np.exp(inside, out=inside)
+            inside *= self.low
+            return np.minimum(inside, self.high, out=inside)
+        inside *= self.high - self.low
+        inside += self.low
+        return inside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lead:
+    """One route, ready: a source onto the travel of a parameter."""
+
+    route: Route
+    source: Source
+    travel: Travel
+
+    def apply(self, travel: Floats, grid: Grid) -> Floats:
+        """Return the parameter's travel after this route."""
+        route = self.route
+        moved = self._shaped(self.source.at(grid))
+        low = 0.0 if route.min is None else self.travel.of(route.min)
+        high = 1.0 if route.max is None else self.travel.of(route.max)
+        amount = route.amount
+        if route.op == "add":
+            result = travel + moved * (amount * (high - low))
+        else:
+            # A source that swings both ways stands in the middle at rest; a negative amount runs backwards.
+            upward = moved * 0.5 + 0.5 if self.source.is_bipolar else moved
+            if amount < 0:
+                upward = 1.0 - upward
+            if route.op == "replace":
+                result = low + upward * (abs(amount) * (high - low))
+            else:
+                result = travel * (1.0 - abs(amount) * (1.0 - upward))
+        if route.min is not None or route.max is not None:
+            result = np.clip(result, low, high)
+        return result if route.quantize is None else self._quantized(result)
+
+    def _shaped(self, values: Floats) -> Floats:
+        route = self.route
+        if route.invert:
+            values = -values if self.source.is_bipolar else 1.0 - values
+        if route.curve == "linear" and route.tension == 0.0:
+            return values
+        size = np.abs(values)
+        tension = {"exp": 0.5, "log": -0.5}.get(route.curve, 0.0) + route.tension / 2
+        shaped = smooth_step(size) if route.curve == "s_curve" else size
+        return np.copysign(bend(shaped, tension), values)
+
+    def _quantized(self, travel: Floats) -> Floats:
+        values, grid = self.travel.value(travel), self.route.quantize
+        if isinstance(grid, tuple):
+            scale = np.array(sorted(grid))
+            values = scale[np.searchsorted((scale[1:] + scale[:-1]) / 2, values, side="right")]
+        elif grid is not None:
+            values = np.floor(values / grid + 0.5) * grid
+        if self.travel.is_log:
+            return np.log(np.maximum(values, self.travel.low) / self.travel.low) / math.log(
+                self.travel.high / self.travel.low
+            )
+        return (values - self.travel.low) / (self.travel.high - self.travel.low)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Parameter:
+    """A parameter that moves: where it rests, and what is laid onto it in order."""
+
+    travel: Travel
+    base: float
+    leads: tuple[_Lead, ...]
+
+    def at(self, grid: Grid) -> Floats:
+        travel = np.full(grid.n, self.base)
+        for lead in self.leads:
+            travel = lead.apply(travel, grid)
+        return self.travel.value(travel)
+
+
+class Envelopes:
+    """Everything that moves in a chain, as pure functions of time.
+
+    Any chunking gives the same numbers, bit for bit; memory does not grow with the song.
+
+    Attributes:
+        moving: (node, parameter) pairs that move.
+        warnings: What musicians should know: triggers that never fire, controllers that are not there.
+        sources: Every source by name.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[tuple[str, str], _Parameter],
+        sources: Sources,
+        tempo_map: TempoMap,
+        sample_rate: float,
+        warnings: Sequence[str],
+    ) -> None:
+        self.moving = tuple(parameters)
+        self.warnings = tuple(warnings)
+        self.sources = sources
+        self._parameters, self._tempo_map, self._sample_rate = parameters, tempo_map, sample_rate
+        self._grids: OrderedDict[tuple[int, int, int], Grid] = OrderedDict()
+
+    def values(
+        self, node_id: str, parameter: str, start_sample: int, n_samples: int, step: int = 1
+    ) -> Floats:
+        """Return a parameter's values.
+
+        Args:
+            node_id: A node.
+            parameter: One of its parameters, of those in `moving`.
+            start_sample: First sample.
+            n_samples: How many samples the values stand for.
+            step: Distance of values in samples: 1 is audio rate, 64 one value a block of 64.
+
+        Returns:
+            (ceil(n_samples / step),) float64 in the parameter's own unit, each at its first sample.
+        """
+        found = self._parameters[node_id, parameter]
+        return self._blocks(found.at, start_sample, n_samples, step)
+
+    def source_values(self, name: str, start_sample: int, n_samples: int, step: int = 1) -> Floats:
+        """Return a source's own values, 0..1 or -1..1; arguments as in `values`."""
+        return self._blocks(self.sources[name].at, start_sample, n_samples, step)
+
+    def peak(self, node_id: str, parameter: str, n_samples: int) -> float:
+        """Return a parameter's highest value over the first samples, every one looked at."""
+        return max(
+            (
+                float(self.values(node_id, parameter, start, min(_BLOCK, n_samples - start)).max())
+                for start in range(0, n_samples, _BLOCK)
+            ),
+            default=-math.inf,
+        )
+
+    def integral(self, node_id: str, parameter: str, n_samples: int) -> float:
+        """Return a parameter's value summed over time, in its unit x seconds, by one value in 64 samples."""
+        stride = _BLOCK * _INTEGRAL_STEP
+        total = sum(
+            float(
+                self.values(node_id, parameter, start, min(stride, n_samples - start), _INTEGRAL_STEP).sum()
+            )
+            for start in range(0, n_samples, stride)
+        )
+        n_values = -(-n_samples // _INTEGRAL_STEP)
+        return float(total) / n_values * n_samples / self._sample_rate if n_values else 0.0
+
+    def _blocks(self, function: object, start: int, n_samples: int, step: int) -> Floats:
+        assert callable(function)
+        n = -(-n_samples // step)
+        values = np.empty(n)
+        for row in range(0, n, _BLOCK):
+            count = min(_BLOCK, n - row)
+            values[row : row + count] = function(self._grid(start + row * step, count, step))
+        return values
+
+    def _grid(self, start: int, n: int, step: int) -> Grid:
+        """Return the grid of a block, the recent ones kept with what was worked out on them."""
+        key = (start, n, step)
+        grid = self._grids.get(key)
+        if grid is None:
+            grid = Grid(start, n, self._sample_rate, self._tempo_map, step)
+            self._grids[key] = grid
+            if len(self._grids) > _MAX_GRIDS:
+                self._grids.popitem(last=False)
+        return grid
+
+
+def build_envelopes(
+    *,
+    modulators: Sequence[Modulator] = (),
+    routes: Sequence[Route] = (),
+    macros: Sequence[Macro] = (),
+    midi_map: Mapping[str, str] | None = None,
+    targets: Mapping[str, Mapping[str, ParamSpec]],
+    bases: Mapping[str, Mapping[str, float]] | None = None,
+    song: Song,
+    sample_rate: float,
+    seed: int = 0,
+    stem: str = "",
+    followers: Mapping[str, FollowerSource] | None = None,
+    macro_values: Mapping[str, float] | None = None,
+) -> Envelopes:
+    """Build everything that moves in a chain.
+
+    Args:
+        modulators: Sources.
+        routes: Where they go.
+        macros: Knobs.
+        midi_map: MIDI source to ``macro.<id>`` or ``node.param``, such as ``{"cc1": "macro.depth"}``.
+        targets: What parameters each node offers, by node id and name.
+        bases: Where each parameter rests, in its own unit; its default where nothing is said.
+        song: Clock, MIDI and length.
+        sample_rate: Hz, of the stem.
+        seed: Mixed into the modulators' own seeds.
+        stem: Name of the stem that is rendered, which ``self`` followers follow.
+        followers: How loud stems are, by name. None while an estimate is made: followers then stand at their
+            highest, and audio triggers stay silent.
+        macro_values: Positions of knobs that win over the macros' own.
+
+    Raises:
+        EnvelopeError: Something asked for does not exist or makes no sense; the place is named.
+    """
+    warnings: list[str] = []
+    mapping = midi_map or {}
+    sources = build_sources(
+        modulators=modulators,
+        macros=macros,
+        midi_map=mapping,
+        macro_values=macro_values or {},
+        song=song,
+        sample_rate=sample_rate,
+        seed=seed,
+        stem=stem,
+        followers=followers,
+        warnings=warnings,
+    )
+    wanted: dict[tuple[str, str], list[tuple[str, Route]]] = {}
+    for index, route in enumerate(routes):
+        if route.enabled:
+            node_id, _, name = route.target.partition(".")
+            where = f"routes[{index}]"
+            _check_source(route.source, sources, where)
+            wanted.setdefault((node_id, name), []).append((where, route))
+    parameters: dict[tuple[str, str], _Parameter] = {}
+    direct = {key: target for key, target in mapping.items() if not target.startswith("macro.")}
+    for target in dict.fromkeys([*wanted, *(_split(target) for target in direct.values())]):
+        keys = [key for key, text in direct.items() if _split(text) == target]
+        leads = wanted.get(target, [])
+        where = leads[0][0] if leads else f"midi_map.{keys[0]}"
+        spec = _check_target(target, targets, where)
+        travel = _travel(spec, [route for _, route in leads], where)
+        resting = (bases or {}).get(target[0], {}).get(target[1], spec.default)
+        base = travel.of(float(resting))
+        if keys:
+            lane = mapped_lane(keys, min(max(base, 0.0), 1.0), song, sample_rate, where, warnings)
+            if lane is not None:
+                name = f"midi_map.{'.'.join(target)}"
+                sources[name] = Source(key=name, function=lane.at)
+                leads = [(where, Route(source=name, target=".".join(target), op="replace")), *leads]
+        if leads:
+            parameters[target] = _Parameter(
+                travel=travel,
+                base=base,
+                leads=tuple(
+                    _Lead(route=route, source=sources[route.source], travel=travel) for _, route in leads
+                ),
+            )
+    return Envelopes(parameters, sources, song.tempo_map, sample_rate, warnings)
+
+
+def _split(target: str) -> tuple[str, str]:
+    node_id, _, name = target.partition(".")
+    return node_id, name
+
+
+def _check_source(name: str, sources: Sources, where: str) -> None:
+    if name not in sources:
+        raise EnvelopeError(f"{where}.source: there is no source {name!r}; {nearest_names(name, sources)}")
+
+
+def _check_target(
+    target: tuple[str, str], targets: Mapping[str, Mapping[str, ParamSpec]], where: str
+) -> ParamSpec:
+    """Return what is known of a route's target, or say why nothing can move it."""
+    node_id, name = target
+    if node_id not in targets:
+        raise EnvelopeError(
+            f"{where}.target: there is no node {node_id!r}; {nearest_names(node_id, targets)}"
+        )
+    specs = targets[node_id]
+    if name not in specs:
+        known = nearest_names(name, [n for n, spec in specs.items() if spec.automation != "none"])
+        raise EnvelopeError(f"{where}.target: node {node_id!r} has no parameter {name!r}; {known}")
+    spec = specs[name]
+    if not spec.is_continuous or spec.automation == "none":
+        movable = [n for n, other in specs.items() if other.is_continuous and other.automation != "none"]
+        reason = "is fixed for a render" if spec.is_continuous else "is a choice, not a number"
+        raise EnvelopeError(
+            f"{where}.target: {node_id}.{name} {reason} and cannot move; {nearest_names(name, movable)}"
+        )
+    return spec
+
+
+def _travel(spec: ParamSpec, routes: Sequence[Route], where: str) -> Travel:
+    """Return the range routes work in: the parameter's, or the routes' own where it has none."""
+    lows = [route.min for route in routes if route.min is not None]
+    highs = [route.max for route in routes if route.max is not None]
+    low = spec.minimum if spec.minimum is not None else min(lows, default=None)
+    high = spec.maximum if spec.maximum is not None else max(highs, default=None)
+    if low is None or high is None or low >= high:
+        raise EnvelopeError(f"{where}: {spec.name} has no range of its own; say min and max in the route")
+    for value in (*lows, *highs):
+        if not low <= value <= high:
+            unit = f" {spec.unit}" if spec.unit else ""
+            raise EnvelopeError(f"{where}: {value:g} is outside {spec.name}'s {low:g}..{high:g}{unit}")
+    return Travel(low=float(low), high=float(high), is_log=spec.curve == "log" and low > 0)

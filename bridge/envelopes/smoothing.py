@@ -1,0 +1,136 @@
+"""Smoothing by one pole, as synthesisers do it, yet without a memory that depends on the blocks.
+
+Conventions: the time constant is the time to go 63% of the way, in samples; before sample 0 a source is taken
+to have rested at its first value.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bridge.envelopes.grid import Floats, Grid, Integers, fill_pieces
+
+__all__ = ["SmoothStairs", "Smoothed"]
+
+_SETTLED = 20.0  # time constants after which a step is complete to 2e-9
+_MAX_LATTICE = 64
+_NEGLIGIBLE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SmoothStairs:
+    """A staircase through one pole, in closed form: exact at any instant.
+
+    Args:
+        starts: (k,) rising sample positions of the steps.
+        values: (k,) where each step goes.
+        before: Value ahead of the first step.
+        tau_samples: Time constant; 0 leaves the staircase as it is.
+    """
+
+    starts: Integers
+    values: Floats
+    before: float
+    tau_samples: float
+    _distances: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out how far from its goal each step begins."""
+        distances = np.zeros(len(self.starts))
+        if self.tau_samples > 0 and len(self.starts):
+            decays = np.exp(-np.diff(self.starts, prepend=self.starts[0]) / self.tau_samples)
+            goal, distance, found = self.before, 0.0, []
+            for value, decay in zip(self.values.tolist(), decays.tolist(), strict=True):
+                distance = goal + distance * decay - value
+                goal = value
+                found.append(distance)
+            distances = np.array(found)
+        object.__setattr__(self, "_distances", distances)
+
+    def at(self, grid: Grid) -> Floats:
+        """Return the value at each instant."""
+        stairs = fill_pieces(grid, self.starts, self.values, self.before)
+        if self.tau_samples <= 0:
+            return stairs
+        first = int(np.searchsorted(self.starts, grid.start, side="right"))
+        last = int(np.searchsorted(self.starts, grid.last, side="right"))
+        edges = [0, *grid.rows_from(self.starts[first:last]).tolist(), grid.n]
+        for piece, (low, high) in enumerate(itertools.pairwise(edges), start=first - 1):
+            if piece < 0 or low == high or abs(self._distances[piece]) < _NEGLIGIBLE:
+                continue
+            since = grid.samples[low:high] - float(self.starts[piece])
+            if since[0] > 2 * _SETTLED * self.tau_samples:
+                continue
+            since *= -1.0 / self.tau_samples
+            np.exp(since, out=since)
+            since *= self._distances[piece]
+            stairs[low:high] += since
+        return stairs
+
+
+@dataclass(kw_only=True, eq=False)
+class Smoothed:
+    """Any source through one pole.
+
+    The pole runs over a lattice fixed from sample 0, in frames that each start far enough back to have
+    forgotten what was before; so the value at a sample does not depend on which samples are asked for.
+
+    Args:
+        source: What to smooth, as a function of a grid.
+        tau_samples: Time constant, above 0.
+    """
+
+    source: Callable[[Grid], Floats]
+    tau_samples: float
+    _frames: dict[int, Floats] = field(default_factory=dict)
+
+    @property
+    def _lattice(self) -> int:
+        """Samples between lattice points: a sixteenth of the time constant, as a power of two up to 64."""
+        return int(min(2 ** max(math.floor(math.log2(max(self.tau_samples / 16, 1))), 0), _MAX_LATTICE))
+
+    def at(self, grid: Grid) -> Floats:
+        """Return the smoothed value at each instant, straight between lattice points."""
+        lattice = self._lattice
+        first, last = grid.start // lattice, grid.last // lattice + 1
+        points = self._points(first, last, grid)
+        if lattice == 1 and grid.step == 1:
+            return points[: grid.n]
+        position = grid.samples * (1.0 / lattice)
+        position -= first
+        index = position.astype(np.intp)
+        position -= index
+        low = points[index]
+        return low + position * (points[index + 1] - low)
+
+    def _points(self, first: int, last: int, grid: Grid) -> Floats:
+        """Return lattice points `first` to `last`, both included, out of whole frames."""
+        n_warm = math.ceil(_SETTLED * self.tau_samples / self._lattice)
+        n_frame = max(2 * n_warm, 4096)
+        wanted = range(first // n_frame, last // n_frame + 1)
+        frames = [
+            self._frames[index] if index in self._frames else self._frame(index, n_frame, n_warm, grid)
+            for index in wanted
+        ]
+        self._frames = {wanted[-1]: frames[-1]}  # the next block most likely goes on here
+        start = first - wanted[0] * n_frame
+        return np.concatenate(frames)[start : start + last - first + 1]
+
+    def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> Floats:
+        from scipy.signal import lfilter
+
+        lattice = self._lattice
+        begin = index * n_frame
+        warm = max(begin - n_warm, 0)
+        values = self.source(
+            Grid(warm * lattice, begin + n_frame - warm, grid.sample_rate, grid.tempo_map, step=lattice)
+        )
+        keep = math.exp(-lattice / self.tau_samples)
+        smoothed, _ = lfilter([1.0 - keep], [1.0, -keep], values, zi=[keep * values[0]])
+        result: Floats = smoothed[begin - warm :]
+        return result
