@@ -113,9 +113,9 @@ class Native:
     def reset(self) -> None:
         """Forget every sample seen."""
         self.plugin.reset()
-        self._n_in = self._n_out = 0
-        self._held: AudioArray | None = None
-        self._is_streaming = False
+        self._n_in = self._n_out = self._n_fed = 0
+        self._held: list[tuple[AudioArray, Mapping[str, Lane]]] = []
+        self._longest = 0
         self._moved: dict[str, float] = {}
 
     def process(
@@ -130,90 +130,79 @@ class Native:
         """Process audio; see the contract."""
         check_audio(input_array, self._name)
         if not reset:
-            return self._stream(input_array, sample_rate, buffer_size, automation)
+            return self._stream(input_array, sample_rate, buffer_size, automation or {})
         self.reset()
-        head = self._stream(input_array, sample_rate, buffer_size, automation)
+        head = self._stream(input_array, sample_rate, buffer_size, automation or {})
         return np.concatenate([head, self.flush()], axis=1)
 
     __call__ = process
 
     def flush(self) -> AudioArray:
         """Feed silence until every withheld sample has come back, and end the stream."""
-        if not self._n_channels:
-            return np.zeros((0, 0), np.float32)
-        pieces = []
-        if self._held is not None and self._held.shape[1]:
-            # A stream shorter than its channel count: lengthen it with silence to make its layout plain.
-            held, self._held = self._held, None
-            padded = np.pad(held, ((0, 0), (0, self._n_channels + 1)))
-            pieces.append(self._feed(padded, DEFAULT_BUFFER_SIZE)[:, : held.shape[1]])
-            self._n_out += pieces[-1].shape[1]
-        while self._n_out < self._n_in:
-            missing = self._n_in - self._n_out
-            silence = np.zeros((self._n_channels, max(missing, DEFAULT_BUFFER_SIZE)), np.float32)
-            out = self._feed(silence, DEFAULT_BUFFER_SIZE)[:, :missing]
-            self._n_out += out.shape[1]
-            pieces.append(out)
         n_channels = self._n_channels
+        pieces = [np.zeros((n_channels, 0), np.float32)]
+        if self._held:
+            block, lanes = self._release()
+            # Silence after the sound makes the first block a long one, and its layout plain.
+            n_short = max(0, DEFAULT_BUFFER_SIZE - block.shape[1])
+            lanes = {name: np.pad(lane, (0, n_short), mode="edge") for name, lane in lanes.items()}
+            pieces.append(self._feed(np.pad(block, ((0, 0), (0, n_short))), lanes, DEFAULT_BUFFER_SIZE))
+        while (missing := self._n_in - sum(piece.shape[1] for piece in pieces) - self._n_out) > 0:
+            silence = np.zeros((n_channels, max(missing, DEFAULT_BUFFER_SIZE)), np.float32)
+            pieces.append(self._feed(silence, {}, DEFAULT_BUFFER_SIZE))
+        rest = np.concatenate(pieces, axis=1)[:, : self._n_in - self._n_out]
         self.reset()
-        return np.concatenate(pieces, axis=1) if pieces else np.zeros((n_channels, 0), np.float32)
+        return rest
 
     def _stream(
         self,
         block: AudioArray,
         sample_rate: float,
         buffer_size: int,
-        automation: Mapping[str, Lane] | None,
+        automation: Mapping[str, Lane],
     ) -> AudioArray:
         n_channels = block.shape[0]
-        if self._is_streaming and (n_channels, sample_rate) != (self._n_channels, self._sample_rate):
+        if self._n_in and (n_channels, sample_rate) != (self._n_channels, self._sample_rate):
             raise ProcessorError(
                 f"{self._name}: the stream began with {self._n_channels} channels at {self._sample_rate:g} Hz "
                 f"and goes on with {n_channels} at {sample_rate:g}; call reset() first"
             )
         self._n_channels, self._sample_rate = n_channels, float(sample_rate)
         self._n_in += block.shape[1]
-        if not self._is_streaming:
-            block = block if self._held is None else np.concatenate([self._held, block], axis=1)
-            if block.shape[1] <= n_channels:
-                # pedalboard would take so short a first block for (samples, channels).
-                self._held = block
-                return np.zeros((n_channels, 0), np.float32)
-            self._held, self._is_streaming = None, True
-        if automation:
-            out = self._feed_automated(block, buffer_size, automation)
-        else:
-            out = self._feed(block, buffer_size)
+        self._held.append((block, automation))
+        if not self._longest and self._n_in < max(buffer_size, n_channels + 1):
+            # pedalboard forgets its state when a block is longer than any before, so the first one fed
+            # must be the longest.
+            return np.zeros((n_channels, 0), np.float32)
+        out = self._feed(*self._release(), buffer_size)
         self._n_out += out.shape[1]
         return out
 
-    def _feed(self, block: AudioArray, buffer_size: int) -> AudioArray:
-        if not block.shape[1]:
-            return block
-        out: AudioArray = self.plugin.process(
-            np.ascontiguousarray(block), self._sample_rate, buffer_size, reset=False
-        )
-        return out
+    def _release(self) -> tuple[AudioArray, dict[str, Lane]]:
+        held, self._held = self._held, []
+        names = held[0][1]
+        lanes = {name: np.concatenate([automation[name] for _, automation in held]) for name in names}
+        return np.concatenate([block for block, _ in held], axis=1), lanes
 
-    def _feed_automated(
-        self, block: AudioArray, buffer_size: int, automation: Mapping[str, Lane]
-    ) -> AudioArray:
+    def _feed(self, block: AudioArray, lanes: Mapping[str, Lane], buffer_size: int) -> AudioArray:
+        """Hand samples to the plugin, cut where a parameter moves and never longer than the first time."""
         n_samples = block.shape[1]
-        # Lanes of samples held back at the start are gone; their first value stands for them.
-        lanes = {
-            name: np.concatenate([np.full(n_samples - len(lane), lane[0]), lane])
-            for name, lane in automation.items()
-        }
-        first = self._n_in - n_samples
+        if not n_samples:
+            return block
         pieces = []
         start = 0
         while start < n_samples:
-            # The grid counts from the first sample of the sound, so that blocks do not matter.
-            phase = (first + start) % self.automation_block_samples
-            stop = min(n_samples, start + self.automation_block_samples - phase)
-            if phase == 0:
-                self._move(lanes, start)
-            pieces.append(self._feed(block[:, start:stop], buffer_size))
+            stop = min(n_samples, start + (self._longest or n_samples))
+            if lanes:
+                # The grid counts from the first sample of the sound, so that blocks do not matter.
+                phase = self._n_fed % self.automation_block_samples
+                stop = min(stop, start + self.automation_block_samples - phase)
+                if phase == 0:
+                    self._move(lanes, start)
+            piece = np.ascontiguousarray(block[:, start:stop])
+            pieces.append(self.plugin.process(piece, self._sample_rate, buffer_size, reset=False))
+            self._longest = self._longest or max(min(stop - start, buffer_size), 1)
+            self._n_fed += stop - start
             start = stop
         return np.concatenate(pieces, axis=1)
 

@@ -1,0 +1,156 @@
+"""Every processor keeps the contract of bridge.processors.contract, whatever it does to the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pedalboard
+import pytest
+from helpers.nets import SmallNet
+
+from bridge.errors import ProcessorError
+from bridge.processors.builtins import BUILTINS
+from bridge.processors.chain import Chain, Mix, Node
+from bridge.processors.contract import Processor
+from bridge.processors.dream import Dream
+from bridge.processors.native import Native, build_builtin
+
+RATE = 48000
+RANDOM_STREAM = {"mp3_compressor"}
+"""Their output depends on when the codec's own frames begin."""
+
+
+def _dream(**settings: object) -> Dream:
+    return Dream(SmallNet(), objective="layer:second", window_s=0.5, **settings)  # type: ignore[arg-type]
+
+
+FACTORIES: dict[str, Callable[[], Processor]] = {
+    **{name: (lambda name=name: build_builtin(name)) for name in BUILTINS},
+    "pedalboard": lambda: Native(
+        pedalboard.Pedalboard([pedalboard.Compressor(-20, 4), pedalboard.Delay(0.05)])
+    ),
+    "dream": lambda: _dream(depth=1.6),
+    "chain": lambda: Chain([pedalboard.Delay(0.01), Node(processor=_dream(depth=1.0), mix=0.5)]),
+    "nested": lambda: Chain([Chain([pedalboard.PitchShift(2)]), pedalboard.Gain(-6)]),
+    "mix": lambda: Mix([pedalboard.PitchShift(5), pedalboard.Gain(-3)]),
+}
+
+NEUTRAL: dict[str, Callable[[], Processor]] = {
+    "gain": lambda: build_builtin("gain", {"gain_db": 0.0}),
+    "delay": lambda: build_builtin("delay", {"mix": 0.0}),
+    "dream": lambda: _dream(depth=0.0),
+    "empty chain": Chain,
+    "dry chain": lambda: Chain([Node(processor=pedalboard.Distortion(), mix=0.0)]),
+    "disabled": lambda: Chain([Node(processor=pedalboard.Distortion(), enabled=False)]),
+    "one branch": lambda: Mix([pedalboard.Gain(0.0)]),
+}
+
+
+def make_sound(n_samples: int = 30000, n_channels: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    t = np.arange(n_samples) / RATE
+    tone = 0.2 * np.sin(2 * np.pi * 330 * t) * (t > 0.1)
+    return (tone + 0.02 * rng.standard_normal((n_channels, n_samples))).astype(np.float32)
+
+
+def stream(processor: Processor, sound: np.ndarray, sizes: list[int]) -> np.ndarray:
+    processor.reset()
+    pieces, start, i = [], 0, 0
+    while start < sound.shape[1]:
+        stop = min(sound.shape[1], start + sizes[i % len(sizes)])
+        pieces.append(processor.process(sound[:, start:stop], RATE, reset=False))
+        start, i = stop, i + 1
+    pieces.append(processor.flush())
+    return np.concatenate(pieces, axis=1)
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_neutral_settings_null(name: str) -> None:
+    """At neutral settings the output is the input, bit for bit."""
+    sound = make_sound()
+
+    assert np.array_equal(sound, NEUTRAL[name]().process(sound, RATE))
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_whole_sound_keeps_its_length_and_is_finite(name: str) -> None:
+    """As many samples come back as went in, all of them numbers, mono and stereo."""
+    for n_channels in (1, 2):
+        sound = make_sound(n_channels=n_channels)
+        out = FACTORIES[name]().process(sound, RATE)
+
+        assert out.shape == sound.shape
+        assert out.dtype == np.float32
+        assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(FACTORIES) - RANDOM_STREAM))
+def test_blocks_do_not_matter(name: str) -> None:
+    """A stream cut anywhere is the whole sound, sample for sample."""
+    sound = make_sound()
+    processor = FACTORIES[name]()
+    whole = processor.process(sound, RATE, 512)
+
+    streamed = stream(processor, sound, [1, 2, 3, 700, 64, 5000])
+
+    assert streamed.shape == whole.shape
+    # pedalboard's filters round differently by one unit when a block ends; nothing audible, nothing growing.
+    np.testing.assert_allclose(streamed, whole, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(FACTORIES) - RANDOM_STREAM))
+def test_reset_forgets(name: str) -> None:
+    """After a reset the same sound gives the same samples."""
+    processor = FACTORIES[name]()
+    sound = make_sound(12000)
+    first = processor.process(sound, RATE)
+    processor.process(make_sound(5000)[:, ::-1].copy(), RATE, reset=False)
+    processor.reset()
+
+    assert np.array_equal(first, processor.process(sound, RATE))
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_very_short_sounds_keep_their_layout(name: str) -> None:
+    """A sound with fewer samples than channels is still (channels, samples)."""
+    for n_samples in (1, 2, 3):
+        sound = make_sound()[:, 20000 : 20000 + n_samples]
+        assert FACTORIES[name]().process(sound, RATE).shape == sound.shape
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_state_goes_round(name: str) -> None:
+    """Every parameter that is read can be set, and reads the same afterwards."""
+    processor = FACTORIES[name]()
+    values = {key: processor.get_parameter(key) for key in processor.parameters}
+    for key, value in values.items():
+        processor.set_parameter(key, value)
+
+    assert values == {key: processor.get_parameter(key) for key in processor.parameters}
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_wrong_parameters_are_refused(name: str) -> None:
+    """A misspelt parameter is an error, never a silent no-op."""
+    processor = FACTORIES[name]()
+    with pytest.raises(ProcessorError):
+        processor.set_parameter("misspelt", 1.0)
+    with pytest.raises(ProcessorError):
+        processor.get_parameter("misspelt")
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_wrong_arrays_are_refused(name: str) -> None:
+    """Layout and type are never guessed."""
+    processor = FACTORIES[name]()
+    with pytest.raises(ProcessorError, match="channels, samples"):
+        processor.process(np.zeros(100, np.float32), RATE)
+    with pytest.raises(ProcessorError, match="float32"):
+        processor.process(np.zeros((2, 100)), RATE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_it_is_a_processor(name: str) -> None:
+    """The structural type agrees."""
+    assert isinstance(FACTORIES[name](), Processor)
