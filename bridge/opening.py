@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.audiofile import AudioReader, read_audio
-from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower
+from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
 from bridge.midifile import read_midi
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
@@ -168,14 +168,11 @@ def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
 
 
 def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
-    wanted: set[str] = set()
-    for modulator in preset.modulators:
-        if modulator.type == "follower":
-            wanted.add(stem.name if modulator.source == "self" else str(modulator.stem))
+    """Measure the stems that modulators follow; a name that was not given is an error where it is asked for."""
     curves = {}
-    for name in sorted(wanted):
+    for name in follower_stems(preset.modulators, stem.name):
         source = next((other.source for other in plan.stems if other.name == name), None)
         if source is not None:
             with AudioReader(source) as reader:
-                curves[name] = build_follower(iter(reader), reader.info.sample_rate)
+                curves[name] = build_follower(iter(reader), reader.info.sample_rate, preset.modulators)
     return curves

@@ -258,7 +258,7 @@ def plan_envelopes(
         stem: Name of the stem, for modulators that follow it.
         opened: Parameters of nodes that are known only once they are open (plugins), by node id; routes to
             such nodes are left out while it is None.
-        followers: Loudness curves by stem name.
+        followers: How loud stems are, by name; None while an estimate is made.
     """
     nodes = [node for node in preset.chain if node.enabled]
     targets: dict[str, Mapping[str, ParamSpec]] = {node.id: node_parameters(node) for node in nodes}
@@ -280,7 +280,7 @@ def plan_envelopes(
         sample_rate=sample_rate,
         seed=seed,
         stem=stem,
-        followers=followers or {},
+        followers=followers,
     )
 
 

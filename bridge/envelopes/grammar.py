@@ -319,7 +319,9 @@ class MidiModulator(_Common):
     )
     interpolate: Literal["hold", "linear"] = "hold"
     max_gap: DurationText = Field(default="1 bars", description="Longest gap that linear bridges")
-    default: Share = Field(default=0.0, description="Value before the first event")
+    default: Share | None = Field(
+        default=None, description="Value before the first event; 0 by default, the middle for a pitch bend"
+    )
     chase: bool = Field(default=False, description="Take the first event's value before it instead")
 
     @model_validator(mode="after")

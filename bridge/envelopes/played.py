@@ -200,9 +200,9 @@ def _straight(
 
 
 def _default(modulator: MidiModulator) -> float:
-    if modulator.event == "pitch_bend" and "default" not in modulator.model_fields_set:
-        return 0.5
-    return modulator.default
+    if modulator.default is not None:
+        return modulator.default
+    return 0.5 if modulator.event == "pitch_bend" else 0.0
 
 
 def _why_nothing(modulator: MidiModulator, song: Song) -> str:
