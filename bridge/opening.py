@@ -168,7 +168,6 @@ def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
 
 
 def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
-    """Measure the stems that modulators follow; a name that was not given is an error where it is asked for."""
     curves = {}
     for name in follower_stems(preset.modulators, stem.name):
         source = next((other.source for other in plan.stems if other.name == name), None)

@@ -1,0 +1,119 @@
+"""What there is to know of a MIDI file before it moves anything, as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bridge.midifile import MidiFile
+from bridge.midilanes import bend_range_semitones, list_lanes, mpe_zones, parameter_numbers, read_notes
+from bridge.tempomap import TempoMap
+
+__all__ = ["position_text", "summarise_midi"]
+
+
+def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
+    """Describe tempo, meters, markers, tracks, notes, lanes and doubts of a file as plain JSON data.
+
+    Args:
+        midi: The file.
+        tempo_map: Its clock, overrides included.
+
+    Returns:
+        Times in seconds of the stems, ``bar:beat:tick`` as text, lane ranges as raw message values (a pitch
+        bend runs -8192..8191).
+    """
+    end_s = float(tempo_map.ticks_to_seconds(midi.end_tick))
+    return {
+        "file": midi.name,
+        "type": midi.smf_type,
+        "ticks_per_beat": midi.ticks_per_beat,
+        "ticks_per_second": None if midi.ticks_per_second is None else float(midi.ticks_per_second),
+        "n_events": midi.n_events,
+        "length_s": end_s,
+        "length": position_text(tempo_map, float(tempo_map.seconds_to_beats(end_s))),
+        "tempo_source": tempo_map.source,
+        "tempos": [
+            {
+                "position": position_text(tempo_map, tempo.tick / tempo_map.ticks_per_beat),
+                "time_s": float(tempo_map.beats_to_seconds(tempo.tick / tempo_map.ticks_per_beat)),
+                "bpm": tempo.bpm,
+            }
+            for tempo in tempo_map.tempos
+        ],
+        "meters": [
+            {
+                "position": position_text(tempo_map, meter.tick / tempo_map.ticks_per_beat),
+                "time_s": float(tempo_map.beats_to_seconds(meter.tick / tempo_map.ticks_per_beat)),
+                "meter": str(meter),
+            }
+            for meter in tempo_map.meters
+        ],
+        "markers": [
+            {"position": position_text(tempo_map, marker.beats), "time_s": marker.time_s, "name": marker.name}
+            for marker in tempo_map.markers
+        ],
+        "tracks": _tracks(midi),
+        "lanes": _lanes(midi, tempo_map),
+        "parameters": _parameters(midi),
+        "mpe_zones": {str(master): [zone[0], zone[-1]] for master, zone in mpe_zones(midi).items()},
+        "warnings": [*midi.warnings, *tempo_map.warnings],
+    }
+
+
+def position_text(tempo_map: TempoMap, beats: float) -> str:
+    """Write a beat as ``bar:beat:tick``."""
+    bar, beat, tick = tempo_map.beats_to_positions(beats)
+    return f"{int(bar)}:{int(beat)}:{round(float(tick)):03d}"
+
+
+def _tracks(midi: MidiFile) -> list[dict[str, Any]]:
+    notes = read_notes(midi)
+    rows = []
+    for index, track in enumerate(midi.tracks):
+        own = notes.track == index
+        rows.append(
+            {
+                "track": index + 1,
+                "name": track.name,
+                "n_events": track.n_events,
+                "n_notes": int(np.count_nonzero(own)),
+                "channels": sorted(
+                    {int(channel) + 1 for channel in np.unique(midi.channel[midi.track == index])}
+                ),
+                "lowest_note": int(notes.note[own].min()) if np.any(own) else None,
+                "highest_note": int(notes.note[own].max()) if np.any(own) else None,
+            }
+        )
+    return rows
+
+
+def _lanes(midi: MidiFile, tempo_map: TempoMap) -> list[dict[str, Any]]:
+    rows = []
+    for lane in list_lanes(midi):
+        row = {
+            "event": lane.event,
+            "number": lane.number,
+            "channel": lane.channel,
+            "n_events": lane.n_events,
+            "minimum": lane.minimum,
+            "maximum": lane.maximum,
+            "first_s": float(tempo_map.ticks_to_seconds(lane.first_tick)),
+            "last_s": float(tempo_map.ticks_to_seconds(lane.last_tick)),
+        }
+        if lane.event == "pitch_bend":
+            row["bend_range_semitones"] = bend_range_semitones(midi, lane.channel)
+        rows.append(row)
+    return rows
+
+
+def _parameters(midi: MidiFile) -> list[dict[str, Any]]:
+    """Summarise registered and non-registered parameters: kind, number, channel, count and last value."""
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for kind, number, channel, _, value in parameter_numbers(midi):
+        found.setdefault((kind, number, channel), []).append(value)
+    return [
+        {"kind": kind, "number": number, "channel": channel, "n_events": len(values), "last": values[-1]}
+        for (kind, number, channel), values in sorted(found.items())
+    ]
