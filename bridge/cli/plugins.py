@@ -1,0 +1,157 @@
+"""``reverie plugins``: what is installed, what it offers, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Scan, list, show and check VST3 plugins.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Plugin = Annotated[str, typer.Argument(help="An installed plugin's name, or the path of a bundle.")]
+_PluginName = Annotated[
+    str | None, typer.Option("--plugin-name", help="Which plugin of a bundle with several.")
+]
+
+
+@app.command()
+def scan(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders or bundles; the system's own plugin folders by default."),
+    ] = None,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", help="Seconds one bundle may take to load.")
+    ] = 30.0,
+    retry_blocked: Annotated[
+        bool, typer.Option("--retry-blocked", help="Try again what crashed or hung before.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Load every plugin once, in a process of its own, and remember what it is or why it is blocked."""
+    from bridge.hosts.scan import ScannedBundle
+    from bridge.hosts.scan import scan as scan_plugins
+
+    seen: list[ScannedBundle] = []
+
+    def report(bundle: ScannedBundle, n_done: int, n_bundles: int) -> None:
+        seen.append(bundle)
+        result = f"blocked: {bundle.blocked}" if bundle.blocked else ", ".join(p.name for p in bundle.plugins)
+        typer.echo(f"[{n_done}/{n_bundles}] {bundle.path}: {result}", err=True)
+
+    cache = scan_plugins(paths or None, timeout_s=timeout_s, retry_blocked=retry_blocked, on_bundle=report)
+    if as_json:
+        _print_json([dataclasses.asdict(bundle) for bundle in seen])
+        return
+    n_plugins = sum(len(bundle.plugins) for bundle in seen)
+    n_blocked = sum(1 for bundle in seen if bundle.blocked)
+    typer.echo(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")
+
+
+@app.command("list")
+def list_plugins(
+    show_blocked: Annotated[
+        bool, typer.Option("--blocked", help="List what may not be used, and why.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """List the plugins the last scans have found."""
+    from bridge.hosts.scan import PluginCache
+
+    cache = PluginCache.read()
+    if show_blocked:
+        blocked = list(cache.blocked())
+        if as_json:
+            _print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
+        else:
+            _print_table(["bundle", "blocked because"], [[bundle.path, bundle.blocked] for bundle in blocked])
+        return
+    found = list(cache.plugins())
+    if as_json:
+        _print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
+        return
+    rows = [
+        [plugin.name, plugin.vendor, plugin.version, plugin.category, str(plugin.n_parameters), bundle.path]
+        for bundle, plugin in found
+    ]
+    _print_table(["name", "vendor", "version", "category", "parameters", "bundle"], rows)
+    if not found:
+        typer.echo("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]", err=True)
+
+
+@app.command()
+def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = False) -> None:
+    """Show a plugin's parameters: names, ranges, units and choices, as presets write them."""
+    from bridge.processors.vst3 import VST3
+
+    with VST3(plugin, plugin_name=plugin_name) as vst3:
+        specs = list(vst3.parameters.values())
+        facts = {
+            "name": vst3.name,
+            "vendor": vst3.vendor,
+            "version": vst3.version,
+            "uid": vst3.uid,
+            "category": vst3.description.category,
+            "path": str(vst3.path),
+            "sha256": vst3.sha256,
+            "latency_samples": vst3.latency_samples,
+            "tail_seconds": round(vst3.tail_seconds, 3),
+        }
+    if as_json:
+        _print_json({**facts, "parameters": [dataclasses.asdict(spec) for spec in specs]})
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key:16} {value}")
+    typer.echo("")
+    rows = []
+    for spec in specs:
+        if spec.choices:
+            accepted = " | ".join(spec.choices)
+        elif spec.minimum is None:
+            accepted = "true | false"
+        else:
+            accepted = f"{spec.minimum:g} .. {spec.maximum:g} {spec.unit}".rstrip()
+        moves = "" if spec.automation == "none" else "yes"
+        default = spec.default if isinstance(spec.default, str) else f"{spec.default:g}"
+        rows.append([spec.name, default, accepted, spec.curve if spec.is_continuous else "", moves])
+    _print_table(["parameter", "default", "accepted", "curve", "automated"], rows)
+
+
+@app.command()
+def check(
+    plugin: _Plugin,
+    plugin_name: _PluginName = None,
+    level: Annotated[
+        int, typer.Option("--level", min=1, max=5, help="How strict: 1 runs at all ... 5 fuzz.")
+    ] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="For the test sounds and the fuzzing.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Run the conformance suite on a plugin: null, blocks, state, determinism, latency, NaN."""
+    from bridge.hosts.check import check_plugin
+
+    results = check_plugin(plugin, plugin_name=plugin_name, level=level, seed=seed)
+    if as_json:
+        _print_json([dataclasses.asdict(result) for result in results])
+    else:
+        rows = [[str(result.level), result.name, result.outcome, result.detail] for result in results]
+        _print_table(["level", "check", "outcome", "detail"], rows)
+    if any(result.outcome == "failed" for result in results):
+        raise typer.Exit(1)
+
+
+def _print_json(data: object) -> None:
+    json.dump(data, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    """Print columns as wide as their contents: nothing is cut, and a program can split them."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    for row in [head, *rows]:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

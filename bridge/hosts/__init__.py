@@ -1,0 +1,20 @@
+"""Hosting third-party plugins: what stands behind :class:`bridge.VST3`.
+
+A *backend* loads one plugin in this very process and answers in its own raw terms. A *session* drives a
+backend: it applies events at their sample, cuts the sound into blocks and takes the latency out. The session
+runs either here or, by default, in a spawned child process of its own, with the audio in shared memory, so
+that a crash or a hang costs one stem and never the render.
+
+    backend      what a backend offers; the records that cross the process border
+    pedalboard_backend, minihost_backend   the two hosts
+    session      events, blocks, latency: the same code in both processes
+    wire         frames and shared memory between the two
+    child        the parent's side: spawn, time out, kill, reap
+    worker       the child's side
+    faults       what can go wrong in a plugin, as data and as an error
+    parameters   a plugin's 0..1 travel in real units, exactly
+    vstpreset    plugin state as .vstpreset bytes, checked before a plugin sees them
+    bundle       where a bundle keeps its binary, for which machine, with what hash
+    scan         standard folders, a child per bundle, the cache, the blocklist, plugins by name
+    check        the conformance suite behind ``reverie plugins check``
+"""

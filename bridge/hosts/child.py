@@ -1,0 +1,277 @@
+"""The parent's side of an isolated plugin: spawn, time out, kill, reap.
+
+The child is a fresh interpreter (never a fork: plugins loaded after one hang) that runs
+:mod:`bridge.hosts.worker`. A watchdog thread kills it when an answer is overdue, which closes the pipe that
+the caller waits on, so one blocking read covers answer, crash and hang on every platform.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+import bridge
+from bridge.errors import PluginError
+from bridge.hosts.backend import (
+    BackendName,
+    ChannelCountError,
+    EventArray,
+    HostedParameter,
+    PluginDescription,
+    SeveralPluginsError,
+)
+from bridge.hosts.faults import SessionFault
+from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.records import AudioArray
+
+__all__ = ["ChildSession"]
+
+_LONG_MEASUREMENT = 4
+"""How many timeouts the measurement of a tail may take: it is half a minute of sound."""
+
+_GRACE_S = 2.0
+"""How much longer than the parent's patience the child's own alarm waits."""
+
+
+class ChildSession:
+    """A plugin in a child process, driven as a stream; see :class:`bridge.hosts.session.PluginSession`.
+
+    Args:
+        path: The bundle.
+        plugin_name: Which of its plugins; None where it holds one.
+        backend: Which host loads it.
+        uid: Class id, for a backend that cannot find it out.
+        timeout_s: Longest wait for one answer: a block of sound, a state.
+        load_timeout_s: Longest wait for the plugin to load.
+
+    Raises:
+        PluginError: The plugin cannot be loaded; also where it crashes or hangs while loading.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        plugin_name: str | None,
+        *,
+        backend: BackendName = "pedalboard",
+        uid: str = "",
+        timeout_s: float = 10.0,
+        load_timeout_s: float = 30.0,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._shared = SharedAudio()
+        self._process = _spawn(self._shared, max(_LONG_MEASUREMENT * timeout_s, load_timeout_s) + _GRACE_S)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to_child, self._from_child = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self._watchdog = _Watchdog(self._process, min(timeout_s, load_timeout_s))
+        self._end = weakref.finalize(self, _end_child, self._process, self._watchdog, self._shared)
+        self._channels = self._sidechain_channels = 0
+        request = {"path": str(path), "plugin_name": plugin_name, "backend": backend, "uid": uid}
+        try:
+            answer = self._ask(Frame(Opcode.LOAD, fields=request), load_timeout_s)
+        except SessionFault as fault:
+            self.close()
+            raise PluginError(f"{path.name}: {fault.kind} while it was loaded ({fault.detail})") from fault
+        except PluginError:
+            self.close()
+            raise
+        assert answer.fields is not None
+        self._description = _read_description(answer.fields)
+
+    @property
+    def description(self) -> PluginDescription:
+        """What the plugin says of itself."""
+        return self._description
+
+    @property
+    def process_id(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def position_samples(self) -> int:
+        """First sample of the block being processed."""
+        return int(self._shared.progress[0])
+
+    def raw_values(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter."""
+        return np.frombuffer(self._ask(Frame(Opcode.RAW_VALUES)).data, np.float32)
+
+    def set_raw(self, values: dict[int, float]) -> None:
+        """Move parameters, by index."""
+        self._ask(Frame(Opcode.SET_RAW, fields={str(index): value for index, value in values.items()}))
+
+    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+        """Begin a stream."""
+        self._channels, self._sidechain_channels = channels, sidechain_channels
+        fields = {
+            "sample_rate": sample_rate,
+            "channels": channels,
+            "block_samples": block_samples,
+            "sidechain_channels": sidechain_channels,
+        }
+        self._ask(Frame(Opcode.START, fields=fields))
+
+    def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
+        """Continue the stream, in as many turns as shared memory is large."""
+        n_samples = audio.shape[1]
+        chunk_samples = SharedAudio.chunk_samples(audio.shape[0])
+        if n_samples <= chunk_samples:
+            return self._process_chunk(audio, events)
+        outputs = []
+        for start in range(0, n_samples, chunk_samples):
+            end = min(n_samples, start + chunk_samples)
+            low, high = np.searchsorted(events["offset"], (start, end))
+            shifted = events[low:high].copy()
+            shifted["offset"] -= start
+            outputs.append(self._process_chunk(audio[:, start:end], shifted))
+        return np.concatenate(outputs, axis=1)
+
+    def _process_chunk(self, audio: AudioArray, events: EventArray) -> AudioArray:
+        n_channels, n_samples = audio.shape
+        self._shared.to_child(n_channels, n_samples)[...] = audio
+        answer = self._ask(Frame(Opcode.PROCESS, n_samples, data=events.tobytes() if len(events) else b""))
+        try:
+            return self._shared.from_child(self._channels, answer.samples).copy()
+        except ValueError:
+            self._give_up("the child answers nonsense")
+
+    @property
+    def latency_samples(self) -> int:
+        """The latency as of the last block processed."""
+        return int(self._shared.progress[1])
+
+    def settle(self) -> None:
+        """Process a little silence, so that parameters arrive and latency and state are current."""
+        self._ask(Frame(Opcode.SETTLE))
+
+    def tail_seconds(self) -> float:
+        """Measure how long the plugin sounds on after its input has ended."""
+        fields = self._ask(Frame(Opcode.TAIL), _LONG_MEASUREMENT * self._timeout_s).fields
+        return float((fields or {})["seconds"])
+
+    def get_state(self) -> bytes:
+        """Return the plugin's state as the bytes of a ``.vstpreset``."""
+        return self._ask(Frame(Opcode.GET_STATE)).data
+
+    def set_state(self, data: bytes) -> None:
+        """Restore a state."""
+        self._ask(Frame(Opcode.SET_STATE, data=data))
+
+    def close(self) -> None:
+        """End the child and reap it; safe to call twice."""
+        self._end()
+
+    def _ask(self, frame: Frame, timeout_s: float | None = None) -> Frame:
+        if not self._end.alive:
+            raise SessionFault("crash", "the plugin's process has ended", 0)
+        self._watchdog.deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        try:
+            write_frame(self._to_child, frame)
+            answer = read_frame(self._from_child)
+        except (EOFError, OSError, ValueError):
+            self._give_up()
+        finally:
+            self._watchdog.deadline = 0.0
+        if answer.opcode == Opcode.DONE:
+            return answer
+        if answer.opcode != Opcode.REFUSED or answer.fields is None:
+            self._give_up("the child answers nonsense")
+        if "accepted" in answer.fields:
+            raise ChannelCountError(self._channels, int(answer.fields["accepted"]))
+        if "names" in answer.fields:
+            raise SeveralPluginsError(answer.fields["message"], answer.fields["names"])
+        raise PluginError(answer.fields["message"])
+
+    def _give_up(self, detail: str = "") -> NoReturn:
+        """End the child and say how it ended."""
+        position = self.position_samples
+        has_hung = self._watchdog.has_fired
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self.close()
+        if has_hung:
+            raise SessionFault("hang", f"no answer within {self._timeout_s:g} s, killed", position)
+        raise SessionFault("crash", detail or _describe_exit(code), position)
+
+
+class _Watchdog:
+    """Kills a process when `deadline` passes; 0 means nobody waits."""
+
+    def __init__(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+        self.deadline = 0.0
+        self.has_fired = False
+        self._process = process
+        self._interval_s = min(0.25, timeout_s / 4)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="plugin-watchdog", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(self._interval_s):
+            if 0.0 < self.deadline < time.monotonic():
+                self.has_fired = True
+                self._process.kill()
+                return
+
+    def stop(self) -> None:
+        self._is_over.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+
+def _spawn(shared: SharedAudio, alarm_s: float) -> subprocess.Popen[bytes]:
+    package_root = str(Path(bridge.__file__).parents[1])
+    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    return subprocess.Popen(
+        [sys.executable, "-m", "bridge.hosts.worker", shared.child_argument, str(alarm_s), str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        pass_fds=shared.inherited_descriptors,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": search_path},
+    )
+
+
+def _end_child(process: subprocess.Popen[bytes], watchdog: _Watchdog, shared: SharedAudio) -> None:
+    watchdog.stop()
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    process.wait()
+    shared.close()
+
+
+def _describe_exit(code: int) -> str:
+    if code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"
+
+
+def _read_description(fields: dict[str, Any]) -> PluginDescription:
+    parameters = tuple(
+        HostedParameter(**{**parameter, "texts": tuple((raw, text) for raw, text in parameter["texts"])})
+        for parameter in fields["parameters"]
+    )
+    return PluginDescription(
+        **{**fields, "parameters": parameters, "plugin_names": tuple(fields["plugin_names"])}
+    )

@@ -1,0 +1,73 @@
+"""Open a plugin: which backend, in which process."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from bridge.errors import PluginError
+from bridge.hosts.backend import BackendName, PluginDescription
+from bridge.hosts.session import LocalSession, PluginSession, load_backend
+
+__all__ = ["Isolation", "choose_backend", "describe_plugin", "open_session"]
+
+Isolation = Literal["process", "none"]
+
+
+def choose_backend(backend: BackendName | Literal["auto"], needs_more: bool) -> BackendName:
+    """Return the backend to use.
+
+    Args:
+        backend: What was asked for.
+        needs_more: Whether the node needs what pedalboard cannot give: the song's clock, or a sidechain.
+
+    Raises:
+        PluginError: minihost is asked for and not installed.
+    """
+    has_minihost = importlib.util.find_spec("minihost") is not None
+    if backend == "minihost" and not has_minihost:
+        raise PluginError("backend 'minihost' is not installed; run: pip install 'reverie-audio[host]'")
+    if backend == "auto":
+        return "minihost" if needs_more and has_minihost else "pedalboard"
+    return backend
+
+
+def open_session(
+    path: Path,
+    plugin_name: str | None,
+    backend: BackendName = "pedalboard",
+    isolation: Isolation = "process",
+    timeouts_s: tuple[float, float] = (10.0, 30.0),
+) -> PluginSession:
+    """Load a plugin.
+
+    Args:
+        path: The bundle.
+        plugin_name: Which of its plugins; None where it holds one.
+        backend: Which host.
+        isolation: In a child process, or in this one.
+        timeouts_s: Longest wait for an answer, and for the plugin to load.
+
+    Raises:
+        PluginError: It cannot be loaded.
+    """
+    # minihost does not tell class ids, and a state without one cannot be checked: pedalboard is asked first.
+    uid = describe_plugin(path, plugin_name, timeouts_s).uid if backend == "minihost" else ""
+    if isolation == "none":
+        return LocalSession(load_backend(path, plugin_name, backend, uid))
+    from bridge.hosts.child import ChildSession
+
+    timeout_s, load_timeout_s = timeouts_s
+    return ChildSession(
+        path, plugin_name, backend=backend, uid=uid, timeout_s=timeout_s, load_timeout_s=load_timeout_s
+    )
+
+
+def describe_plugin(
+    path: Path, plugin_name: str | None, timeouts_s: tuple[float, float]
+) -> PluginDescription:
+    """Load a plugin in a child only to hear what it says of itself."""
+    session = open_session(path, plugin_name, timeouts_s=timeouts_s)
+    session.close()
+    return session.description

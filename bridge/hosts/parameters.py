@@ -1,0 +1,277 @@
+"""A plugin's 0..1 travel in real units, exactly.
+
+VST3 parameters are positions in 0..1. What people and presets say is -6 dB or 250 ms, and the only thing
+every plugin offers for that is the text it displays. From its texts at a few dozen positions a *law* is
+recognised: linear, logarithmic, stepped, named choices, or, where none of these fits, a table. Linear and
+logarithmic laws are then exact formulas, so that a value is not rounded to what the display happens to
+show.
+
+Names follow pedalboard: the title and the unit in snake case, ``gain_db``, ``cutoff_hz``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.errors import ProcessorError
+from bridge.hosts.backend import HostedParameter
+from bridge.records import Lane, ParamSpec, ParamValue
+
+__all__ = ["Parameter", "build_parameters", "parameter_name", "parse_quantity"]
+
+_QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?$")
+_FACTORS = {"khz": ("hz", 1e3), "hz": ("hz", 1.0), "ms": ("ms", 1.0), "s": ("ms", 1e3), "sec": ("ms", 1e3)}
+_SWITCH_ON = {"on", "yes", "true", "enabled"}
+_SWITCH_OFF = {"off", "no", "false", "disabled"}
+_IGNORED_TITLE = "MIDI CC "
+"""JUCE plugins offer every controller of every channel as a parameter of such a name: noise to people."""
+
+Law = Literal["linear", "log", "table", "choice", "switch"]
+
+
+def parameter_name(title: str, label: str) -> str:
+    """Spell a plugin's parameter as presets write it.
+
+    >>> parameter_name("Low-Cut Freq", "Hz")
+    'low_cut_freq_hz'
+    >>> parameter_name("Osc #2", "")
+    'osc_sharp2'
+    """
+    text = f"{title} {label}" if label and not label.startswith(":") else title
+    text = text.lower().replace("#", "_sharp").replace("♯", "_sharp").replace("♭", "_flat")
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+
+
+def parse_quantity(text: str) -> tuple[float, str] | None:
+    """Split what a plugin displays into number and unit; None where it is no number.
+
+    >>> parse_quantity("-6.00 dB")
+    (-6.0, 'db')
+    >>> parse_quantity("Hall") is None
+    True
+    """
+    found = _QUANTITY.match(text)
+    return (float(found.group(1)), (found.group(2) or "").strip().lower()) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter with its law.
+
+    Args:
+        index: The plugin's index for it.
+        spec: What people see.
+        law: How position and value belong together.
+        steps: How many intervals the travel has; 0 where it is continuous.
+        table: Positions and values, both ascending in position: what a ``table`` law interpolates.
+    """
+
+    index: int
+    spec: ParamSpec
+    law: Law
+    steps: int
+    table: tuple[tuple[float, ...], tuple[float, ...]]
+
+    def to_raw(self, value: ParamValue) -> np.float32:
+        """Return the position for a checked value in the parameter's own unit.
+
+        Raises:
+            ProcessorError: The parameter moves in steps and the value lies between two.
+        """
+        if self.law == "choice":
+            return np.float32(self.spec.choices.index(str(value)) / max(1, len(self.spec.choices) - 1))
+        raw = float(self.lane_to_raw(np.array([value], np.float64))[0])
+        if self.steps and self.law == "linear":
+            nearest = self.to_value(np.float32(raw))
+            if abs(float(nearest) - float(value)) > 1e-6 * max(1.0, abs(float(value))):
+                raise ProcessorError(
+                    f"{self.spec.name} = {value} lies between two steps; the nearest is {float(nearest):g}"
+                )
+        return np.float32(raw)
+
+    def lane_to_raw(self, lane: Lane) -> npt.NDArray[np.float32]:
+        """Return the positions for a lane: real units, 0/1 for a switch, 0, 1, 2 ... for choices."""
+        if self.law == "switch":
+            return (lane >= 0.5).astype(np.float32)
+        if self.law == "choice":
+            last = len(self.spec.choices) - 1
+            return (np.clip(np.round(lane), 0, last) / max(1, last)).astype(np.float32)
+        if self.law == "table":
+            return _inverse_interp(lane, *self.table).astype(np.float32)
+        low, high = self.table[1]
+        raw = np.log(lane / low) / np.log(high / low) if self.law == "log" else (lane - low) / (high - low)
+        if self.steps:
+            raw = np.round(raw * self.steps) / self.steps
+        return np.clip(raw, 0.0, 1.0).astype(np.float32)
+
+    def to_value(self, raw: float | np.float32) -> ParamValue:
+        """Return the value at a position, in the parameter's own unit."""
+        position = min(1.0, max(0.0, float(raw)))
+        if self.law == "switch":
+            return position >= 0.5
+        if self.law == "choice":
+            n_choices = len(self.spec.choices)
+            return self.spec.choices[min(n_choices - 1, int(position * n_choices))]
+        if self.law == "table":
+            return float(np.interp(position, *self.table))
+        low, high = self.table[1]
+        if self.law == "log":
+            return float(low * (high / low) ** position)
+        if self.steps:
+            position = min(self.steps, int(position * (self.steps + 1))) / self.steps
+        return float(low + position * (high - low))
+
+
+def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, Parameter]:
+    """Give every parameter of a plugin a name, a range and a law.
+
+    Two parameters of one name get ``_2``, ``_3`` after it, in the plugin's order.
+    """
+    parameters: dict[str, Parameter] = {}
+    for index, parameter in enumerate(hosted):
+        base = parameter_name(parameter.title, parameter.label)
+        if not base or parameter.title.startswith(_IGNORED_TITLE):
+            continue
+        name, count = base, 1
+        while name in parameters:
+            count += 1
+            name = f"{base}_{count}"
+        parameters[name] = _build_parameter(name, index, parameter)
+    return parameters
+
+
+def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Parameter:
+    texts = list(dict.fromkeys(text.strip() for _, text in hosted.texts))
+    folded = {text.lower() for text in texts}
+    if len(texts) == 2 and folded & _SWITCH_ON and folded & _SWITCH_OFF:
+        spec = _spec(name, hosted, default=hosted.default_raw >= 0.5)
+        return Parameter(index=index, spec=spec, law="switch", steps=1, table=((0.0, 1.0), (0.0, 1.0)))
+
+    numbers, unit = _numbers(hosted)
+    if numbers is None:
+        return _build_choice(name, index, hosted, texts)
+    raws, values = numbers
+    law = _recognise(raws, values, hosted.steps)
+    table = (
+        ((0.0, 1.0), (float(values[0]), float(values[-1])))
+        if law != "table"
+        else (tuple(raws), tuple(values))
+    )
+    unit_label = hosted.label or unit
+    plain = Parameter(
+        index=index, spec=ParamSpec(name=name, default=0.0), law=law, steps=hosted.steps, table=table
+    )
+    spec = _spec(
+        name,
+        hosted,
+        default=float(plain.to_value(hosted.default_raw)),
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        unit=unit_label,
+        is_log=law == "log",
+    )
+    return Parameter(index=index, spec=spec, law=law, steps=hosted.steps, table=table)
+
+
+def _build_choice(name: str, index: int, hosted: HostedParameter, texts: list[str]) -> Parameter:
+    """Name the positions of a list; a continuous parameter without numbers is offered as its bare travel."""
+    is_list = 0 < hosted.steps == len(hosted.texts) - 1 and len(texts) == len(hosted.texts)
+    if not is_list:
+        spec = _spec(name, hosted, default=hosted.default_raw, minimum=0.0, maximum=1.0)
+        return Parameter(
+            index=index, spec=spec, law="linear", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0))
+        )
+    default = texts[min(len(texts) - 1, int(hosted.default_raw * len(texts)))]
+    spec = _spec(name, hosted, default=default, choices=tuple(texts))
+    return Parameter(index=index, spec=spec, law="choice", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0)))
+
+
+def _spec(
+    name: str,
+    hosted: HostedParameter,
+    *,
+    default: ParamValue,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+    is_log: bool = False,
+    choices: tuple[str, ...] = (),
+) -> ParamSpec:
+    return ParamSpec(
+        name=name,
+        default=default,
+        minimum=minimum,
+        maximum=maximum,
+        unit=unit,
+        curve="log" if is_log else "linear",
+        choices=choices,
+        automation="block" if hosted.is_automatable else "none",
+        help=hosted.title,
+    )
+
+
+def _numbers(
+    hosted: HostedParameter,
+) -> tuple[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None, str]:
+    """Read the texts as numbers of one unit: positions and values, or None where they are words.
+
+    A display that changes unit on its way (``900 Hz``, ``1.20 kHz``) is read in the smaller one.
+    """
+    raws, values, units = [], [], []
+    for raw, text in hosted.texts:
+        quantity = parse_quantity(text)
+        if quantity is None:
+            if re.match(r"^\s*[-+]?inf", text, re.IGNORECASE):
+                continue
+            return None, ""
+        raws.append(raw)
+        values.append(quantity[0])
+        units.append(quantity[1])
+    if len(values) < 2:
+        return None, ""
+    if len(set(units)) > 1:
+        if not all(unit in _FACTORS for unit in units):
+            return None, ""
+        values = [value * _FACTORS[unit][1] for value, unit in zip(values, units, strict=True)]
+        units = [_FACTORS[units[0]][0]]
+    return (np.array(raws), np.array(values)), units[0]
+
+
+def _recognise(
+    raws: npt.NDArray[np.float64], values: npt.NDArray[np.float64], steps: int
+) -> Literal["linear", "log", "table"]:
+    """Say which law the displayed values follow, to within what the display rounds off."""
+    low, high = values[0], values[-1]
+    if raws[0] != 0.0 or raws[-1] != 1.0 or low == high:
+        return "table"
+    rounding = max(1.01 * _display_step(values), 1e-9 * max(abs(low), abs(high)))
+    positions = np.floor(raws * (steps + 1)).clip(max=steps) / steps if steps else raws
+    if np.abs(low + positions * (high - low) - values).max() <= rounding:
+        return "linear"
+    if not steps and low > 0 and high > 0 and np.abs(low * (high / low) ** raws - values).max() <= rounding:
+        return "log"
+    return "table"
+
+
+def _display_step(values: npt.NDArray[np.float64]) -> float:
+    """Return the last place the display shows: 0.01 where it shows -6.25."""
+    decimals = 0
+    for value in values:
+        text = repr(float(value))
+        if "e" not in text:
+            decimals = max(decimals, len(text.partition(".")[2].rstrip("0")))
+    return float(10.0**-decimals)
+
+
+def _inverse_interp(lane: Lane, raws: Sequence[float], values: Sequence[float]) -> Lane:
+    """Find positions for values on a table that rises or falls."""
+    xs, ys = np.array(raws), np.array(values)
+    order = np.argsort(ys, kind="stable")
+    positions: Lane = np.interp(lane, ys[order], xs[order])
+    return positions

@@ -1,0 +1,268 @@
+"""Drive one backend as a stream: events at their sample, blocks on a fixed grid, latency taken out.
+
+The same code runs in the child process and, without isolation, in this one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.hosts.backend import (
+    MIDI_MESSAGE_BYTES,
+    BackendName,
+    ChannelCountError,
+    EventArray,
+    EventKind,
+    HostBackend,
+    MidiMessage,
+    PluginDescription,
+    Transport,
+)
+from bridge.records import AudioArray
+
+__all__ = ["LocalSession", "PluginSession", "load_backend"]
+
+_TAIL_BURST_S = 0.1
+_TAIL_SILENCE_S = 1.0
+_TAIL_LIMIT_S = 30.0
+_TAIL_THRESHOLD = 10.0 ** (-80.0 / 20.0)
+_MEASURE_BLOCK_SAMPLES = 4096
+
+
+class PluginSession(Protocol):
+    """One plugin, driven as a stream, wherever it lives."""
+
+    @property
+    def description(self) -> PluginDescription:
+        """What the plugin says of itself."""
+        ...
+
+    @property
+    def position_samples(self) -> int:
+        """First sample of the block being processed, counted from the start of the stream."""
+        ...
+
+    def raw_values(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter."""
+        ...
+
+    def set_raw(self, values: dict[int, float]) -> None:
+        """Move parameters, by index."""
+        ...
+
+    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+        """Begin a stream: forget every sample seen."""
+        ...
+
+    def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
+        """Continue the stream and return what is ready: aligned with the input, the latency withheld."""
+        ...
+
+    @property
+    def latency_samples(self) -> int:
+        """The latency as of the last block processed."""
+        ...
+
+    def settle(self) -> None:
+        """Process a little silence, so that parameters arrive and latency is known; ends a stream."""
+        ...
+
+    def tail_seconds(self) -> float:
+        """Measure how long the plugin sounds on after its input has ended; ends a running stream."""
+        ...
+
+    def get_state(self) -> bytes:
+        """Return the plugin's state as the bytes of a ``.vstpreset``."""
+        ...
+
+    def set_state(self, data: bytes) -> None:
+        """Restore a state."""
+        ...
+
+    def close(self) -> None:
+        """Let the plugin go."""
+        ...
+
+
+def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid: str) -> HostBackend:
+    """Load a plugin in this process.
+
+    Args:
+        path: The bundle.
+        plugin_name: Which of its plugins; None where it holds one.
+        backend: Which host loads it.
+        uid: Class id, for a backend that cannot find it out.
+    """
+    if backend == "pedalboard":
+        from bridge.hosts.pedalboard_backend import PedalboardBackend
+
+        return PedalboardBackend(path, plugin_name)
+    from bridge.hosts.minihost_backend import MinihostBackend
+
+    return MinihostBackend(path, plugin_name, uid)
+
+
+class LocalSession:
+    """A backend in this process, driven as a stream.
+
+    Args:
+        backend: The loaded plugin.
+        progress: Two integers, position and latency, kept current for whoever watches; in the child they
+            lie in shared memory, so that the parent can tell where a crash happened.
+    """
+
+    def __init__(self, backend: HostBackend, progress: npt.NDArray[np.int64] | None = None) -> None:
+        self._backend = backend
+        self._progress = np.zeros(2, np.int64) if progress is None else progress
+        self._transport: Transport | None = None
+        self._transport_position = 0
+        self._sample_rate, self._channels, self._block_samples = 48000.0, 2, _MEASURE_BLOCK_SAMPLES
+        self._sidechain_channels = 0
+        self._dropped_samples = 0
+
+    @property
+    def description(self) -> PluginDescription:
+        """What the plugin says of itself."""
+        return self._backend.description
+
+    @property
+    def position_samples(self) -> int:
+        """First sample of the block being processed."""
+        return int(self._progress[0])
+
+    def raw_values(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter."""
+        return self._backend.raw_values()
+
+    def set_raw(self, values: dict[int, float]) -> None:
+        """Move parameters, by index."""
+        for index, value in values.items():
+            self._backend.set_raw(index, value)
+
+    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+        """Begin a stream."""
+        self._backend.prepare(sample_rate, channels, block_samples, sidechain_channels)
+        self._sample_rate, self._channels, self._block_samples = sample_rate, channels, block_samples
+        self._sidechain_channels = sidechain_channels
+        self._transport = None
+        self._dropped_samples = 0
+        self._progress[:] = 0
+
+    def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
+        """Continue the stream."""
+        if len(events) == 0 and audio.shape[1] <= self._samples_to_grid():
+            return self._process_block(audio, ())
+        pieces = [
+            self._process_block(audio[:, start:end], midi)
+            for start, end, midi in self._blocks(audio.shape[1], events)
+        ]
+        return np.concatenate(pieces, axis=1) if pieces else audio[: self._channels, :0]
+
+    def _samples_to_grid(self) -> int:
+        return self._block_samples - self.position_samples % self._block_samples
+
+    def _blocks(self, n_samples: int, events: EventArray) -> Iterator[tuple[int, int, list[MidiMessage]]]:
+        """Yield blocks ending where a parameter moves or the grid says; apply what falls between."""
+        rows = events.tolist()
+        at = 0
+        start = 0
+        while start < n_samples:
+            midi: list[MidiMessage] = []
+            end = min(n_samples, start + self._samples_to_grid())
+            while at < len(rows) and rows[at][0] < end:
+                offset, kind, index, detail, value, value2 = rows[at]
+                if kind == EventKind.MIDI:
+                    midi.append((offset - start, index.to_bytes(4, "little")[:MIDI_MESSAGE_BYTES]))
+                elif offset > start:
+                    end = offset
+                    break
+                elif kind == EventKind.PARAMETER:
+                    self._backend.set_raw(index, value)
+                else:
+                    self._transport = Transport(bpm=value, beats=value2, numerator=index, denominator=detail)
+                    self._transport_position = self.position_samples
+                at += 1
+            yield start, end, midi
+            start = end
+
+    def _process_block(self, audio: AudioArray, midi: tuple[()] | list[MidiMessage]) -> AudioArray:
+        position = self.position_samples
+        output = self._backend.process(audio, midi, self._transport_now(), position)
+        output = self._compensate(output)
+        self._progress[0] = position + audio.shape[1]
+        return output
+
+    def _transport_now(self) -> Transport | None:
+        told = self._transport
+        if told is None or self._transport_position == self.position_samples:
+            return told
+        elapsed_s = (self.position_samples - self._transport_position) / self._sample_rate
+        return dataclasses.replace(told, beats=told.beats + elapsed_s * told.bpm / 60.0)
+
+    def _compensate(self, output: AudioArray) -> AudioArray:
+        """Drop from the start of the stream what the plugin is late; realign where that changes."""
+        latency = self._backend.latency_samples
+        self._progress[1] = latency
+        late = latency - self._dropped_samples
+        if late > 0:
+            n_drop = min(late, output.shape[1])
+            self._dropped_samples += n_drop
+            return output[:, n_drop:]
+        if late < 0:
+            self._dropped_samples = latency
+            return np.concatenate([np.zeros((output.shape[0], -late), np.float32), output], axis=1)
+        return output
+
+    @property
+    def latency_samples(self) -> int:
+        """The latency as of the last block processed."""
+        return int(self._progress[1])
+
+    def settle(self) -> None:
+        """Process a little silence: parameters reach a plugin with its next block, and not before."""
+        self._measure(np.zeros((self._channels, 64), np.float32))
+
+    def tail_seconds(self) -> float:
+        """Measure how long the plugin sounds on after a noise burst, down to -80 dBFS."""
+        if self.description.is_instrument:
+            return 0.0
+        rate = int(self._sample_rate)
+        burst = np.random.default_rng(0).uniform(-0.5, 0.5, (self._channels, int(_TAIL_BURST_S * rate)))
+        self._measure(burst.astype(np.float32))
+        silence = np.zeros((self._channels, _MEASURE_BLOCK_SAMPLES), np.float32)
+        last_heard, n_fed = 0, 0
+        while n_fed < _TAIL_LIMIT_S * rate and n_fed - last_heard < _TAIL_SILENCE_S * rate:
+            output = self._backend.process(silence, (), None, 0)
+            heard = np.flatnonzero(np.abs(output).max(axis=0) > _TAIL_THRESHOLD)
+            if len(heard):
+                last_heard = n_fed + int(heard[-1]) + 1
+            n_fed += silence.shape[1]
+        return max(0, last_heard - self._backend.latency_samples) / rate
+
+    def _measure(self, audio: AudioArray) -> None:
+        try:
+            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
+        except ChannelCountError as refusal:
+            self._channels = refusal.accepted
+            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
+            audio = np.resize(audio, (self._channels, audio.shape[1]))
+        for start in range(0, audio.shape[1], _MEASURE_BLOCK_SAMPLES):
+            self._backend.process(audio[:, start : start + _MEASURE_BLOCK_SAMPLES], (), None, 0)
+        self._progress[1] = self._backend.latency_samples
+
+    def get_state(self) -> bytes:
+        """Return the plugin's state as the bytes of a ``.vstpreset``."""
+        return self._backend.get_state()
+
+    def set_state(self, data: bytes) -> None:
+        """Restore a state."""
+        self._backend.set_state(data)
+
+    def close(self) -> None:
+        """Let the plugin go."""

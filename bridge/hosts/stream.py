@@ -1,0 +1,136 @@
+"""One stream of sound through a plugin whose channels may not be the sound's.
+
+A mono sound goes through a stereo plugin on both channels and comes back as their mean; a stereo sound goes
+through a mono plugin as two instances, one a channel, as DAWs do it. Nothing else is adapted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bridge.errors import PluginError, ProcessorError
+from bridge.hosts.backend import ChannelCountError, EventArray
+from bridge.hosts.supervisor import Supervisor
+from bridge.records import AudioArray
+
+__all__ = ["PluginStream", "StreamShape"]
+
+_TURN_SAMPLES = 32768
+"""How much sound is handed over at once: the most a bypassed fault costs."""
+
+_Layout = Literal["direct", "spread", "twin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamShape:
+    """What may not change within a stream."""
+
+    sample_rate: float
+    channels: int
+    sidechain_channels: int
+
+
+class PluginStream:
+    """A running stream.
+
+    Args:
+        shape: The sound's shape.
+        block_samples: Most samples the plugin gets at once.
+        supervisors: The plugin's instances; a second one is added to the list where it is needed.
+        add_supervisor: Make another instance.
+        name: The plugin's name, for messages.
+
+    Raises:
+        PluginError: The plugin does not run with so many channels.
+    """
+
+    def __init__(
+        self,
+        shape: StreamShape,
+        block_samples: int,
+        supervisors: list[Supervisor],
+        add_supervisor: Callable[[], Supervisor],
+        name: str,
+    ) -> None:
+        self.shape, self.block_samples, self.position_samples = shape, block_samples, 0
+        self._name = name
+        self._layout: _Layout = "direct"
+        self._used = supervisors[:1]
+        try:
+            self._start(shape.channels)
+        except ChannelCountError as refusal:
+            self._layout = self._adapt(refusal)
+            if self._layout == "twin" and len(supervisors) == 1:
+                supervisors.append(add_supervisor())
+            self._used = supervisors[: 2 if self._layout == "twin" else 1]
+            self._start(refusal.accepted)
+        self._waiting = [np.zeros((1, 0), np.float32) for _ in self._used]
+
+    def _start(self, channels: int) -> None:
+        for supervisor in self._used:
+            supervisor.start(
+                self.shape.sample_rate, channels, self.block_samples, self.shape.sidechain_channels
+            )
+
+    def _adapt(self, refusal: ChannelCountError) -> _Layout:
+        match refusal.asked, refusal.accepted:
+            case 1, 2:
+                return "spread"
+            case 2, 1:
+                return "twin"
+        raise PluginError(
+            f"{self._name}: runs with {refusal.accepted} channels, the sound has {refusal.asked}; "
+            "mono and stereo are adapted to each other, nothing else is"
+        )
+
+    def push(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
+        """Continue the stream and return what is ready."""
+        n_samples = audio.shape[1]
+        if sidechain is not None and sidechain.shape[1] != n_samples:
+            raise ProcessorError(
+                f"{self._name}: the sidechain has {sidechain.shape[1]} samples, the sound {n_samples}"
+            )
+        self.position_samples += n_samples
+        if n_samples <= _TURN_SAMPLES:
+            return self._turn(audio, sidechain, events)
+        pieces = []
+        for start in range(0, n_samples, _TURN_SAMPLES):
+            end = min(n_samples, start + _TURN_SAMPLES)
+            low, high = np.searchsorted(events["offset"], (start, end))
+            turn_events = events[low:high].copy()
+            turn_events["offset"] -= start
+            turn_sidechain = None if sidechain is None else sidechain[:, start:end]
+            pieces.append(self._turn(audio[:, start:end], turn_sidechain, turn_events))
+        return np.concatenate(pieces, axis=1)
+
+    def flush(self) -> AudioArray:
+        """End the stream and return the samples still withheld."""
+        return self._narrow([supervisor.flush() for supervisor in self._used])
+
+    def _turn(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
+        if self._layout == "spread":
+            audio = np.repeat(audio, 2, axis=0)
+        parts = [audio] if self._layout != "twin" else [audio[0:1], audio[1:2]]
+        if sidechain is not None:
+            parts = [np.concatenate([part, sidechain]) for part in parts]
+        outputs = [one.process(part, events) for one, part in zip(self._used, parts, strict=True)]
+        if len(self._used) > 1 and any(supervisor.is_bypassed for supervisor in self._used):
+            for supervisor in self._used:
+                supervisor.bypass()
+        return self._narrow(outputs)
+
+    def _narrow(self, outputs: list[AudioArray]) -> AudioArray:
+        """Bring what the plugin made back to the channels of the sound."""
+        if self._layout == "direct":
+            return outputs[0]
+        if self._layout == "spread":
+            mean: AudioArray = outputs[0].mean(axis=0, keepdims=True, dtype=np.float32)
+            return mean
+        joined = [np.concatenate(pair, axis=1) for pair in zip(self._waiting, outputs, strict=True)]
+        n_ready = min(one.shape[1] for one in joined)
+        self._waiting = [one[:, n_ready:] for one in joined]
+        return np.concatenate([one[:, :n_ready] for one in joined])

@@ -1,0 +1,129 @@
+"""The child's side: one plugin in one process, asked over stdin, answering over what was stdout.
+
+Plugins print, spawn threads and hang, so:
+
+- what was stdout is moved away before a plugin is loaded, and whatever the plugin prints goes to stderr;
+- everything runs on the main thread, the only one on which plugins may be loaded;
+- an alarm set before every request ends this process even where a plugin hangs with the interpreter locked
+  and the parent is gone; a thread ends it at once where the parent is gone and the interpreter is not
+  locked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bridge.errors import ReverieError
+from bridge.hosts.backend import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
+from bridge.hosts.session import LocalSession, load_backend
+from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
+
+__all__ = ["main"]
+
+_ORPHAN_CHECK_S = 0.2
+
+
+def main() -> None:
+    """Serve one plugin until the parent hangs up."""
+    shared_handle, timeout_s, parent_id = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, answers = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, args=(parent_id,), daemon=True).start()
+    _Worker(requests, answers, SharedAudio(shared_handle), timeout_s).serve()
+    # Plugins crash while they are torn down; nothing is left to save.
+    os._exit(0)
+
+
+def _end_with_parent(parent_id: int) -> None:
+    while os.getppid() == parent_id:
+        time.sleep(_ORPHAN_CHECK_S)
+    os._exit(0)
+
+
+class _Worker:
+    def __init__(self, requests: int, answers: int, shared: SharedAudio, timeout_s: float) -> None:
+        self._requests, self._answers, self._shared, self._timeout_s = requests, answers, shared, timeout_s
+        self._channels = 0
+        self._output_channels = 0
+        self._session: LocalSession
+
+    def serve(self) -> None:
+        """Answer requests until the pipe closes."""
+        while True:
+            try:
+                request = read_frame(self._requests)
+            except EOFError:
+                return
+            self._set_alarm(self._timeout_s)
+            try:
+                answer = self._answer(request)
+            except ChannelCountError as refusal:
+                answer = Frame(Opcode.REFUSED, fields={"message": str(refusal), "accepted": refusal.accepted})
+            except SeveralPluginsError as error:
+                answer = Frame(Opcode.REFUSED, fields={"message": str(error), "names": error.names})
+            except ReverieError as error:
+                answer = Frame(Opcode.REFUSED, fields={"message": str(error)})
+            self._set_alarm(0.0)
+            try:
+                write_frame(self._answers, answer)
+            except BrokenPipeError:
+                return
+
+    @staticmethod
+    def _set_alarm(seconds: float) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def _answer(self, request: Frame) -> Frame:
+        fields = request.fields or {}
+        match request.opcode:
+            case Opcode.PROCESS:
+                return self._process(request)
+            case Opcode.LOAD:
+                backend = load_backend(
+                    Path(fields["path"]), fields["plugin_name"], fields["backend"], fields["uid"]
+                )
+                self._session = LocalSession(backend, self._shared.progress)
+                return Frame(Opcode.DONE, fields=dataclasses.asdict(backend.description))
+            case Opcode.START:
+                self._session.start(**fields)
+                self._channels = fields["channels"] + fields["sidechain_channels"]
+                self._output_channels = fields["channels"]
+                return Frame(Opcode.DONE)
+            case Opcode.SET_RAW:
+                self._session.set_raw({int(index): value for index, value in fields.items()})
+                return Frame(Opcode.DONE)
+            case Opcode.RAW_VALUES:
+                return Frame(Opcode.DONE, data=self._session.raw_values().tobytes())
+            case Opcode.GET_STATE:
+                return Frame(Opcode.DONE, data=self._session.get_state())
+            case Opcode.SET_STATE:
+                self._session.set_state(request.data)
+                return Frame(Opcode.DONE)
+            case Opcode.SETTLE:
+                self._session.settle()
+                return Frame(Opcode.DONE)
+            case Opcode.TAIL:
+                return Frame(Opcode.DONE, fields={"seconds": self._session.tail_seconds()})
+        raise ValueError(f"unknown request {request.opcode}")
+
+    def _process(self, request: Frame) -> Frame:
+        events = np.frombuffer(request.data, EVENT_DTYPE)
+        output = self._session.process(self._shared.to_child(self._channels, request.samples), events)
+        n_samples = output.shape[1]
+        self._shared.from_child(self._output_channels, n_samples)[...] = output
+        return Frame(Opcode.DONE, samples=n_samples)
+
+
+if __name__ == "__main__":
+    main()

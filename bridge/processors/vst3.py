@@ -1,0 +1,425 @@
+"""A third-party VST3 plugin as a node of a chain: automated, compensated, isolated.
+
+Goal: what a DAW does with a plugin, offline and exact. By default every instance lives in a child process
+    of its
+own, so that a plugin that crashes or hangs takes one stem with it and not the render.
+
+Conventions: parameters have the names pedalboard gives them (title and unit in snake case) and real units;
+    a name or
+value the plugin does not have is refused, with what is near. What comes out is as long as what went in and
+aligned with it, whatever latency the plugin has or changes to.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import numpy as np
+
+from bridge.errors import PluginError, PluginFaultError, ProcessorError
+from bridge.hosts.backend import BackendName, EventArray
+from bridge.hosts.bundle import binary_sha256, check_bundle
+from bridge.hosts.controls import Controls
+from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
+from bridge.hosts.faults import FaultAction, PluginFault
+from bridge.hosts.opening import choose_backend, open_session
+from bridge.hosts.scan import find_plugin
+from bridge.hosts.session import PluginSession
+from bridge.hosts.stream import PluginStream, StreamShape
+from bridge.hosts.supervisor import MAX_LEVEL_DB, Supervisor
+from bridge.hosts.vstpreset import parse_vstpreset, read_state
+from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
+from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+from bridge.tempomap import TempoMap
+
+__all__ = ["VST3"]
+
+_Answer = TypeVar("_Answer")
+
+_MAX_BUFFER_SAMPLES = 16384
+
+
+class VST3:
+    """A hosted VST3 plugin.
+
+    Args:
+        plugin: Path of a bundle, or the name of an installed plugin.
+        plugin_name: Which plugin of a bundle that holds several.
+        params: Parameters to set, by name and in their own units.
+        state: The plugin's state, applied before `params`: the bytes of a ``.vstpreset``, its path, or
+            base64.
+        isolation: ``process`` for a child process of its own; ``none`` to load it into this one, where a
+            crash is everybody's.
+        backend: Which host; ``auto`` takes pedalboard, and minihost where `tempo_map` is given and it is
+            installed.
+        timeout_s: Longest wait for an answer before the plugin counts as hung.
+        load_timeout_s: Longest wait for the plugin to load.
+        on_fault: What a crash, hang, NaN or runaway level leads to: ``fail`` raises, ``bypass`` lets the
+            sound through dry from there on, ``retry`` starts the plugin again and repeats the stream, once.
+        automation_block_samples: How often an automated parameter moves.
+        max_level_db: Peaks above it (dBFS) are a fault.
+        tempo_map: The song's clock, for plugins that sync to it.
+
+    Raises:
+        PluginError: No such plugin, not for this machine, it does not load, or the state is not its own.
+        ProcessorError: No such parameter, or a value out of range.
+    """
+
+    def __init__(
+        self,
+        plugin: str | Path,
+        *,
+        plugin_name: str | None = None,
+        params: Mapping[str, ParamValue] | None = None,
+        state: bytes | str | Path | None = None,
+        isolation: Literal["process", "none"] = "process",
+        backend: BackendName | Literal["auto"] = "auto",
+        timeout_s: float = 10.0,
+        load_timeout_s: float = 30.0,
+        on_fault: FaultAction = "fail",
+        automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES,
+        max_level_db: float = MAX_LEVEL_DB,
+        tempo_map: TempoMap | None = None,
+    ) -> None:
+        self.path, self._plugin_name = find_plugin(plugin, plugin_name)
+        self._binary = check_bundle(self.path)
+        self._isolation, self._backend = isolation, choose_backend(backend, tempo_map is not None)
+        self._timeouts_s = (timeout_s, load_timeout_s)
+        self._on_fault, self._max_level_db = on_fault, max_level_db
+        self.automation_block_samples = automation_block_samples
+        self._state: bytes | None = None
+        self._start_raws: dict[int, float] = {}
+        self._stream: PluginStream | None = None
+        self._tail_seconds: float | None = None
+        self._is_closed = False
+
+        session = self._load()
+        self.description = session.description
+        self._controls = Controls(session.description, session.raw_values())
+        self._supervisors = [self._supervise()]
+        self._supervisors[0].adopt(session)
+        try:
+            if state is not None:
+                self.preset_data = read_state(state)
+            for name, value in (params or {}).items():
+                self.set_parameter(name, value)
+            self.set_transport(tempo_map)
+        except BaseException:
+            self.close()
+            raise
+
+    # Identity -------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The plugin's own name."""
+        return self.description.name
+
+    @property
+    def vendor(self) -> str:
+        """Who made the plugin."""
+        return self.description.vendor
+
+    @property
+    def version(self) -> str:
+        """The plugin's version, as it spells it."""
+        return self.description.version
+
+    @property
+    def uid(self) -> str:
+        """Class id, 32 hexadecimal digits: what a state is labelled with."""
+        return self.description.uid
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the plugin's binary."""
+        return binary_sha256(self._binary)
+
+    @property
+    def is_effect(self) -> bool:
+        """Whether audio goes in."""
+        return not self.description.is_instrument
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether notes go in."""
+        return self.description.is_instrument
+
+    @property
+    def faults(self) -> tuple[PluginFault, ...]:
+        """What went wrong so far, for the report."""
+        return tuple(fault for supervisor in self._supervisors for fault in supervisor.faults)
+
+    # Parameters and state -------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Mapping[str, ParamSpec]:
+        """Every parameter by name."""
+        return self._controls.specs
+
+    def get_parameter(self, name: str) -> ParamValue:
+        """Return the present value of a parameter, in its own unit."""
+        return self._controls.get(name)
+
+    def set_parameter(self, name: str, value: ParamValue) -> None:
+        """Set a parameter in its own unit; it is heard from the next sample on.
+
+        Raises:
+            ProcessorError: Unknown name, choice, or value out of range or between two steps.
+        """
+        self._controls.set(name, value)
+        self._tail_seconds = None
+
+    def get_raw(self, name: str) -> float:
+        """Return a parameter's position in 0..1, as the plugin has it."""
+        return self._controls.get_raw(name)
+
+    def set_raw(self, name: str, raw: float) -> None:
+        """Set a parameter's position in 0..1, exact to float32: for what the plugin's texts do not tell.
+
+        Raises:
+            ProcessorError: Unknown name, or outside 0..1.
+        """
+        self._controls.set_raw(name, raw)
+        self._tail_seconds = None
+
+    @property
+    def preset_data(self) -> bytes:
+        """The plugin's state as the bytes of a ``.vstpreset``; assigning ends a running stream."""
+        return self._ask(lambda session: session.get_state())
+
+    @preset_data.setter
+    def preset_data(self, data: bytes) -> None:
+        preset = parse_vstpreset(data, f"{self.name}: state")
+        if self.uid and preset.uid != self.uid.upper():
+            raise PluginError(
+                f"{self.name}: this state belongs to another plugin (class {preset.uid}; this is {self.uid})"
+            )
+        self.reset()
+        for twin in self._supervisors[1:]:
+            twin.close()
+        self._ask(lambda session: session.set_state(data))
+        self._controls.follow(self._ask(lambda session: session.raw_values()))
+        self._state, self._start_raws, self._tail_seconds = data, {}, None
+
+    def load_state(self, path: str | Path) -> None:
+        """Load a ``.vstpreset``.
+
+        Raises:
+            PluginError: Not readable, truncated, or another plugin's.
+        """
+        self.preset_data = read_state(Path(path))
+
+    def save_state(self, path: str | Path) -> None:
+        """Write the plugin's state as a ``.vstpreset`` that any host reads."""
+        try:
+            Path(path).write_bytes(self.preset_data)
+        except OSError as error:
+            raise PluginError(f"{path}: the plugin state cannot be written: {error.strerror}") from error
+
+    # Sound ----------------------------------------------------------------------------------------------
+
+    @property
+    def latency_samples(self) -> int:
+        """How late the plugin is, already compensated; in a stream, as of the last block."""
+        if self._stream is not None and self._supervisors[0].is_bypassed:
+            return 0
+        return self._ask(lambda session: session.latency_samples)
+
+    @property
+    def tail_seconds(self) -> float:
+        """How long the plugin sounds on, measured down to -80 dB with a noise burst; 0 while a stream runs.
+
+        What plugins report is often wrong, so it is measured, once for every change of a parameter.
+        """
+        if self._tail_seconds is None and self._stream is None and self.is_effect:
+            try:
+                self._tail_seconds = self._ask(lambda session: session.tail_seconds())
+            except PluginFaultError:  # it will fault in the sound too, where it is reported with its place
+                self._tail_seconds = 0.0
+        return self._tail_seconds or 0.0
+
+    def set_transport(self, tempo_map: TempoMap | None) -> None:
+        """Let the plugin follow a song's tempo, meter and position; warn where the backend cannot."""
+        self._tempo_map = tempo_map if self.description.has_transport else None
+        if tempo_map is not None and self._tempo_map is None:
+            warnings.warn(
+                f"{self.name}: hosted by {self._backend}, so it sees 120 BPM in 4/4 at position 0 whatever "
+                "the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'",
+                stacklevel=2,
+            )
+
+    def process(
+        self,
+        input_array: AudioArray,
+        sample_rate: float,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        reset: bool = True,
+        *,
+        automation: Mapping[str, Lane] | None = None,
+        sidechain: AudioArray | None = None,
+    ) -> AudioArray:
+        """Process audio; see the contract.
+
+        Args:
+            input_array: (channels, samples) float32. A mono sound through a stereo plugin comes back as the
+                mean of both channels; a stereo one through a mono plugin gets an instance for each channel.
+            sample_rate: Hz.
+            buffer_size: Most samples the plugin gets at once.
+            reset: Treat the array as a whole sound; False continues a stream.
+            automation: One value a sample for each moving parameter, in its own unit: 0/1 for a switch, the
+                position in the list for a choice. It moves at the start of each automation block.
+            sidechain: (channels, samples) float32, as long as the input, for the plugin's second input;
+                needs the minihost backend.
+
+        Returns:
+            (channels, samples) float32: as long as the input when `reset`, else what is ready.
+
+        Raises:
+            PluginFaultError: The plugin crashed, hung or sent nonsense, and `on_fault` does not go on.
+        """
+        check_audio(input_array, self.name)
+        if self.is_instrument:
+            raise ProcessorError(
+                f"{self.name}: an instrument takes notes, not audio; call render(messages, ...)"
+            )
+        if reset:
+            self.reset()
+        stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
+        events = self._events(stream, input_array.shape[1], automation or {})
+        output = stream.push(input_array, sidechain, events)
+        return np.concatenate([output, self.flush()], axis=1) if reset else output
+
+    __call__ = process
+
+    def render(
+        self,
+        messages: Iterable[tuple[float, bytes]],
+        duration_s: float,
+        sample_rate: float,
+        *,
+        channels: int = 2,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        automation: Mapping[str, Lane] | None = None,
+    ) -> AudioArray:
+        """Play notes on an instrument and return the sound.
+
+        Args:
+            messages: Seconds and bytes of every MIDI channel message; notes land on their sample.
+            duration_s: Length of the sound.
+            sample_rate: Hz.
+            channels: 1 or 2.
+            buffer_size: Most samples the plugin makes at once.
+            automation: As in `process`.
+
+        Returns:
+            (channels, samples) float32, latency taken out.
+        """
+        if not self.is_instrument:
+            raise ProcessorError(f"{self.name}: an effect takes audio, not notes; call process(audio, ...)")
+        self.reset()
+        silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
+        stream = self._begin(silence, float(sample_rate), buffer_size, None)
+        notes = midi_events(messages, sample_rate, self.name)
+        output = stream.push(silence, None, self._events(stream, silence.shape[1], automation or {}, notes))
+        return np.concatenate([output, self.flush()], axis=1)
+
+    def flush(self) -> AudioArray:
+        """End the stream and return the samples still withheld."""
+        stream, self._stream = self._stream, None
+        return np.zeros((2, 0), np.float32) if stream is None else stream.flush()
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        self._stream = None
+
+    def close(self) -> None:
+        """Let the plugin go: end its process and free its memory. Safe to call twice."""
+        self._stream, self._is_closed = None, True
+        for supervisor in self._supervisors:
+            supervisor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<VST3 {self.name!r} {self.version} by {self.vendor}>"
+
+    # How a stream runs ----------------------------------------------------------------------------------
+
+    def _load(self) -> PluginSession:
+        """Load the plugin as it was when the stream began."""
+        if self._is_closed:
+            raise PluginError(f"{self.path.name}: used after close(); make a new VST3")
+        session = open_session(
+            self.path, self._plugin_name, self._backend, self._isolation, timeouts_s=self._timeouts_s
+        )
+        if self._state is not None:
+            session.set_state(self._state)
+        if self._start_raws:
+            session.set_raw(self._start_raws)
+        return session
+
+    def _supervise(self) -> Supervisor:
+        return Supervisor(self._load, self.description.name, self._on_fault, self._max_level_db)
+
+    def _settle(self) -> None:
+        """Tell every instance what was set since it was last told; a fresh one is told all by `_load`."""
+        self._start_raws = self._controls.everything_set()
+        pending = self._controls.take_pending()
+        for supervisor in self._supervisors:
+            if pending and supervisor.is_open:
+                supervisor.ask(lambda session: session.set_raw(pending))
+
+    def _ask(self, question: Callable[[PluginSession], _Answer]) -> _Answer:
+        """Ask the plugin something that is no sound; between streams, after it has heard what was set."""
+        if self._stream is None:
+            self._settle()
+            self._supervisors[0].ask(lambda session: session.settle())
+        return self._supervisors[0].ask(question)
+
+    def _begin(
+        self, audio: AudioArray, sample_rate: float, buffer_size: int, sidechain: AudioArray | None
+    ) -> PluginStream:
+        """Return the running stream, or start one where none runs or the shape of the sound is another."""
+        shape = StreamShape(
+            sample_rate=sample_rate,
+            channels=audio.shape[0],
+            sidechain_channels=0 if sidechain is None else sidechain.shape[0],
+        )
+        if self._stream is not None and self._stream.shape == shape:
+            return self._stream
+        block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
+        self._settle()
+        self._stream = PluginStream(shape, block_samples, self._supervisors, self._supervise, self.name)
+        return self._stream
+
+    def _events(
+        self,
+        stream: PluginStream,
+        n_samples: int,
+        automation: Mapping[str, Lane],
+        notes: EventArray | None = None,
+    ) -> EventArray:
+        position = stream.position_samples
+        parts: list[EventArray] = []
+        if self._tempo_map is not None:
+            rate, block = stream.shape.sample_rate, stream.block_samples
+            parts.append(transport_events(self._tempo_map, rate, position, n_samples, block))
+        if n_samples and (pending := self._controls.take_pending()):
+            parts.append(raw_events(pending))
+        parts += self._controls.automate(automation, n_samples, position, self.automation_block_samples)
+        if automation:
+            self._tail_seconds = None
+        if notes is not None:
+            parts.append(notes)
+        return merge_events(*parts)
