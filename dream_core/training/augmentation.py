@@ -35,14 +35,14 @@ def crop_at_speed(notes: Tensor, start_samples: Tensor, speed: Tensor, n_samples
 def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> Tensor:
     """Give every waveform a random smooth equaliser and, to half of them, a random small room.
 
-    The equaliser has eight points an octave and more apart, of 3 dB standard deviation, and a tilt. The room
+    The equaliser has eight points an octave and more apart, of 4.5 dB standard deviation, and a tilt. The room
     is noise that decays by 60 dB in 0.1 to 0.6 s.
     """
     batch, n_samples = waveform.shape
     n_fft = 1 << math.ceil(math.log2(n_samples * 1.25))
     bins_octaves = torch.log2(torch.linspace(1.0, sample_rate / 2, n_fft // 2 + 1) / 40.0).clamp(0.0, 8.0)
-    knots_db = 3.0 * torch.randn((batch, 10), generator=generator)
-    tilt_db = _uniform(-2.0, 2.0, (batch, 1), generator) * torch.arange(10)
+    knots_db = 4.5 * torch.randn((batch, 10), generator=generator)
+    tilt_db = _uniform(-2.5, 2.5, (batch, 1), generator) * torch.arange(10)
     knots_db = knots_db + tilt_db - tilt_db.mean(dim=1, keepdim=True)
     index = bins_octaves.floor().long()
     fraction = bins_octaves - index
