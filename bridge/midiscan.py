@@ -257,7 +257,7 @@ def _scan_track(
             )
     is_ended = bool(statuses) and statuses[-1] == END_OF_TRACK
     if not is_ended and not problem and position > end:
-        problem = "an event is cut off"
+        problem, position = "an event is cut off", offsets[-1]
         del deltas[-1], statuses[-1], offsets[-1]
     where = f"track {number} at byte {min(position, len(data))}"
     following = claimed_end
