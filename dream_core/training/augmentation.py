@@ -35,8 +35,8 @@ def crop_at_speed(notes: Tensor, start_samples: Tensor, speed: Tensor, n_samples
 def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> Tensor:
     """Give every waveform a random smooth equaliser and, to half of them, a random small room.
 
-    The equaliser has eight points an octave and more apart, of 4.5 dB standard deviation, and a tilt. The room
-    is noise that decays by 60 dB in 0.1 to 0.6 s.
+    The equaliser has a point an octave from 40 Hz up, of 4.5 dB standard deviation, and a tilt. The room is
+    noise that decays by 60 dB in 0.1 to 0.6 s.
     """
     batch, n_samples = waveform.shape
     n_fft = 1 << math.ceil(math.log2(n_samples * 1.25))

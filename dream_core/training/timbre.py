@@ -12,7 +12,7 @@ import datetime as dt
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class TrainingSettings:
         label_smoothing: Share of each target given to all classes alike.
         dropout: Of the embedding.
         ema_decay: Of the running mean of the weights, which is what is validated and shipped.
+        calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
+            in the end.
         seed: Of initial weights, batches and augmentation.
     """
 
@@ -54,6 +56,7 @@ class TrainingSettings:
     label_smoothing: float = 0.1
     dropout: float = 0.25
     ema_decay: float = 0.997
+    calibration_batches: int = 16
     seed: int = 0
 
 
@@ -243,8 +246,13 @@ class _Run:
         return self._mean.eval()
 
 
-def train(notes: NoteTable, folder: Path, settings: TrainingSettings) -> tuple[MelCnn, NDArray[np.int64]]:
-    """Train, or go on training, and print a line an epoch.
+def train(
+    notes: NoteTable,
+    folder: Path,
+    settings: TrainingSettings,
+    report: Callable[[str], None] = lambda _line: None,
+) -> tuple[MelCnn, NDArray[np.int64]]:
+    """Train, or go on training; `report` is told a line an epoch.
 
     Returns:
         The running mean of the weights with batch normalisation folded, and its confusion counts on the
@@ -267,14 +275,16 @@ def train(notes: NoteTable, folder: Path, settings: TrainingSettings) -> tuple[M
             losses.append(run.step(sounds, targets, generator))
         run.epochs_done = epoch + 1
         run.save()
-        confusion = validate(run.mean_network(sampler.batches(16, settings.seed, epoch)), notes)
-        accuracy = confusion.trace() / confusion.sum()
-        print(  # noqa: T201 - this is a command
-            f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
-            f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s",
-            flush=True,
+        confusion = validate(
+            run.mean_network(sampler.batches(settings.calibration_batches, settings.seed, epoch)), notes
         )
-    network = fold_batch_norm(run.mean_network(sampler.batches(64, settings.seed, settings.epochs))).float()
+        accuracy = confusion.trace() / confusion.sum()
+        report(
+            f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
+            f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s"
+        )
+    calibration = sampler.batches(4 * settings.calibration_batches, settings.seed, settings.epochs)
+    network = fold_batch_norm(run.mean_network(calibration)).float()
     return network, validate(network, notes)
 
 
@@ -307,9 +317,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(options.threads)
     rate = SPEC.frontend.sample_rate
-    notes = render_notes(options.soundfont, options.data / "notes", sample_rate=rate, report=print)
+    notes = render_notes(options.soundfont, options.data / "notes", sample_rate=rate, report=_say)
     settings = TrainingSettings(epochs=options.epochs, seed=options.seed)
-    network, confusion = train(notes, options.data, settings)
+    network, confusion = train(notes, options.data, settings, _say)
     text = model_card(
         CARD,
         confusion,
@@ -320,7 +330,11 @@ def main(arguments: list[str] | None = None) -> None:
         sha256=write(options.out, network),
     )
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)  # noqa: T201 - this is a command
+    _say(text)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - this is a command
 
 
 if __name__ == "__main__":

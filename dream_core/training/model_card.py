@@ -1,0 +1,81 @@
+"""Write what a trained network is, what it was trained on and how well it hears, as Markdown."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dream_core.networks.card import NetworkCard
+
+__all__ = ["confusion_table", "model_card"]
+
+
+def confusion_table(confusion: NDArray[np.int64], classes: tuple[str, ...]) -> str:
+    """Write confusion counts as a Markdown table, rows the truth, columns what was heard."""
+    lines = ["| | " + " | ".join(classes) + " | right |", "|---" * (len(classes) + 2) + "|"]
+    for index, name in enumerate(classes):
+        row = confusion[index]
+        cells = " | ".join(str(count) if count else "" for count in row)
+        lines.append(f"| **{name}** | {cells} | {row[index] / max(1, row.sum()):.0%} |")
+    return "\n".join(lines)
+
+
+def accuracy_line(confusion: NDArray[np.int64]) -> str:
+    """Say how many were heard right, of all notes and as a mean over the classes."""
+    recalls = confusion.diagonal() / np.maximum(1, confusion.sum(axis=1))
+    share = confusion.trace() / confusion.sum()
+    return f"{share:.1%} of {confusion.sum()} notes; mean over the classes {recalls.mean():.1%}"
+
+
+def model_card(
+    card: NetworkCard,
+    confusion: NDArray[np.int64],
+    *,
+    data: str,
+    split: str,
+    command: str,
+    made_on: str,
+    sha256: str,
+) -> str:
+    """Write the model card.
+
+    Args:
+        card: The network's own card.
+        confusion: Counts ``(true class, heard class)`` on what was held out.
+        data: What it was trained on, with licence.
+        split: What was held out, and why that is fair.
+        command: The exact command that trained it.
+        made_on: ISO date.
+        sha256: Of the weights file.
+    """
+    lowest_hz, highest_hz = card.band_hz
+    layers = ", ".join(f"`{layer.name}` ({layer.n_channels})" for layer in card.layers)
+    return f"""# {card.name}
+
+{card.title} {card.description}
+
+| | |
+|---|---|
+| hears | {lowest_hz:g} to {highest_hz:g} Hz at {card.sample_rate} Hz, {card.patch_s:.2f} s at a time |
+| layers (channels) | {layers} |
+| classes | {", ".join(card.classes)} |
+| parameters | {card.n_parameters:,} |
+| licence | {card.licence} |
+| made on | {made_on} |
+| sha256 | `{sha256}` |
+| command | `{command}` |
+
+## Data
+
+{data}
+
+## Split
+
+{split}
+
+## Accuracy on what was held out
+
+{accuracy_line(confusion)}. Rows are the truth, columns what was heard:
+
+{confusion_table(confusion, card.classes)}
+"""
