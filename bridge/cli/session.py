@@ -1,0 +1,83 @@
+"""`reverie session`: what a DAW's session file says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from bridge.session import Session
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `show` a command of its own."""
+
+
+@app.command("show")
+def show_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .dawproject, .rpp or .als file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print tempo, meter, markers, tracks and clips of a session."""
+    from bridge.session import read_session
+
+    session = read_session(file)
+    if as_json:
+        typer.echo(json.dumps(_to_json(session), indent=2, ensure_ascii=False))
+        return
+    _print(session)
+    for warning in session.warnings:
+        typer.echo(f"note: {warning}", err=True)
+
+
+def _print(session: Session) -> None:
+    clock = session.tempo_map
+    rate = f", {session.sample_rate} Hz" if session.sample_rate else ""
+    typer.echo(f"{session.path.name}: {session.format}{rate}")
+    for tempo in clock.tempos:
+        beats = tempo.tick / clock.ticks_per_beat
+        ramp = "" if tempo.ramp == "hold" else ", ramp to the next"
+        typer.echo(f"tempo   {_place(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
+    for meter in clock.meters:
+        typer.echo(f"meter   {_place(session, meter.tick / clock.ticks_per_beat)}  {meter}")
+    for marker in clock.markers:
+        typer.echo(f"marker  {_place(session, marker.beats)}  {marker.name}")
+    table = Table("track", "clips", "notes", "lanes", "from", "to", box=None, pad_edge=False)
+    for track in session.tracks:
+        ends = [clip.start_s + clip.duration_s for clip in track.clips]
+        table.add_row(
+            track.name + (" (muted)" if track.is_muted else ""),
+            str(len(track.clips)),
+            str(len(track.notes)),
+            ", ".join(f"CC{lane.controller}" for lane in track.lanes),
+            f"{track.clips[0].start_s:.3f} s" if track.clips else "",
+            f"{max(ends):.3f} s" if ends else "",
+        )
+    Console().print(table)
+
+
+def _place(session: Session, beats: float) -> str:
+    bar, beat, tick = (int(value) for value in session.tempo_map.beats_to_positions(beats))
+    return f"{bar}:{beat}:{tick:03d}  {float(session.tempo_map.beats_to_seconds(beats)):9.3f} s"
+
+
+def _to_json(session: Session) -> dict[str, Any]:
+    return {
+        "path": str(session.path),
+        "format": session.format,
+        "sample_rate": session.sample_rate,
+        "tempo_map": session.tempo_map.to_dict(),
+        "tracks": [asdict(track) for track in session.tracks],
+        "warnings": list(session.warnings),
+    }

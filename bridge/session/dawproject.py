@@ -1,0 +1,299 @@
+"""DAWproject files, read: tempo, meter, markers, tracks, audio clips, notes and controller lanes.
+
+Conventions: times are beats (quarter notes) unless a ``timeUnit`` says seconds; a clip's time and duration
+are in its parent's unit, what plays inside it in its ``contentTimeUnit``.
+
+Source: DAWproject 1.0, bitwig/dawproject (README and Project.xsd).
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from bridge.errors import SessionError
+from bridge.session.model import Clip, ControllerLane, Note, Session, Track
+from bridge.session.safexml import parse_xml, read_member, safe_member_names
+from bridge.tempo import TempoMap
+
+__all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "open_archive", "read_dawproject"]
+
+PROJECT_MEMBER: Final = "project.xml"
+_WARP_TOLERANCE_S: Final = 0.002
+_MAX_CLIP_DEPTH: Final = 16
+
+
+def read_dawproject(path: Path | str) -> Session:
+    """Read a .dawproject file.
+
+    Raises:
+        SessionError: Not such a file, damaged or hostile.
+    """
+    path = Path(path)
+    with open_archive(path) as archive:
+        names = safe_member_names(archive, str(path))
+        root = parse_xml(read_member(archive, PROJECT_MEMBER, str(path)), f"{path}: {PROJECT_MEMBER}")
+    if root.tag != "Project":
+        raise SessionError(f"{path}: {PROJECT_MEMBER} begins with <{root.tag}>, not <Project>")
+    warnings: list[str] = []
+    tempo_map = build_tempo_map(root, warnings, str(path))
+    reader = _Reader(tempo_map, warnings, set(names), str(path))
+    lanes = root.find("Arrangement/Lanes")
+    if lanes is not None:
+        reader.read_lanes(lanes, _Frame(unit=lanes.get("timeUnit", "beats")), None)
+    return Session(
+        path=path,
+        format="dawproject",
+        tempo_map=replace(tempo_map, warnings=(*tempo_map.warnings, *warnings)),
+        tracks=tuple(reader.build_track(element) for element in find_tracks(root)),
+        warnings=tuple(warnings),
+    )
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """Open a session's archive.
+
+    Raises:
+        SessionError: Missing, unreadable or no archive.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        raise SessionError(f"{path}: is no .dawproject archive; export it again from the DAW") from None
+    except OSError as error:
+        raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def find_tracks(root: Element) -> Iterator[Element]:
+    """Go through all tracks in order, those inside groups after their group."""
+    structure = root.find("Structure")
+    if structure is not None:
+        yield from structure.iter("Track")
+
+
+def build_tempo_map(root: Element, warnings: list[str], where: str) -> TempoMap:
+    """Build the tempo map of a project from its transport and its automation."""
+    bpm = _number(root.find("Transport/Tempo"), "value", 120.0, where)
+    meter = root.find("Transport/TimeSignature")
+    upper = int(_number(meter, "numerator", 4.0, where))
+    lower = int(_number(meter, "denominator", 4.0, where))
+    tempos: dict[float, tuple[float, bool]] = {}
+    for point in _arrangement_points(root, "TempoAutomation", "RealPoint", warnings):
+        is_ramp = point.get("interpolation") == "linear"
+        tempos[_number(point, "time", 0.0, where)] = (_number(point, "value", bpm, where), is_ramp)
+    meters: dict[float, tuple[int, int]] = {}
+    for point in _arrangement_points(root, "TimeSignatureAutomation", "TimeSignaturePoint", warnings):
+        numbers = (int(_number(point, name, 4.0, where)) for name in ("numerator", "denominator"))
+        meters[_number(point, "time", 0.0, where)] = (next(numbers), next(numbers))
+    if not tempos or min(tempos) > 0:
+        tempos[0.0] = (tempos[min(tempos)][0] if tempos else bpm, False)
+    if not meters or min(meters) > 0:
+        meters[0.0] = (upper, lower)
+    markers = root.find("Arrangement/Markers")
+    return TempoMap.from_points(
+        [(beat, value, "beats" if ramp else "hold") for beat, (value, ramp) in sorted(tempos.items())],
+        [(beat, *values) for beat, values in sorted(meters.items())],
+        [
+            (_number(marker, "time", 0.0, where), marker.get("name", ""))
+            for marker in (markers.findall("Marker") if markers is not None else ())
+        ],
+        source="session",
+    )
+
+
+def _arrangement_points(root: Element, name: str, kind: str, warnings: list[str]) -> Iterable[Element]:
+    points = root.find(f"Arrangement/{name}")
+    if points is None:
+        return ()
+    if points.get("timeUnit", "beats") != "beats":
+        warnings.append(f"{name} counts seconds, not beats: left out")
+        return ()
+    return [point for point in points.findall(kind) if float(point.get("time", "0")) >= 0]
+
+
+def _number(element: Element | None, name: str, default: float, where: str) -> float:
+    text = None if element is None else element.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        tag = "" if element is None else str(element.tag)
+        raise SessionError(f"{where}: <{tag} {name}={text!r}> is not a number; save the session again")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """A stretch of the timeline in which local times count from an origin, in one unit."""
+
+    unit: str = "beats"
+    origin_beats: float = 0.0
+    origin_s: float = 0.0
+    end_s: float = math.inf
+
+
+class _Reader:
+    """Collect what lies on the tracks; the arrangement refers to them by id."""
+
+    def __init__(self, tempo_map: TempoMap, warnings: list[str], members: set[str], where: str) -> None:
+        self._tempo_map = tempo_map
+        self._warnings = warnings
+        self._members = members
+        self._where = where
+        self._clips: dict[str, list[Clip]] = {}
+        self._notes: dict[str, list[Note]] = {}
+        self._lanes: dict[str, list[ControllerLane]] = {}
+
+    def build_track(self, element: Element) -> Track:
+        identifier = element.get("id", "")
+        mute = element.find("Channel/Mute")
+        return Track(
+            name=element.get("name", ""),
+            color=element.get("color", ""),
+            is_muted=mute is not None and mute.get("value") == "true",
+            clips=tuple(sorted(self._clips.get(identifier, ()), key=lambda clip: clip.start_s)),
+            notes=tuple(sorted(self._notes.get(identifier, ()), key=lambda note: note.start_beats)),
+            lanes=tuple(self._lanes.get(identifier, ())),
+        )
+
+    def read_lanes(self, element: Element, frame: _Frame, track: str | None, depth: int = 0) -> None:
+        """Read a timeline element and what is in it."""
+        if depth > _MAX_CLIP_DEPTH:
+            self._warnings.append(f"clips nested deeper than {_MAX_CLIP_DEPTH} levels are left out")
+            return
+        track = element.get("track", track)
+        frame = replace(frame, unit=element.get("timeUnit", frame.unit))
+        readers: dict[str, Callable[[Element, _Frame, str], None]] = {
+            "Notes": self._read_notes,
+            "Points": self._read_points,
+        }
+        if element.tag in readers and track is not None:
+            readers[str(element.tag)](element, frame, track)
+            return
+        for child in element:
+            if child.tag == "Clip" and track is not None:
+                self._read_clip(child, frame, track, depth)
+            elif isinstance(child.tag, str):
+                self.read_lanes(child, frame, track, depth)
+
+    def _local(self, element: Element, name: str, default: float = 0.0) -> float:
+        return _number(element, name, default, self._where)
+
+    def _seconds(self, frame: _Frame, time: float) -> float:
+        if frame.unit == "seconds":
+            return frame.origin_s + time
+        return float(self._tempo_map.beats_to_seconds(frame.origin_beats + time))
+
+    def _beats(self, frame: _Frame, time: float) -> float:
+        if frame.unit == "beats":
+            return frame.origin_beats + time
+        return float(self._tempo_map.seconds_to_beats(frame.origin_s + time))
+
+    def _read_clip(self, clip: Element, frame: _Frame, track: str, depth: int) -> None:
+        if clip.get("enable") == "false":
+            return
+        time = self._local(clip, "time")
+        start_s, start_beats = self._seconds(frame, time), self._beats(frame, time)
+        end_s = frame.end_s
+        if clip.get("duration") is not None:
+            end_s = min(end_s, self._seconds(frame, time + self._local(clip, "duration")))
+        unit = clip.get("contentTimeUnit", frame.unit)
+        play_start = self._local(clip, "playStart")
+        inner = _Frame(unit=unit, origin_beats=start_beats, origin_s=start_s, end_s=end_s)
+        if clip.get("loopEnd") is not None and clip.get("loopEnd") != clip.get("playStop"):
+            self._warnings.append(f"clip {clip.get('name', '')!r} loops: only its first pass is taken over")
+        if unit == "seconds":
+            moved = replace(inner, origin_s=start_s - play_start)
+        else:
+            moved = replace(inner, origin_beats=start_beats - play_start)
+        for child in clip:
+            if child.tag == "Audio":
+                self._add_clip(clip, child, inner, play_start if unit == "seconds" else 0.0, track)
+            elif child.tag == "Warps":
+                self._read_warps(clip, child, inner, play_start, track)
+            elif isinstance(child.tag, str):
+                self.read_lanes(child, moved, track, depth + 1)
+
+    def _read_warps(
+        self, clip: Element, warps: Element, frame: _Frame, play_start: float, track: str
+    ) -> None:
+        """Take over a clip whose warping only follows the tempo it already has."""
+        audio = warps.find("Audio")
+        if audio is None:
+            return
+        unit = warps.get("timeUnit", frame.unit)
+        pairs = [(self._local(w, "time"), self._local(w, "contentTime")) for w in warps.findall("Warp")]
+        base = _Frame(
+            unit=unit,
+            origin_beats=frame.origin_beats - play_start,
+            origin_s=frame.origin_s - play_start,
+        )
+        offsets = [content - (self._seconds(base, time) - frame.origin_s) for time, content in pairs]
+        if not offsets or max(offsets) - min(offsets) > _WARP_TOLERANCE_S:
+            self._warnings.append(
+                f"clip {clip.get('name', '')!r} is stretched against the tempo: left out; bounce it first"
+            )
+            return
+        self._add_clip(clip, audio, frame, offsets[0], track)
+
+    def _add_clip(self, clip: Element, audio: Element, frame: _Frame, offset_s: float, track: str) -> None:
+        file = audio.find("File")
+        if file is None or not file.get("path"):
+            self._warnings.append(f"clip {clip.get('name', '')!r} names no file: left out")
+            return
+        media = file.get("path", "")
+        is_embedded = file.get("external") != "true"
+        if is_embedded and media not in self._members:
+            self._warnings.append(f"clip {clip.get('name', '')!r}: {media} is not in the archive: left out")
+            return
+        end_s = min(frame.end_s, frame.origin_s + self._local(audio, "duration", math.inf) - offset_s)
+        self._clips.setdefault(track, []).append(
+            Clip(
+                name=clip.get("name") or audio.get("name") or Path(media).stem,
+                media=media,
+                is_embedded=is_embedded,
+                start_s=frame.origin_s,
+                duration_s=max(0.0, end_s - frame.origin_s) if math.isfinite(end_s) else 0.0,
+                offset_s=max(0.0, offset_s),
+            )
+        )
+
+    def _read_notes(self, element: Element, frame: _Frame, track: str) -> None:
+        for note in element.findall("Note"):
+            time, length = self._local(note, "time"), self._local(note, "duration")
+            start, end = self._beats(frame, time), self._beats(frame, time + length)
+            if float(self._tempo_map.beats_to_seconds(start)) >= frame.end_s:
+                continue
+            self._notes.setdefault(track, []).append(
+                Note(
+                    start_beats=start,
+                    duration_beats=end - start,
+                    key=int(self._local(note, "key")),
+                    velocity=self._local(note, "vel", 0.8),
+                    channel=int(self._local(note, "channel")),
+                )
+            )
+
+    def _read_points(self, element: Element, frame: _Frame, track: str) -> None:
+        target = element.find("Target")
+        if target is None or target.get("expression") != "channelController":
+            return
+        points = [
+            (self._beats(frame, self._local(p, "time")), self._local(p, "value"))
+            for p in element.findall("RealPoint")
+        ]
+        self._lanes.setdefault(track, []).append(
+            ControllerLane(
+                controller=int(self._local(target, "controller")),
+                channel=int(self._local(target, "channel")),
+                points=tuple(sorted(points)),
+            )
+        )

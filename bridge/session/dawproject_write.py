@@ -1,0 +1,249 @@
+"""DAWproject files, written back: a copy of the user's project with our tracks added, all else as it was.
+
+The document is edited, never made anew, so whatever another program put into it stays.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from bridge.audiofile import AudioInfo, read_info
+from bridge.errors import OutputError, SessionError, nearest_names
+from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
+from bridge.session.model import RenderedStem
+from bridge.session.safexml import parse_xml, read_member, safe_member_names
+from bridge.tempo import TempoMap
+
+__all__ = ["write_dawproject"]
+
+_ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same project gives the same bytes on any day
+
+
+def write_dawproject(
+    source: Path | str,
+    target: Path | str,
+    stems: Sequence[RenderedStem],
+    *,
+    mute_sources: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a copy of a project with one new track a rendered stem.
+
+    Args:
+        source: The user's .dawproject.
+        target: Where the copy goes.
+        stems: What to add.
+        mute_sources: Whether the tracks they were made from are muted.
+        overwrite: Whether an existing target is replaced.
+
+    Raises:
+        SessionError: The source cannot be read, or has no track of a name given.
+        OutputError: The target exists or cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target}: exists already. Give another name, or allow it with --overwrite.")
+    part = target.with_name(f".{target.name}.part")
+    with open_archive(source) as archive:
+        names = safe_member_names(archive, str(source))
+        root = parse_xml(read_member(archive, PROJECT_MEMBER, str(source)), f"{source}: {PROJECT_MEMBER}")
+        editor = _Editor(root, set(names), str(source))
+        media = {editor.add_stem(stem, mute_source=mute_sources): stem.audio for stem in stems}
+        document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(part, "w") as output:
+                for info in archive.infolist():
+                    _copy_member(archive, output, info, document)
+                for name, path in media.items():
+                    with (
+                        path.open("rb") as file,
+                        output.open(_new_member(name), "w", force_zip64=True) as out,
+                    ):
+                        shutil.copyfileobj(file, out, 1 << 20)
+            part.replace(target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _copy_member(
+    archive: zipfile.ZipFile, output: zipfile.ZipFile, info: zipfile.ZipInfo, document: bytes
+) -> None:
+    if info.filename == PROJECT_MEMBER:
+        output.writestr(_new_member(PROJECT_MEMBER, zipfile.ZIP_DEFLATED), document)
+    elif info.is_dir():
+        output.writestr(info, b"")
+    else:
+        copy = zipfile.ZipInfo(info.filename, info.date_time)
+        copy.compress_type, copy.external_attr = info.compress_type, info.external_attr
+        with (
+            archive.open(info) as member,
+            output.open(copy, "w", force_zip64=info.file_size >= 1 << 31) as out,
+        ):
+            shutil.copyfileobj(member, out, 1 << 20)
+
+
+def _new_member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _ZIP_DATE)
+    info.compress_type = compression
+    info.external_attr = 0o644 << 16
+    return info
+
+
+class _Editor:
+    """Add tracks to a parsed project."""
+
+    def __init__(self, root: ET.Element, members: set[str], where: str) -> None:
+        self._root = root
+        self._members = members
+        self._where = where
+        self._tempo_map: TempoMap = build_tempo_map(root, [], where)
+        self._ids = {element.get("id") for element in root.iter()} - {None}
+        self._numbers = itertools.count(1)
+        self._parents = {child: parent for parent in root.iter() for child in parent}
+
+    def add_stem(self, stem: RenderedStem, *, mute_source: bool) -> str:
+        """Add the tracks of one stem; return the name its audio gets in the archive."""
+        info = read_info(stem.audio)
+        source = self._find_track(stem.source_track)
+        channel = source.find("Channel")
+        destination = None if channel is None else channel.get("destination")
+        audio_track = self._build_track(stem.name, "audio", destination, info.n_channels)
+        added = [audio_track]
+        lanes = self._arrangement_lanes()
+        member = self._media_name(stem.audio)
+        lanes.append(self._audio_lane(audio_track, stem, info, member))
+        if stem.depth_points:
+            depth_track = self._build_track(f"{stem.name} depth", "notes", None, None)
+            added.append(depth_track)
+            lanes.append(self._depth_lane(depth_track, stem, info))
+        if mute_source and channel is not None:
+            self._mute(channel)
+        parent = self._parents[source]
+        position = list(parent).index(source) + 1
+        for offset, track in enumerate(added):
+            parent.insert(position + offset, track)
+        return member
+
+    def _find_track(self, name: str) -> ET.Element:
+        tracks = {track.get("name", ""): track for track in reversed(list(find_tracks(self._root)))}
+        if name not in tracks:
+            raise SessionError(f"{self._where}: has no track {name!r}; {nearest_names(name, tracks)}")
+        return tracks[name]
+
+    def _arrangement_lanes(self) -> ET.Element:
+        arrangement = self._root.find("Arrangement")
+        if arrangement is None:
+            arrangement = ET.Element("Arrangement", {"id": self._new_id()})
+            structure = self._root.find("Structure")
+            self._root.insert(
+                list(self._root).index(structure) + 1 if structure is not None else 0, arrangement
+            )
+        lanes = arrangement.find("Lanes")
+        if lanes is None:  # the schema wants it first
+            lanes = ET.Element("Lanes", {"timeUnit": "beats", "id": self._new_id()})
+            arrangement.insert(0, lanes)
+        return lanes
+
+    def _build_track(
+        self, name: str, content: str, destination: str | None, n_channels: int | None
+    ) -> ET.Element:
+        track = ET.Element(
+            "Track", {"contentType": content, "loaded": "true", "id": self._new_id(), "name": name}
+        )
+        attributes = {"role": "regular", "solo": "false", "id": self._new_id()}
+        if n_channels is not None:
+            attributes["audioChannels"] = str(n_channels)
+        if destination is not None:
+            attributes["destination"] = destination
+        channel = ET.SubElement(track, "Channel", attributes)
+        ET.SubElement(channel, "Mute", {"value": "false", "id": self._new_id(), "name": "Mute"})
+        pan = {"max": "1", "min": "0", "unit": "normalized", "value": "0.5"}
+        ET.SubElement(channel, "Pan", {**pan, "id": self._new_id(), "name": "Pan"})
+        volume = {"max": "2", "min": "0", "unit": "linear", "value": "1"}
+        ET.SubElement(channel, "Volume", {**volume, "id": self._new_id(), "name": "Volume"})
+        return track
+
+    def _audio_lane(self, track: ET.Element, stem: RenderedStem, info: AudioInfo, member: str) -> ET.Element:
+        lane = self._lane(stem, info, content_unit="seconds")
+        lane.set("track", str(track.get("id")))
+        audio = ET.SubElement(
+            lane[0][0],
+            "Audio",
+            {
+                "algorithm": "raw",
+                "channels": str(info.n_channels),
+                "duration": _decimal(info.duration_s),
+                "sampleRate": str(info.sample_rate),
+                "id": self._new_id(),
+            },
+        )
+        ET.SubElement(audio, "File", {"path": member})
+        return lane
+
+    def _depth_lane(self, track: ET.Element, stem: RenderedStem, info: AudioInfo) -> ET.Element:
+        lane = self._lane(stem, info, content_unit="beats")
+        lane.set("track", str(track.get("id")))
+        points = ET.SubElement(lane[0][0], "Points", {"unit": "normalized", "id": self._new_id()})
+        target = {"expression": "channelController", "channel": "0", "controller": "1"}
+        ET.SubElement(points, "Target", target)
+        start = float(self._tempo_map.seconds_to_beats(stem.start_s))
+        for beats, value in stem.depth_points:
+            ET.SubElement(
+                points,
+                "RealPoint",
+                {"time": _decimal(beats - start), "value": _decimal(value), "interpolation": "hold"},
+            )
+        return lane
+
+    def _lane(self, stem: RenderedStem, info: AudioInfo, *, content_unit: str) -> ET.Element:
+        """Return a lane with one clip as long as the stem."""
+        start = float(self._tempo_map.seconds_to_beats(stem.start_s))
+        end = float(self._tempo_map.seconds_to_beats(stem.start_s + info.duration_s))
+        lane = ET.Element("Lanes", {"timeUnit": "beats", "id": self._new_id()})
+        clips = ET.SubElement(lane, "Clips", {"id": self._new_id()})
+        ET.SubElement(
+            clips,
+            "Clip",
+            {
+                "time": _decimal(start),
+                "duration": _decimal(end - start),
+                "contentTimeUnit": content_unit,
+                "playStart": "0.0",
+                "name": stem.name,
+            },
+        )
+        return lane
+
+    def _mute(self, channel: ET.Element) -> None:
+        mute = channel.find("Mute")
+        if mute is None:
+            mute = ET.Element("Mute", {"id": self._new_id(), "name": "Mute"})
+            channel.insert(1 if channel.find("Devices") is not None else 0, mute)
+        mute.set("value", "true")
+
+    def _media_name(self, path: Path) -> str:
+        for number in itertools.count(1):
+            name = f"audio/{path.stem}{'' if number == 1 else f' {number}'}{path.suffix}"
+            if name not in self._members:
+                break
+        self._members.add(name)
+        return name
+
+    def _new_id(self) -> str:
+        identifier = next(i for n in self._numbers if (i := f"reverie{n}") not in self._ids)
+        self._ids.add(identifier)
+        return identifier
+
+
+def _decimal(value: float) -> str:
+    """Write a number so that it reads back the same, never in exponents."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") or "0"

@@ -1,0 +1,145 @@
+"""Live sets give the tempo that Live's MIDI files lack, and where their audio lies."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge.errors import SessionError
+from bridge.session import read_session
+
+SET = """<?xml version="1.0" encoding="UTF-8"?>
+<Ableton MajorVersion="5" MinorVersion="12.0" Creator="Ableton Live 12.0">
+  <LiveSet>
+    <Tracks>
+      <AudioTrack Id="1">
+        <Name><EffectiveName Value="Vox"/></Name>
+        <DeviceChain>
+          <Mixer><Speaker><Manual Value="false"/></Speaker></Mixer>
+          <MainSequencer><Sample><ArrangerAutomation><Events>
+            <AudioClip Id="0" Time="4">
+              <CurrentStart Value="4"/><CurrentEnd Value="8"/>
+              <Name Value="unwarped"/><IsWarped Value="false"/>
+              <Loop><LoopStart Value="0.5"/><StartRelative Value="0"/></Loop>
+              <SampleRef><FileRef><Path Value="/sounds/vox.wav"/></FileRef></SampleRef>
+            </AudioClip>
+            <AudioClip Id="1" Time="8">
+              <CurrentStart Value="8"/><CurrentEnd Value="12"/>
+              <Name Value="straight"/><IsWarped Value="true"/>
+              <Loop><LoopStart Value="2"/><StartRelative Value="0"/></Loop>
+              <WarpMarkers>
+                <WarpMarker SecTime="0" BeatTime="0"/><WarpMarker SecTime="4" BeatTime="8"/>
+              </WarpMarkers>
+              <SampleRef><FileRef><Path Value="/sounds/vox.wav"/></FileRef></SampleRef>
+            </AudioClip>
+            <AudioClip Id="2" Time="12">
+              <CurrentStart Value="12"/><CurrentEnd Value="14"/>
+              <Name Value="bent"/><IsWarped Value="true"/>
+              <Loop><LoopStart Value="0"/><StartRelative Value="0"/></Loop>
+              <WarpMarkers>
+                <WarpMarker SecTime="0" BeatTime="0"/><WarpMarker SecTime="5" BeatTime="8"/>
+              </WarpMarkers>
+              <SampleRef><FileRef><Path Value="/sounds/vox.wav"/></FileRef></SampleRef>
+            </AudioClip>
+          </Events></ArrangerAutomation></Sample></MainSequencer>
+        </DeviceChain>
+      </AudioTrack>
+    </Tracks>
+    <MainTrack>
+      <AutomationEnvelopes><Envelopes>
+        <AutomationEnvelope Id="0">
+          <EnvelopeTarget><PointeeId Value="8"/></EnvelopeTarget>
+          <Automation><Events>
+            <FloatEvent Id="0" Time="-63072000" Value="120"/>
+            <FloatEvent Id="1" Time="16" Value="120"/>
+            <FloatEvent Id="2" Time="24" Value="90"/>
+            <FloatEvent Id="3" Time="24" Value="140"/>
+          </Events></Automation>
+        </AutomationEnvelope>
+        <AutomationEnvelope Id="1">
+          <EnvelopeTarget><PointeeId Value="10"/></EnvelopeTarget>
+          <Automation><Events>
+            <EnumEvent Id="0" Time="-63072000" Value="201"/><EnumEvent Id="1" Time="16" Value="303"/>
+          </Events></Automation>
+        </AutomationEnvelope>
+      </Envelopes></AutomationEnvelopes>
+      <DeviceChain><Mixer>
+        <Tempo><Manual Value="120"/><AutomationTarget Id="8"/></Tempo>
+        <TimeSignature><Manual Value="201"/><AutomationTarget Id="10"/></TimeSignature>
+      </Mixer></DeviceChain>
+    </MainTrack>
+    <Locators><Locators>
+      <Locator Id="0"><Time Value="16"/><Name Value="Chorus"/></Locator>
+    </Locators></Locators>
+  </LiveSet>
+</Ableton>
+"""
+
+
+def live_set(folder: Path, text: str = SET) -> Path:
+    path = folder / "song.als"
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+@pytest.mark.parametrize("master", ["MainTrack", "MasterTrack"])
+def test_tempo_meter_and_locators_are_read(tmp_path: Path, master: str) -> None:
+    """A ramp, a jump at its end, 7/8 and a locator; before Live 12 the main track was the master track."""
+    clock = read_session(live_set(tmp_path, SET.replace("MainTrack", master))).tempo_map
+    assert float(clock.beats_to_seconds(16)) == pytest.approx(8)
+    # The ramp from 120 to 90 over 8 beats, then 140 at once.
+    ramp_s = 60 * 8 * np.log(90 / 120) / (90 - 120)
+    assert float(clock.beats_to_seconds(24)) == pytest.approx(8 + ramp_s, abs=1e-4)
+    assert float(clock.beats_to_seconds(38)) == pytest.approx(8 + ramp_s + 6, abs=1e-4)
+    assert (str(clock.meter_at(0)), str(clock.meter_at(16))) == ("4/4", "7/8")
+    assert [(m.name, m.beats) for m in clock.markers] == [("Chorus", 16)]
+
+
+def test_clips_are_read_where_they_are_not_bent(tmp_path: Path) -> None:
+    """Unwarped clips and clips warped to the set's own tempo are placed; a bent one is named."""
+    session = read_session(live_set(tmp_path))
+    track = session.tracks[0]
+    assert (track.name, track.is_muted) == ("Vox", True)
+    placed = [(c.name, c.start_s, c.duration_s, c.offset_s, c.media) for c in track.clips]
+    assert placed == [
+        ("unwarped", 2.0, 2.0, 0.5, "/sounds/vox.wav"), ("straight", 4.0, 2.0, 1.0, "/sounds/vox.wav"),
+    ]  # fmt: skip
+    assert "clip 'bent' is stretched" in session.warnings[0]
+
+
+def test_without_automation_the_plain_tempo_counts(tmp_path: Path) -> None:
+    """A set without envelopes has the tempo and meter of its controls."""
+    start, end = SET.index("<AutomationEnvelopes>"), SET.index("</AutomationEnvelopes>") + 22
+    plain = (SET[:start] + SET[end:]).replace('<Manual Value="120"/>', '<Manual Value="97.5"/>')
+    clock = read_session(live_set(tmp_path, plain)).tempo_map
+    assert [t.bpm for t in clock.tempos] == [pytest.approx(97.5)]
+
+
+@pytest.mark.parametrize(("data", "match"), [
+    (b"not gzip", "cannot be unpacked|cannot be read"),
+    (gzip.compress(SET.encode())[:200], "cannot be unpacked"),
+    (gzip.compress(b"<Ableton/>"), "no Live set"),
+    (gzip.compress(b'<!DOCTYPE a [<!ENTITY b "c">]><Ableton/>'), "declares a document type"),
+    (gzip.compress(SET.replace('"-63072000"', '"x"').encode()), "where a number belongs"),
+])  # fmt: skip
+def test_damaged_sets_are_refused_in_one_line(tmp_path: Path, data: bytes, match: str) -> None:
+    """Foreign, truncated and hostile files name file and fault."""
+    path = tmp_path / "song.als"
+    path.write_bytes(data)
+    with pytest.raises(SessionError, match=match) as caught:
+        read_session(path)
+    assert "song.als" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    """Unpacking stops at the limit."""
+    from bridge.session.safexml import read_gzip
+
+    path = tmp_path / "bomb.als"
+    path.write_bytes(gzip.compress(bytes(4 << 20)))
+    with pytest.raises(SessionError, match="unpacks to more than 1 MiB"):
+        read_gzip(path, limit=1 << 20)
