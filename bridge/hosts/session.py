@@ -90,6 +90,15 @@ class PluginSession(Protocol):
         ...
 
 
+def is_note(packed_message: int) -> bool:
+    """Whether a MIDI message starts or ends a note.
+
+    Hosts pass notes on with their sample, but turn controllers and bends into parameters, which move at the
+    start of a block: for those a block is cut.
+    """
+    return packed_message & 0xE0 == 0x80
+
+
 def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid: str) -> HostBackend:
     """Load a plugin in this process.
 
@@ -177,10 +186,13 @@ class LocalSession:
             end = min(n_samples, start + self._samples_to_grid())
             while at < len(rows) and rows[at][0] < end:
                 offset, kind, index, detail, value, value2 = rows[at]
-                if kind == EventKind.MIDI:
+                if kind == EventKind.MIDI and (is_note(index) or offset == start):
                     midi.append((offset - start, index.to_bytes(4, "little")[:MIDI_MESSAGE_BYTES]))
                 elif offset > start:
                     end = offset
+                    while midi and midi[-1][0] == offset - start:  # what falls on the cut comes after it
+                        midi.pop()
+                        at -= 1
                     break
                 elif kind == EventKind.PARAMETER:
                     self._backend.set_raw(index, value)
