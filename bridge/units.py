@@ -191,9 +191,9 @@ def parse_position(text: str, where: str = "position") -> Position:
             anchor="bar", bar=int(bar_beat[1]), beat=beat, tick=tick, offset=offset, is_before=is_before
         )
     duration = _match_duration(stripped)
-    if duration is not None and duration.unit != "bars":
+    if duration is not None and duration.unit != "bars" and "/" not in stripped:
         return Position(anchor="seconds" if duration.unit == "seconds" else "beats", offset=duration)
-    hint = " Bars count from 1 in a position: '9:1' is the start of bar 9." if duration is not None else ""
+    hint = " Bars count from 1 in a position: '9:1' is the start of bar 9." if duration else ""
     raise TempoError(f"{where}: {text!r} is not a position; {POSITION_HELP}.{hint}")
 
 
