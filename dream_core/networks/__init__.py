@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from dream_core.errors import NetworkNotFoundError
+from dream_core.errors import NetworkNotFoundError, WeightsError
 from dream_core.naming import nearest_names
 from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import LayerInfo, Network, NetworkCard
@@ -110,6 +110,10 @@ def load_network(
         NetworkNotFoundError: No network has that name.
         WeightsError: The weights are absent, damaged or of another network.
     """
+    if weights is not None and name not in ("timbre", "yamnet"):
+        raise WeightsError(
+            f"weights = {str(weights)!r}: network {name!r} takes none; only timbre and yamnet do"
+        )
     if name in _BUILT_IN:
         module = _BUILT_IN[name].build(None if weights is None else Path(weights), seed)
     else:

@@ -168,6 +168,11 @@ def test_weights_of_another_shape_are_refused_for_timbre(tmp_path: Path) -> None
         load_network("timbre", weights=tmp_path / "gongs.safetensors")
 
 
+def test_weights_are_refused_for_networks_that_take_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="'texture' takes none"):
+        load_network("texture", weights=tmp_path / "x.safetensors")
+
+
 def test_yamnet_counts_its_parameters_as_published() -> None:
     # 3,751,369 in Keras, less the 21,888 moving means and variances that folding takes away.
     assert YAMNET_CARD.n_parameters == 3_729_481
