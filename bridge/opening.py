@@ -136,20 +136,16 @@ def _open_node(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks)
 
 def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:
     from bridge.processors.dream import Dream
-    from dream_core.grammar import parse_objective
 
-    params = dict(node.params)
-    params["seed"] = float(params.get("seed", 0)) + plan.seed
-    objective = str(params.get("objective", "class:auto"))
-    wanted = set(parse_objective(objective).references) | ({params["target"]} if params.get("target") else set())
     dream = Dream(
         device=plan.device,
-        references={str(name): _reference(str(name), plan, stem) for name in wanted},
         on_step=callbacks.on_step,
         is_cancelled=callbacks.is_cancelled,
         on_warning=callbacks.on_warning,
-        **params,  # type: ignore[arg-type]
+        **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
+    for name in sorted(dream.wanted_references):
+        dream.references[name] = _reference(name, plan, stem)
     dream.open()
     return dream
 

@@ -37,7 +37,14 @@ __all__ = ["MidiSource", "Plan", "StemPlan", "build_plan", "find_stems", "plan_e
 FORMAT = "reverie/plan"
 VERSION = 1
 _HASH_BLOCK = 1 << 20
-_CONTAINERS = {"WAVEX": ".wav", "WAV": ".wav", "RF64": ".wav", "W64": ".w64", "AIFF": ".aiff", "FLAC": ".flac"}
+_CONTAINERS = {
+    "WAVEX": ".wav",
+    "WAV": ".wav",
+    "RF64": ".wav",
+    "W64": ".w64",
+    "AIFF": ".aiff",
+    "FLAC": ".flac",
+}
 
 
 class _Record(BaseModel):
@@ -216,8 +223,7 @@ def build_plan(
     tempo_map = _tempo_map(parsed, bpm, infos, resolved)
     song = Song(tempo_map=tempo_map, midi=parsed, length_s=max(info.duration_s for info in infos))
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
-    names = [info.path.stem for info in infos]
-    _check_names(names, resolved)
+    _check_dreams(resolved, [info.path.stem for info in infos], device)
     planned = []
     for info in infos:
         envelopes = plan_envelopes(resolved, song, info.sample_rate, seed, stem=info.path.stem)
@@ -228,7 +234,9 @@ def build_plan(
         preset=resolved.to_dict(),
         preset_sha256=resolved.digest(),
         tempo_map=tempo_map.to_dict(),
-        midi=None if midi is None else MidiSource(path=str(Path(midi).resolve()), sha256=hash_file(Path(midi))),
+        midi=None
+        if midi is None
+        else MidiSource(path=str(Path(midi).resolve()), sha256=hash_file(Path(midi))),
         stems=tuple(planned),
         out_dir=str(Path(out_dir).resolve()),
         device=device,
@@ -303,7 +311,9 @@ def _inspect(path: Path) -> AudioInfo:
     return info
 
 
-def _tempo_map(midi: MidiFile | None, bpm: float | None, infos: Sequence[AudioInfo], preset: Preset) -> TempoMap:
+def _tempo_map(
+    midi: MidiFile | None, bpm: float | None, infos: Sequence[AudioInfo], preset: Preset
+) -> TempoMap:
     hinted = next((found for info in infos if (found := bpm_from_name(info.path.stem)) is not None), None)
     default = hinted if hinted is not None else preset.meta.bpm_hint
     if midi is not None:
@@ -367,14 +377,20 @@ def _depth(preset: Preset, envelopes: Envelopes, info: AudioInfo) -> tuple[float
     return peak, integral
 
 
-def _check_names(names: Sequence[str], preset: Preset) -> None:
+def _check_dreams(preset: Preset, names: Sequence[str], device: str) -> None:
     for node in preset.chain:
-        target = node.params.get("target")
-        if node.use == "dream" and target and target not in names:
-            raise PresetError(
-                f"node {node.id!r} dreams towards stem {target!r}, which is not given; "
-                f"{nearest_names(str(target), names)}"
-            )
+        if node.use != "dream" or not node.enabled:
+            continue
+        from bridge.processors.dream import Dream
+
+        dream = Dream(device=device, **node.params)  # type: ignore[arg-type]
+        dream.check()
+        for name in sorted(dream.wanted_references):
+            if name not in names:
+                raise PresetError(
+                    f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
+                    f"{nearest_names(name, names)}"
+                )
 
 
 def _check_targets(stems: Sequence[StemPlan]) -> None:
@@ -393,4 +409,3 @@ def _check_targets(stems: Sequence[StemPlan]) -> None:
 def _uses_session(preset: Mapping[str, Any]) -> bool:
     text = json.dumps([preset["modulators"], preset["chain"]])
     return "sidechain" in text or '"target": "' in text or "guided:" in text or "style:" in text
-

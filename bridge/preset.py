@@ -19,7 +19,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bridge.delivery import LevelPolicy, TailPolicy
-from bridge.envelopes import Macro, Modulator, Route
+from bridge.envelopes import Macro, MidiMap, Modulator, Route
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.processors.contract import check_parameter
 from bridge.processors.specs import processor_parameters
@@ -84,7 +84,9 @@ class NodeSpec(_Model):
     mix: float = Field(default=1.0, ge=0.0, le=1.0)
     params: dict[str, float | bool | str] = Field(default_factory=dict)
     plugin: str | None = Field(default=None, description="for `vst3`: the plugin's name or path")
-    state: str | None = Field(default=None, description="for `vst3`: base64, or a .vstpreset beside the preset")
+    state: str | None = Field(
+        default=None, description="for `vst3`: base64, or a .vstpreset beside the preset"
+    )
 
 
 class Variation(_Model):
@@ -115,7 +117,7 @@ class Preset(_Model):
     modulators: tuple[Modulator, ...] = ()
     routes: tuple[Route, ...] = ()
     macros: tuple[Macro, ...] = ()
-    midi_map: dict[str, str] = Field(default_factory=dict)
+    midi_map: MidiMap = Field(default_factory=dict)
     level: LevelPolicy = Field(default_factory=LevelPolicy)
     tail: TailPolicy = Field(default_factory=TailPolicy)
     variations: tuple[Variation, ...] = ()

@@ -37,6 +37,9 @@ __all__ = ["SHORTEST_S", "DreamStream", "StepReport"]
 SHORTEST_S = 0.01
 """Sounds shorter than this are passed on untouched."""
 
+AUDIBLE = 1e-3
+"""Level (-60 dBFS) above which a window must have a gradient."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
@@ -108,7 +111,9 @@ class DreamStream:
         if update.needs_target and target is None:
             raise SettingError(f"update {settings.update!r} needs a target sound; none was given")
         if settings.stereo == "mid_side" and n_channels != 2:
-            raise SettingError(f"stereo = 'mid_side' needs 2 channels; the sound has {n_channels}. Use 'linked'.")
+            raise SettingError(
+                f"stereo = 'mid_side' needs 2 channels; the sound has {n_channels}. Use 'linked'."
+            )
         self._listener = listener
         self._update = update
         self._settings = settings
@@ -166,7 +171,9 @@ class DreamStream:
         if not bool(torch.isfinite(samples).all()):
             raise NonFiniteError("the sound holds values that are not finite; clean the stem first")
         if not bool(((depth >= 0) & (depth <= DEPTH_LIMIT)).all()):
-            raise SettingError(f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}")
+            raise SettingError(
+                f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
+            )
         self._pending.append(samples)
         self._pending_depth.append(depth)
         self._n_pending += samples.shape[1]
@@ -250,7 +257,9 @@ class DreamStream:
             self._batch = max(1, self._batch // 2)
             torch.cuda.empty_cache()
             if self._on_warning is not None:
-                self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
+                self._on_warning(
+                    f"the device is out of memory; going on with {self._batch} windows at a time"
+                )
             for start in range(0, len(indices), self._batch):
                 self._step(indices[start : start + self._batch])
 
@@ -358,7 +367,10 @@ class DreamStream:
             )
             if not bool(torch.isfinite(proposal[n]).all()):
                 raise NonFiniteError(f"{place}: the dream is not finite; use a smaller step")
-            if not bool(gradient[n * groups : (n + 1) * groups].any()) and float(proposal[n].abs().max()) > 1e-4:
+            if (
+                not bool(gradient[n * groups : (n + 1) * groups].any())
+                and float(proposal[n].abs().max()) > 1e-4
+            ):
                 raise NonFiniteError(
                     f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
                     "hears nothing there to ascend on; choose another layer or channel, or depth 0 there"

@@ -115,9 +115,7 @@ BUILTINS: dict[str, Builtin] = {
     "lowpass_filter": _builtin(
         "LowpassFilter", "6 dB per octave low-pass", _cutoff("cutoff_frequency_hz", 50.0)
     ),
-    "mp3_compressor": _builtin(
-        "MP3Compressor", "what MP3 leaves", _number("vbr_quality", 2.0, 0.0, 10.0)
-    ),
+    "mp3_compressor": _builtin("MP3Compressor", "what MP3 leaves", _number("vbr_quality", 2.0, 0.0, 10.0)),
     "noise_gate": _builtin(
         "NoiseGate",
         "gate",

@@ -145,8 +145,10 @@ def check_parameter(
         raise ProcessorError(f"{where}: no parameter {name!r}; {nearest_names(name, parameters)}")
     if spec.choices:
         if not isinstance(value, str) or value not in spec.choices:
-            raise ProcessorError(f"{where}.{name}: {value!r} is not one of its choices; "
-                                 f"{nearest_names(str(value), spec.choices)}")
+            raise ProcessorError(
+                f"{where}.{name}: {value!r} is not one of its choices; "
+                f"{nearest_names(str(value), spec.choices)}"
+            )
         return value
     if isinstance(spec.default, bool):
         if not isinstance(value, bool):

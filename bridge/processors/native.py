@@ -230,7 +230,9 @@ def _tail_seconds(plugin: Any) -> float:
     if isinstance(plugin, pedalboard.Reverb):
         # Freeverb's combs: the longest is 1617 + 23 samples at 44.1 kHz with this feedback.
         feedback = 0.7 + 0.28 * plugin.room_size
-        return min(_MAX_TAIL_S, 3.0 * 0.0372 / -np.log10(feedback)) if plugin.freeze_mode < 0.5 else _MAX_TAIL_S
+        return (
+            min(_MAX_TAIL_S, 3.0 * 0.0372 / -np.log10(feedback)) if plugin.freeze_mode < 0.5 else _MAX_TAIL_S
+        )
     if isinstance(plugin, pedalboard.Delay):
         if plugin.feedback >= 1.0:
             return _MAX_TAIL_S
