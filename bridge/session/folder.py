@@ -1,0 +1,155 @@
+"""The exchange every DAW takes: a folder of aligned files, the song's clock as MIDI, and a page of advice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bridge.audiofile import read_info
+from bridge.errors import InputError, OutputError
+from bridge.naming import check_names
+from bridge.session.model import RenderedStem
+from bridge.session.songmidi import DepthLane, build_song_midi
+from bridge.tempo import TempoMap
+
+__all__ = ["write_exchange_folder"]
+
+_IMPORT_TEXT = """# How to import these stems
+
+{n_stems} stems in `stems/`, all {rate} Hz, {duration}, all beginning at the same moment.
+`song.mid` holds tempo, meter, markers and one track a depth lane (controller 1, 0 to 127).
+{offset}
+Import `song.mid` first, with its tempo, so that bars and markers are there before the audio is.
+
+| program | tempo and markers | stems |
+|---|---|---|
+| Ableton Live | Drag `song.mid` into the arrangement and accept its tempo. Markers are in `markers.csv`. | \
+Switch "Auto-Warp Long Samples" off (Settings, Record/Warp/Launch), or Warp off in every clip; drag to \
+1.1.1. |
+| Bitwig Studio | Drag `song.mid` to the start; tempo comes with it. | Drag to the start; clip mode Raw. |
+| Cubase, Nuendo | File, Import, MIDI File; then Project, Tempo Track. | Import at the project start; leave \
+Musical Mode off. |
+| FL Studio | File, Import, MIDI file, with "Realtime tempo". | \
+Drag to bar 1; Stretch mode "Resample", time 0. |
+| Logic Pro | File, Import, MIDI File, with tempo. | Drag to bar 1; Flex off, Follow Tempo off. |
+| Pro Tools | File, Import, MIDI, with tempo and key. | Import to tracks, location Session Start; or \
+Spot, since WAV files keep their time stamp. |
+| Reaper | Insert, Media file; choose "Merge tempo map". | Insert at 0, or at the time stamp; item \
+timebase Time. |
+| Studio One | Open `song.mid` as a song, or drag to the tempo track. | Drag to the start; Tempo mode \
+"Don't follow". |
+"""
+
+
+def write_exchange_folder(
+    folder: Path | str, stems: Sequence[RenderedStem], tempo_map: TempoMap, *, overwrite: bool = False
+) -> Path:
+    """Write stems, song and advice into one folder.
+
+    Args:
+        folder: Made where it is missing.
+        stems: All of one rate and length, all beginning at the start of the session.
+        tempo_map: Tempo, meter and markers.
+        overwrite: Whether files there may be replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: The stems do not line up, or two have one file name.
+        OutputError: A file exists or cannot be written.
+    """
+    folder = Path(folder)
+    infos = [read_info(stem.audio) for stem in stems]
+    if not infos:
+        raise InputError("no stems to exchange were given")
+    odd = next(
+        (
+            i
+            for i, s in zip(infos, stems, strict=True)
+            if (i.sample_rate, i.n_samples, s.start_s)
+            != (infos[0].sample_rate, infos[0].n_samples, stems[0].start_s)
+        ),
+        None,
+    )
+    if odd is not None:
+        raise InputError(
+            f"{odd.path}: differs from {infos[0].path} in rate, length or start; render the stems of a "
+            "session together, so that they line up"
+        )
+    check_names((stem.name, folder / "stems" / stem.audio.name) for stem in stems)
+    end_beats = float(tempo_map.seconds_to_beats(infos[0].duration_s))
+    lanes = [DepthLane(name=f"{s.name} depth", points=s.depth_points) for s in stems if s.depth_points]
+    texts = {
+        "song.mid": build_song_midi(tempo_map, lanes, end_beats),
+        "tempo.csv": _tempo_csv(tempo_map),
+        "markers.csv": _markers_csv(tempo_map),
+        "IMPORT.md": _import_text(tempo_map, len(stems), infos[0].sample_rate, infos[0].duration_s).encode(),
+    }
+    targets = [folder / name for name in texts] + [folder / "stems" / s.audio.name for s in stems]
+    sources = {stem.audio.resolve() for stem in stems}
+    taken = next((t for t in targets if t.exists() and t.resolve() not in sources), None)
+    if taken is not None and not overwrite:
+        raise OutputError(f"{taken}: exists already. Give another folder, or allow it with --overwrite.")
+    try:
+        (folder / "stems").mkdir(parents=True, exist_ok=True)
+        for stem in stems:
+            _copy(stem.audio, folder / "stems" / stem.audio.name)
+        for name, data in texts.items():
+            part = folder / f".{name}.part"
+            part.write_bytes(data)
+            part.replace(folder / name)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        return
+    part = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _tempo_csv(tempo_map: TempoMap) -> bytes:
+    rows = [("bar:beat:tick", "beats", "seconds", "bpm", "to the next")]
+    for tempo in tempo_map.tempos:
+        beats = tempo.tick / tempo_map.ticks_per_beat
+        rows.append((*_place(tempo_map, beats), f"{tempo.bpm:.6f}", tempo.ramp))
+    return _csv(rows)
+
+
+def _markers_csv(tempo_map: TempoMap) -> bytes:
+    rows = [("bar:beat:tick", "beats", "seconds", "name")]
+    rows += [(*_place(tempo_map, marker.beats), marker.name) for marker in tempo_map.markers]
+    return _csv(rows)
+
+
+def _place(tempo_map: TempoMap, beats: float) -> tuple[str, str, str]:
+    bar, beat, tick = (int(value) for value in tempo_map.beats_to_positions(beats))
+    return f"{bar}:{beat}:{tick}", f"{beats:.6f}", f"{float(tempo_map.beats_to_seconds(beats)):.6f}"
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _import_text(tempo_map: TempoMap, n_stems: int, sample_rate: int, duration_s: float) -> str:
+    offset = ""
+    if tempo_map.offset_s:
+        offset = (
+            f"\nBar 1 lies {tempo_map.offset_s:+.6f} s from the start of the stems: move `song.mid` by it.\n"
+        )
+    minutes, seconds = divmod(duration_s, 60)
+    return _IMPORT_TEXT.format(
+        n_stems=n_stems, rate=sample_rate, duration=f"{int(minutes)}:{seconds:06.3f}", offset=offset
+    )
