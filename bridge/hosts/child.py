@@ -31,16 +31,13 @@ from bridge.hosts.backend import (
     SeveralPluginsError,
 )
 from bridge.hosts.faults import SessionFault
-from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
 from bridge.records import AudioArray
 
 __all__ = ["ChildSession"]
 
-_LONG_MEASUREMENT = 4
-"""How many timeouts the measurement of a tail may take: it is half a minute of sound."""
-
-_GRACE_S = 2.0
-"""How much longer than the parent's patience the child's own alarm waits."""
+_REAP_S = 2.0
+"""How long a process whose pipe has closed may take to end by itself."""
 
 
 class ChildSession:
@@ -70,7 +67,7 @@ class ChildSession:
     ) -> None:
         self._timeout_s = timeout_s
         self._shared = SharedAudio()
-        self._process = _spawn(self._shared, max(_LONG_MEASUREMENT * timeout_s, load_timeout_s) + _GRACE_S)
+        self._process = _spawn(self._shared, timeout_s, load_timeout_s)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to_child, self._from_child = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -158,7 +155,7 @@ class ChildSession:
 
     def tail_seconds(self) -> float:
         """Measure how long the plugin sounds on after its input has ended."""
-        fields = self._ask(Frame(Opcode.TAIL), _LONG_MEASUREMENT * self._timeout_s).fields
+        fields = self._ask(Frame(Opcode.TAIL), LONG_MEASUREMENT * self._timeout_s).fields
         return float((fields or {})["seconds"])
 
     def get_state(self) -> bytes:
@@ -199,7 +196,7 @@ class ChildSession:
         position = self.position_samples
         has_hung = self._watchdog.has_fired
         try:
-            code = self._process.wait(_GRACE_S)
+            code = self._process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             code = 0
         self.close()
@@ -233,11 +230,12 @@ class _Watchdog:
             self._thread.join()
 
 
-def _spawn(shared: SharedAudio, alarm_s: float) -> subprocess.Popen[bytes]:
+def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
     package_root = str(Path(bridge.__file__).parents[1])
     search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(
-        [sys.executable, "-m", "bridge.hosts.worker", shared.child_argument, str(alarm_s), str(os.getpid())],
+        [sys.executable, "-m", "bridge.hosts.worker", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

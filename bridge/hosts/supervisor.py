@@ -55,13 +55,19 @@ class Supervisor:
         self._limit = float(10.0 ** (max_level_db / 20.0))
         self._session: PluginSession | None = None
         self._shape = (48000.0, 2, 512, 0)
+        self._history: _History | None = None
         self._reset_counts()
 
     def _reset_counts(self) -> None:
         self._n_in = self._n_out = 0
         self._is_bypassed, self._has_retried = False, False
         self._dry: AudioArray = np.zeros((self._shape[1], 0), np.float32)
-        self._history = _History() if self._on_fault == "retry" else None
+        self._forget_history()
+
+    def _forget_history(self) -> None:
+        if self._history is not None:
+            self._history.close()
+            self._history = None
 
     @property
     def session(self) -> PluginSession:
@@ -88,7 +94,7 @@ class Supervisor:
         try:
             return question(self.session)
         except SessionFault as fault:
-            self.close()
+            self._end_session()
             raise HostedPluginError(self._record(fault, "fail")) from fault
 
     @property
@@ -102,6 +108,8 @@ class Supervisor:
         """Begin a stream."""
         self._shape = (sample_rate, channels, block_samples, sidechain_channels)
         self._reset_counts()
+        if self._on_fault == "retry":
+            self._history = _History()
         try:
             self.session.start(*self._shape)
         except SessionFault as fault:
@@ -138,7 +146,11 @@ class Supervisor:
         self.close()
 
     def close(self) -> None:
-        """Let the plugin go."""
+        """Let the plugin go and forget the stream."""
+        self._end_session()
+        self._forget_history()
+
+    def _end_session(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -183,8 +195,9 @@ class Supervisor:
         if action == "retry" and self._has_retried:
             action = "fail"
         record = self._record(fault, action)
-        self.close()
+        self._end_session()
         if action == "fail":
+            self._forget_history()
             raise HostedPluginError(record) from fault
         if action == "bypass":
             self._is_bypassed = True
@@ -225,6 +238,9 @@ class _History:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the stream
         self._sizes: list[tuple[int, int, int]] = []
+
+    def close(self) -> None:
+        self._file.close()
 
     def append(self, audio: AudioArray, events: EventArray) -> None:
         self._file.seek(0, 2)

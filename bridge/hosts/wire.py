@@ -21,10 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK_SAMPLES", "Frame", "Opcode", "SharedAudio", "read_frame", "write_frame"]
+__all__ = ["CHUNK_SAMPLES", "LONG_MEASUREMENT", "Frame", "Opcode", "SharedAudio", "read_frame", "write_frame"]
 
 _HEADER = struct.Struct("<4I")
 _MAX_PART_BYTES = 1 << 30
+
+LONG_MEASUREMENT = 4
+"""How many timeouts the measurement of a tail may take: it is half a minute of sound."""
 
 CHUNK_SAMPLES = 32768
 """Most samples of two channels handed over at once; more channels, fewer samples."""

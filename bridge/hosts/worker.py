@@ -24,22 +24,26 @@ import numpy as np
 from bridge.errors import ReverieError
 from bridge.hosts.backend import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
 from bridge.hosts.session import LocalSession, load_backend
-from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
 
 __all__ = ["main"]
 
 _ORPHAN_CHECK_S = 0.2
 
+_GRACE_S = 1.0
+"""How much longer than the parent the alarm waits: while the parent lives, killing is its business."""
+
 
 def main() -> None:
     """Serve one plugin until the parent hangs up."""
-    shared_handle, timeout_s, parent_id = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    shared_handle, parent_id = sys.argv[1], int(sys.argv[2])
+    timeout_s, load_timeout_s = float(sys.argv[3]), float(sys.argv[4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, args=(parent_id,), daemon=True).start()
-    _Worker(requests, answers, SharedAudio(shared_handle), timeout_s).serve()
+    _Worker(requests, answers, SharedAudio(shared_handle), timeout_s, load_timeout_s).serve()
     # Plugins crash while they are torn down; nothing is left to save.
     os._exit(0)
 
@@ -51,8 +55,15 @@ def _end_with_parent(parent_id: int) -> None:
 
 
 class _Worker:
-    def __init__(self, requests: int, answers: int, shared: SharedAudio, timeout_s: float) -> None:
-        self._requests, self._answers, self._shared, self._timeout_s = requests, answers, shared, timeout_s
+    def __init__(
+        self, requests: int, answers: int, shared: SharedAudio, timeout_s: float, load_timeout_s: float
+    ) -> None:
+        self._requests, self._answers, self._shared = requests, answers, shared
+        self._alarm_s = timeout_s + _GRACE_S
+        self._alarms_s = {
+            Opcode.LOAD: load_timeout_s + _GRACE_S,
+            Opcode.TAIL: LONG_MEASUREMENT * timeout_s + _GRACE_S,
+        }
         self._channels = 0
         self._output_channels = 0
         self._session: LocalSession
@@ -64,7 +75,7 @@ class _Worker:
                 request = read_frame(self._requests)
             except EOFError:
                 return
-            self._set_alarm(self._timeout_s)
+            self._set_alarm(self._alarms_s.get(Opcode(request.opcode), self._alarm_s))
             try:
                 answer = self._answer(request)
             except ChannelCountError as refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,9 +100,7 @@ def test_a_growing_block_does_not_restart_the_plugin(effect: VST3) -> None:
     whole = effect.process(sound, SAMPLE_RATE, 4096)
     sizes = [1, 2, 64, 4096, 20000]
     cuts = np.cumsum([0, *sizes]).clip(max=20000)
-    pieces = [
-        effect.process(sound[:, a:b], SAMPLE_RATE, 4096, False) for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    pieces = [effect.process(sound[:, a:b], SAMPLE_RATE, 4096, False) for a, b in itertools.pairwise(cuts)]
     assert np.array_equal(np.concatenate([*pieces, effect.flush()], axis=1), whole)
 
 
@@ -114,7 +113,7 @@ def test_the_filter_has_the_time_constant_it_says(effect: VST3) -> None:
 
 
 def test_gain_is_exact_and_not_snapped_to_thousandths(effect: VST3) -> None:
-    """-12 dB is -12 dB to float32 of the travel (120 dB / 2^24), where pedalboard's attribute gives -11.98."""
+    """-12 dB is -12 dB to float32 of the travel (120 dB / 2^24), not pedalboard's -11.98."""
     effect.set_parameter("gain_db", -12.0)
     assert effect.get_parameter("gain_db") == pytest.approx(-12.0, abs=1e-5)
     output = effect.process(np.ones((2, 100), np.float32), SAMPLE_RATE)
@@ -163,7 +162,7 @@ def test_raw_positions_are_exact(effect: VST3) -> None:
     third = float(np.float32(1 / 3))
     effect.set_raw("gain_db", third)
     assert effect.get_raw("gain_db") == third
-    with pytest.raises(ProcessorError, match="outside 0..1"):
+    with pytest.raises(ProcessorError, match=r"outside 0\.\.1"):
         effect.set_raw("gain_db", 1.01)
 
 
@@ -220,7 +219,7 @@ def test_switches_and_choices_can_be_automated(effect: VST3) -> None:
 @pytest.mark.parametrize(
     ("lanes", "says"),
     [
-        ({"gain_db": np.full(1000, 70.0)}, "automation reaches 70 at sample 0; -60..60"),
+        ({"gain_db": np.full(1000, 70.0)}, "automation reaches 70 at sample 0; -60"),
         ({"gain_db": np.full(1000, np.nan)}, "automation reaches nan"),
         ({"gain_db": np.zeros(999)}, "999 values of automation for 1000 samples"),
         ({"gane_db": np.zeros(1000)}, "did you mean 'gain_db'"),

@@ -1,0 +1,333 @@
+"""A plugin that crashes, hangs or sends nonsense costs its own stem, is named, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.vst3 import (
+    EFFECT,
+    INSTRUMENT,
+    SAMPLE_RATE,
+    child_process_ids,
+    is_running,
+    misbehaving_copy,
+    needs_plugins,
+    noise,
+    open_descriptors,
+)
+
+from bridge.errors import PluginError, PluginFaultError
+from bridge.hosts.child import ChildSession
+from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
+from bridge.processors.vst3 import VST3
+from bridge.records import ParamValue
+
+pytestmark = needs_plugins
+
+SOUND = noise(48000)
+AT = 30000
+FAULTS: dict[str, FaultKind] = {
+    "Crash": "crash",
+    "Hang": "hang",
+    "NaN": "not a number",
+    "Infinity": "not a number",
+    "Runaway": "runaway level",
+}
+
+
+def faulty(fault: str, on_fault: FaultAction, latency: int = 777) -> VST3:
+    params: dict[str, ParamValue] = {
+        "fault": fault,
+        "fault_at_samples": float(AT),
+        "latency_samples": float(latency),
+    }
+    return VST3(EFFECT, params=params, timeout_s=0.5, on_fault=on_fault)
+
+
+def child_of(vst3: VST3) -> ChildSession:
+    session = vst3._supervisors[0].session
+    assert isinstance(session, ChildSession)
+    return session
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> object:
+    """After every test there are as many children and descriptors as before, and no named shared memory."""
+    gc.collect()
+    before = child_process_ids(), open_descriptors(), set(Path("/dev/shm").iterdir())
+    yield
+    gc.collect()
+    assert (child_process_ids(), open_descriptors(), set(Path("/dev/shm").iterdir())) == before
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_fails_with_name_and_place(fault: str) -> None:
+    """With on_fault = fail the error names the plugin, what happened and the sample."""
+    with faulty(fault, "fail") as vst3, pytest.raises(PluginFaultError, match="Conformance Effect") as caught:
+        vst3.process(SOUND, SAMPLE_RATE, 512)
+    assert isinstance(caught.value, HostedPluginError)
+    record = caught.value.fault
+    assert record.kind == FAULTS[fault]
+    is_exact = fault in ("NaN", "Infinity", "Runaway")
+    expected = AT - 777 if is_exact else AT // 512 * 512
+    assert record.position_samples == expected
+    assert f"at sample {expected}" in str(caught.value)
+    assert vst3.faults == (record,)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bypassed_fault_lets_the_sound_through_in_place(fault: str) -> None:
+    """With on_fault = bypass the whole sound comes out, dry from the fault on, aligned to the sample."""
+    with faulty(fault, "bypass") as vst3:
+        vst3.set_parameter("mode", "Invert")
+        output = vst3.process(SOUND, SAMPLE_RATE, 512)
+        start = int(np.argmax((output == SOUND).all(axis=0)))
+        assert start <= AT
+        assert np.array_equal(output[:, :start], -SOUND[:, :start])
+        assert np.array_equal(output[:, start:], SOUND[:, start:])
+        assert [record.action for record in vst3.faults] == ["bypass"]
+
+
+def test_a_bypassed_stream_goes_on_block_by_block() -> None:
+    """In a stream of small blocks at most the block of the fault is dry before its time."""
+    with faulty("Crash", "bypass") as vst3:
+        vst3.set_parameter("mode", "Invert")
+        pieces = [vst3.process(SOUND[:, i : i + 512], SAMPLE_RATE, 512, False) for i in range(0, 48000, 512)]
+        output = np.concatenate([*pieces, vst3.flush()], axis=1)
+    crash_block = AT // 512 * 512
+    n_delivered = crash_block - 777
+    assert np.array_equal(output[:, :n_delivered], -SOUND[:, :n_delivered])
+    assert np.array_equal(output[:, n_delivered:], SOUND[:, n_delivered:])
+
+
+def test_a_retry_after_a_kill_is_as_if_nothing_had_been() -> None:
+    """With on_fault = retry a child killed in the middle of a stream is replaced; the sound is the clean one."""
+    params: dict[str, ParamValue] = {
+        "cutoff_hz": 300.0,
+        "tail_s": 1.0,
+        "noise_db": -30.0,
+        "latency_samples": 777.0,
+    }
+    lane = np.linspace(-12.0, 0.0, 48000)
+    with VST3(EFFECT, params=params, on_fault="retry") as vst3:
+
+        def play(kill_at: int) -> np.ndarray:
+            vst3.set_parameter("gain_db", 0.0)
+            pieces = []
+            for i in range(0, 48000, 4000):
+                if i == kill_at:
+                    os.kill(child_of(vst3).process_id, signal.SIGKILL)
+                lanes = {"gain_db": lane[i : i + 4000]}
+                pieces.append(vst3.process(SOUND[:, i : i + 4000], SAMPLE_RATE, 512, False, automation=lanes))
+            return np.concatenate([*pieces, vst3.flush()], axis=1)
+
+        clean = play(kill_at=-1)
+        assert np.array_equal(play(kill_at=20000), clean)
+        assert [(f.kind, f.detail, f.action) for f in vst3.faults] == [("crash", "SIGKILL", "retry")]
+
+
+def test_a_fault_that_comes_again_fails() -> None:
+    """A retry is made once: a plugin that crashes at the same place again fails the stem."""
+    with faulty("Crash", "retry") as vst3:
+        with pytest.raises(PluginFaultError):
+            vst3.process(SOUND, SAMPLE_RATE, 512)
+        assert [record.action for record in vst3.faults] == ["retry", "fail"]
+
+
+def test_a_plugin_that_failed_can_be_used_again() -> None:
+    """After a fault the next sound gets a fresh child with the same parameters."""
+    with faulty("Crash", "fail") as vst3:
+        with pytest.raises(PluginFaultError):
+            vst3.process(SOUND, SAMPLE_RATE)
+        vst3.set_parameter("fault", "None")
+        assert np.array_equal(vst3.process(SOUND, SAMPLE_RATE), SOUND)
+        assert vst3.get_parameter("latency_samples") == 777
+
+
+def test_one_fault_leaves_the_neighbour_alone() -> None:
+    """While one plugin crashes, another one's sound is bit for bit what it is alone."""
+    with faulty("Crash", "fail") as bad, VST3(EFFECT, params={"cutoff_hz": 500.0}) as good:
+        alone = good.process(SOUND, SAMPLE_RATE)
+        caught: list[Exception] = []
+
+        def crash() -> None:
+            try:
+                bad.process(SOUND, SAMPLE_RATE)
+            except PluginFaultError as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=crash)
+        thread.start()
+        together = good.process(SOUND, SAMPLE_RATE)
+        thread.join()
+        assert len(caught) == 1
+        assert np.array_equal(together, alone)
+
+
+def test_nan_in_the_input_is_not_the_plugins_fault() -> None:
+    """NaN that comes in is blamed on what is before the plugin."""
+    sound = SOUND.copy()
+    sound[0, 100] = np.nan
+    with VST3(EFFECT) as vst3, pytest.raises(Exception, match="that goes in holds NaN"):
+        vst3.process(sound, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [("crash", "crash while it was loaded .SIGSEGV"), ("hang", "hang while")]
+)
+def test_faults_at_load_are_named(tmp_path: Path, how: str, says: str) -> None:
+    """A plugin that crashes or hangs while it is loaded is an error, not the end of the program."""
+    bundle = misbehaving_copy(tmp_path, "Bad", load=how)
+    with pytest.raises(PluginError, match=says):
+        VST3(bundle, load_timeout_s=1.0)
+
+
+def test_a_crash_between_sounds_is_an_error_too() -> None:
+    """Asking a killed plugin for its state says so; the next question gets a fresh one."""
+    with VST3(EFFECT, params={"gain_db": -6.0}) as vst3:
+        os.kill(child_of(vst3).process_id, signal.SIGKILL)
+        with pytest.raises(PluginFaultError, match="SIGKILL"):
+            vst3.preset_data  # noqa: B018
+        assert vst3.preset_data.startswith(b"VST3")
+        assert np.allclose(vst3.process(SOUND, SAMPLE_RATE), SOUND * 10 ** (-6 / 20), rtol=1e-5, atol=0)
+
+
+def test_forgotten_plugins_are_reaped() -> None:
+    """A plugin that is never closed ends with its last reference."""
+    vst3 = VST3(EFFECT)
+    process_id = child_of(vst3).process_id
+    del vst3
+    gc.collect()
+    assert not is_running(process_id)
+
+
+ORPHANS = """
+import sys, numpy as np
+from bridge.processors.vst3 import VST3
+params = {params!r}
+vst3 = VST3({path!r}, params=params, timeout_s=60)
+print(vst3._supervisors[0].session.process_id, flush=True)
+sound = np.zeros((2, 48000), np.float32)
+while True:
+    vst3.process(sound, 48000, 512)
+"""
+
+
+@pytest.mark.parametrize("fault", ["None", "Hang"])
+def test_children_die_with_a_killed_parent(fault: str) -> None:
+    """Kill -9 of the parent ends the child, also one that hangs in its plugin."""
+    script = ORPHANS.format(params={"fault": fault, "fault_at_samples": 100}, path=str(EFFECT))
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.3)
+    assert is_running(child)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def test_a_child_ends_itself_when_its_answer_is_overdue() -> None:
+    """The child's own alarm ends a hang where the parent, here stopped, cannot."""
+    script = ORPHANS.format(params={"fault": "Hang", "fault_at_samples": 100}, path=str(EFFECT))
+    script = script.replace("timeout_s=60", "timeout_s=1")
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.3)
+    parent.send_signal(signal.SIGSTOP)
+    assert is_running(child)
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended = not is_running(child)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert ended
+
+
+def test_twenty_plugins_in_a_row_are_the_input() -> None:
+    """Twenty instances, each late by another number of samples, still null."""
+    plugins = [VST3(EFFECT, params={"latency_samples": float(i * 37)}) for i in range(20)]
+    sound = SOUND[:, :9600]
+    output = sound
+    for vst3 in plugins:
+        output = vst3.process(output, SAMPLE_RATE)
+    for vst3 in plugins:
+        vst3.close()
+    assert np.array_equal(output, sound)
+
+
+@pytest.mark.parametrize("on_fault", ["bypass", "retry"])
+def test_instruments_survive_too(on_fault: FaultAction) -> None:
+    """A killed instrument is silent when bypassed and whole when repeated."""
+    notes = [(0.0, bytes([0x90, 69, 100]))]
+    with VST3(INSTRUMENT, on_fault=on_fault) as vst3:
+        clean = vst3.render(notes, 0.5, SAMPLE_RATE)
+        os.kill(child_of(vst3).process_id, signal.SIGKILL)
+        output = vst3.render(notes, 0.5, SAMPLE_RATE)
+        assert np.array_equal(output, clean if on_fault == "retry" else np.zeros_like(clean))
+
+
+def inject(fault: str, generator: random.Random) -> tuple[str, str]:
+    """Render four stems, one with a fault at a random place; return what was said and what was wrong."""
+    sound = noise(24000, seed=generator.randrange(1000))
+    victim, at = generator.randrange(4), generator.randrange(1000, 23000)
+    said, wrong = "", ""
+    for stem in range(4):
+        params: dict[str, ParamValue] = {"cutoff_hz": 400.0 + 100.0 * stem, "latency_samples": 333.0}
+        with VST3(EFFECT, params=params, timeout_s=0.3) as vst3:
+            clean = vst3.process(sound, SAMPLE_RATE, 512)
+            if stem != victim:
+                if not np.array_equal(vst3.process(sound, SAMPLE_RATE, 512), clean):
+                    wrong = f"stem {stem} differs"
+                continue
+            if fault == "Kill":
+                process_id = child_of(vst3).process_id
+                threading.Timer(generator.random() * 0.01, os.kill, (process_id, signal.SIGKILL)).start()
+            else:
+                vst3.set_parameter("fault_at_samples", float(at))
+                vst3.set_parameter("fault", fault)
+            try:
+                while True:  # a kill lands somewhere in these
+                    vst3.process(sound, SAMPLE_RATE, 512)
+            except PluginFaultError as error:
+                said = str(error)
+    return said, wrong
+
+
+def test_random_faults_cost_one_stem_each() -> None:
+    """Whatever is injected: the parent goes on, the other stems are bit for bit, the fault is named."""
+    generator = random.Random(5)
+    kinds = {"Crash": "crash", "Hang": "hang", "NaN": "not a number", "Kill": "SIGKILL"}
+    for fault, kind in kinds.items():
+        said, wrong = inject(fault, generator)
+        assert kind in said
+        assert "at sample" in said
+        assert not wrong
+
+
+@pytest.mark.slow
+def test_a_hundred_random_faults_leave_nothing() -> None:
+    """The same a hundred times, with processes, descriptors and shared memory counted before and after."""
+    generator = random.Random(int(os.environ.get("REVERIE_FAULT_SEED", "0")))
+    for _ in range(100):
+        fault = generator.choice(["Crash", "Hang", "NaN", "Kill"])
+        said, wrong = inject(fault, generator)
+        assert said
+        assert not wrong
