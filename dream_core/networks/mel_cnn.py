@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,7 +144,8 @@ def fold_batch_norm(trained: MelCnn) -> MelCnn:
 
 def write(path: Path, network: MelCnn) -> str:
     """Write a network to one safetensors file that carries its card and shape; returns the file's SHA-256."""
-    header = {"kind": KIND, "card": asdict(network.card), "shape": asdict(network.shape)}
+    card = replace(network.card, sha256="")  # a file cannot hold its own hash
+    header = {"kind": KIND, "card": asdict(card), "shape": asdict(network.shape)}
     return write_tensors(path, network.state_dict(), header)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dream_core.errors import WeightsError
 from dream_core.frontend import FrontendSpec
-from dream_core.networks import mel_cnn
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.mel_cnn import MelCnn, MelCnnSpec
+from dream_core.weights import load_into, read_tensors
 
 __all__ = ["CARD", "CLASSES", "SHIPPED_WEIGHTS", "SPEC", "load"]
 
@@ -74,7 +73,7 @@ def load(weights: Path | None = None) -> MelCnn:
     Raises:
         WeightsError: The file is absent, damaged or of another network.
     """
-    network = mel_cnn.load(weights or SHIPPED_WEIGHTS, sha256="" if weights else CARD.sha256)
-    if network.shape != SPEC:
-        raise WeightsError(f"{weights or SHIPPED_WEIGHTS} holds a mel CNN of another shape than timbre's")
+    path = weights or SHIPPED_WEIGHTS
+    network = MelCnn(CARD, SPEC)
+    load_into(network, read_tensors(path, "" if weights else CARD.sha256), str(path))
     return network

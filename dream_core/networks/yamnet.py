@@ -148,9 +148,9 @@ class _ConvRelu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_strided:
-            # TensorFlow puts the odd zero of a strided 3x3 after an even length, one on each side of an odd.
-            before, after = ([n % 2 for n in x.shape[2:]], 1)
-            x = nn.functional.pad(x, (before[1], after, before[0], after))
+            # TensorFlow pads a strided 3x3 by one zero after an even length, by one on each side of an odd.
+            height, width = x.shape[2:]
+            x = nn.functional.pad(x, (width % 2, 1, height % 2, 1))
         # A tapped convolution's output must outlive the ReLU; else the ReLU may overwrite it.
         is_tapped = bool(self.bn._forward_hooks)
         return cast(Tensor, self.relu(self.bn(x), inplace=not is_tapped))

@@ -164,7 +164,7 @@ def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
 def test_weights_of_another_shape_are_refused_for_timbre(tmp_path: Path) -> None:
     write_own(tmp_path / "gongs.safetensors")
 
-    with pytest.raises(WeightsError, match="another shape"):
+    with pytest.raises(WeightsError, match="of another network"):
         load_network("timbre", weights=tmp_path / "gongs.safetensors")
 
 
