@@ -26,7 +26,7 @@ from bridge.records import Lane, ParamSpec, ParamValue
 __all__ = ["Parameter", "build_parameters", "parameter_name", "parse_quantity"]
 
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?$")
-_FACTORS = {"khz": ("hz", 1e3), "hz": ("hz", 1.0), "ms": ("ms", 1.0), "s": ("ms", 1e3), "sec": ("ms", 1e3)}
+_FACTORS = {"khz": ("Hz", 1e3), "hz": ("Hz", 1.0), "ms": ("ms", 1.0), "s": ("ms", 1e3), "sec": ("ms", 1e3)}
 _SWITCH_ON = {"on", "yes", "true", "enabled"}
 _SWITCH_OFF = {"off", "no", "false", "disabled"}
 _IGNORED_TITLE = "MIDI CC "
@@ -52,12 +52,12 @@ def parse_quantity(text: str) -> tuple[float, str] | None:
     """Split what a plugin displays into number and unit; None where it is no number.
 
     >>> parse_quantity("-6.00 dB")
-    (-6.0, 'db')
+    (-6.0, 'dB')
     >>> parse_quantity("Hall") is None
     True
     """
     found = _QUANTITY.match(text)
-    return (float(found.group(1)), (found.group(2) or "").strip().lower()) if found else None
+    return (float(found.group(1)), (found.group(2) or "").strip()) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,10 +236,11 @@ def _numbers(
     if len(values) < 2:
         return None, ""
     if len(set(units)) > 1:
-        if not all(unit in _FACTORS for unit in units):
+        factors = [_FACTORS.get(unit.lower()) for unit in units]
+        if None in factors:
             return None, ""
-        values = [value * _FACTORS[unit][1] for value, unit in zip(values, units, strict=True)]
-        units = [_FACTORS[units[0]][0]]
+        values = [value * factor[1] for value, factor in zip(values, factors, strict=True) if factor]
+        units = [factors[0][0] if factors[0] else ""]
     return (np.array(raws), np.array(values)), units[0]
 
 

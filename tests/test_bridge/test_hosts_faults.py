@@ -111,7 +111,7 @@ def test_a_bypassed_stream_goes_on_block_by_block() -> None:
 
 
 def test_a_retry_after_a_kill_is_as_if_nothing_had_been() -> None:
-    """With on_fault = retry a child killed in the middle of a stream is replaced; the sound is the clean one."""
+    """With on_fault = retry a child killed in the middle of a stream is replaced; the sound is clean."""
     params: dict[str, ParamValue] = {
         "cutoff_hz": 300.0,
         "tail_s": 1.0,

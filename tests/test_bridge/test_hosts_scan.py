@@ -1,0 +1,169 @@
+"""A scan lists what loads, blocks what does not, with the reason, and remembers both."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, child_process_ids, misbehaving_copy, needs_plugins
+
+from bridge.errors import PluginError
+from bridge.hosts.scan import PluginCache, ScannedBundle, find_bundles, find_plugin, scan
+from bridge.processors.vst3 import VST3
+
+pytestmark = needs_plugins
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "cache" / "plugins.json"
+    monkeypatch.setenv("REVERIE_PLUGIN_CACHE", str(path))
+    return path
+
+
+def fill(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
+    for i in range(n_good):
+        misbehaving_copy(folder / f"vendor {i % 3}", f"Good {i}")
+    for i in range(n_crash):
+        misbehaving_copy(folder, f"Crash {i}", load="crash")
+    for i in range(n_hang):
+        misbehaving_copy(folder / "deep" / "er", f"Hang {i}", load="hang")
+
+
+def check_scan(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
+    before = child_process_ids()
+    result = scan([folder], timeout_s=3.0)
+    reasons = [bundle.blocked for bundle in result.blocked()]
+    assert len(list(result.plugins())) == n_good
+    assert sum("crash while it was loaded (SIGSEGV)" in reason for reason in reasons) == n_crash
+    assert sum("hang while it was loaded" in reason for reason in reasons) == n_hang
+    assert len(reasons) == n_crash + n_hang
+    assert child_process_ids() == before
+
+
+def test_a_scan_lists_the_good_and_blocks_the_bad(tmp_path: Path, cache: Path) -> None:
+    """Among good bundles one that crashes and one that hangs are blocked, and the scan goes on."""
+    fill(tmp_path / "plugins", 6, 1, 1)
+    check_scan(tmp_path / "plugins", 6, 1, 1)
+    assert len(list(PluginCache.read().plugins())) == 6
+
+
+@pytest.mark.slow
+def test_fifty_bundles_of_which_five_are_bad(tmp_path: Path, cache: Path) -> None:
+    """A folder of 50 bundles, 3 that crash and 2 that hang: 45 are listed, 5 blocked."""
+    fill(tmp_path / "plugins", 45, 3, 2)
+    check_scan(tmp_path / "plugins", 45, 3, 2)
+
+
+def test_a_scan_is_remembered_until_a_binary_changes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has not changed is not loaded again; a new time alone changes nothing."""
+    bundle = misbehaving_copy(tmp_path / "plugins", "Good")
+    binary = next(bundle.glob("Contents/*/*.so"))
+    first = scan([tmp_path / "plugins"])
+
+    def load(*_: object) -> None:
+        raise AssertionError("the bundle was loaded again")
+
+    monkeypatch.setattr("bridge.hosts.scan.describe_plugin", load)
+    assert scan([tmp_path / "plugins"]).bundles == first.bundles
+
+    os.utime(binary, ns=(1, 1))
+    touched = scan([tmp_path / "plugins"]).bundles[str(bundle)]
+    assert (touched.mtime_ns, touched.plugins) == (1, first.bundles[str(bundle)].plugins)
+
+    binary.write_bytes(b"no library any more")
+    assert "no program library" in scan([tmp_path / "plugins"]).bundles[str(bundle)].blocked
+
+
+def test_blocked_bundles_are_tried_again_when_asked(tmp_path: Path, cache: Path) -> None:
+    """A blocked bundle stays blocked until its binary changes or a retry is asked for."""
+    bundle = misbehaving_copy(tmp_path / "plugins", "Bad", load="crash")
+    assert scan([bundle]).bundles[str(bundle)].blocked
+    (bundle / "Contents" / "Resources" / "conformance.txt").unlink()
+    assert scan([bundle]).bundles[str(bundle)].blocked
+    assert not scan([bundle], retry_blocked=True).bundles[str(bundle)].blocked
+
+
+def test_what_is_gone_is_forgotten_and_elsewhere_kept(tmp_path: Path, cache: Path) -> None:
+    """A scan of one folder forgets what has left it and keeps what lies in others."""
+    cache.parent.mkdir()
+    kept = ScannedBundle(path="/elsewhere/A.vst3", blocked="why not")
+    gone = ScannedBundle(path=str(tmp_path / "plugins" / "B.vst3"), blocked="why not")
+    PluginCache(cache, {bundle.path: bundle for bundle in (kept, gone)}).write()
+    (tmp_path / "plugins").mkdir()
+    assert set(scan([tmp_path / "plugins"]).bundles) == {kept.path}
+
+
+def test_several_plugins_of_a_bundle_are_listed_each(cache: Path) -> None:
+    """A bundle with two plugins gives two entries, found by their own names."""
+    result = scan([PAIR])
+    assert [plugin.name for _, plugin in result.plugins()] == [
+        "Conformance Effect B",
+        "Conformance Instrument B",
+    ]
+    assert find_plugin("conformance instrument b") == (PAIR, "Conformance Instrument B")
+    with VST3("Conformance Instrument B") as vst3:
+        assert vst3.is_instrument
+
+
+def test_plugins_are_found_by_name(tmp_path: Path, cache: Path) -> None:
+    """A name is found in any case; a wrong one is told the nearest, an unscanned one what to do."""
+    with pytest.raises(PluginError, match="reverie plugins scan"):
+        find_plugin("Conformance Effect")
+    scan([EFFECT, INSTRUMENT])
+    assert find_plugin("conformance EFFECT") == (EFFECT, None)
+    with pytest.raises(PluginError, match="did you mean 'Conformance Effect'"):
+        find_plugin("Conformanse Effect")
+    assert find_plugin(str(EFFECT), "x") == (EFFECT, "x")
+
+
+def test_a_blocked_plugin_says_why(tmp_path: Path, cache: Path) -> None:
+    """Asking for a blocked plugin by name repeats the reason."""
+    scan([misbehaving_copy(tmp_path, "Bad", load="crash")])
+    with pytest.raises(PluginError, match="blocked since its last scan: crash while it was loaded"):
+        find_plugin("bad")
+
+
+def test_two_of_one_name_are_used_with_a_warning(tmp_path: Path, cache: Path) -> None:
+    """Where two bundles hold a plugin of one name the first is used, and that is said."""
+    scan([misbehaving_copy(tmp_path, "A"), misbehaving_copy(tmp_path, "B")])
+    with pytest.warns(UserWarning, match="installed more than once"):
+        path, _ = find_plugin("Conformance Effect")
+    assert path == tmp_path / "A.vst3"
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    """A bundle and a link to it are one; folders that are links are not entered, so no circle is."""
+    bundle = misbehaving_copy(tmp_path / "plugins", "Good")
+    (tmp_path / "plugins" / "Link.vst3").symlink_to(bundle)
+    (tmp_path / "plugins" / "circle").symlink_to(tmp_path / "plugins")
+    assert len(find_bundles([tmp_path / "plugins"])) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 1, "bundles": [{"path": 1}]}'])
+def test_a_damaged_cache_is_empty(cache: Path, content: str) -> None:
+    """A cache that cannot be read counts as empty: the next scan makes it anew."""
+    cache.parent.mkdir()
+    cache.write_text(content)
+    assert not PluginCache.read().bundles
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, cache: Path) -> None:
+    """A misspelt folder is an error, not an empty scan."""
+    with pytest.raises(PluginError, match="no such folder"):
+        scan([tmp_path / "absent"])
+    assert not cache.exists()
+
+
+def test_the_cache_is_json_that_a_program_may_read(cache: Path) -> None:
+    """The cache names format, path, hash and plugins."""
+    scan([EFFECT])
+    data = json.loads(cache.read_text())
+    (bundle,) = data["bundles"]
+    assert data["format"] == 1
+    assert bundle["plugins"][0]["uid"] == "52564346584546464543540000000001"
+    assert len(bundle["sha256"]) == 64
