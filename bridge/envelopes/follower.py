@@ -3,8 +3,8 @@
 Goal: envelopes stay pure functions of time although they follow sound: the sound is measured block by block
 into curves before, and the curves are all that is asked afterwards.
 
-Conventions: levels in dB relative to full scale; row k of a curve tells of samples k x hop up to (k+1) x hop,
-or for momentary loudness of the 400 ms that end there.
+Conventions: levels in dB relative to full scale; row k of a curve tells of what ends at sample (k + 1) x hop:
+one hop for peaks, 30 ms for RMS, 400 ms for momentary loudness.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Floats = npt.NDArray[np.float64]
 
 HOP_SAMPLES = 64
 SILENCE_DB = -120.0
-_MOMENTARY_S = 0.4
-_MOMENTARY_OFFSET_DB = -0.691
+_WINDOW_S = {"rms": 0.03, "lufs_m": 0.4}  # 30 ms hold two cycles of the lowest tones that drums have
+_LUFS_OFFSET_DB = -0.691
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +174,12 @@ class _Meter:
     def result(self) -> Floats:
         """Return the level of every hop in dB."""
         power = np.concatenate([np.empty(0), *self._powers])
-        offset_db = 0.0
-        if self._measure.detector == "lufs_m":
-            n_hops = max(round(_MOMENTARY_S * self._sample_rate / HOP_SAMPLES), 1)
+        window_s = _WINDOW_S.get(self._measure.detector)
+        if window_s is not None:
+            n_hops = max(round(window_s * self._sample_rate / HOP_SAMPLES), 1)
             total = np.cumsum(np.concatenate((np.zeros(n_hops), power)))
             power = (total[n_hops:] - np.concatenate(([0.0], total))[: len(power)]) / n_hops
-            offset_db = _MOMENTARY_OFFSET_DB
+        offset_db = _LUFS_OFFSET_DB if self._measure.detector == "lufs_m" else 0.0
         level_db: Floats = 10.0 * np.log10(np.maximum(power, 10.0 ** (SILENCE_DB / 10.0))) + offset_db
         return level_db
 

@@ -32,8 +32,8 @@ _SINE = (6.283185159611163, -41.34165492934342, 81.60099819260896, -76.549656820
 
 def sine(phase: Floats) -> Floats:
     """Return 0.5 + 0.5 sin(2 pi phase), to 1e-8."""
-    z = phase + 0.25
-    z -= np.floor(z)  # a cosine, so that one fold gives a quarter wave
+    z = phase - 0.25
+    z -= np.floor(z)  # a cosine, so that one fold gives half a wave, rising
     z -= 0.5
     np.abs(z, out=z)
     z -= 0.25

@@ -38,7 +38,7 @@ def _long_song() -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def test_ticks_are_exact_after_a_thousand_tempo_changes_over_two_hours() -> None:
-    """Every tick lands on its exact sample, computed in whole numbers beside it; half a sample is the bound."""
+    """Every tick lands on its exact sample, worked out in whole numbers beside it, within half a sample."""
     data, tempos = _long_song()
     clock = _clock(data)
     starts, sums = [tick for tick, _ in tempos], [0]
