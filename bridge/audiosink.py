@@ -145,3 +145,27 @@ class _SndfileSink:
 
     def abandon(self) -> None:
         self._file.close()
+
+
+def encode_preview(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:
+    """Return a sound as MP3, which every browser plays: for listening, not for delivery.
+
+    Args:
+        samples: (channels, samples); beyond stereo the channels are mixed to one, beyond full scale clipped.
+        sample_rate: Hz; rates that MP3 does not know are converted.
+    """
+    import io
+
+    import soundfile
+
+    if samples.shape[0] > 2:
+        samples = samples.mean(axis=0, keepdims=True)
+    if sample_rate not in (32_000, 44_100, 48_000):
+        import soxr
+
+        samples = soxr.resample(samples.T, sample_rate, 48_000, "HQ").T
+        sample_rate = 48_000
+    buffer = io.BytesIO()
+    frames = np.ascontiguousarray(np.clip(samples.T, -1.0, 1.0), np.float32)
+    soundfile.write(buffer, frames, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    return buffer.getvalue()

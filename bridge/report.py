@@ -1,0 +1,365 @@
+"""The report of a render: one HTML file that opens from disk, needs no network and holds all it shows.
+
+For every stem: before, after and what was added, as waveform, spectrogram and sound; the envelopes over bars
+and markers; levels, warnings. For the render: the chain with its parameters, and what it was made with.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bridge.audiofile import AudioReader
+from bridge.audiosink import encode_preview
+from bridge.envelopes import Song
+from bridge.errors import AudioFileError, OutputError
+from bridge.manifest import Manifest
+from bridge.midifile import read_midi
+from bridge.pictures import SoundPictureMaker, spectrogram_png, waveform_svg
+from bridge.plan import Plan, StemPlan, plan_envelopes
+from bridge.tempo import TempoMap
+
+__all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
+
+PREVIEW_S: Final = 240.0
+"""Longest stretch of a stem that can be listened to in the report."""
+
+_CURVE_POINTS: Final = 2_000
+_MAX_BAR_LINES: Final = 200
+_VIEWS: Final = (("before", "Before"), ("after", "After"), ("difference", "Difference"))
+_LEVELS: Final = (
+    ("integrated_lufs", "Integrated", "LUFS"),
+    ("short_term_max_lufs", "Short-term max", "LUFS"),
+    ("momentary_max_lufs", "Momentary max", "LUFS"),
+    ("range_lu", "Range", "LU"),
+    ("true_peak_dbtp", "True peak", "dBTP"),
+    ("sample_peak_dbfs", "Sample peak", "dBFS"),
+    ("rms_dbfs", "RMS", "dBFS"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeCurve:
+    """Hold a parameter over the length of a stem, evenly spaced."""
+
+    name: str
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StemReport:
+    """Gather what the report shows of one stem.
+
+    Args:
+        name: The stem.
+        source: What went in.
+        output: What came out.
+        gain_db: Of the delivery; it is taken out before the difference is made.
+        gain_reason: Why.
+        before: Levels of the source.
+        after: Levels of the output.
+        curves: What moved.
+        warnings: What the user should know.
+    """
+
+    name: str
+    source: Path
+    output: Path
+    gain_db: float
+    gain_reason: str
+    before: Mapping[str, float | bool | None]
+    after: Mapping[str, float | bool | None]
+    curves: tuple[EnvelopeCurve, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def write_report(manifest: Manifest, path: Path | str, *, overwrite: bool = False) -> Path:
+    """Write the report of a render.
+
+    Args:
+        manifest: Of the render; its stems and outputs must still be where it says.
+        path: The HTML file.
+        overwrite: Whether an existing file may be replaced.
+
+    Raises:
+        AudioFileError: A stem or an output is gone.
+        OutputError: The file exists or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already. Give another name, or allow it with --overwrite.")
+    text = build_report(manifest)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def build_report(manifest: Manifest) -> str:
+    """Return the report of a render as an HTML document."""
+    plan = manifest.plan
+    tempo_map = plan.read_tempo_map()
+    stems = [_gather_stem(manifest, stem) for stem in plan.stems if stem.name in manifest.stems]
+    meta = plan.preset.get("meta", {})
+    title = f"{meta.get('name', 'Render')}: {len(stems)} stem{'s' if len(stems) != 1 else ''}"
+    body = "".join(
+        (
+            f"<header><h1>{_text(meta.get('name', 'Render'))}</h1>",
+            f"<p>{_text(meta.get('description', ''))}</p>",
+            _warnings(plan.warnings),
+            "</header>",
+            _levels_table(stems),
+            *(_stem_section(stem, tempo_map) for stem in stems),
+            _chain_section(plan),
+            _facts_section(manifest),
+        )
+    )
+    assets = resources.files("bridge") / "report_assets"
+    style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{style}</style></head>"
+        f"<body>{body}<script>{script}</script></body></html>\n"
+    )
+
+
+def _gather_stem(manifest: Manifest, stem: StemPlan) -> StemReport:
+    record = manifest.stems[stem.name]
+    return StemReport(
+        name=stem.name,
+        source=Path(stem.source),
+        output=Path(stem.target),
+        gain_db=record.gain_db,
+        gain_reason=record.gain_reason,
+        before=record.before,
+        after=record.after,
+        curves=_curves(manifest.plan, stem),
+        warnings=record.warnings,
+    )
+
+
+def _curves(plan: Plan, stem: StemPlan) -> tuple[EnvelopeCurve, ...]:
+    midi = None if plan.midi is None else read_midi(plan.midi.path)
+    length_s = max(other.duration_s for other in plan.stems)
+    song = Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=length_s)
+    envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
+    step = max(1, stem.n_samples // _CURVE_POINTS)
+    return tuple(
+        EnvelopeCurve(name=f"{node}.{name}", values=envelopes.values(node, name, 0, stem.n_samples, step))
+        for node, name in envelopes.moving
+    )
+
+
+# --- sound ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """One of the three things seen and heard of a stem."""
+
+    wave: str
+    spectrogram: bytes
+    preview: bytes
+
+
+def _views(stem: StemReport) -> tuple[dict[str, _View], float]:
+    """Read both files once and draw all three views; also return the length in seconds."""
+    with AudioReader(stem.source) as source, AudioReader(stem.output) as output:
+        rate = output.info.sample_rate
+        if source.info.sample_rate != rate:
+            raise AudioFileError(
+                f"{stem.output}: is at {rate} Hz, its source {stem.source} at {source.info.sample_rate} Hz: "
+                "they cannot be subtracted"
+            )
+        n_samples = max(source.info.n_samples, output.info.n_samples)
+        makers = {name: SoundPictureMaker(n_samples, rate) for name, _ in _VIEWS}
+        previews: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name, _ in _VIEWS}
+        n_left = round(PREVIEW_S * rate)
+        for blocks in _three(source, output, 10.0 ** (-stem.gain_db / 20.0), n_samples):
+            for name, block in blocks.items():
+                makers[name].push(block)
+                if n_left > 0:
+                    previews[name].append(block[:, :n_left])
+            n_left -= next(iter(blocks.values())).shape[1]
+    views = {}
+    for name, _ in _VIEWS:
+        picture = makers[name].result()
+        views[name] = _View(
+            wave=waveform_svg(picture),
+            spectrogram=spectrogram_png(picture),
+            preview=encode_preview(np.concatenate(previews[name], axis=1), rate),
+        )
+    return views, n_samples / rate
+
+
+def _three(
+    source: AudioReader, output: AudioReader, inverse_gain: float, n_samples: int
+) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+    n_channels = max(source.info.n_channels, output.info.n_channels)
+    size = 1 << 16
+    for start in range(0, n_samples, size):
+        width = min(size, n_samples - start)
+        before = _padded(source.read(width), n_channels, width)
+        after = _padded(output.read(width), n_channels, width)
+        difference = (after * inverse_gain - before).astype(np.float32)
+        yield {"before": before, "after": after, "difference": difference}
+
+
+def _padded(block: npt.NDArray[np.float32], n_channels: int, width: int) -> npt.NDArray[np.float32]:
+    if block.shape[0] == 1 and n_channels > 1:
+        block = np.repeat(block, n_channels, axis=0)
+    missing = (n_channels - block.shape[0], width - block.shape[1])
+    return np.pad(block, ((0, missing[0]), (0, missing[1])))
+
+
+# --- page ----------------------------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    return '<ul class="warnings">' + "".join(f"<li>{_text(warning)}</li>" for warning in warnings) + "</ul>"
+
+
+def _levels_table(stems: Sequence[StemReport]) -> str:
+    head = "".join(f'<th colspan="2">{label}<small>{unit}</small></th>' for _, label, unit in _LEVELS)
+    rows = []
+    for stem in stems:
+        cells = "".join(
+            f"<td>{_level(stem.before.get(key))}</td><td>{_level(stem.after.get(key))}</td>"
+            for key, _, _ in _LEVELS
+        )
+        gain = f'<td title="{_text(stem.gain_reason)}">{stem.gain_db:+.2f}</td>'
+        rows.append(f'<tr><th scope="row">{_text(stem.name)}</th>{cells}{gain}</tr>')
+    return (
+        '<section><h2>Levels</h2><div class="scroll"><table class="levels"><thead>'
+        f"<tr><th>Stem</th>{head}<th>Gain<small>dB</small></th></tr></thead><tbody>{''.join(rows)}</tbody>"
+        "</table></div><p>Left of each pair: before; right: after.</p></section>"
+    )
+
+
+def _level(value: float | bool | None) -> str:
+    return "-&infin;" if value is None else f"{float(value):.1f}"
+
+
+def _stem_section(stem: StemReport, tempo_map: TempoMap) -> str:
+    views, duration_s = _views(stem)
+    buttons = "".join(f'<button type="button" data-view="{name}">{label}</button>' for name, label in _VIEWS)
+    figures = "".join(
+        f'<figure data-view="{name}"><figcaption>{label}</figcaption>{views[name].wave}'
+        f'<img alt="Spectrogram: {label}" '
+        f'src="data:image/png;base64,{_base64(views[name].spectrogram)}"></figure>'
+        for name, label in _VIEWS
+    )
+    sounds = "".join(
+        f'<script type="audio/mpeg" data-view="{name}">{_base64(views[name].preview)}</script>'
+        for name, _ in _VIEWS
+    )
+    cut = "" if duration_s <= PREVIEW_S else f" The first {PREVIEW_S / 60:g} minutes can be heard."
+    preview_s = min(duration_s, PREVIEW_S)
+    return (
+        f'<section class="stem" data-duration="{duration_s:.6f}" data-preview="{preview_s:.6f}">'
+        f"<h2>{_text(stem.name)}</h2>{_warnings(stem.warnings)}"
+        '<div class="player"><button type="button" class="play">Play</button>'
+        f'{buttons}<output class="clock">0:00.0</output></div>'
+        f'<div class="timeline">{figures}{_envelope_svg(stem.curves, tempo_map, duration_s)}'
+        '<div class="cursor"></div></div>'
+        f"<p>{_text(stem.gain_reason)} ({stem.gain_db:+.2f} dB). The difference is what was added before "
+        f"that gain.{cut}</p>{sounds}</section>"
+    )
+
+
+def _envelope_svg(curves: Sequence[EnvelopeCurve], tempo_map: TempoMap, duration_s: float) -> str:
+    width, height = 1000, 150
+    last_bar = int(np.ceil(float(tempo_map.beats_to_bars(tempo_map.seconds_to_beats(duration_s)))))
+    every = max(1, -(-last_bar // _MAX_BAR_LINES))
+    parts: list[str] = []
+    for bar in range(0, last_bar + 1, every):
+        time_s = float(tempo_map.beats_to_seconds(tempo_map.bars_to_beats(bar)))
+        if not 0 <= time_s <= duration_s:
+            continue
+        x = time_s / duration_s * width
+        strong = " strong" if bar % (4 * every) == 0 else ""
+        parts.append(f'<line class="bar{strong}" x1="{x:.2f}" x2="{x:.2f}" y1="18" y2="{height}"/>')
+        if strong:
+            parts.append(
+                f'<text class="bar" x="{x + 2:.2f}" y="{height - 3}">{bar + tempo_map.first_bar}</text>'
+            )
+    for marker in tempo_map.markers:
+        if 0 <= marker.time_s <= duration_s:
+            x = marker.time_s / duration_s * width
+            parts.append(f'<line class="marker" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="{height}"/>')
+            parts.append(f'<text class="marker" x="{x + 3:.2f}" y="11">{_text(marker.name)}</text>')
+    legend: list[str] = []
+    for index, curve in enumerate(curves):
+        low, high = min(0.0, float(curve.values.min())), float(curve.values.max())
+        span = (high - low) or 1.0
+        x_values = np.linspace(0, width, len(curve.values))
+        y_values = height - 16 - (curve.values - low) / span * (height - 40)
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(x_values, y_values, strict=True))
+        parts.append(f'<polyline class="curve c{index % 6}" points="{points}"/>')
+        legend.append(f'<li class="c{index % 6}">{_text(curve.name)} {low:.3g} to {high:.3g}</li>')
+    if not curves:
+        legend.append("<li>nothing moves in this preset</li>")
+    return (
+        f'<figure class="envelopes"><figcaption>Envelopes, bars and markers</figcaption>'
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">{"".join(parts)}</svg>'
+        f'<ul class="legend">{"".join(legend)}</ul></figure>'
+    )
+
+
+def _chain_section(plan: Plan) -> str:
+    rows = []
+    for node in plan.preset.get("chain", ()):
+        params = ", ".join(
+            f"{_text(name)} = {_text(value)}" for name, value in node.get("params", {}).items()
+        )
+        state = "" if node.get("enabled", True) else " (off)"
+        use = _text(node.get("plugin") or node["use"])
+        rows.append(
+            f"<tr><th scope='row'>{_text(node['id'])}{state}</th><td>{use}</td>"
+            f"<td>{float(node.get('mix', 1.0)):.0%}</td><td>{params}</td></tr>"
+        )
+    return (
+        "<section><h2>Chain</h2><table><thead><tr><th>Node</th><th>Processor</th><th>Mix</th>"
+        f"<th>Parameters</th></tr></thead><tbody>{''.join(rows)}</tbody></table></section>"
+    )
+
+
+def _facts_section(manifest: Manifest) -> str:
+    plan = manifest.plan
+    facts: dict[str, Any] = {
+        "Preset": plan.preset_sha256,
+        "Tempo from": plan.tempo_map.get("source", ""),
+        "MIDI": plan.midi.path if plan.midi else "none",
+        "Seed": plan.seed,
+        "Device": plan.device,
+        "Machine": manifest.platform,
+        **{f"Weights of {name}": sha for name, sha in manifest.networks.items()},
+        **manifest.versions,
+    }
+    rows = "".join(f"<tr><th scope='row'>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in facts.items())
+    return f"<section><h2>Made with</h2><table class='facts'><tbody>{rows}</tbody></table></section>"
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,123 @@
+"use strict";
+// Three versions of a stem play as one: all start on the same sample of one clock, and only their gains differ.
+(() => {
+  const FADE_S = 0.01;
+  let context = null;
+  let current = null;
+
+  class Player {
+    constructor(section) {
+      this.section = section;
+      this.duration = Number(section.dataset.duration);
+      this.preview = Number(section.dataset.preview);
+      this.buffers = null;
+      this.sources = [];
+      this.gains = {};
+      this.view = "after";
+      this.position = 0;
+      this.startedAt = null;
+      this.button = section.querySelector(".play");
+      this.cursor = section.querySelector(".cursor");
+      this.clock = section.querySelector(".clock");
+      this.button.addEventListener("click", () => (this.startedAt === null ? this.play() : this.pause()));
+      for (const button of section.querySelectorAll(".player [data-view]")) {
+        button.addEventListener("click", () => this.select(button.dataset.view));
+      }
+      section.querySelector(".timeline").addEventListener("click", (event) => {
+        const box = event.currentTarget.getBoundingClientRect();
+        this.seek(((event.clientX - box.left) / box.width) * this.duration);
+      });
+      this.select(this.view);
+    }
+
+    get time() {
+      return this.startedAt === null ? this.position : this.position + context.currentTime - this.startedAt;
+    }
+
+    async load() {
+      if (this.buffers) return;
+      const buffers = {};
+      for (const holder of this.section.querySelectorAll("script[data-view]")) {
+        const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
+        buffers[holder.dataset.view] = await context.decodeAudioData(bytes.buffer);
+      }
+      this.buffers = buffers;
+    }
+
+    async play() {
+      context = context || new AudioContext();
+      if (current && current !== this) current.release();
+      current = this;
+      this.button.disabled = true;
+      await Promise.all([context.resume(), this.load()]);
+      this.button.disabled = false;
+      if (this.position >= this.preview) this.position = 0;
+      const when = context.currentTime + 0.05;
+      for (const [name, buffer] of Object.entries(this.buffers)) {
+        const source = new AudioBufferSourceNode(context, { buffer });
+        const gain = new GainNode(context, { gain: name === this.view ? 1 : 0 });
+        source.connect(gain).connect(context.destination);
+        source.start(when, this.position);
+        this.sources.push(source);
+        this.gains[name] = gain;
+      }
+      this.startedAt = when;
+      this.button.textContent = "Pause";
+      this.tick();
+    }
+
+    pause() {
+      const time = this.time;
+      for (const source of this.sources) source.stop();
+      this.sources = [];
+      this.gains = {};
+      this.startedAt = null;
+      this.position = Math.max(0, time);
+      this.button.textContent = "Play";
+    }
+
+    release() {
+      if (this.startedAt !== null) this.pause();
+      this.buffers = null;
+    }
+
+    seek(time) {
+      const wasPlaying = this.startedAt !== null;
+      if (wasPlaying) this.pause();
+      this.position = Math.min(Math.max(0, time), this.preview);
+      this.show();
+      if (wasPlaying) this.play();
+    }
+
+    select(view) {
+      this.view = view;
+      for (const [name, gain] of Object.entries(this.gains)) {
+        gain.gain.setTargetAtTime(name === view ? 1 : 0, context.currentTime, FADE_S / 3);
+      }
+      for (const button of this.section.querySelectorAll(".player [data-view]")) {
+        button.setAttribute("aria-pressed", String(button.dataset.view === view));
+      }
+      for (const figure of this.section.querySelectorAll("figure[data-view]")) {
+        figure.classList.toggle("active", figure.dataset.view === view);
+      }
+    }
+
+    tick() {
+      if (this.startedAt === null) return;
+      if (this.time >= this.preview) {
+        this.pause();
+        this.position = 0;
+      }
+      this.show();
+      requestAnimationFrame(() => this.tick());
+    }
+
+    show() {
+      const time = Math.max(0, this.time);
+      this.cursor.style.left = `${(100 * time) / this.duration}%`;
+      this.clock.textContent = `${Math.floor(time / 60)}:${(time % 60).toFixed(1).padStart(4, "0")}`;
+    }
+  }
+
+  window.reverieReport = { players: [...document.querySelectorAll(".stem")].map((stem) => new Player(stem)) };
+})();
