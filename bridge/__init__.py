@@ -1,1 +1,77 @@
-"""Reverie's bridge: files -> plan -> processors -> files."""
+"""Reverie's bridge: files -> plan -> processors -> files.
+
+The names below are what is promised; modules can be imported too. Nothing heavy is loaded until a name is
+used: importing the package imports neither Torch nor pedalboard.
+
+- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``VST3``
+- whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``
+- the clock       ``read_tempo_map``, ``plan_envelopes``
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.errors import ReverieError
+    from bridge.library import load_preset
+    from bridge.manifest import Manifest, read_manifest
+    from bridge.opening import read_song
+    from bridge.plan import Plan, build_plan, plan_envelopes
+    from bridge.preset import Preset, read_preset
+    from bridge.processors.chain import Chain, Mix, Node
+    from bridge.processors.dream import Dream
+    from bridge.processors.vst3 import VST3
+    from bridge.render import RenderReport, render_plan
+    from bridge.tempo import TempoMap, read_tempo_map
+
+__all__ = [
+    "VST3",
+    "Chain",
+    "Dream",
+    "Manifest",
+    "Mix",
+    "Node",
+    "Plan",
+    "Preset",
+    "RenderReport",
+    "ReverieError",
+    "TempoMap",
+    "build_plan",
+    "load_preset",
+    "plan_envelopes",
+    "read_manifest",
+    "read_preset",
+    "read_song",
+    "read_tempo_map",
+    "render_plan",
+]
+
+_HOMES = {
+    "VST3": "processors.vst3",
+    "Chain": "processors.chain",
+    "Dream": "processors.dream",
+    "Manifest": "manifest",
+    "Mix": "processors.chain",
+    "Node": "processors.chain",
+    "Plan": "plan",
+    "Preset": "preset",
+    "RenderReport": "render",
+    "ReverieError": "errors",
+    "TempoMap": "tempo",
+    "build_plan": "plan",
+    "load_preset": "library",
+    "plan_envelopes": "plan",
+    "read_manifest": "manifest",
+    "read_preset": "preset",
+    "read_song": "opening",
+    "read_tempo_map": "tempo",
+    "render_plan": "render",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"bridge.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'bridge' has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Iterable
 from importlib import metadata
@@ -19,8 +18,6 @@ from bridge.plan import Plan
 
 __all__ = ["Manifest", "StemRecord", "read_manifest", "write_manifest"]
 
-FORMAT = "reverie/manifest"
-VERSION = 1
 _PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
 
@@ -77,8 +74,8 @@ class StemRecord(_Record):
 class Manifest(_Record):
     """A plan and its results."""
 
-    format: Literal["reverie/manifest"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["reverie/manifest"] = "reverie/manifest"
+    version: Literal[1] = 1
     plan: Plan
     versions: dict[str, str]
     platform: str
@@ -115,7 +112,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

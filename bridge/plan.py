@@ -34,8 +34,6 @@ from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
 
 __all__ = ["MidiSource", "Plan", "StemPlan", "build_plan", "find_stems", "plan_envelopes"]
 
-FORMAT = "reverie/plan"
-VERSION = 1
 _HASH_BLOCK = 1 << 20
 _CONTAINERS = {
     "WAVEX": ".wav",
@@ -95,8 +93,8 @@ class Plan(_Record):
         warnings: What the user should know before rendering.
     """
 
-    format: Literal["reverie/plan"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["reverie/plan"] = "reverie/plan"
+    version: Literal[1] = 1
     preset: dict[str, Any]
     preset_sha256: str
     tempo_map: dict[str, Any]

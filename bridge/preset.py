@@ -108,8 +108,8 @@ class Requires(_Model):
 class Preset(_Model):
     """A preset, whole and valid."""
 
-    format: Literal["reverie/preset"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["reverie/preset"] = "reverie/preset"
+    version: Literal[1] = 1
     uuid: UUID
     revision: int = Field(default=1, ge=1)
     meta: Meta
@@ -198,7 +198,7 @@ def parse_preset(data: Mapping[str, Any], where: str) -> Preset:
     try:
         preset = Preset.model_validate(data)
     except ValidationError as error:
-        raise PresetError(_explain(error, data, where)) from None
+        raise PresetError(_explain(error, where)) from None
     _check_chain(preset, where)
     return preset
 
@@ -246,17 +246,18 @@ def apply_settings(
         known = {one.name: one for one in preset.variations}
         if variation not in known:
             raise PresetError(
-                f"preset {preset.meta.name!r} has no variation {variation!r}; {nearest_names(variation, known)}"
+                f"preset {preset.meta.name!r} has no variation {variation!r}; "
+                f"{nearest_names(variation, known)}"
             )
         chosen = known[variation]
         where = f"variation {variation!r}"
         pairs += [(key, value, where) for key, value in chosen.set.items()]
         pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
     for text in settings:
-        key, equals, value = text.partition("=")
+        key, equals, written = text.partition("=")
         if not equals:
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
-        pairs.append((key.strip(), _parse_value(value.strip()), f"--set {text!r}"))
+        pairs.append((key.strip(), _parse_value(written.strip()), f"--set {text!r}"))
     data = preset.to_dict()
     for key, value, where in pairs:
         _apply(data, preset, key, value, where)
@@ -332,7 +333,7 @@ def _check_chain(preset: Preset, where: str) -> None:
             raise PresetError(text if text.startswith(where) else f"{place}: {text}") from None
 
 
-def _explain(error: ValidationError, data: Mapping[str, Any], where: str) -> str:
+def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     place = _place(first["loc"])
     n_more = error.error_count() - 1

@@ -1,81 +1,28 @@
 """Render a plan: stems through chains, measured, brought to level, and written whole or not at all.
 
-Each stem is streamed twice, in constant memory: through its chain into a scratch file while loudness is
-measured before and after, then from the scratch file at its final level into the output, which appears by an
-atomic rename. A stem its chain left untouched is delivered untouched, bit for bit.
-
 What is finished stays: the manifest is written after every stem, and a render of the same plan takes up
-where the last one stopped.
+where the last one stopped. A stem that fails does not touch the others.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
-from bridge.audiofile import AudioReader, AudioWriter, hash_samples
-from bridge.delivery import (
-    GainDecision,
-    TailMeter,
-    decide_gain,
-    fade_out,
-    share_gains,
-    tail_input_samples,
-)
-from bridge.errors import AudioFileError, OutputError, RenderError, ReverieError
-from bridge.loudness import Loudness, LoudnessMeter
-from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
-from bridge.opening import Callbacks, OpenStem, open_stem, read_song
+from bridge.audiofile import hash_samples
+from bridge.delivery import decide_gain, share_gains
+from bridge.errors import AudioFileError, OutputError, ReverieError
+from bridge.manifest import Manifest, read_manifest, write_manifest
+from bridge.opening import Callbacks, open_stem, read_song
 from bridge.plan import Plan, StemPlan, hash_file
-from bridge.records import AudioArray
+from bridge.stemjob import Progress, RenderedStem, StemResult, deliver_stem, render_stem
 
 __all__ = ["Progress", "RenderReport", "StemResult", "render_plan"]
 
-BLOCK_SAMPLES = 1 << 16
 MANIFEST_NAME = "manifest.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a stem is.
-
-    Args:
-        stem: Its name.
-        fraction: 0..1.
-        phase: ``open``, ``render``, ``deliver`` or ``done``.
-    """
-
-    stem: str
-    fraction: float
-    phase: Literal["open", "render", "deliver", "done"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StemResult:
-    """What became of a stem.
-
-    Args:
-        name: The stem.
-        status: ``done``, ``kept`` (finished by an earlier render of the same plan) or ``failed``.
-        target: Where it is.
-        error: Why it failed, in one line.
-        record: What was measured, where it is done.
-        warnings: What the user should know.
-    """
-
-    name: str
-    status: Literal["done", "kept", "failed"]
-    target: Path
-    error: str = ""
-    record: StemRecord | None = None
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +36,6 @@ class RenderReport:
     def failed(self) -> tuple[StemResult, ...]:
         """The stems that failed."""
         return tuple(stem for stem in self.stems if stem.status == "failed")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rendered:
-    scratch: Path
-    before: Loudness
-    after: Loudness
-    n_samples: int
-    is_unchanged: bool
-    wall_s: float
-    warnings: tuple[str, ...]
 
 
 def render_plan(
@@ -194,7 +130,9 @@ def _check_before(plan: Plan, stems: list[StemPlan], overwrite: bool) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"{out_dir}: cannot be written to ({error.strerror}); choose another --out") from None
+        raise OutputError(
+            f"{out_dir}: cannot be written to ({error.strerror}); choose another --out"
+        ) from None
 
 
 def _render_alone(
@@ -205,9 +143,9 @@ def _render_alone(
     is_cancelled: Callable[[], bool] | None,
 ) -> StemResult:
     try:
-        rendered = _render_to_scratch(plan, stem, tell, is_cancelled)
+        rendered = render_stem(plan, stem, tell, is_cancelled)
         decision = decide_gain(plan.read_preset().level, rendered.before, rendered.after)
-        return _deliver(plan, stem, rendered, decision, overwrite, tell)
+        return deliver_stem(plan, stem, rendered, decision, overwrite, tell)
     except ReverieError as error:
         return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error))
 
@@ -222,19 +160,17 @@ def _render_together(
 ) -> None:
     """Render all stems before any is delivered, because they share one trim."""
     policy = plan.read_preset().level
-    rendered: dict[str, _Rendered] = {}
+    rendered: dict[str, RenderedStem] = {}
     try:
         for stem in stems:
             try:
-                rendered[stem.name] = _render_to_scratch(plan, stem, tell, is_cancelled)
+                rendered[stem.name] = render_stem(plan, stem, tell, is_cancelled)
             except ReverieError as error:
-                keep(
-                    StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error))
-                )
+                keep(StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error)))
         done = [stem for stem in stems if stem.name in rendered]
         alone = [decide_gain(policy, rendered[s.name].before, rendered[s.name].after) for s in done]
         for stem, decision in zip(done, share_gains(policy, alone), strict=True):
-            keep(_deliver(plan, stem, rendered[stem.name], decision, overwrite, tell))
+            keep(deliver_stem(plan, stem, rendered[stem.name], decision, overwrite, tell))
     finally:
         for one in rendered.values():
             one.scratch.unlink(missing_ok=True)
@@ -263,223 +199,3 @@ def _render_in_pool(
 
 def _render_in_worker(plan: Plan, stem: StemPlan, overwrite: bool) -> StemResult:
     return _render_alone(plan, stem, overwrite, lambda _progress: None, None)
-
-
-def _render_to_scratch(
-    plan: Plan,
-    stem: StemPlan,
-    tell: Callable[[Progress], None],
-    is_cancelled: Callable[[], bool] | None,
-) -> _Rendered:
-    started = time.perf_counter()
-    warnings: list[str] = []
-    tell(Progress(stem=stem.name, fraction=0.0, phase="open"))
-    _fix_threads(plan)
-    meter = _WorkMeter(stem, tell)
-    callbacks = Callbacks(
-        on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append
-    )
-    song = read_song(plan)
-    opened = open_stem(plan, stem, song, callbacks)
-    target = Path(stem.target)
-    scratch = target.with_name(f".{target.name}.scratch.wav")
-    tail = plan.read_preset().tail
-    next_bar_s = None
-    if tail.mode == "to_bar":
-        clock = song.tempo_map
-        bars = np.ceil(clock.beats_to_bars(clock.seconds_to_beats(stem.duration_s)) - 1e-9)
-        next_bar_s = float(clock.beats_to_seconds(clock.bars_to_beats(bars)))
-    n_tail = tail_input_samples(tail, stem.sample_rate, stem.n_samples, next_bar_s)
-    if tail.mode == "auto":
-        n_tail = min(n_tail, round(opened.chain.tail_seconds * stem.sample_rate))
-    before, tail_meter = LoudnessMeter(stem.sample_rate, stem.n_channels), TailMeter(
-        tail, stem.sample_rate, stem.n_samples
-    )
-    after: LoudnessMeter | None = None
-    compare = _Comparison()
-    try:
-        with AudioReader(stem.source) as reader:
-            writer: AudioWriter | None = None
-            try:
-                for block in _stream(opened, reader, n_tail, before, compare, meter):
-                    if writer is None:
-                        writer = _open_scratch(scratch, stem, block.shape[0], n_tail)
-                        after = LoudnessMeter(stem.sample_rate, block.shape[0])
-                    compare.push_output(block)
-                    assert after is not None
-                    after.push(block)
-                    tail_meter.push(block)
-                    writer.write(block)
-                if writer is None or after is None:
-                    raise RenderError(f"{stem.source}: the chain gave no sound at all")
-                writer.close()
-            except BaseException:
-                if writer is not None:
-                    writer.abort()
-                raise
-    finally:
-        opened.close()
-    return _Rendered(
-        scratch=scratch,
-        before=before.result(),
-        after=after.result(),
-        n_samples=tail_meter.n_samples,
-        is_unchanged=compare.is_equal and n_tail == 0,
-        wall_s=time.perf_counter() - started,
-        warnings=tuple(warnings),
-    )
-
-
-def _stream(
-    opened: OpenStem,
-    reader: AudioReader,
-    n_tail: int,
-    before: LoudnessMeter,
-    compare: _Comparison,
-    meter: _WorkMeter,
-) -> Iterator[AudioArray]:
-    position = 0
-    n_channels = reader.info.n_channels
-    while True:
-        block = reader.read(BLOCK_SAMPLES)
-        if not block.shape[1]:
-            break
-        before.push(block)
-        compare.push_input(block)
-        yield _process(opened, block, position)
-        position += block.shape[1]
-        meter.on_input(position)
-    end = position + n_tail
-    while position < end:
-        silence = np.zeros((n_channels, min(BLOCK_SAMPLES, end - position)), np.float32)
-        yield _process(opened, silence, position)
-        position += silence.shape[1]
-    yield opened.chain.flush()
-
-
-def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
-    lanes = opened.lanes(position, block.shape[1])
-    return opened.chain.process(block, opened.stem.sample_rate, reset=False, automation=lanes)
-
-
-def _deliver(
-    plan: Plan,
-    stem: StemPlan,
-    rendered: _Rendered,
-    decision: GainDecision,
-    overwrite: bool,
-    tell: Callable[[Progress], None],
-) -> StemResult:
-    if rendered.is_unchanged:
-        decision = replace(decision, level_db=0.0, trim_db=0.0, reason="unchanged: left alone")
-    tell(Progress(stem=stem.name, fraction=1.0, phase="deliver"))
-    tail = plan.read_preset().tail
-    gain = np.float32(decision.gain)
-    target = Path(stem.target)
-    try:
-        with AudioReader(rendered.scratch) as reader:
-            n_channels = reader.info.n_channels
-            final = LoudnessMeter(stem.sample_rate, n_channels)
-            with AudioWriter(
-                target,
-                sample_rate=stem.sample_rate,
-                n_channels=n_channels,
-                subtype=stem.target_subtype,
-                overwrite=overwrite,
-                n_samples=rendered.n_samples,
-                dither_seed=plan.seed,
-            ) as writer:
-                position = 0
-                while position < rendered.n_samples:
-                    block = reader.read(min(BLOCK_SAMPLES, rendered.n_samples - position))
-                    block = fade_out(
-                        block * gain,
-                        position,
-                        policy=tail,
-                        sample_rate=stem.sample_rate,
-                        n_stem=stem.n_samples,
-                        n_total=rendered.n_samples,
-                    )
-                    final.push(block)
-                    writer.write(block)
-                    position += block.shape[1]
-    finally:
-        rendered.scratch.unlink(missing_ok=True)
-    record = StemRecord.build(
-        key=plan.stem_key(stem),
-        sha256_samples=hash_samples(target),
-        n_samples=rendered.n_samples,
-        n_channels=n_channels,
-        before=rendered.before,
-        after=final.result(),
-        decision=decision,
-        n_clipped=writer.n_clipped,
-        wall_s=rendered.wall_s,
-        warnings=rendered.warnings,
-    )
-    tell(Progress(stem=stem.name, fraction=1.0, phase="done"))
-    return StemResult(
-        name=stem.name, status="done", target=target, record=record, warnings=rendered.warnings
-    )
-
-
-def _open_scratch(scratch: Path, stem: StemPlan, n_channels: int, n_tail: int) -> AudioWriter:
-    return AudioWriter(
-        scratch,
-        sample_rate=stem.sample_rate,
-        n_channels=n_channels,
-        subtype="FLOAT",
-        overwrite=True,
-        n_samples=stem.n_samples + n_tail,
-    )
-
-
-def _fix_threads(plan: Plan) -> None:
-    if any(node["use"] == "dream" and node["enabled"] for node in plan.preset["chain"]):
-        from dream_core.runtime import set_threads
-
-        set_threads(plan.threads)
-
-
-class _Comparison:
-    """Tells whether what came out is what went in, whatever is withheld on the way."""
-
-    def __init__(self) -> None:
-        self.is_equal = True
-        self._waiting: list[AudioArray] = []
-
-    def push_input(self, block: AudioArray) -> None:
-        if self.is_equal:
-            self._waiting.append(block)
-
-    def push_output(self, block: AudioArray) -> None:
-        if not self.is_equal or not block.shape[1]:
-            return
-        expected = np.concatenate(self._waiting, axis=1)
-        self.is_equal = expected.shape[0] == block.shape[0] and np.array_equal(
-            expected[:, : block.shape[1]], block
-        )
-        self._waiting = [expected[:, block.shape[1] :]] if self.is_equal else []
-
-
-class _WorkMeter:
-    """Turns dream steps and samples read into one fraction."""
-
-    def __init__(self, stem: StemPlan, tell: Callable[[Progress], None]) -> None:
-        self._stem, self._tell = stem, tell
-        # A window takes whole steps, so the integral of depth underestimates a little.
-        self._n_steps = stem.depth_integral_s * 1.15 / 4.0
-        self._taken, self._read = 0, 0.0
-
-    def on_step(self, _report: object) -> None:
-        self._taken += 1
-        self._report()
-
-    def on_input(self, position: int) -> None:
-        self._read = position / self._stem.n_samples
-        self._report()
-
-    def _report(self) -> None:
-        dreamed = min(1.0, self._taken / self._n_steps) if self._n_steps > 0 else self._read
-        fraction = min(0.99, 0.1 * self._read + 0.9 * dreamed)
-        self._tell(Progress(stem=self._stem.name, fraction=fraction, phase="render"))

@@ -162,4 +162,3 @@ def dream(
     done.append(stream.finish())
     dreamed: npt.NDArray[np.float32] = torch.cat(done, 1).cpu().numpy()
     return dreamed
-

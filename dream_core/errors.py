@@ -1,16 +1,16 @@
 """What can go wrong while dreaming, as a tree.
 
-    DreamError
-      NetworkNotFoundError    no network of that name is registered
-      LayerNotFoundError      the network has no layer of that name
-      ChannelNotFoundError    the layer has fewer channels
-      ClassNotFoundError      the network knows no class of that name
-      ObjectiveError          an objective cannot be read or does not fit the network
-      SettingError            a setting of the dream is out of range
-      WeightsError            weights are absent, of another network, damaged, or not plain tensors
-      DeviceError             the device is not there
-      NonFiniteError          a sound, an activation or a gradient is not finite
-      CancelledError          the caller asked to stop
+DreamError
+  NetworkNotFoundError    no network of that name is registered
+  LayerNotFoundError      the network has no layer of that name
+  ChannelNotFoundError    the layer has fewer channels
+  ClassNotFoundError      the network knows no class of that name
+  ObjectiveError          an objective cannot be read or does not fit the network
+  SettingError            a setting of the dream is out of range
+  WeightsError            weights are absent, of another network, damaged, or not plain tensors
+  DeviceError             the device is not there
+  NonFiniteError          a sound, an activation or a gradient is not finite
+  CancelledError          the caller asked to stop
 """
 
 from __future__ import annotations

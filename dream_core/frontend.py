@@ -17,6 +17,8 @@ import torch
 import torchaudio.functional as taf
 from torch import Tensor, nn
 
+from dream_core.framing import cut_frames
+
 __all__ = ["FrontendSpec", "LogMel", "mel_filterbank", "resample", "slice_patches"]
 
 
@@ -131,7 +133,7 @@ class LogMel(nn.Module):
         n_samples = waveform.shape[-1]
         n_whole = (spec.n_frames(n_samples) - 1) * spec.hop_samples + spec.window_samples
         waveform = nn.functional.pad(waveform, (0, n_whole - n_samples))
-        frames = waveform.unfold(-1, spec.window_samples, spec.hop_samples) * self.window
+        frames = cut_frames(waveform, spec.window_samples, spec.hop_samples) * self.window
         spectrum = torch.fft.rfft(frames, n=spec.n_fft)
         # The gradient of |z| at z = 0 is not a number; silence must have none.
         power = spectrum.real.square() + spectrum.imag.square()

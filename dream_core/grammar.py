@@ -24,7 +24,9 @@ _TERM = re.compile(
 
 def _integer(text: str, term: str) -> int:
     if not text.isdecimal():
-        raise ObjectiveError(f"objective {term!r}: {text!r} is not a whole number; write for example {term}:17")
+        raise ObjectiveError(
+            f"objective {term!r}: {text!r} is not a whole number; write for example {term}:17"
+        )
     return int(text)
 
 
@@ -34,7 +36,11 @@ _KINDS: dict[str, tuple[int, str, Callable[[list[str], str], Objective]]] = {
     "channel": (2, "channel:LAYER:INDEX", lambda a, t: objectives.channel(a[0], _integer(a[1], t))),
     "neuron": (2, "neuron:LAYER:INDEX", lambda a, t: objectives.neuron(a[0], _integer(a[1], t))),
     "direction": (2, "direction:LAYER:SEED", lambda a, t: objectives.direction(a[0], _integer(a[1], t))),
-    "class": (1, 'class:NAME, class:"Name with spaces" or class:auto', lambda a, _: objectives.class_logit(a[0])),
+    "class": (
+        1,
+        'class:NAME, class:"Name with spaces" or class:auto',
+        lambda a, _: objectives.class_logit(a[0]),
+    ),
     "guided": (2, "guided:LAYER:REFERENCE", lambda a, _: objectives.guided(a[0], a[1])),
     "style": (2, "style:LAYER:REFERENCE", lambda a, _: objectives.style(a[0], a[1])),
     "content": (1, "content:LAYER", lambda a, _: objectives.content(a[0])),
@@ -77,7 +83,9 @@ def parse_objective(text: str) -> Objective:
 def _build_term(match: re.Match[str]) -> Objective:
     kind, written = match["kind"], match[0].strip(" +-")
     if kind not in _KINDS:
-        raise ObjectiveError(f"objective {written!r}: no kind is called {kind!r}; {nearest_names(kind, _KINDS)}")
+        raise ObjectiveError(
+            f"objective {written!r}: no kind is called {kind!r}; {nearest_names(kind, _KINDS)}"
+        )
     n_arguments, form, build = _KINDS[kind]
     arguments = [a.strip().strip("\"'") for a in re.findall(r'"[^"]*"|\'[^\']*\'|[^:]+', match["arguments"])]
     if len(arguments) != n_arguments:

@@ -77,9 +77,7 @@ class Listener:
             with torch.no_grad():
                 heard_original = self._hear(original, offsets)
         heard = self._hear(mono, offsets)
-        return self.objective.score(
-            Heard(heard, self.network.card.classes, heard_original, self._references)
-        )
+        return self.objective.score(Heard(heard, self.network.card.classes, heard_original, self._references))
 
     def _hear(self, mono: Tensor, offsets: list[int]) -> dict[str, Tensor]:
         card = self.network.card

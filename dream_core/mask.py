@@ -31,6 +31,13 @@ NEPERS_PER_STEP = 1.5 * math.log(10.0) / 20.0
 
 CLIP_DEVIATIONS = 3.0
 
+GUARD_CELL_S = 0.001
+SILENT_DBFS = -60.0
+"""At and below this level a guarded dream changes nothing."""
+
+LOUD_DBFS = -48.0
+"""From this level on it may change all it wants."""
+
 
 def gaussian_smooth(field: Tensor, sigma_bins: float, sigma_frames: float) -> Tensor:
     """Smooth ``(items, bins, frames)`` with a Gaussian along each axis; zero leaves an axis alone."""
@@ -48,14 +55,7 @@ def gaussian_smooth(field: Tensor, sigma_bins: float, sigma_frames: float) -> Te
     return field
 
 
-def envelope_guard(
-    original: Tensor,
-    change: Tensor,
-    sample_rate: int,
-    width_s: float = 0.006,
-    silent_dbfs: float = -60.0,
-    loud_dbfs: float = -48.0,
-) -> Tensor:
+def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor:
     """Return the gain that keeps a change below the sound's own envelope, ``(items, 1, samples)``.
 
     A frame of a short-time transform is longer than an onset: what it changes in a drum hit is heard
@@ -66,22 +66,26 @@ def envelope_guard(
         original: The undreamed sound, ``(items, rows, samples)``.
         change: What would be added to it.
         sample_rate: Hz.
-        width_s: Length of the envelope's window.
-        silent_dbfs: At and below this level nothing is changed.
-        loud_dbfs: From this level on everything may be.
     """
-    width = max(3, round(width_s * sample_rate)) | 1
-    kernel = torch.hann_window(width + 2, periodic=False, dtype=original.dtype, device=original.device)[1:-1]
-    kernel = (kernel / kernel.sum())[None, None]
-
-    def power(sound: Tensor) -> Tensor:
-        return nn.functional.conv1d(sound.square().mean(dim=1, keepdim=True), kernel, padding=width // 2)
-
-    sound_power = power(original)
-    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(power(change), min=1e-20), max=1.0))
+    cell = max(1, round(GUARD_CELL_S * sample_rate))
+    sound_power, change_power = _cell_power(original, cell), _cell_power(change, cell)
+    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(change_power, min=1e-20), max=1.0))
     level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
-    opening = torch.clamp((level_dbfs - silent_dbfs) / (loud_dbfs - silent_dbfs), 0.0, 1.0)
-    return held * opening.square() * (3.0 - 2.0 * opening)
+    opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
+    gain = held * opening.square() * (3.0 - 2.0 * opening)
+    n_samples = original.shape[-1]
+    # Linear between the middles of cells: no step that could be heard as a click.
+    spread = nn.functional.interpolate(gain, size=gain.shape[-1] * cell, mode="linear", align_corners=False)
+    return spread[..., :n_samples]
+
+
+def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:
+    power = sound.square().mean(dim=1, keepdim=True)
+    short = -power.shape[-1] % cell_samples
+    cells = nn.functional.avg_pool1d(nn.functional.pad(power, (0, short)), cell_samples)
+    # A raised cosine over seven cells.
+    taps = torch.hann_window(9, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
+    return nn.functional.conv1d(cells, (taps / taps.sum())[None, None], padding=3)
 
 
 class Mask:
@@ -92,7 +96,9 @@ class Mask:
     def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return flat gains and the sound's spectrum."""
         spectrum = stft(original, settings.n_fft_at(sample_rate), settings.hop_at(sample_rate))
-        flat = torch.zeros(spectrum.shape[0], *spectrum.shape[2:], device=original.device, dtype=original.dtype)
+        flat = torch.zeros(
+            spectrum.shape[0], *spectrum.shape[2:], device=original.device, dtype=original.dtype
+        )
         state = {"spectrum": spectrum, "u": flat}
         if settings.momentum > 0:
             state["velocity"] = flat.clone()
@@ -117,13 +123,13 @@ class Mask:
     def render(self, u: Tensor, spectrum: Tensor, window: Window) -> Tensor:
         """Return the sound of log-gains ``u``."""
         weights = window.band_weights()
-        gain = torch.exp(weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND))
-        power = (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
-        before = (weights * power).sum(dim=1, keepdim=True)
-        after = (weights * power * gain.square()).sum(dim=1, keepdim=True)
-        energy = torch.sqrt((before + 1e-12) / (after + 1e-12))
+        log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
+        power = weights * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
+        before = power.sum(dim=1, keepdim=True)
+        after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
+        log_energy = 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
         # Outside the band the weight is zero and the gain exactly one.
-        total = gain * torch.pow(energy, weights)
+        total = torch.exp(log_gain + weights * log_energy)
         shift = (total - 1.0)[:, None] * spectrum
         change = istft(shift, window.n_fft, window.hop_samples, window.original.shape[-1])
         if window.settings.guard:

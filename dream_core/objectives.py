@@ -228,7 +228,9 @@ def class_logit(name: str = "auto") -> Objective:
 def _class_index(name: str, classes: tuple[str, ...], network: str) -> int:
     folded = [c.casefold() for c in classes]
     if name.casefold() not in folded:
-        raise ClassNotFoundError(f"network {network!r} knows no class {name!r}; {nearest_names(name, classes)}")
+        raise ClassNotFoundError(
+            f"network {network!r} knows no class {name!r}; {nearest_names(name, classes)}"
+        )
     return folded.index(name.casefold())
 
 
@@ -275,9 +277,7 @@ def style(name: str, reference: str) -> Objective:
         distance = (gram(_places(heard.layers[name])) - target).square().mean(dim=(1, 2))
         return -distance / target.square().mean()
 
-    return Objective(
-        score, frozenset({name}), f"style:{name}:{reference}", references=frozenset({reference})
-    )
+    return Objective(score, frozenset({name}), f"style:{name}:{reference}", references=frozenset({reference}))
 
 
 def content(name: str) -> Objective:

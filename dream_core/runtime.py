@@ -10,7 +10,14 @@ import torch
 
 from dream_core.errors import DeviceError, SettingError
 
-__all__ = ["default_batch", "draw_integer", "draw_unit_vector", "list_devices", "resolve_device", "set_threads"]
+__all__ = [
+    "default_batch",
+    "draw_integer",
+    "draw_unit_vector",
+    "list_devices",
+    "resolve_device",
+    "set_threads",
+]
 
 
 def list_devices() -> tuple[str, ...]:
@@ -91,4 +98,5 @@ def draw_unit_vector(n: int, *key: int) -> torch.Tensor:
     """Draw a direction of length one that depends on the key alone."""
     generator = torch.Generator().manual_seed(int.from_bytes(_digest(*key), "little") >> 1)
     vector = torch.randn(n, generator=generator, dtype=torch.float64)
-    return vector / vector.norm()
+    unit: torch.Tensor = vector / torch.linalg.vector_norm(vector)
+    return unit

@@ -79,7 +79,9 @@ class DreamSettings:
         if self.hop_divisor not in (2, 4, 8, 16):
             raise SettingError(f"hop_divisor = {self.hop_divisor}; 2, 4, 8 or 16 is accepted")
         if self.stereo not in get_args(StereoMode):
-            raise SettingError(f"stereo = {self.stereo!r}; {nearest_names(self.stereo, get_args(StereoMode))}")
+            raise SettingError(
+                f"stereo = {self.stereo!r}; {nearest_names(self.stereo, get_args(StereoMode))}"
+            )
         if 0 < self.high_hz <= self.low_hz:
             raise SettingError(
                 f"the band {self.low_hz:g}..{self.high_hz:g} Hz is empty; low_hz must be below high_hz"

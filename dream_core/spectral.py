@@ -8,7 +8,9 @@ centred, the first on sample 0, with silence beyond both ends, so that every sam
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from dream_core.framing import cut_frames, overlap_add
 
 __all__ = ["bin_frequencies_hz", "istft", "soft_band", "stft"]
 
@@ -19,18 +21,10 @@ def stft(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
     Shape:
         ``(..., samples)`` -> ``(..., n_fft // 2 + 1, 1 + samples // hop)``.
     """
-    leading = waveform.shape[:-1]
-    window = torch.hann_window(n_fft, dtype=waveform.dtype, device=waveform.device)
-    spectrum = torch.stft(
-        waveform.reshape(-1, waveform.shape[-1]),
-        n_fft,
-        hop_samples,
-        window=window,
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-    return spectrum.reshape(*leading, *spectrum.shape[1:])
+    padded = nn.functional.pad(waveform, (n_fft // 2, n_fft // 2))
+    frames = cut_frames(padded, n_fft, hop_samples) * _window(waveform, n_fft)
+    spectrum: Tensor = torch.fft.rfft(frames)
+    return spectrum.transpose(-1, -2)
 
 
 def istft(spectrum: Tensor, n_fft: int, hop_samples: int, n_samples: int) -> Tensor:
@@ -38,18 +32,21 @@ def istft(spectrum: Tensor, n_fft: int, hop_samples: int, n_samples: int) -> Ten
 
     Shape:
         ``(..., bins, frames)`` -> ``(..., n_samples)``.
+
+    Source:
+        Griffin and Lim 1984, eq. 6: the signal whose spectrum is nearest in the least-squares sense.
     """
-    leading = spectrum.shape[:-2]
-    window = torch.hann_window(n_fft, dtype=spectrum.real.dtype, device=spectrum.device)
-    waveform = torch.istft(
-        spectrum.reshape(-1, *spectrum.shape[-2:]),
-        n_fft,
-        hop_samples,
-        window=window,
-        center=True,
-        length=n_samples,
-    )
-    return waveform.reshape(*leading, n_samples)
+    window = _window(spectrum.real, n_fft)
+    frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
+    n_frames = frames.shape[-2]
+    padded_samples = n_samples + n_fft
+    weight = overlap_add(window.square().expand(n_frames, -1), hop_samples, padded_samples)
+    waveform = overlap_add(frames, hop_samples, padded_samples) / torch.clamp(weight, min=1e-8)
+    return waveform[..., n_fft // 2 : n_fft // 2 + n_samples]
+
+
+def _window(like: Tensor, n_fft: int) -> Tensor:
+    return torch.hann_window(n_fft, dtype=like.dtype, device=like.device)
 
 
 def bin_frequencies_hz(n_fft: int, sample_rate: float, device: torch.device) -> Tensor:

@@ -49,4 +49,5 @@ def unfold_channels(proposal: Tensor, folded: Tensor, windows: Tensor, mode: Ste
     if mode == "mid_side":
         mid, side = change[:, 0], change[:, 1]
         change = torch.stack([mid + side, mid - side], dim=1)
-    return windows + change
+    unfolded: Tensor = windows + change
+    return unfolded

@@ -220,4 +220,3 @@ class SpectralCut:
         opening = torch.clamp(above, 0.0, 1.0)
         is_open = torch.where(loudest > 0, opening, 0.0)
         return is_open * power / torch.clamp(loudest, min=1e-30) if self.expands else is_open
-

@@ -21,7 +21,10 @@ COMMANDS: dict[str, str] = {
     "plan": "Say what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",
     "networks": "List, show and install the networks sounds are dreamed with.",
+    "plugins": "Scan, list, show and check VST3 plugins.",
     "midi": "Look into a MIDI file as a render reads it.",
+    "session": "Look into a DAW's session: tempo, meter, markers, tracks and clips.",
+    "compare": "Null-test two files or folders.",
     "doctor": "Say what is installed, what is missing and where dreams can run.",
 }
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
@@ -75,8 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = command.main(arguments, prog_name="reverie", standalone_mode=False)
     except KeyboardInterrupt:
-        print("reverie: stopped", file=sys.stderr)
-        return 130
+        return _say("stopped", 130)
     except Exception as error:
         if is_debugging:
             raise
@@ -95,12 +97,14 @@ def _explain(error: Exception) -> int:
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, typer.Abort):
-        print("reverie: stopped", file=sys.stderr)
-        return 130
+        return _say("stopped", 130)
     if isinstance(error, ReverieError):
-        print(f"reverie: {error}", file=sys.stderr)
-        return error.exit_code
+        return _say(str(error), error.exit_code)
     if isinstance(error, DreamError):
-        print(f"reverie: {error}", file=sys.stderr)
-        return 2
+        return _say(str(error), 2)
     raise error
+
+
+def _say(line: str, code: int) -> int:
+    sys.stderr.write(f"reverie: {line}\n")
+    return code

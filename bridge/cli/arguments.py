@@ -55,6 +55,8 @@ ThreadsOption = Annotated[
 ]
 SubtypeOption = Annotated[
     str | None,
-    typer.Option("--subtype", metavar="TYPE", help="PCM_16, PCM_24, PCM_32 or FLOAT; as each stem by default."),
+    typer.Option(
+        "--subtype", metavar="TYPE", help="PCM_16, PCM_24, PCM_32 or FLOAT; as each stem by default."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -78,7 +78,9 @@ def _packages() -> list[Finding]:
             findings.append(Finding(what=name, state="missing", is_good=False, remedy=remedy))
     for name, remedy in _OPTIONAL.items():
         if find_spec(name) is None:
-            findings.append(Finding(what=name, state="not installed (optional)", is_good=False, remedy=remedy))
+            findings.append(
+                Finding(what=name, state="not installed (optional)", is_good=False, remedy=remedy)
+            )
         else:
             findings.append(Finding(what=name, state=metadata.version(name), is_good=True))
     return findings
@@ -92,8 +94,7 @@ def _devices() -> list[Finding]:
     cores = os.cpu_count() or 1
     findings = [Finding(what="cpu", state=f"{cores} cores", is_good=True)]
     cuda = [name for name in list_devices() if name != "cpu"]
-    for name in cuda:
-        findings.append(Finding(what=name, state=torch.cuda.get_device_name(name), is_good=True))
+    findings += [Finding(what=name, state=torch.cuda.get_device_name(name), is_good=True) for name in cuda]
     if not cuda:
         remedy = "dreams run on the CPU; that works, only slower"
         findings.append(Finding(what="cuda", state="no GPU found", is_good=False, remedy=remedy))

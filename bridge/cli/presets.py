@@ -15,7 +15,9 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True)
 
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only presets with this tag.")]
-SuitsOption = Annotated[str | None, typer.Option("--suits", help="Only presets that suit this: drums, vocal ...")]
+SuitsOption = Annotated[
+    str | None, typer.Option("--suits", help="Only presets that suit this: drums, vocal ...")
+]
 
 
 @app.command("list")

@@ -67,7 +67,7 @@ def render(
     for warning in plan.warnings:
         typer.echo(f"reverie: warning: {warning}", err=True)
     report = _run(plan, overwrite, jobs, is_quiet=as_json or not sys.stderr.isatty())
-    print_report(plan, report, as_json)
+    print_report(report, as_json)
     if report.failed:
         raise typer.Exit(SOME_FAILED if len(report.failed) < len(report.stems) else 1)
 
@@ -91,7 +91,7 @@ def _run(plan: Plan, overwrite: bool, jobs: int, is_quiet: bool) -> RenderReport
         return render_plan(plan, overwrite=overwrite, jobs=jobs, on_progress=show)
 
 
-def print_report(plan: Plan, report: RenderReport, as_json: bool) -> None:
+def print_report(report: RenderReport, as_json: bool) -> None:
     """Print what became of each stem."""
     if as_json:
         data: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A chain: pedalboard's plugins and ours in one list, in series, with a mix at every node; and parallel branches.
+"""Chains: pedalboard's plugins and ours in one list, in series with a mix at every node, or in parallel.
 
 :class:`Chain` looks like :class:`pedalboard.Pedalboard` (a list of plugins that can be called) and takes
 what a Pedalboard refuses: dreams, hosted plugins in processes of their own, other chains. Runs of plain

@@ -107,7 +107,7 @@ class Native:
         """Set a parameter in its own unit."""
         checked = check_parameter(name, value, self._parameters, self._name)
         if self._parameters[name].choices:
-            checked = getattr(type(self.plugin).Mode, str(checked))
+            checked = _modes(self.plugin)[str(checked)]
         setattr(self.plugin, name, checked)
 
     def reset(self) -> None:
@@ -164,8 +164,8 @@ class Native:
         n_channels = block.shape[0]
         if self._n_in and (n_channels, sample_rate) != (self._n_channels, self._sample_rate):
             raise ProcessorError(
-                f"{self._name}: the stream began with {self._n_channels} channels at {self._sample_rate:g} Hz "
-                f"and goes on with {n_channels} at {sample_rate:g}; call reset() first"
+                f"{self._name}: the stream began with {self._n_channels} channels at {self._sample_rate:g} "
+                f"Hz and goes on with {n_channels} at {sample_rate:g}; call reset() first"
             )
         self._n_channels, self._sample_rate = n_channels, float(sample_rate)
         self._n_in += block.shape[1]
@@ -218,6 +218,11 @@ def _specs(plugin: pedalboard.Plugin, builtin: Builtin | None) -> dict[str, Para
     if builtin is None:
         return {}
     return {spec.name: spec for spec in builtin.parameters if hasattr(plugin, spec.name)}
+
+
+def _modes(plugin: Any) -> Mapping[str, Any]:
+    modes: Mapping[str, Any] = type(plugin).Mode.__members__
+    return modes
 
 
 def _leaves(plugin: pedalboard.Plugin) -> list[Any]:

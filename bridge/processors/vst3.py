@@ -26,7 +26,7 @@ from bridge.hosts.bundle import binary_sha256, check_bundle
 from bridge.hosts.controls import Controls
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
-from bridge.hosts.opening import choose_backend, open_session
+from bridge.hosts.opening import Isolation, choose_backend, open_session, wants_clock
 from bridge.hosts.scan import find_plugin
 from bridge.hosts.session import PluginSession
 from bridge.hosts.stream import PluginStream, StreamShape
@@ -54,8 +54,8 @@ class VST3:
             base64.
         isolation: ``process`` for a child process of its own; ``none`` to load it into this one, where a
             crash is everybody's.
-        backend: Which host; ``auto`` takes pedalboard, and minihost where `tempo_map` is given and it is
-            installed.
+        backend: Which host; ``auto`` takes pedalboard, and minihost, where it is installed, for a plugin that
+            follows the song's clock or has a sidechain fed.
         timeout_s: Longest wait for an answer before the plugin counts as hung.
         load_timeout_s: Longest wait for the plugin to load.
         on_fault: What a crash, hang, NaN or runaway level leads to: ``fail`` raises, ``bypass`` lets the
@@ -63,6 +63,7 @@ class VST3:
         automation_block_samples: How often an automated parameter moves.
         max_level_db: Peaks above it (dBFS) are a fault.
         tempo_map: The song's clock, for plugins that sync to it.
+        has_sidechain: Whether `process` will be given a sidechain.
 
     Raises:
         PluginError: No such plugin, not for this machine, it does not load, or the state is not its own.
@@ -76,7 +77,7 @@ class VST3:
         plugin_name: str | None = None,
         params: Mapping[str, ParamValue] | None = None,
         state: bytes | str | Path | None = None,
-        isolation: Literal["process", "none"] = "process",
+        isolation: Isolation = "process",
         backend: BackendName | Literal["auto"] = "auto",
         timeout_s: float = 10.0,
         load_timeout_s: float = 30.0,
@@ -84,10 +85,11 @@ class VST3:
         automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES,
         max_level_db: float = MAX_LEVEL_DB,
         tempo_map: TempoMap | None = None,
+        has_sidechain: bool = False,
     ) -> None:
         self.path, self._plugin_name = find_plugin(plugin, plugin_name)
         self._binary = check_bundle(self.path)
-        self._isolation, self._backend = isolation, choose_backend(backend, tempo_map is not None)
+        self._isolation, self._backend = isolation, choose_backend(backend, has_sidechain)
         self._timeouts_s = (timeout_s, load_timeout_s)
         self._on_fault, self._max_level_db = on_fault, max_level_db
         self.automation_block_samples = automation_block_samples
@@ -97,7 +99,8 @@ class VST3:
         self._tail_seconds: float | None = None
         self._is_closed = False
 
-        session = self._load()
+        self._uid = ""
+        session = self._load_first(may_change_backend=backend == "auto" and tempo_map is not None)
         self.description = session.description
         self._controls = Controls(session.description, session.raw_values())
         self._supervisors = [self._supervise()]
@@ -244,9 +247,9 @@ class VST3:
         return self._tail_seconds or 0.0
 
     def set_transport(self, tempo_map: TempoMap | None) -> None:
-        """Let the plugin follow a song's tempo, meter and position; warn where the backend cannot."""
+        """Let the plugin follow a song's tempo, meter and position; warn where it wants to and cannot."""
         self._tempo_map = tempo_map if self.description.has_transport else None
-        if tempo_map is not None and self._tempo_map is None:
+        if tempo_map is not None and self._tempo_map is None and wants_clock(self.description):
             warnings.warn(
                 f"{self.name}: hosted by {self._backend}, so it sees 120 BPM in 4/4 at position 0 whatever "
                 "the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'",
@@ -356,12 +359,26 @@ class VST3:
 
     # How a stream runs ----------------------------------------------------------------------------------
 
+    def _load_first(self, may_change_backend: bool) -> PluginSession:
+        """Load the plugin; where it turns out to follow a clock, with the backend that has one."""
+        session = self._load()
+        description = session.description
+        self._uid = description.uid
+        can_change = may_change_backend and description.plugin_names[:1] == (description.name,)
+        if can_change and wants_clock(description):
+            better = choose_backend("auto", needs_more=True)
+            if better != self._backend:
+                session.close()
+                self._backend = better
+                return self._load()
+        return session
+
     def _load(self) -> PluginSession:
         """Load the plugin as it was when the stream began."""
         if self._is_closed:
             raise PluginError(f"{self.path.name}: used after close(); make a new VST3")
         session = open_session(
-            self.path, self._plugin_name, self._backend, self._isolation, timeouts_s=self._timeouts_s
+            self.path, self._plugin_name, self._backend, self._isolation, self._timeouts_s, self._uid
         )
         if self._state is not None:
             session.set_state(self._state)

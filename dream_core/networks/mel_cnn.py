@@ -184,17 +184,13 @@ def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
     )
 
 
-def load(path: Path, *, sha256: str = "") -> MelCnn:
+def load(path: Path) -> MelCnn:
     """Load a network from the file that carries its card.
-
-    Args:
-        path: A file that `write` made.
-        sha256: What the file's hash must be, where it is known.
 
     Raises:
         WeightsError: The file is absent, damaged, or of another kind of network.
     """
     card, shape = read_card(path)
     network = MelCnn(card, shape)
-    load_into(network, read_tensors(path, sha256), str(path))
+    load_into(network, read_tensors(path), str(path))
     return network

@@ -48,7 +48,7 @@ class TrainingSettings:
         seed: Of initial weights, batches and augmentation.
     """
 
-    epochs: int = 20
+    epochs: int = 16
     steps_per_epoch: int = 128
     batch_size: int = 64
     learning_rate: float = 2e-3

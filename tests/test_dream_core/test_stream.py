@@ -33,7 +33,11 @@ def make_sound(seconds: float = 1.7, n_channels: int = 2, seed: int = 1) -> np.n
 
 def with_update(update: str, **changes: object) -> DreamSettings:
     return DreamSettings(
-        objective="layer:second", window_s=0.5, fade_s=0.03, update=update, **changes  # type: ignore[arg-type]
+        objective="layer:second",
+        window_s=0.5,
+        fade_s=0.03,
+        update=update,
+        **changes,  # type: ignore[arg-type]
     )
 
 
@@ -78,7 +82,8 @@ def test_depth_is_continuous_through_whole_numbers(network: SmallNet, update: st
     """1.99 and 2.01 are as near to each other as their fiftieth of a step allows."""
     sound = make_sound()
     below, at, above = (
-        dream(sound, RATE, network, with_update(update), depth=d).astype(np.float64) for d in (1.99, 2.0, 2.01)
+        dream(sound, RATE, network, with_update(update), depth=d).astype(np.float64)
+        for d in (1.99, 2.0, 2.01)
     )
     step = np.abs(dream(sound, RATE, network, with_update(update), depth=3.0) - at).max()
     before = np.abs(dream(sound, RATE, network, with_update(update), depth=1.0) - at).max()
@@ -117,7 +122,9 @@ def test_blocks_do_not_matter(network: SmallNet, update: str, batch: int) -> Non
     pieces, start = [], 0
     while start < sound.shape[1]:
         stop = min(sound.shape[1], start + int(rng.integers(1, 5000)))
-        pieces.append(stream.push(torch.from_numpy(sound[:, start:stop]), torch.from_numpy(depth[start:stop])))
+        pieces.append(
+            stream.push(torch.from_numpy(sound[:, start:stop]), torch.from_numpy(depth[start:stop]))
+        )
         start = stop
     pieces.append(stream.finish())
 
@@ -223,7 +230,7 @@ def test_what_cannot_be_dreamed_is_said(network: SmallNet) -> None:
     broken[0, 77] = np.nan
     with pytest.raises(NonFiniteError, match="not finite"):
         dream(broken, RATE, network, SETTINGS)
-    with pytest.raises(SettingError, match="0..100 steps"):
+    with pytest.raises(SettingError, match=r"0\.\.100 steps"):
         dream(sound, RATE, network, SETTINGS, depth=101.0)
     with pytest.raises(SettingError, match="needs a target"):
         dream(sound, RATE, network, with_update("target_figure"))

@@ -1,0 +1,329 @@
+"""Render one stem: through its chain into a scratch file, measured, then to its place at its level.
+
+Both passes stream in constant memory. What goes wrong leaves nothing behind under the final name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bridge.audiofile import AudioReader, AudioWriter, hash_samples
+from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
+from bridge.envelopes import Song
+from bridge.errors import RenderError
+from bridge.loudness import Loudness, LoudnessMeter
+from bridge.manifest import StemRecord
+from bridge.opening import Callbacks, OpenStem, open_stem, read_song
+from bridge.plan import Plan, StemPlan
+from bridge.records import AudioArray
+
+__all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem"]
+
+BLOCK_SAMPLES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stem is.
+
+    Args:
+        stem: Its name.
+        fraction: 0..1.
+        phase: ``open``, ``render``, ``deliver`` or ``done``.
+    """
+
+    stem: str
+    fraction: float
+    phase: Literal["open", "render", "deliver", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StemResult:
+    """What became of a stem.
+
+    Args:
+        name: The stem.
+        status: ``done``, ``kept`` (finished by an earlier render of the same plan) or ``failed``.
+        target: Where it is.
+        error: Why it failed, in one line.
+        record: What was measured, where it is done.
+        warnings: What the user should know.
+    """
+
+    name: str
+    status: Literal["done", "kept", "failed"]
+    target: Path
+    error: str = ""
+    record: StemRecord | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedStem:
+    """A stem in its scratch file, before its level is decided."""
+
+    scratch: Path
+    before: Loudness
+    after: Loudness
+    n_samples: int
+    is_unchanged: bool
+    wall_s: float
+    warnings: tuple[str, ...]
+
+
+def render_stem(
+    plan: Plan,
+    stem: StemPlan,
+    tell: Callable[[Progress], None],
+    is_cancelled: Callable[[], bool] | None,
+) -> RenderedStem:
+    """Stream a stem through its chain into a scratch file beside its target, measuring before and after.
+
+    Raises:
+        ReverieError: The stem failed; the scratch file is gone.
+    """
+    started = time.perf_counter()
+    warnings: list[str] = []
+    tell(Progress(stem=stem.name, fraction=0.0, phase="open"))
+    _fix_threads(plan)
+    meter = _WorkMeter(stem, tell)
+    callbacks = Callbacks(on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append)
+    song = read_song(plan)
+    opened = open_stem(plan, stem, song, callbacks)
+    try:
+        n_tail = _tail_samples(opened, song)
+        scratch = Path(stem.target).with_name(f".{Path(stem.target).name}.scratch.wav")
+        measured = _Measurements(stem, opened)
+        _write_scratch(opened, scratch, n_tail, measured, meter)
+    finally:
+        opened.close()
+    return RenderedStem(
+        scratch=scratch,
+        before=measured.before.result(),
+        after=measured.after_result(),
+        n_samples=measured.tail.n_samples,
+        is_unchanged=measured.comparison.is_equal and n_tail == 0,
+        wall_s=time.perf_counter() - started,
+        warnings=tuple(warnings),
+    )
+
+
+def _tail_samples(opened: OpenStem, song: Song) -> int:
+    stem, tail = opened.stem, opened.plan.read_preset().tail
+    next_bar_s = None
+    if tail.mode == "to_bar":
+        clock = song.tempo_map
+        bars = np.ceil(clock.beats_to_bars(clock.seconds_to_beats(stem.duration_s)) - 1e-9)
+        next_bar_s = float(clock.beats_to_seconds(clock.bars_to_beats(bars)))
+    n_tail = tail_input_samples(tail, stem.sample_rate, stem.n_samples, next_bar_s)
+    if tail.mode == "auto":
+        return min(n_tail, round(opened.chain.tail_seconds * stem.sample_rate))
+    return n_tail
+
+
+class _Measurements:
+    """All that is learnt of a stem while it streams."""
+
+    def __init__(self, stem: StemPlan, opened: OpenStem) -> None:
+        self.before = LoudnessMeter(stem.sample_rate, stem.n_channels)
+        self.tail = TailMeter(opened.plan.read_preset().tail, stem.sample_rate, stem.n_samples)
+        self.comparison = _Comparison()
+        self._after: LoudnessMeter | None = None
+        self._sample_rate = stem.sample_rate
+
+    def push_input(self, block: AudioArray) -> None:
+        self.before.push(block)
+        self.comparison.push_input(block)
+
+    def push_output(self, block: AudioArray) -> None:
+        # How many channels come out is known once the first block has.
+        self._after = self._after or LoudnessMeter(self._sample_rate, block.shape[0])
+        self._after.push(block)
+        self.comparison.push_output(block)
+        self.tail.push(block)
+
+    def after_result(self) -> Loudness:
+        if self._after is None:
+            raise RenderError(
+                "the chain gave no sound at all; disable its nodes in turn to find which is mute"
+            )
+        return self._after.result()
+
+
+def _write_scratch(
+    opened: OpenStem, scratch: Path, n_tail: int, measured: _Measurements, meter: _WorkMeter
+) -> None:
+    stem = opened.stem
+    writer: AudioWriter | None = None
+    try:
+        with AudioReader(stem.source) as reader:
+            for block in _stream(opened, reader, n_tail, measured, meter):
+                if not block.shape[1]:
+                    continue
+                measured.push_output(block)
+                writer = writer or AudioWriter(
+                    scratch,
+                    sample_rate=stem.sample_rate,
+                    n_channels=block.shape[0],
+                    subtype="FLOAT",
+                    overwrite=True,
+                    n_samples=stem.n_samples + n_tail,
+                )
+                writer.write(block)
+        if writer is not None:
+            writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.abort()
+        raise
+
+
+def _stream(
+    opened: OpenStem,
+    reader: AudioReader,
+    n_tail: int,
+    measured: _Measurements,
+    meter: _WorkMeter,
+) -> Iterator[AudioArray]:
+    position = 0
+    n_channels = reader.info.n_channels
+    while True:
+        block = reader.read(BLOCK_SAMPLES)
+        if not block.shape[1]:
+            break
+        measured.push_input(block)
+        yield _process(opened, block, position)
+        position += block.shape[1]
+        meter.on_input(position)
+    end = position + n_tail
+    while position < end:
+        silence = np.zeros((n_channels, min(BLOCK_SAMPLES, end - position)), np.float32)
+        yield _process(opened, silence, position)
+        position += silence.shape[1]
+    yield opened.chain.flush()
+
+
+def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
+    lanes = opened.lanes(position, block.shape[1])
+    return opened.chain.process(block, opened.stem.sample_rate, reset=False, automation=lanes)
+
+
+def deliver_stem(
+    plan: Plan,
+    stem: StemPlan,
+    rendered: RenderedStem,
+    decision: GainDecision,
+    overwrite: bool,
+    tell: Callable[[Progress], None],
+) -> StemResult:
+    """Write a rendered stem to its place at its level; the scratch file is used up.
+
+    Raises:
+        ReverieError: It cannot be written; nothing stands under its name.
+    """
+    if rendered.is_unchanged:
+        decision = replace(decision, level_db=0.0, trim_db=0.0, reason="unchanged: left alone")
+    tell(Progress(stem=stem.name, fraction=1.0, phase="deliver"))
+    tail = plan.read_preset().tail
+    gain = np.float32(decision.gain)
+    target = Path(stem.target)
+    try:
+        with AudioReader(rendered.scratch) as reader:
+            n_channels = reader.info.n_channels
+            final = LoudnessMeter(stem.sample_rate, n_channels)
+            with AudioWriter(
+                target,
+                sample_rate=stem.sample_rate,
+                n_channels=n_channels,
+                subtype=stem.target_subtype,
+                overwrite=overwrite,
+                n_samples=rendered.n_samples,
+                dither_seed=plan.seed,
+            ) as writer:
+                position = 0
+                while position < rendered.n_samples:
+                    block = reader.read(min(BLOCK_SAMPLES, rendered.n_samples - position))
+                    block = fade_out(
+                        block * gain,
+                        position,
+                        policy=tail,
+                        sample_rate=stem.sample_rate,
+                        n_stem=stem.n_samples,
+                        n_total=rendered.n_samples,
+                    )
+                    final.push(block)
+                    writer.write(block)
+                    position += block.shape[1]
+    finally:
+        rendered.scratch.unlink(missing_ok=True)
+    record = StemRecord.build(
+        key=plan.stem_key(stem),
+        sha256_samples=hash_samples(target),
+        n_samples=rendered.n_samples,
+        n_channels=n_channels,
+        before=rendered.before,
+        after=final.result(),
+        decision=decision,
+        n_clipped=writer.n_clipped,
+        wall_s=rendered.wall_s,
+        warnings=rendered.warnings,
+    )
+    tell(Progress(stem=stem.name, fraction=1.0, phase="done"))
+    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=rendered.warnings)
+
+
+def _fix_threads(plan: Plan) -> None:
+    if any(node["use"] == "dream" and node["enabled"] for node in plan.preset["chain"]):
+        from dream_core.runtime import set_threads
+
+        set_threads(plan.threads)
+
+
+class _Comparison:
+    """Tells whether what came out is what went in, whatever is withheld on the way."""
+
+    def __init__(self) -> None:
+        self.is_equal = True
+        self._waiting: list[AudioArray] = []
+
+    def push_input(self, block: AudioArray) -> None:
+        if self.is_equal:
+            self._waiting.append(block)
+
+    def push_output(self, block: AudioArray) -> None:
+        if not self.is_equal or not block.shape[1]:
+            return
+        expected = np.concatenate(self._waiting, axis=1)
+        self.is_equal = expected.shape[0] == block.shape[0] and np.array_equal(
+            expected[:, : block.shape[1]], block
+        )
+        self._waiting = [expected[:, block.shape[1] :]] if self.is_equal else []
+
+
+class _WorkMeter:
+    """Turns dream steps and samples read into one fraction."""
+
+    def __init__(self, stem: StemPlan, tell: Callable[[Progress], None]) -> None:
+        self._stem, self._tell = stem, tell
+        # A window takes whole steps, so the integral of depth underestimates a little.
+        self._n_steps = stem.depth_integral_s * 1.15 / 4.0
+        self._taken, self._read = 0, 0.0
+
+    def on_step(self, _report: object) -> None:
+        self._taken += 1
+        self._report()
+
+    def on_input(self, position: int) -> None:
+        self._read = position / self._stem.n_samples
+        self._report()
+
+    def _report(self) -> None:
+        dreamed = min(1.0, self._taken / self._n_steps) if self._n_steps > 0 else self._read
+        fraction = min(0.99, 0.1 * self._read + 0.9 * dreamed)
+        self._tell(Progress(stem=self._stem.name, fraction=fraction, phase="render"))
