@@ -7,16 +7,20 @@ on the way; segments follow each other in time, and the last value of one holds 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from bridge.envelopes.grid import Floats, Grid, Integers
-from bridge.envelopes.shapes import bend, smooth_step
+from bridge.envelopes.shapes import BEND_STRENGTH, bend, smooth_step
 
 __all__ = ["Contour", "ContourPoint", "Segment", "curve_between"]
+
+_FEW_ROWS = 512  # segments shorter than this are drawn together
 
 
 class Segment(NamedTuple):
@@ -67,6 +71,53 @@ def curve_between(position: Floats, curve: str, tension: float, steps: int) -> F
     return position
 
 
+class _Columns(NamedTuple):
+    """Segments as columns, to draw many short ones at once; the arithmetic is that of `curve_between`."""
+
+    start: Integers
+    n: Floats
+    per_sample: Floats
+    low: Floats
+    high: Floats
+    strength: Floats
+    scale: Floats
+    is_bent: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment]) -> _Columns:
+        """Turn segments into columns; those that hold keep their value from start to end."""
+        holds = [segment.curve == "hold" or segment.low == segment.high for segment in segments]
+        strength = np.array([s.tension * BEND_STRENGTH if s.curve == "curve" else 0.0 for s in segments])
+        strength[np.abs(strength) < 1e-6] = 0.0
+        n = np.array([float(segment.n) for segment in segments])
+        return cls(
+            start=np.array([segment.start for segment in segments], np.int64),
+            n=n,
+            per_sample=1.0 / np.maximum(n, 1.0),
+            low=np.array([segment.low for segment in segments]),
+            high=np.array([s.low if s.curve == "hold" else s.high for s in segments]),
+            strength=strength,
+            scale=np.array([1.0 / math.expm1(one) if one else 0.0 for one in strength.tolist()]),
+            is_bent=np.array(
+                [s.curve in ("linear", "curve") or hold for s, hold in zip(segments, holds, strict=True)]
+            ),
+        )
+
+    def draw(self, grid: Grid, first: int, counts: npt.NDArray[np.intp]) -> Floats:
+        """Draw segments from `first` on, each over so many rows of the grid."""
+        index = np.repeat(np.arange(first, first + len(counts)), counts)
+        since = grid.samples - self.start[index]
+        is_over = since >= self.n[index]
+        since *= self.per_sample[index]
+        strength = self.strength[index]
+        bent = np.exp(since * strength)
+        bent -= 1.0
+        bent *= self.scale[index]
+        moved = np.where(strength == 0.0, since, bent)
+        low, high = self.low[index], self.high[index]
+        return np.where(is_over | (low == high), high, low + (high - low) * moved)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contour:
     """Segments in order of time, as a source.
@@ -80,21 +131,25 @@ class Contour:
     before: float = 0.0
 
     def __post_init__(self) -> None:
-        """Keep the starts as a column, to be searched."""
-        object.__setattr__(self, "_starts", np.array([segment.start for segment in self.segments], np.int64))
+        """Keep what is looked up for many segments at once as columns."""
+        object.__setattr__(self, "_columns", _Columns.of(self.segments))
 
     @property
     def starts(self) -> Integers:
         """(k,) first samples."""
-        starts: Integers = self._starts  # type: ignore[attr-defined]
-        return starts
+        columns: _Columns = self._columns  # type: ignore[attr-defined]
+        return columns.start
 
     def at(self, grid: Grid) -> Floats:
         """Return the value at each instant."""
         first = int(np.searchsorted(self.starts, grid.start, side="right"))
         last = int(np.searchsorted(self.starts, grid.last, side="right"))
-        edges = [0, *grid.rows_from(self.starts[first:last]).tolist(), grid.n]
+        rows = grid.rows_from(self.starts[first:last])
+        columns: _Columns = self._columns  # type: ignore[attr-defined]
+        if first > 0 and (last - first) * _FEW_ROWS > grid.n and np.all(columns.is_bent[first - 1 : last]):
+            return columns.draw(grid, first - 1, np.diff(rows, prepend=0, append=grid.n))
         values = np.empty(grid.n)
+        edges = [0, *rows.tolist(), grid.n]
         for index, (low, high) in enumerate(itertools.pairwise(edges), start=first - 1):
             if low == high:
                 continue

@@ -108,14 +108,15 @@ class LfoSource:
 
     def at(self, grid: Grid) -> Floats:
         """Return the value at each instant."""
-        cycles = self.counter.count(grid)
-        values = self._wave(cycles, grid)
+        values = self._wave(self.counter.count(grid), grid)
         if self.is_bipolar:
-            values = values * 2.0 - 1.0
+            values *= 2.0
+            values -= 1.0
         return values if self.fade is None else values * self.fade.at(grid)
 
     def _wave(self, cycles: Floats, grid: Grid) -> Floats:
-        cycles = cycles + self.phase
+        if self.phase:
+            cycles = cycles + self.phase
         if self.counter.is_one_shot:
             # The end of the one cycle is its last value, not the first of a next one.
             cycles = np.minimum(cycles, np.nextafter(self.counter.n_once + self.phase, 0.0))
@@ -123,24 +124,50 @@ class LfoSource:
             return sine(cycles)
         if self.shape == "triangle":
             return triangle(cycles)
+        whole = np.floor(cycles)
         if self.shape in ("sample_hold", "random_smooth", "perlin"):
-            return self._chance(cycles, grid)
-        part = cycles - np.floor(cycles)
+            return self._chance(cycles, whole, grid)
+        part = cycles - whole
         if self.shape == "saw_up":
             return part
         if self.shape == "saw_down":
-            return 1.0 - part
+            return np.subtract(1.0, part, out=part)
         return (part < (0.5 if self.shape == "square" else self.width)).astype(np.float64)
 
-    def _chance(self, cycles: Floats, grid: Grid) -> Floats:
-        whole = np.floor(cycles)
-        index = (whole + self.counter.turn(grid) * _TRIGGER_STRIDE).astype(np.int64)
-        if self.shape == "perlin":
-            return wave_noise(self.seed, index, cycles - whole)
-        here = _look_up(self.seed, index)
+    def _chance(self, cycles: Floats, whole: Floats, grid: Grid) -> Floats:
+        runs = Runs(whole, self.counter.turn(grid))
+        here = hash_unit(self.seed, runs.key)
         if self.shape == "sample_hold":
-            return here
-        return here + (_look_up(self.seed, index + 1) - here) * smooth_step(cycles - whole)
+            return runs.spread(here)
+        following = hash_unit(self.seed, runs.key + 1)
+        part = np.subtract(cycles, whole, out=whole)
+        if self.shape == "perlin":
+            return wave_noise(runs.spread(here * 2.0 - 1.0), runs.spread(following * 2.0 - 1.0), part)
+        part = smooth_step(part)
+        part *= runs.spread(following - here)
+        part += runs.spread(here)
+        return part
+
+
+class Runs:
+    """Rows that share a cycle, so that what depends on the cycle alone is worked out once for each.
+
+    Args:
+        whole: (n,) the cycle of each row.
+        turn: (n,) which trigger it counts from, or 0.
+    """
+
+    def __init__(self, whole: Floats, turn: Floats | float) -> None:
+        if isinstance(turn, np.ndarray):
+            whole = whole + turn * _TRIGGER_STRIDE
+        starts = np.flatnonzero(whole[1:] != whole[:-1]) + 1
+        edges = np.concatenate(([0], starts, [len(whole)]))
+        self._counts = np.diff(edges)
+        self.key: Integers = whole[edges[:-1]].astype(np.int64)
+
+    def spread(self, values: Floats) -> Floats:
+        """Return one value a row out of one value a run."""
+        return np.repeat(values, self._counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,7 +181,7 @@ class StepSource:
         gate: Part of a step that sounds; the rest is 0.
         glide: Part of a step spent sliding from the one before.
         seed: Of the random direction.
-        is_sounding: What is 1 once the first trigger has come, or None.
+        fade: What is 1 once the first trigger has come, or None.
     """
 
     values: Floats
@@ -171,32 +198,29 @@ class StepSource:
         if self.counter.is_one_shot:
             cycles = np.minimum(cycles, np.nextafter(float(self.counter.n_once), 0.0))
         whole = np.floor(cycles)
-        turn = self.counter.turn(grid) * _TRIGGER_STRIDE
-        values = self.values[self._index(whole, turn)]
-        part = cycles - whole
-        if self.glide > 0:
-            previous = self.values[self._index(whole - 1, turn)]
-            values = previous + (values - previous) * np.minimum(part / self.glide, 1.0)
-        if self.gate < 1.0:
-            values = np.where(part < self.gate, values, 0.0)
+        runs = Runs(whole, self.counter.turn(grid))
+        here = self.values[self._index(runs.key)]
+        values = runs.spread(here)
+        if self.glide > 0 or self.gate < 1.0:
+            part = cycles - whole
+            if self.glide > 0:
+                previous = self.values[self._index(runs.key - 1)]
+                slid = np.minimum(part * (1.0 / self.glide), 1.0)
+                slid *= runs.spread(here - previous)
+                slid += runs.spread(previous)
+                values = slid
+            if self.gate < 1.0:
+                values *= part < self.gate
         return values if self.fade is None else values * self.fade.at(grid)
 
-    def _index(self, step: Floats, turn: Floats | float) -> Integers:
+    def _index(self, key: Integers) -> Integers:
         n = len(self.values)
         if self.direction == "random":
-            chance = _look_up(self.seed, (step + turn).astype(np.int64))
-            return np.minimum((chance * n).astype(np.int64), n - 1)
-        index = step.astype(np.int64)
+            return np.minimum((hash_unit(self.seed, key) * n).astype(np.int64), n - 1)
+        index = key % _TRIGGER_STRIDE if self.counter.starts is not None else key
         if self.direction == "backward":
             return (n - 1 - index) % n
         if self.direction == "ping_pong" and n > 1:
             folded = index % (2 * n - 2)
             return np.minimum(folded, 2 * n - 2 - folded)
         return index % n
-
-
-def _look_up(seed: int, index: Integers) -> Floats:
-    """Hash each whole number once, however many instants share it."""
-    changes = np.flatnonzero(np.diff(index)) + 1
-    edges = np.concatenate(([0], changes, [len(index)]))
-    return np.repeat(hash_unit(seed, index[edges[:-1]]), np.diff(edges))

@@ -46,7 +46,8 @@ class Travel:
 
     def value(self, travel: Floats) -> Floats:
         """Return the values of travels; ends are met exactly."""
-        inside = np.clip(travel, 0.0, 1.0)
+        inside = np.minimum(travel, 1.0)
+        np.maximum(inside, 0.0, out=inside)
         if self.is_log:
             inside *= math.log(self.high / self.low)
             np.exp(inside, out=inside)
@@ -66,26 +67,28 @@ class _Lead:
     travel: Travel
 
     def apply(self, travel: Floats, grid: Grid) -> Floats:
-        """Return the parameter's travel after this route."""
+        """Lay this route onto a parameter's travel, which may be written to."""
         route = self.route
         moved = self._shaped(self.source.at(grid))
         low = 0.0 if route.min is None else self.travel.of(route.min)
         high = 1.0 if route.max is None else self.travel.of(route.max)
         amount = route.amount
         if route.op == "add":
-            result = travel + moved * (amount * (high - low))
+            travel += moved * (amount * (high - low))
         else:
             # A source that swings both ways stands in the middle at rest; a negative amount runs backwards.
             upward = moved * 0.5 + 0.5 if self.source.is_bipolar else moved
             if amount < 0:
                 upward = 1.0 - upward
             if route.op == "replace":
-                result = low + upward * (abs(amount) * (high - low))
+                np.multiply(upward, abs(amount) * (high - low), out=travel)
+                travel += low
             else:
-                result = travel * (1.0 - abs(amount) * (1.0 - upward))
+                travel *= 1.0 - abs(amount) * (1.0 - upward)
         if route.min is not None or route.max is not None:
-            result = np.clip(result, low, high)
-        return result if route.quantize is None else self._quantized(result)
+            np.minimum(travel, high, out=travel)
+            np.maximum(travel, low, out=travel)
+        return travel if route.quantize is None else self._quantized(travel)
 
     def _shaped(self, values: Floats) -> Floats:
         route = self.route

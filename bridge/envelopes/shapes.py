@@ -6,6 +6,8 @@ rising. Chance is a hash of a seed and a whole number, so that any cycle can be 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -59,19 +61,19 @@ def triangle(phase: Floats) -> Floats:
     return z
 
 
-def bend(position: Floats, tension: float | Floats) -> Floats:
+def bend(position: Floats, tension: float) -> Floats:
     """Bend a straight way 0..1: above 0 slow at first, below 0 fast at first, 0 straight.
 
     >>> float(bend(np.array(0.5), 1.0).round(3)), float(bend(np.array(0.5), 0.0))
     (0.047, 0.5)
     """
-    strength = np.asarray(tension, np.float64) * BEND_STRENGTH
-    is_straight = np.abs(strength) < 1e-6
-    if np.all(is_straight):
+    strength = tension * BEND_STRENGTH
+    if abs(strength) < 1e-6:
         return position
-    safe = np.where(is_straight, 1.0, strength)
-    bent = (np.exp(position * safe) - 1.0) * (1.0 / np.expm1(safe))
-    return np.where(is_straight, position, bent)
+    bent: Floats = np.exp(position * strength)
+    bent -= 1.0
+    bent *= 1.0 / math.expm1(strength)
+    return bent
 
 
 def smooth_step(position: Floats) -> Floats:
@@ -101,21 +103,27 @@ def hash_unit(seed: int, cycles: npt.NDArray[np.int64]) -> Floats:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def wave_noise(seed: int, cycles: npt.NDArray[np.int64], phase: Floats, n_octaves: int = 2) -> Floats:
-    """Return one-dimensional gradient noise, 0..1, smooth and without a period.
+def wave_noise(left: Floats, right: Floats, part: Floats) -> Floats:
+    """Return one-dimensional gradient noise, 0..1: smooth, and level with its neighbours at whole numbers.
+
+    Args:
+        left: Gradient at the whole number before, -1..1.
+        right: Gradient at the whole number after.
+        part: Way between them, 0..1.
 
     Source: Perlin, Improving Noise (2002): gradients at whole numbers, quintic fade.
     """
-    total, scale = np.zeros_like(phase), 0.0
-    for octave in range(n_octaves):
-        count, weight = 1 << octave, 0.5**octave
-        position = phase * count
-        whole = np.floor(position)
-        part = position - whole
-        index = cycles * count + whole.astype(np.int64)
-        left = hash_unit(seed + octave, index) * 2.0 - 1.0
-        right = hash_unit(seed + octave, index + 1) * 2.0 - 1.0
-        fade = part * part * part * (part * (part * 6.0 - 15.0) + 10.0)
-        total += weight * (left * part * (1.0 - fade) + right * (part - 1.0) * fade)
-        scale += weight
-    return np.clip(0.5 + total / scale, 0.0, 1.0)
+    fade = part * 6.0
+    fade -= 15.0
+    fade *= part
+    fade += 10.0
+    fade *= part
+    fade *= part
+    fade *= part
+    low = left * part
+    high = right * (part - 1.0)
+    high -= low
+    high *= fade
+    high += low
+    high += 0.5
+    return high

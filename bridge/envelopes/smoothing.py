@@ -6,7 +6,6 @@ to have rested at its first value.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +49,7 @@ class SmoothStairs:
                 goal = value
                 found.append(distance)
             distances = np.array(found)
+            distances[np.abs(distances) < _NEGLIGIBLE] = 0.0
         object.__setattr__(self, "_distances", distances)
 
     def at(self, grid: Grid) -> Floats:
@@ -57,19 +57,14 @@ class SmoothStairs:
         stairs = fill_pieces(grid, self.starts, self.values, self.before)
         if self.tau_samples <= 0:
             return stairs
-        first = int(np.searchsorted(self.starts, grid.start, side="right"))
-        last = int(np.searchsorted(self.starts, grid.last, side="right"))
-        edges = [0, *grid.rows_from(self.starts[first:last]).tolist(), grid.n]
-        for piece, (low, high) in enumerate(itertools.pairwise(edges), start=first - 1):
-            if piece < 0 or low == high or abs(self._distances[piece]) < _NEGLIGIBLE:
-                continue
-            since = grid.samples[low:high] - float(self.starts[piece])
-            if since[0] > 2 * _SETTLED * self.tau_samples:
-                continue
-            since *= -1.0 / self.tau_samples
-            np.exp(since, out=since)
-            since *= self._distances[piece]
-            stairs[low:high] += since
+        distance = fill_pieces(grid, self.starts, self._distances, 0.0)
+        if not np.any(distance):
+            return stairs
+        since = grid.samples - fill_pieces(grid, self.starts, self.starts.astype(np.float64), 0.0)
+        since *= -1.0 / self.tau_samples
+        np.exp(since, out=since)
+        since *= distance
+        stairs += since
         return stairs
 
 
