@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,16 @@ from bridge.errors import PluginError
 from bridge.hosts.backend import BackendName, PluginDescription
 from bridge.hosts.session import LocalSession, PluginSession, load_backend
 
-__all__ = ["Isolation", "choose_backend", "describe_plugin", "open_session"]
+__all__ = ["Isolation", "choose_backend", "describe_plugin", "has_minihost", "open_session", "wants_clock"]
 
 Isolation = Literal["process", "none"]
+
+_CLOCK_WORDS = re.compile(r"\b(tempo|sync|bpm)\b|^\s*1/(1|2|4|8|16|32|64)\b", re.IGNORECASE)
+
+
+def has_minihost() -> bool:
+    """Whether the optional backend is installed."""
+    return importlib.util.find_spec("minihost") is not None
 
 
 def choose_backend(backend: BackendName | Literal["auto"], needs_more: bool) -> BackendName:
@@ -25,12 +33,23 @@ def choose_backend(backend: BackendName | Literal["auto"], needs_more: bool) -> 
     Raises:
         PluginError: minihost is asked for and not installed.
     """
-    has_minihost = importlib.util.find_spec("minihost") is not None
-    if backend == "minihost" and not has_minihost:
+    if backend == "minihost" and not has_minihost():
         raise PluginError("backend 'minihost' is not installed; run: pip install 'reverie-audio[host]'")
     if backend == "auto":
-        return "minihost" if needs_more and has_minihost else "pedalboard"
+        return "minihost" if needs_more and has_minihost() else "pedalboard"
     return backend
+
+
+def wants_clock(description: PluginDescription) -> bool:
+    """Whether a plugin seems to follow the song: a parameter speaks of tempo or sync, or shows note values.
+
+    VST3 lets a plugin say so itself, but neither backend passes that on.
+    """
+    return any(
+        _CLOCK_WORDS.search(text)
+        for parameter in description.parameters
+        for text in (parameter.title, *(text for _, text in parameter.texts))
+    )
 
 
 def open_session(
@@ -39,6 +58,7 @@ def open_session(
     backend: BackendName = "pedalboard",
     isolation: Isolation = "process",
     timeouts_s: tuple[float, float] = (10.0, 30.0),
+    uid: str = "",
 ) -> PluginSession:
     """Load a plugin.
 
@@ -48,12 +68,14 @@ def open_session(
         backend: Which host.
         isolation: In a child process, or in this one.
         timeouts_s: Longest wait for an answer, and for the plugin to load.
+        uid: Class id, where it is known.
 
     Raises:
         PluginError: It cannot be loaded.
     """
-    # minihost does not tell class ids, and a state without one cannot be checked: pedalboard is asked first.
-    uid = describe_plugin(path, plugin_name, timeouts_s).uid if backend == "minihost" else ""
+    if backend == "minihost" and not uid:
+        # minihost does not tell class ids, and a state without one cannot be checked: pedalboard is asked.
+        uid = describe_plugin(path, plugin_name, timeouts_s).uid
     if isolation == "none":
         return LocalSession(load_backend(path, plugin_name, backend, uid))
     from bridge.hosts.child import ChildSession

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from bridge.errors import PluginError, ProcessorError
-from bridge.hosts.backend import ChannelCountError, EventArray
+from bridge.hosts.backend import ChannelCountError, EventArray, no_events
 from bridge.hosts.supervisor import Supervisor
 from bridge.records import AudioArray
 
@@ -21,6 +21,9 @@ __all__ = ["PluginStream", "StreamShape"]
 
 _TURN_SAMPLES = 32768
 """How much sound is handed over at once: the most a bypassed fault costs."""
+
+_GATHER_SAMPLES = 8192
+"""How much is gathered before it is handed over."""
 
 _Layout = Literal["direct", "spread", "twin"]
 
@@ -68,6 +71,9 @@ class PluginStream:
                 supervisors.append(add_supervisor())
             self._used = supervisors[: 2 if self._layout == "twin" else 1]
             self._start(refusal.accepted)
+        self._gathered: list[AudioArray] = []
+        self._gathered_events: list[EventArray] = []
+        self._n_gathered = 0
         self._waiting = [np.zeros((1, 0), np.float32) for _ in self._used]
 
     def _start(self, channels: int) -> None:
@@ -88,35 +94,62 @@ class PluginStream:
         )
 
     def push(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
-        """Continue the stream and return what is ready."""
+        """Continue the stream and return what is ready.
+
+        Short pieces are gathered, since handing one over costs as much as a thousand samples in it.
+        """
         n_samples = audio.shape[1]
-        if sidechain is not None and sidechain.shape[1] != n_samples:
-            raise ProcessorError(
-                f"{self._name}: the sidechain has {sidechain.shape[1]} samples, the sound {n_samples}"
-            )
+        if sidechain is not None:
+            if sidechain.shape[1] != n_samples:
+                raise ProcessorError(
+                    f"{self._name}: the sidechain has {sidechain.shape[1]} samples, the sound {n_samples}"
+                )
+            audio = np.concatenate([audio, sidechain])
+        if len(events):
+            events = events.copy()
+            events["offset"] += self._n_gathered
+            self._gathered_events.append(events)
         self.position_samples += n_samples
+        self._n_gathered += n_samples
+        if self._n_gathered < _GATHER_SAMPLES:
+            self._gathered.append(audio.copy())
+            return np.zeros((self.shape.channels, 0), np.float32)
+        self._gathered.append(audio)
+        return self._hand_over()
+
+    def flush(self) -> AudioArray:
+        """End the stream and return the samples still withheld."""
+        ready = self._hand_over()
+        withheld = self._narrow([supervisor.flush() for supervisor in self._used])
+        return np.concatenate([ready, withheld], axis=1)
+
+    def _hand_over(self) -> AudioArray:
+        """Process what was gathered, in turns."""
+        gathered, n_samples = self._gathered, self._n_gathered
+        if not n_samples:
+            return np.zeros((self.shape.channels, 0), np.float32)
+        audio = gathered[0] if len(gathered) == 1 else np.concatenate(gathered, axis=1)
+        events = np.concatenate([no_events(), *self._gathered_events])
+        self._gathered, self._gathered_events, self._n_gathered = [], [], 0
         if n_samples <= _TURN_SAMPLES:
-            return self._turn(audio, sidechain, events)
+            return self._turn(audio, events)
         pieces = []
         for start in range(0, n_samples, _TURN_SAMPLES):
             end = min(n_samples, start + _TURN_SAMPLES)
             low, high = np.searchsorted(events["offset"], (start, end))
             turn_events = events[low:high].copy()
             turn_events["offset"] -= start
-            turn_sidechain = None if sidechain is None else sidechain[:, start:end]
-            pieces.append(self._turn(audio[:, start:end], turn_sidechain, turn_events))
+            pieces.append(self._turn(audio[:, start:end], turn_events))
         return np.concatenate(pieces, axis=1)
 
-    def flush(self) -> AudioArray:
-        """End the stream and return the samples still withheld."""
-        return self._narrow([supervisor.flush() for supervisor in self._used])
-
-    def _turn(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
-        if self._layout == "spread":
-            audio = np.repeat(audio, 2, axis=0)
-        parts = [audio] if self._layout != "twin" else [audio[0:1], audio[1:2]]
-        if sidechain is not None:
-            parts = [np.concatenate([part, sidechain]) for part in parts]
+    def _turn(self, audio: AudioArray, events: EventArray) -> AudioArray:
+        main, sidechain = audio[: self.shape.channels], audio[self.shape.channels :]
+        if self._layout == "direct":
+            parts = [audio]
+        elif self._layout == "spread":
+            parts = [np.concatenate([main, main, sidechain])]
+        else:
+            parts = [np.concatenate([main[i : i + 1], sidechain]) for i in range(2)]
         outputs = [one.process(part, events) for one, part in zip(self._used, parts, strict=True)]
         if len(self._used) > 1 and any(supervisor.is_bypassed for supervisor in self._used):
             for supervisor in self._used:

@@ -31,7 +31,7 @@ def test_scan_list_and_blocked(tmp_path: Path) -> None:
     bad = misbehaving_copy(tmp_path, "Bad", load="crash")
     assert "1 plugins in 2 bundles, 1 blocked" in run("scan", str(EFFECT), str(bad))
     assert "Conformance Effect" in run("list")
-    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 13
+    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 14
     assert "crash while it was loaded" in run("list", "--blocked")
     assert json.loads(run("list", "--blocked", "--json"))[0]["path"] == str(bad)
 
@@ -43,7 +43,7 @@ def test_show_prints_every_parameter() -> None:
     assert "-60 .. 60 dB" in text
     assert "Normal | Invert | Swap" in text
     data = json.loads(run("show", str(EFFECT), "--json"))
-    assert len(data["parameters"]) == 13
+    assert len(data["parameters"]) == 14
     assert data["uid"] == "52564346584546464543540000000001"
 
 

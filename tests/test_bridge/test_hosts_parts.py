@@ -257,6 +257,15 @@ def test_frames_survive_the_pipe() -> None:
     os.close(reading)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memfd is Linux's")
+def test_shared_memory_has_no_name_to_leave_behind() -> None:
+    """The memory is a descriptor only: when its last holder dies, however, it is gone."""
+    shared = SharedAudio()
+    (descriptor,) = shared.inherited_descriptors
+    assert str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith("/memfd:")
+    shared.close()
+
+
 def test_shared_audio_is_shared() -> None:
     """What one side writes the other reads, through a descriptor and no name."""
     ours = SharedAudio()

@@ -1,5 +1,6 @@
 #include "effect.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <limits>
@@ -15,7 +16,7 @@ namespace {
 
 enum Id : ParamID
 {
-    kGain = 1, kMode, kMute, kCutoff, kLatency, kTail, kNoise, kSeed, kSidechain, kFault, kFaultAt, kProbe, kBypass
+    kGain = 1, kMode, kMute, kCutoff, kLatency, kTail, kNoise, kSeed, kSidechain, kFault, kFaultAt, kProbe, kBypass, kLoad
 };
 
 enum Mode { kNormal, kInvert, kSwap };
@@ -50,6 +51,7 @@ std::vector<Parameter> effect_parameters()
           { "Off", "Tempo", "Beats", "Samples", "Playing", "Numerator", "Denominator", "Process Mode", "Block Size",
             "Main Channels", "Sidechain Channels", "Sample Rate" } },
         { kBypass, "Bypass", "", 0, 1, 0, 1, false, switch_names, ParameterInfo::kIsBypass },
+        { kLoad, "Load", "%", 0.0, 50.0, 0.0 },
     };
 }
 
@@ -115,6 +117,7 @@ void Effect::render (const Block& block)
     if (choice (kProbe) != kOff)
         write_probe (block);
     misbehave (block);
+    work (block);
     position_ += block.samples;
 }
 
@@ -222,6 +225,19 @@ void Effect::misbehave (const Block& block)
     const int first = static_cast<int> (std::max<int64> (0, at - position_));
     for (int c = 0; c < block.channels; ++c)
         std::fill (block.outputs[c] + first, block.outputs[c] + block.samples, wrong);
+}
+
+// Keep the processor busy for a share of the block's own time: a plugin of known cost.
+void Effect::work (const Block& block) const
+{
+    using Clock = std::chrono::steady_clock;
+    const double busy_s = value (kLoad) / 100.0 * block.samples / sample_rate();
+    if (busy_s <= 0.0)
+        return;
+    const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration> (std::chrono::duration<double> (busy_s));
+    while (Clock::now() < end)
+    {
+    }
 }
 
 float Effect::next_noise()

@@ -28,6 +28,7 @@ private:
     void delay (const Block& block);
     void write_probe (const Block& block) const;
     void misbehave (const Block& block);
+    void work (const Block& block) const;
     float next_noise();
 
     struct Channel

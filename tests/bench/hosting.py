@@ -1,0 +1,153 @@
+"""Measure hosting: how long a child takes, how fast sound goes through it, and what faults leave behind.
+
+    python tests/bench/hosting.py             the table
+    python tests/bench/hosting.py --faults 100 --seed 3     random faults instead
+
+Needs the conformance plugins (`bash tests/plugins/build.sh`). Figures are the best of a few runs: everything
+slower is the machine's other business.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from helpers.vst3 import EFFECT, SAMPLE_RATE, child_process_ids, noise, open_descriptors  # noqa: E402
+
+from bridge.errors import PluginFaultError  # noqa: E402
+from bridge.processors.vst3 import VST3  # noqa: E402
+from bridge.records import ParamValue  # noqa: E402
+
+SECONDS = 10
+RUNS = 5
+
+
+def best_s(run: Callable[[], object], runs: int = RUNS) -> float:
+    """Return the shortest of a few runs."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def row(what: str, figure: str, target: str = "") -> None:
+    print(f"| {what:62} | {figure:>16} | {target:>10} |")
+
+
+def measure() -> None:
+    """Print the table of speeds."""
+    sound = noise(SECONDS * int(SAMPLE_RATE))
+    blocks = [np.ascontiguousarray(sound[:, i : i + 512]) for i in range(0, sound.shape[1], 512)]
+    row("what", "measured", "target")
+    row("-" * 62, "-" * 16, "-" * 10)
+    row("child ready", f"{best_s(lambda: VST3(EFFECT).close()):.3f} s", "<= 0.5 s")
+
+    def streamed(vst3: VST3) -> None:
+        vst3.reset()
+        for block in blocks:
+            vst3.process(block, SAMPLE_RATE, 512, False)
+        vst3.flush()
+
+    speeds: dict[tuple[str, str], float] = {}
+    for isolation in ("process", "none"):
+        for load in (0.0, 1.0):
+            with VST3(EFFECT, isolation=isolation, params={"load": load}) as vst3:  # type: ignore[arg-type]
+                name = f"{isolation}, plugin of {load:g} % load" if load else f"{isolation}, trivial plugin"
+                for size in (512, 8192):
+                    whole = best_s(lambda size=size, v=vst3: v.process(sound, SAMPLE_RATE, size))  # type: ignore[misc]
+                    speeds[name, f"sound in blocks of {size}"] = SECONDS / whole
+                speeds[name, "one call a block of 512"] = SECONDS / best_s(lambda v=vst3: streamed(v))  # type: ignore[misc]
+    for (name, how), speed in speeds.items():
+        is_target = name == "process, trivial plugin" and "512" in how
+        row(f"{name}: {how}", f"{speed:.0f} x real time", ">= 250 x" if is_target else "")
+    for how in ("sound in blocks of 512", "one call a block of 512"):
+        ratio = speeds["process, plugin of 1 % load", how] / speeds["none, plugin of 1 % load", how]
+        row(f"isolated against in-process, 1 % load: {how}", f"{ratio:.2f}", ">= 0.9")
+
+    with VST3(EFFECT) as vst3:
+        lane = np.linspace(-20.0, 20.0, sound.shape[1])
+        for block in (64, 512):
+            vst3.automation_block_samples = block
+            took = best_s(lambda: vst3.process(sound, SAMPLE_RATE, 512, automation={"gain_db": lane}))
+            row(f"one parameter automated at block {block}", f"{SECONDS / took:.0f} x real time")
+
+    plugins = [VST3(EFFECT) for _ in range(20)]
+
+    def chain() -> None:
+        output = sound
+        for plugin in plugins:
+            output = plugin.process(output, SAMPLE_RATE, 512)
+
+    row("20 plugins in a row", f"{SECONDS / best_s(chain, 2):.0f} x real time")
+    for plugin in plugins:
+        plugin.close()
+
+
+def inject_faults(count: int, seed: int) -> None:
+    """Render four stems at a time, one with a random fault, and count what is left behind."""
+    generator = random.Random(seed)
+    before = len(child_process_ids()), open_descriptors()
+    reports: Counter[str] = Counter()
+    n_intact = 0
+    for _ in range(count):
+        fault, victim = generator.choice(["Crash", "Hang", "NaN", "Kill"]), generator.randrange(4)
+        sound = noise(24000, seed=generator.randrange(10**6))
+        for stem in range(4):
+            params: dict[str, ParamValue] = {"cutoff_hz": 300.0 + 100.0 * stem, "latency_samples": 333.0}
+            with VST3(EFFECT, params=params, timeout_s=0.3) as vst3:
+                clean = vst3.process(sound, SAMPLE_RATE, 512)
+                if stem == victim:
+                    reports[_fail(vst3, fault, sound, generator)] += 1
+                else:
+                    n_intact += np.array_equal(vst3.process(sound, SAMPLE_RATE, 512), clean)
+    after = len(child_process_ids()), open_descriptors()
+    print(f"{count} renders of 4 stems, one fault each; stems untouched: {n_intact} of {3 * count}")
+    print(f"faults reported: {dict(reports)}")
+    print(f"(children, descriptors, of which shared memory is one) before {before}, after {after}")
+
+
+def _fail(vst3: VST3, fault: str, sound: np.ndarray, generator: random.Random) -> str:
+    """Let one stem fail; return the kind of fault that was reported."""
+    if fault == "Kill":
+        process_id = vst3._supervisors[0].session.process_id  # type: ignore[attr-defined]
+        threading.Timer(generator.random() * 0.01, os.kill, (process_id, signal.SIGKILL)).start()
+    else:
+        vst3.set_parameter("fault_at_samples", float(generator.randrange(1000, 23000)))
+        vst3.set_parameter("fault", fault)
+    try:
+        while True:
+            vst3.process(sound, SAMPLE_RATE, 512)
+    except PluginFaultError:
+        return f"{fault}: {vst3.faults[-1].kind}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--faults", type=int, default=0, help="inject so many random faults")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.faults:
+        inject_faults(arguments.faults, arguments.seed)
+    else:
+        measure()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Plugins see the song's clock where the backend can tell it, and a warning says where it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+
+import numpy as np
+import pytest
+from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, needs_plugins, noise
+
+from bridge.errors import PluginError
+from bridge.hosts.opening import choose_backend, wants_clock
+from bridge.processors.vst3 import VST3
+from bridge.records import AudioArray
+from bridge.tempomap import TempoMap
+
+pytestmark = needs_plugins
+
+HAS_MINIHOST = importlib.util.find_spec("minihost") is not None
+needs_minihost = pytest.mark.skipif(
+    not HAS_MINIHOST, reason="minihost is not installed: pip install minihost"
+)
+
+SONG = TempoMap.constant(97.0)
+BLOCK = 512
+N_SAMPLES = 20 * BLOCK
+
+
+def probe(vst3: VST3, what: str) -> AudioArray:
+    """Return what the plugin saw at the start of every block."""
+    vst3.set_parameter("probe", what)
+    return vst3.process(noise(N_SAMPLES), SAMPLE_RATE, BLOCK)[0, ::BLOCK].astype(np.float64) * PROBE_SCALE
+
+
+def test_pedalboard_shows_every_plugin_120_bpm_and_says_so() -> None:
+    """Under pedalboard tempo and position stand still whatever the song does; one warning tells."""
+    with pytest.warns(UserWarning, match="120 BPM") as caught:
+        vst3 = VST3(EFFECT, backend="pedalboard", tempo_map=SONG)
+    assert len(caught) == 1
+    with vst3:
+        assert set(probe(vst3, "Tempo")) == {120.0}
+        assert set(probe(vst3, "Beats")) == {0.0}
+
+
+def test_a_plugin_without_a_clock_is_left_where_it_is() -> None:
+    """A plugin none of whose parameters speaks of tempo stays with pedalboard, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with VST3(INSTRUMENT, tempo_map=SONG) as vst3:
+            assert vst3.description.backend == "pedalboard"
+            assert not wants_clock(vst3.description)
+
+
+def test_every_block_is_offline() -> None:
+    """Plugins are told that the render is offline, so that they may take their time."""
+    with VST3(EFFECT) as vst3:
+        assert set(probe(vst3, "Process Mode")) == {2.0}
+        assert set(probe(vst3, "Sample Rate")) == {SAMPLE_RATE}
+
+
+def test_backends_are_chosen_by_need() -> None:
+    """Auto takes pedalboard unless the song's clock or a sidechain is needed and minihost is there."""
+    assert choose_backend("auto", needs_more=False) == "pedalboard"
+    assert choose_backend("auto", needs_more=True) == ("minihost" if HAS_MINIHOST else "pedalboard")
+
+
+@pytest.mark.skipif(HAS_MINIHOST, reason="minihost is installed")
+def test_minihost_asked_for_and_absent_is_an_error() -> None:
+    """A backend that is not installed is named with the command that installs it."""
+    with pytest.raises(PluginError, match="pip install"):
+        choose_backend("minihost", needs_more=False)
+
+
+@needs_minihost
+def test_minihost_shows_the_songs_clock() -> None:
+    """Tempo, meter and position in beats follow the song, block by block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vst3 = VST3(EFFECT, tempo_map=SONG)
+    with vst3:
+        starts = np.arange(0, N_SAMPLES, BLOCK)
+        assert set(probe(vst3, "Tempo")) == {97.0}
+        assert set(probe(vst3, "Playing")) == {1.0}
+        assert set(probe(vst3, "Numerator")) == {4.0}
+        assert np.array_equal(probe(vst3, "Samples"), starts)
+        # One part in 2^24: the probe speaks float32.
+        assert np.allclose(probe(vst3, "Beats"), starts / SAMPLE_RATE * 97.0 / 60.0, rtol=2**-23, atol=0)
+
+
+@needs_minihost
+def test_the_clock_goes_on_inside_a_block_cut_by_automation() -> None:
+    """Where automation cuts a block, the later part's position is the later sample's."""
+    with VST3(EFFECT, tempo_map=SONG, params={"probe": "Beats"}) as vst3:
+        lanes = {"gain_db": np.linspace(0.0, 1.0, N_SAMPLES)}
+        seen = vst3.process(noise(N_SAMPLES), SAMPLE_RATE, BLOCK, automation=lanes)[0, ::64] * PROBE_SCALE
+    expected = np.arange(0, N_SAMPLES, 64) / SAMPLE_RATE * 97.0 / 60.0
+    assert np.allclose(seen, expected, rtol=2**-22, atol=0)
+
+
+@needs_minihost
+def test_tempo_and_meter_changes_arrive() -> None:
+    """A tempo change and a 7/8 bar are seen from the first block after them."""
+    song = TempoMap.from_points(tempos=[(0.0, 120.0, "hold"), (0.125, 60.0, "hold")], meters=[(0.0, 7, 8)])
+    change_sample = int(song.beats_to_seconds(0.125) * SAMPLE_RATE)
+    with VST3(EFFECT, tempo_map=song) as vst3:
+        tempo = probe(vst3, "Tempo")
+        assert set(probe(vst3, "Numerator")) == {7.0}
+        assert set(probe(vst3, "Denominator")) == {8.0}
+    first_after = -(-change_sample // BLOCK)
+    assert set(tempo[:first_after]) == {120.0}
+    assert set(tempo[first_after:]) == {60.0}
+
+
+@needs_minihost
+def test_minihost_feeds_the_sidechain() -> None:
+    """The second input arrives, sample for sample, next to the first."""
+    main, side = noise(seed=1), noise(seed=2)
+    with VST3(EFFECT, has_sidechain=True, params={"sidechain": "Replace", "latency_samples": 100.0}) as vst3:
+        assert np.array_equal(vst3.process(main, SAMPLE_RATE, BLOCK, sidechain=side), side)
+        vst3.set_parameter("sidechain", "Add")
+        assert np.array_equal(vst3.process(main, SAMPLE_RATE, BLOCK, sidechain=side), main + side)
+
+
+def test_pedalboard_refuses_a_sidechain() -> None:
+    """A sidechain that would not be heard is an error that names the backend that hears it."""
+    with VST3(EFFECT, backend="pedalboard") as vst3, pytest.raises(PluginError, match="minihost"):
+        vst3.process(noise(), SAMPLE_RATE, sidechain=noise())
+
+
+@needs_minihost
+@pytest.mark.parametrize("latency", [0, 777, 48000])
+def test_both_backends_are_the_same_plugin(latency: int) -> None:
+    """Names, specs, state and sound agree between the backends."""
+    params = {"cutoff_hz": 500.0, "tail_s": 1.0, "latency_samples": float(latency)}
+    sound, lane = noise(), {"gain_db": np.linspace(-20.0, 0.0, 24000)}
+    with VST3(EFFECT, backend="pedalboard", params=params) as one, VST3(EFFECT, backend="minihost") as other:
+        assert dict(one.parameters) == dict(other.parameters)
+        assert one.uid == other.uid
+        other.preset_data = one.preset_data
+        assert other.get_parameter("latency_samples") == latency
+        assert np.array_equal(
+            one.process(sound, SAMPLE_RATE, BLOCK, automation=lane),
+            other.process(sound, SAMPLE_RATE, BLOCK, automation=lane),
+        )
+        assert other.latency_samples == latency
+
+
+@needs_minihost
+def test_minihost_plays_instruments() -> None:
+    """Notes and bends land on the same samples as under pedalboard."""
+    notes = [(0.1, bytes([0x90, 69, 100])), (0.2, bytes([0xE0, 0, 96])), (0.5, bytes([0x80, 69, 0]))]
+    with VST3(INSTRUMENT, backend="pedalboard") as one, VST3(INSTRUMENT, backend="minihost") as other:
+        assert np.array_equal(one.render(notes, 0.6, SAMPLE_RATE), other.render(notes, 0.6, SAMPLE_RATE))
+
+
+@needs_minihost
+def test_minihost_opens_only_the_first_of_a_bundle() -> None:
+    """The second plugin of a bundle is refused with the backend that opens it."""
+    with pytest.raises(PluginError, match="only the bundle's first plugin"):
+        VST3(PAIR, plugin_name="Conformance Instrument B", backend="minihost")
