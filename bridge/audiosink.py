@@ -148,11 +148,11 @@ class _SndfileSink:
 
 
 def encode_preview(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:
-    """Return a sound as MP3, which every browser plays: for listening, not for delivery.
+    """Return a sound as 16-bit FLAC, which every browser decodes: for listening, not for delivery.
 
     Args:
         samples: (channels, samples); beyond stereo the channels are mixed to one, beyond full scale clipped.
-        sample_rate: Hz; rates that MP3 does not know are converted.
+        sample_rate: Hz.
     """
     import io
 
@@ -160,12 +160,7 @@ def encode_preview(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:
 
     if samples.shape[0] > 2:
         samples = samples.mean(axis=0, keepdims=True)
-    if sample_rate not in (32_000, 44_100, 48_000):
-        import soxr
-
-        samples = soxr.resample(samples.T, sample_rate, 48_000, "HQ").T
-        sample_rate = 48_000
     buffer = io.BytesIO()
-    frames = np.ascontiguousarray(np.clip(samples.T, -1.0, 1.0), np.float32)
-    soundfile.write(buffer, frames, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    frames = np.rint(np.clip(samples.T * 32768.0, -32768, 32767)).astype(np.int16)
+    soundfile.write(buffer, frames, sample_rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()

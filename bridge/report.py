@@ -23,14 +23,14 @@ from bridge.envelopes import Song
 from bridge.errors import AudioFileError, OutputError
 from bridge.manifest import Manifest
 from bridge.midifile import read_midi
-from bridge.pictures import SoundPictureMaker, spectrogram_png, waveform_svg
+from bridge.pictures import SoundPicture, SoundPictureMaker, spectrogram_png, waveform_svg
 from bridge.plan import Plan, StemPlan, plan_envelopes
 from bridge.tempo import TempoMap
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
 
-PREVIEW_S: Final = 240.0
-"""Longest stretch of a stem that can be listened to in the report."""
+PREVIEW_S: Final = 300.0
+"""How much can be listened to in a report, all stems together; lossless sound makes the file large."""
 
 _CURVE_POINTS: Final = 2_000
 _MAX_BAR_LINES: Final = 200
@@ -123,7 +123,7 @@ def build_report(manifest: Manifest) -> str:
             _warnings(plan.warnings),
             "</header>",
             _levels_table(stems),
-            *(_stem_section(stem, tempo_map) for stem in stems),
+            *(_stem_section(stem, tempo_map, PREVIEW_S / len(stems)) for stem in stems),
             _chain_section(plan),
             _facts_section(manifest),
         )
@@ -169,16 +169,20 @@ def _curves(plan: Plan, stem: StemPlan) -> tuple[EnvelopeCurve, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """One of the three things seen and heard of a stem."""
+class _Sight:
+    """What is seen and heard of a stem: three pictures, and the stretch where most was changed."""
 
-    wave: str
-    spectrogram: bytes
-    preview: bytes
+    pictures: Mapping[str, SoundPicture]
+    duration_s: float
+    preview_start_s: float
+    preview_s: float
+    before: bytes
+    after: bytes
 
 
-def _views(stem: StemReport) -> tuple[dict[str, _View], float]:
-    """Read both files once and draw all three views; also return the length in seconds."""
+def _look(stem: StemReport, preview_s: float) -> _Sight:
+    """Read both files once for the pictures, then the stretch to listen to."""
+    inverse_gain = 10.0 ** (-stem.gain_db / 20.0)
     with AudioReader(stem.source) as source, AudioReader(stem.output) as output:
         rate = output.info.sample_rate
         if source.info.sample_rate != rate:
@@ -188,23 +192,33 @@ def _views(stem: StemReport) -> tuple[dict[str, _View], float]:
             )
         n_samples = max(source.info.n_samples, output.info.n_samples)
         makers = {name: SoundPictureMaker(n_samples, rate) for name, _ in _VIEWS}
-        previews: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name, _ in _VIEWS}
-        n_left = round(PREVIEW_S * rate)
-        for blocks in _three(source, output, 10.0 ** (-stem.gain_db / 20.0), n_samples):
+        for blocks in _three(source, output, inverse_gain, n_samples):
             for name, block in blocks.items():
                 makers[name].push(block)
-                if n_left > 0:
-                    previews[name].append(block[:, :n_left])
-            n_left -= next(iter(blocks.values())).shape[1]
-    views = {}
-    for name, _ in _VIEWS:
-        picture = makers[name].result()
-        views[name] = _View(
-            wave=waveform_svg(picture),
-            spectrogram=spectrogram_png(picture),
-            preview=encode_preview(np.concatenate(previews[name], axis=1), rate),
-        )
-    return views, n_samples / rate
+        pictures = {name: maker.result() for name, maker in makers.items()}
+        n_preview = min(n_samples, round(preview_s * rate))
+        start = _busiest_start(pictures["difference"], n_samples, n_preview)
+        n_channels = max(source.info.n_channels, output.info.n_channels)
+        sounds = []
+        for reader in (source, output):
+            reader.seek(start)
+            sounds.append(encode_preview(_padded(reader.read(n_preview), n_channels, n_preview), rate))
+    return _Sight(
+        pictures=pictures,
+        duration_s=n_samples / rate,
+        preview_start_s=start / rate,
+        preview_s=n_preview / rate,
+        before=sounds[0],
+        after=sounds[1],
+    )
+
+
+def _busiest_start(difference: SoundPicture, n_samples: int, n_preview: int) -> int:
+    """Return where the stretch with most difference begins."""
+    energy = np.maximum(difference.highs, -difference.lows) ** 2
+    width = max(1, round(len(energy) * n_preview / n_samples))
+    sums = np.convolve(energy, np.ones(width), mode="valid")
+    return min(int(sums.argmax()) * n_samples // len(energy), n_samples - n_preview)
 
 
 def _three(
@@ -261,30 +275,35 @@ def _level(value: float | bool | None) -> str:
     return "-&infin;" if value is None else f"{float(value):.1f}"
 
 
-def _stem_section(stem: StemReport, tempo_map: TempoMap) -> str:
-    views, duration_s = _views(stem)
+def _stem_section(stem: StemReport, tempo_map: TempoMap, preview_s: float) -> str:
+    sight = _look(stem, preview_s)
     buttons = "".join(f'<button type="button" data-view="{name}">{label}</button>' for name, label in _VIEWS)
     figures = "".join(
-        f'<figure data-view="{name}"><figcaption>{label}</figcaption>{views[name].wave}'
+        f'<figure data-view="{name}"><figcaption>{label}</figcaption>{waveform_svg(sight.pictures[name])}'
         f'<img alt="Spectrogram: {label}" '
-        f'src="data:image/png;base64,{_base64(views[name].spectrogram)}"></figure>'
+        f'src="data:image/png;base64,{_base64(spectrogram_png(sight.pictures[name]))}"></figure>'
         for name, label in _VIEWS
     )
     sounds = "".join(
-        f'<script type="audio/mpeg" data-view="{name}">{_base64(views[name].preview)}</script>'
-        for name, _ in _VIEWS
+        f'<script type="audio/flac" data-view="{name}">{_base64(data)}</script>'
+        for name, data in (("before", sight.before), ("after", sight.after))
     )
-    cut = "" if duration_s <= PREVIEW_S else f" The first {PREVIEW_S / 60:g} minutes can be heard."
-    preview_s = min(duration_s, PREVIEW_S)
+    start_s, end_s = sight.preview_start_s, sight.preview_start_s + sight.preview_s
+    heard = (
+        ""
+        if sight.preview_s == sight.duration_s
+        else (f" From {start_s:.1f} to {end_s:.1f} s, where most was changed, it can be heard.")
+    )
     return (
-        f'<section class="stem" data-duration="{duration_s:.6f}" data-preview="{preview_s:.6f}">'
+        f'<section class="stem" data-duration="{sight.duration_s:.6f}" data-start="{start_s:.6f}" '
+        f'data-end="{end_s:.6f}" data-gain-db="{stem.gain_db:.6f}">'
         f"<h2>{_text(stem.name)}</h2>{_warnings(stem.warnings)}"
         '<div class="player"><button type="button" class="play">Play</button>'
-        f'{buttons}<output class="clock">0:00.0</output></div>'
-        f'<div class="timeline">{figures}{_envelope_svg(stem.curves, tempo_map, duration_s)}'
+        f'{buttons}<output class="clock"></output></div>'
+        f'<div class="timeline">{figures}{_envelope_svg(stem.curves, tempo_map, sight.duration_s)}'
         '<div class="cursor"></div></div>'
         f"<p>{_text(stem.gain_reason)} ({stem.gain_db:+.2f} dB). The difference is what was added before "
-        f"that gain.{cut}</p>{sounds}</section>"
+        f"that gain.{heard}</p>{sounds}</section>"
     )
 
 
@@ -317,7 +336,8 @@ def _envelope_svg(curves: Sequence[EnvelopeCurve], tempo_map: TempoMap, duration
         y_values = height - 16 - (curve.values - low) / span * (height - 40)
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(x_values, y_values, strict=True))
         parts.append(f'<polyline class="curve c{index % 6}" points="{points}"/>')
-        legend.append(f'<li class="c{index % 6}">{_text(curve.name)} {low:.3g} to {high:.3g}</li>')
+        lowest = float(curve.values.min())
+        legend.append(f'<li class="c{index % 6}">{_text(curve.name)}: {lowest:.4g} to {high:.4g}</li>')
     if not curves:
         legend.append("<li>nothing moves in this preset</li>")
     return (

@@ -9,12 +9,13 @@
     constructor(section) {
       this.section = section;
       this.duration = Number(section.dataset.duration);
-      this.preview = Number(section.dataset.preview);
+      this.start = Number(section.dataset.start);
+      this.end = Number(section.dataset.end);
       this.buffers = null;
       this.sources = [];
       this.gains = {};
       this.view = "after";
-      this.position = 0;
+      this.position = this.start;
       this.startedAt = null;
       this.button = section.querySelector(".play");
       this.cursor = section.querySelector(".cursor");
@@ -28,6 +29,7 @@
         this.seek(((event.clientX - box.left) / box.width) * this.duration);
       });
       this.select(this.view);
+      this.show();
     }
 
     get time() {
@@ -41,7 +43,18 @@
         const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
         buffers[holder.dataset.view] = await context.decodeAudioData(bytes.buffer);
       }
+      buffers.difference = this.subtract(buffers.after, buffers.before);
       this.buffers = buffers;
+    }
+
+    subtract(after, before) {
+      const gain = 10 ** (-Number(this.section.dataset.gainDb) / 20);
+      const difference = context.createBuffer(after.numberOfChannels, after.length, after.sampleRate);
+      for (let channel = 0; channel < after.numberOfChannels; channel += 1) {
+        const [target, high, low] = [difference, after, before].map((buffer) => buffer.getChannelData(channel));
+        for (let i = 0; i < target.length; i += 1) target[i] = high[i] * gain - low[i];
+      }
+      return difference;
     }
 
     async play() {
@@ -51,13 +64,13 @@
       this.button.disabled = true;
       await Promise.all([context.resume(), this.load()]);
       this.button.disabled = false;
-      if (this.position >= this.preview) this.position = 0;
+      if (this.position >= this.end) this.position = this.start;
       const when = context.currentTime + 0.05;
       for (const [name, buffer] of Object.entries(this.buffers)) {
         const source = new AudioBufferSourceNode(context, { buffer });
         const gain = new GainNode(context, { gain: name === this.view ? 1 : 0 });
         source.connect(gain).connect(context.destination);
-        source.start(when, this.position);
+        source.start(when, this.position - this.start);
         this.sources.push(source);
         this.gains[name] = gain;
       }
@@ -72,7 +85,7 @@
       this.sources = [];
       this.gains = {};
       this.startedAt = null;
-      this.position = Math.max(0, time);
+      this.position = Math.max(this.start, time);
       this.button.textContent = "Play";
     }
 
@@ -84,7 +97,7 @@
     seek(time) {
       const wasPlaying = this.startedAt !== null;
       if (wasPlaying) this.pause();
-      this.position = Math.min(Math.max(0, time), this.preview);
+      this.position = Math.min(Math.max(this.start, time), this.end);
       this.show();
       if (wasPlaying) this.play();
     }
@@ -104,16 +117,16 @@
 
     tick() {
       if (this.startedAt === null) return;
-      if (this.time >= this.preview) {
+      if (this.time >= this.end) {
         this.pause();
-        this.position = 0;
+        this.position = this.start;
       }
       this.show();
       requestAnimationFrame(() => this.tick());
     }
 
     show() {
-      const time = Math.max(0, this.time);
+      const time = Math.max(this.start, this.time);
       this.cursor.style.left = `${(100 * time) / this.duration}%`;
       this.clock.textContent = `${Math.floor(time / 60)}:${(time % 60).toFixed(1).padStart(4, "0")}`;
     }

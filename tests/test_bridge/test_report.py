@@ -21,7 +21,7 @@ import pytest
 import soundfile
 from helpers.audio import noise, sine
 
-from bridge.audiofile import AudioWriter
+from bridge.audiofile import AudioWriter, read_audio
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
@@ -184,19 +184,39 @@ def test_the_levels_are_those_of_the_manifest(page: str, rendered: Path) -> None
 
 
 def test_the_sound_in_the_page_is_the_sound_of_the_files(page: str, rendered: Path) -> None:
-    """Before decodes to the source; after is before plus difference, at the delivery's gain."""
-    found = re.findall(r'<script type="audio/mpeg" data-view="(\w+)">([^<]+)</script>', page)
-    assert [name for name, _ in found] == ["before", "after", "difference"] * 2
-    decoded = [soundfile.read(io.BytesIO(base64.b64decode(data)))[0] for _, data in found[3:]]
-    before, after, difference = (np.ravel(samples)[:140_000] for samples in decoded)
-    gain = 10 ** (list(read_manifest(rendered).stems.values())[1].gain_db / 20)
-    residual = after / gain - before - difference
-    # MP3 is lossy; what it loses of a tone lies 30 dB and more below it.
-    assert np.std(residual[5_000:]) < 0.03 * np.std(before[5_000:])
+    """Before and after decode to the source and the output within a bit of 16."""
+    found = re.findall(r'<script type="audio/flac" data-view="(\w+)">([^<]+)</script>', page)
+    assert [name for name, _ in found] == ["before", "after"] * 2
+    decoded = [soundfile.read(io.BytesIO(base64.b64decode(data)))[0] for _, data in found]
+    plan = read_manifest(rendered).plan
+    files = [path for stem in plan.stems for path in (stem.source, stem.target)]
+    for sound, path in zip(decoded, files, strict=True):
+        np.testing.assert_allclose(sound, soundfile.read(path)[0], atol=2**-15)
 
 
-def test_a_report_is_not_replaced_unasked(rendered: Path, tmp_path: Path) -> None:
-    """Writing is atomic and never over an existing file without leave."""
+def test_where_most_was_changed_can_be_heard(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too little room for the whole, the stretch with the largest difference is taken."""
+    monkeypatch.setattr("bridge.report.PREVIEW_S", 1.0)
+    page = build_report(read_manifest(rendered))
+    stretches = [
+        (float(a), float(b)) for a, b in re.findall(r'data-start="([\d.]+)" data-end="([\d.]+)"', page)
+    ]
+    assert "where most was changed" in page
+    manifest = read_manifest(rendered)
+    for stem, (start, end) in zip(manifest.plan.stems, stretches, strict=True):
+        assert end - start == pytest.approx(0.5)
+        gain = 10 ** (-manifest.stems[stem.name].gain_db / 20)
+        difference = read_audio(stem.target)[0] * gain - read_audio(stem.source)[0]
+        energy = np.convolve((difference**2).sum(axis=0), np.ones(24_000), mode="valid")
+        # Chosen by the peaks of picture columns: as good as the best by energy within 1 dB.
+        assert energy[round(start * 48000)] >= 0.8 * energy.max()
+
+
+def test_a_report_is_not_replaced_unasked(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing is never over an existing file without leave, and leaves nothing else behind."""
+    monkeypatch.setattr("bridge.report.build_report", lambda _manifest: "a page")
     manifest = read_manifest(rendered)
     path = write_report(manifest, tmp_path / "report.html")
     with pytest.raises(OutputError, match="exists already"):
@@ -218,6 +238,10 @@ DRIVER = """
     result.images = images.map((image) => [image.naturalWidth, image.naturalHeight]);
     const player = window.reverieReport.players[0];
     await player.play();
+    const [after, original] = ["after", "before"].map((name) => player.buffers[name].getChannelData(0));
+    const gain = 10 ** (-Number(player.section.dataset.gainDb) / 20);
+    const difference = player.buffers.difference.getChannelData(0);
+    result.exact = difference.every((value, i) => Math.abs(value - (after[i] * gain - original[i])) < 1e-6);
     result.lengths = Object.values(player.buffers).map((buffer) => buffer.length);
     await wait(400);
     const before = player.time;
@@ -281,6 +305,8 @@ def test_it_works_in_a_browser_without_network(page: str, tmp_path: Path) -> Non
     assert "error" not in result, result
     assert result["images"] == [[COLUMNS, ROWS]] * 6
     assert len(set(result["lengths"])) == 1
+    assert len(result["lengths"]) == 3
+    assert result["exact"]
     assert (result["pressed"], result["selected"]) == ("after", "difference")
     assert result["gains"] == {"before": 0, "after": 0, "difference": 1}
     assert result["advanced"]
