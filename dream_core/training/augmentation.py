@@ -32,18 +32,18 @@ def crop_at_speed(notes: Tensor, start_samples: Tensor, speed: Tensor, n_samples
     return padded.gather(1, index) * (1.0 - fraction) + padded.gather(1, index + 1) * fraction
 
 
-def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> Tensor:
+def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Give every waveform a random smooth equaliser and, to half of them, a random small room.
 
     The equaliser has a point an octave from 40 Hz up, of 4.5 dB standard deviation, and a tilt. The room is
-    noise that decays by 60 dB in 0.1 to 0.6 s.
+    noise that decays by 60 dB in 0.1 to 0.6 s. A lower strength makes both weaker.
     """
     batch, n_samples = waveform.shape
     n_fft = 1 << math.ceil(math.log2(n_samples * 1.25))
     bins_octaves = torch.log2(torch.linspace(1.0, sample_rate / 2, n_fft // 2 + 1) / 40.0).clamp(0.0, 8.0)
     knots_db = 4.5 * torch.randn((batch, 10), generator=generator)
     tilt_db = _uniform(-2.5, 2.5, (batch, 1), generator) * torch.arange(10)
-    knots_db = knots_db + tilt_db - tilt_db.mean(dim=1, keepdim=True)
+    knots_db = strength * (knots_db + tilt_db - tilt_db.mean(dim=1, keepdim=True))
     index = bins_octaves.floor().long()
     fraction = bins_octaves - index
     curve_db = knots_db[:, index] * (1.0 - fraction) + knots_db[:, index + 1] * fraction
@@ -52,7 +52,11 @@ def recolour(waveform: Tensor, sample_rate: int, generator: torch.Generator) -> 
     time_s = torch.arange(n_fft // 4) / sample_rate
     decay_s = _uniform(0.1, 0.6, (batch, 1), generator)
     room = torch.randn((batch, n_fft // 4), generator=generator) * 10.0 ** (-3.0 * time_s / decay_s)
-    wet = _uniform(0.05, 0.6, (batch, 1), generator) * (torch.rand((batch, 1), generator=generator) < 0.5)
+    wet = (
+        strength
+        * _uniform(0.05, 0.6, (batch, 1), generator)
+        * (torch.rand((batch, 1), generator=generator) < 0.5)
+    )
     room = wet * room / room.square().sum(dim=1, keepdim=True).sqrt()
     room[:, 0] += 1.0
     coloured: Tensor = torch.fft.irfft(spectrum * torch.fft.rfft(room, n=n_fft), n=n_fft)
@@ -79,8 +83,10 @@ def level_to(waveform: Tensor, level_dbfs: Tensor) -> Tensor:
     return waveform * gain
 
 
-def mix_up(waveform: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix a third of the batch with others of it, targets in the same shares; small shares are likelier.
+def mix_up(
+    waveform: Tensor, targets: Tensor, generator: torch.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """Mix some of the batch with others of it, targets in the same shares; small shares are likelier.
 
     Source:
         Zhang et al. 2018, "mixup", applied to sound before the logarithm, where sounds do add.
@@ -88,7 +94,7 @@ def mix_up(waveform: Tensor, targets: Tensor, generator: torch.Generator) -> tup
     batch = waveform.shape[0]
     partner = torch.randperm(batch, generator=generator)
     share = 0.5 * torch.rand((batch, 1), generator=generator).square()
-    share = share * (torch.rand((batch, 1), generator=generator) < 1 / 3)
+    share = share * (torch.rand((batch, 1), generator=generator) < probability)
     mixed = (1.0 - share) * waveform + share * waveform[partner]
     return mixed, (1.0 - share) * targets + share * targets[partner]
 

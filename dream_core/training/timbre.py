@@ -30,12 +30,17 @@ from dream_core.training.notes import NoteTable, render_notes
 __all__ = ["NoteSampler", "TrainingSettings", "train", "validate"]
 
 
+_GENTLE = 0.25
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """What a run depends on, besides its data.
 
     Args:
         epochs: Each of ``steps_per_epoch`` batches.
+        gentle_epochs: How many at the end change the sounds less, so that the network ends near to what
+            instruments play.
         steps_per_epoch: Batches between two validations.
         batch_size: Patches in a batch.
         learning_rate: Of AdamW at its peak; warmed up over one epoch, then a half cosine to zero.
@@ -49,6 +54,7 @@ class TrainingSettings:
     """
 
     epochs: int = 16
+    gentle_epochs: int = 6
     steps_per_epoch: int = 128
     batch_size: int = 64
     learning_rate: float = 2e-3
@@ -96,8 +102,16 @@ class NoteSampler:
             chords.append(np.array(chord))
         return families, chords
 
-    def batches(self, n_batches: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, n_batches: int, seed: int, epoch: int, strength: float = 1.0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield sounds at the network's rate and their targets, the same for the same seed and epoch.
+
+        Args:
+            n_batches: How many.
+            seed: Of the run.
+            epoch: Of the run.
+            strength: How much of the augmentation, 0..1.
 
         Shape:
             sounds ``(batch, patch_samples)``, targets ``(batch, classes)``.
@@ -106,15 +120,19 @@ class NoteSampler:
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         for _ in range(n_batches):
             families, chords = self._draw_rows(rng)
-            sounds = self._augmented(chords, rng, generator)
+            sounds = self._augmented(chords, rng, generator, strength)
             targets = nn.functional.one_hot(torch.from_numpy(families), len(CLASSES)).float()
-            sounds, targets = augmentation.mix_up(sounds, targets, generator)
+            sounds, targets = augmentation.mix_up(sounds, targets, generator, strength / 3.0)
             sounds = augmentation.with_noise(sounds, generator)
             levels = -40.0 + 30.0 * torch.rand(self.batch_size, generator=generator)
             yield augmentation.level_to(sounds, levels), targets
 
     def _augmented(
-        self, chords: list[NDArray[np.int64]], rng: np.random.Generator, generator: torch.Generator
+        self,
+        chords: list[NDArray[np.int64]],
+        rng: np.random.Generator,
+        generator: torch.Generator,
+        strength: float,
     ) -> Tensor:
         waveforms = torch.from_numpy(
             np.stack([self.notes.waveforms[rows].astype(np.float32).sum(axis=0) / 32768.0 for rows in chords])
@@ -122,20 +140,20 @@ class NoteSampler:
         ends = np.array([max(int(self._ends[row]) for row in rows) for rows in chords], dtype=np.float64)
         rate = self.notes.sample_rate
         latest = np.clip(ends - 0.2 * rate, 0.0, 0.85 * rate)
-        onsets = rng.random(self.batch_size) < 0.5
+        onsets = rng.random(self.batch_size) < 1.0 - 0.5 * strength
         starts = np.where(
             onsets,
             rng.uniform(-0.25 * rate, 0.05 * rate, self.batch_size),
             rng.uniform(0.0, np.maximum(latest, 1.0)),
         )
-        speeds = 2.0 ** rng.uniform(-0.4, 0.4, self.batch_size)
+        speeds = 2.0 ** rng.uniform(-0.4 * strength, 0.4 * strength, self.batch_size)
         sounds = augmentation.crop_at_speed(
             waveforms,
             torch.from_numpy(starts).float(),
             torch.from_numpy(speeds).float(),
             SPEC.frontend.patch_samples,
         )
-        coloured = augmentation.recolour(sounds, rate, generator)
+        coloured = augmentation.recolour(sounds, rate, generator, strength)
         return augmentation.level_to(coloured, torch.tensor(-20.0))
 
 
@@ -265,25 +283,24 @@ def train(
         run.network.train()
         generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
         torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout draws from the global generator
+        strength = _GENTLE if epoch >= settings.epochs - settings.gentle_epochs else 1.0
         losses = []
-        for index, (sounds, targets) in enumerate(
-            sampler.batches(settings.steps_per_epoch, settings.seed, epoch)
-        ):
+        batches = sampler.batches(settings.steps_per_epoch, settings.seed, epoch, strength)
+        for index, (sounds, targets) in enumerate(batches):
             share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
             for group in run.optimiser.param_groups:
                 group["lr"] = settings.learning_rate * share
             losses.append(run.step(sounds, targets, generator))
         run.epochs_done = epoch + 1
         run.save()
-        confusion = validate(
-            run.mean_network(sampler.batches(settings.calibration_batches, settings.seed, epoch)), notes
-        )
+        calibration = sampler.batches(settings.calibration_batches, settings.seed, epoch, strength)
+        confusion = validate(run.mean_network(calibration), notes)
         accuracy = confusion.trace() / confusion.sum()
         report(
             f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
             f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s"
         )
-    calibration = sampler.batches(4 * settings.calibration_batches, settings.seed, settings.epochs)
+    calibration = sampler.batches(4 * settings.calibration_batches, settings.seed, settings.epochs, _GENTLE)
     network = fold_batch_norm(run.mean_network(calibration)).float()
     return network, validate(network, notes)
 

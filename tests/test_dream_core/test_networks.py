@@ -127,6 +127,7 @@ def write_own(path: Path, name: str = "gongs") -> mel_cnn.MelCnn:
     card = replace(
         timbre.CARD,
         name=name,
+        sha256="",
         classes=classes,
         layers=shape.layers(len(classes)),
         n_parameters=shape.n_parameters(len(classes)),

@@ -151,7 +151,7 @@ def test_mixing_up_keeps_targets_in_the_shares_of_the_sounds() -> None:
     generator = torch.Generator().manual_seed(0)
     identity = torch.eye(64)
 
-    mixed, targets = augmentation.mix_up(identity, identity, generator)
+    mixed, targets = augmentation.mix_up(identity, identity, generator, 1 / 3)
 
     assert torch.equal(mixed, targets)  # the sounds are their own targets, so shares must agree
     assert (targets.diagonal() >= 0.5).all()
