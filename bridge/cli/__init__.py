@@ -23,11 +23,14 @@ COMMANDS: dict[str, str] = {
     "networks": "List, show and install the networks sounds are dreamed with.",
     "plugins": "Scan, list, show and check VST3 plugins.",
     "midi": "Look into a MIDI file as a render reads it.",
+    "envelope": "See what moves a preset over a song, or send it to a DAW.",
     "session": "Look into a DAW's session: tempo, meter, markers, tracks and clips.",
     "compare": "Null-test two files or folders.",
     "doctor": "Say what is installed, what is missing and where dreams can run.",
 }
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
+
+INTERRUPTED = 130
 
 
 def build_app(called: str | None = None) -> typer.Typer:
@@ -77,27 +80,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(build_app(None if wants_all else called))
     try:
         code = command.main(arguments, prog_name="reverie", standalone_mode=False)
-    except KeyboardInterrupt:
-        return _say("stopped", 130)
     except Exception as error:
         if is_debugging:
             raise
         return _explain(error)
+    if code == INTERRUPTED:
+        return _say("stopped; what was finished stays, the same command goes on from there", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
-    if hasattr(error, "exit_code") and hasattr(error, "show"):
-        error.show()
-        return int(error.exit_code)
+    if hasattr(error, "format_message"):
+        return _say(f"{error.format_message()} See `reverie --help` and `reverie COMMAND --help`.", 2)
     from bridge.errors import ReverieError
     from dream_core.errors import DreamError
 
-    if isinstance(error, typer.Exit):
-        return error.exit_code
-    if isinstance(error, typer.Abort):
-        return _say("stopped", 130)
     if isinstance(error, ReverieError):
         return _say(str(error), error.exit_code)
     if isinstance(error, DreamError):

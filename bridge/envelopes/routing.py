@@ -44,6 +44,12 @@ class Travel:
             return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
+    def of_many(self, values: Floats) -> Floats:
+        """Return the travels of values."""
+        if self.is_log:
+            return np.log(np.maximum(values, self.low) / self.low) / math.log(self.high / self.low)
+        return (values - self.low) / (self.high - self.low)
+
     def value(self, travel: Floats) -> Floats:
         """Return the values of travels; ends are met exactly."""
         inside = np.minimum(travel, 1.0)
@@ -108,11 +114,7 @@ class _Lead:
             values = scale[np.searchsorted((scale[1:] + scale[:-1]) / 2, values, side="right")]
         elif grid is not None:
             values = np.floor(values / grid + 0.5) * grid
-        if self.travel.is_log:
-            return np.log(np.maximum(values, self.travel.low) / self.travel.low) / math.log(
-                self.travel.high / self.travel.low
-            )
-        return (values - self.travel.low) / (self.travel.high - self.travel.low)
+        return self.travel.of_many(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,6 +174,21 @@ class Envelopes:
         """
         found = self._parameters[node_id, parameter]
         return self._blocks(found.at, start_sample, n_samples, step)
+
+    def reach(self, node_id: str, parameter: str) -> tuple[float, float]:
+        """Return between which values a parameter's routes and its resting place can keep it."""
+        found = self._parameters[node_id, parameter]
+        routes = [lead.route for lead in found.leads]
+        rest = float(found.travel.value(np.array([found.base]))[0])
+        low = min(found.travel.low if route.min is None else route.min for route in routes)
+        high = max(found.travel.high if route.max is None else route.max for route in routes)
+        return min(low, rest), max(high, rest)
+
+    def travel(self, node_id: str, parameter: str, values: Floats) -> Floats:
+        """Return how far values are along their reach and their parameter's curve, 0..1."""
+        travel = self._parameters[node_id, parameter].travel
+        low, high = self.reach(node_id, parameter)
+        return Travel(low=low, high=high, is_log=travel.is_log).of_many(values)
 
     def source_values(self, name: str, start_sample: int, n_samples: int, step: int = 1) -> Floats:
         """Return a source's own values, 0..1 or -1..1; arguments as in `values`."""

@@ -1,0 +1,102 @@
+"""`reverie envelope`: see what moves a preset over a song, or send it to a DAW."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli.arguments import BpmOption, MidiOption, SeedOption, SetOption, VariationOption
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def envelope_command(
+    preset_name: Annotated[str, typer.Argument(metavar="PRESET|FILE")],
+    midi_path: MidiOption = None,
+    bpm: BpmOption = None,
+    settings: SetOption = None,
+    variation: VariationOption = None,
+    length: Annotated[
+        str | None,
+        typer.Option("--length", metavar="LENGTH", help="'32 bars', '90 s'; the MIDI file's by default."),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw over bars and beats.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write numbers; - is standard output.")
+    ] = None,
+    lanes: Annotated[
+        Path | None, typer.Option("--mid", metavar="FILE", help="Write controller lanes for a DAW.")
+    ] = None,
+    bits: Annotated[int, typer.Option("--bits", help="7 or 14, for --mid.")] = 7,
+    every: Annotated[
+        str, typer.Option("--every", metavar="LENGTH", help="Distance of rows, for --csv and --mid.")
+    ] = "10 ms",
+    sample_rate: Annotated[
+        int, typer.Option("--sample-rate", metavar="HZ", min=1000, help="Rate the envelopes are placed at.")
+    ] = 48_000,
+    seed: SeedOption = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
+) -> None:
+    """Draw or write the envelopes of a preset over a MIDI file; a sketch in text where nothing is asked for."""
+    from bridge.envelopes import Song
+    from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
+    from bridge.errors import InputError, OutputError
+    from bridge.library import load_preset
+    from bridge.midifile import read_midi
+    from bridge.midiwrite import write_midi
+    from bridge.plan import plan_envelopes
+    from bridge.preset import apply_settings
+    from bridge.tempo import TempoMap, build_tempo_map
+    from bridge.units import parse_duration
+
+    if bits not in (7, 14):
+        raise InputError(f"--bits {bits}: 7 and 14 are accepted")
+    for path in (png, table, lanes):
+        if path is not None and path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists already; say --overwrite, or another name")
+    preset = apply_settings(load_preset(preset_name), settings or (), variation)
+    midi = None if midi_path is None else read_midi(midi_path)
+    hint = preset.meta.bpm_hint
+    if midi is not None:
+        tempo_map = build_tempo_map(midi, bpm=bpm, default_bpm=hint)
+    else:
+        source = "--bpm" if bpm else "preset default" if hint else "default"
+        tempo_map = TempoMap.constant(bpm or hint or 120.0, source=source)
+    if length is None and midi is not None:
+        length_s = float(tempo_map.ticks_to_seconds(midi.end_tick))
+    else:
+        length_s = float(tempo_map.advance(0.0, parse_duration(length or "16 bars", "--length")))
+    song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
+    envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
+    step = max(round(float(tempo_map.advance(0.0, parse_duration(every, "--every"))) * sample_rate), 1)
+    warnings = [*(midi.warnings if midi else ()), *tempo_map.warnings, *envelopes.warnings]
+    for warning in dict.fromkeys(warnings):
+        typer.echo(f"warning: {warning}", err=True)
+    if png is not None:
+        draw_envelopes(png, envelopes, song, sample_rate, preset.meta.name)
+    if table is not None and str(table) == "-":
+        write_envelopes_csv(sys.stdout, envelopes, song, sample_rate, step)
+    elif table is not None:
+        with table.open("w", encoding="utf-8", newline="") as stream:
+            write_envelopes_csv(stream, envelopes, song, sample_rate, step)
+    if lanes is not None:
+        written = envelope_lanes(envelopes, song, sample_rate, step, bits=bits)
+        write_midi(lanes, tempo_map, written, length_s=length_s, overwrite=overwrite)
+    if png is None and table is None and lanes is None:
+        n_samples = max(int(length_s * sample_rate), 1)
+        for node_id, name in envelopes.moving:
+            peak = envelopes.peak(node_id, name, n_samples)
+            mean = envelopes.integral(node_id, name, n_samples) / max(length_s, 1 / sample_rate)
+            low, high = envelopes.reach(node_id, name)
+            typer.echo(f"{node_id}.{name}: mean {mean:.4g}, peak {peak:.4g}, drawn from {low:g} to {high:g}")
+            typer.echo(f"  {sparkline(envelopes, node_id, name, song, sample_rate)}")
+        if not envelopes.moving:
+            typer.echo(f"nothing moves in {preset.meta.name}")
