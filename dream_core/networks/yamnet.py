@@ -2,7 +2,7 @@
 
 Follows tensorflow/models research/audioset/yamnet (Apache-2.0): magnitude log-mel, patches of 0.96 s, one
 convolution and thirteen depthwise-separable blocks with TensorFlow's "same" padding. Batch normalisation is
-folded into the convolutions in float64, so a layer's `.../bn` is its folded convolution's output.
+folded into the convolutions in float64; a bare convolution's output is worked out only for those who tap it.
 
 Deep layers see beyond the patch: the zeros that pad it are part of what the network learnt. It is therefore
 always run on whole patches, never fully convolutionally.
@@ -90,6 +90,7 @@ def _relu_name(convolution: str) -> str:
 
 def _layers() -> Iterator[LayerInfo]:
     for convolution in CONVOLUTIONS:
+        yield LayerInfo(name=convolution.name, n_channels=convolution.n_outputs)
         yield LayerInfo(name=f"{convolution.name}/bn", n_channels=convolution.n_outputs)
         yield LayerInfo(name=_relu_name(convolution.name), n_channels=convolution.n_outputs)
     yield LayerInfo(name="global_average_pooling2d", n_channels=_N_EMBEDDING)
@@ -144,6 +145,7 @@ class _ConvRelu(nn.Module):
             padding=0 if self.is_strided else shape.kernel // 2,
             groups=shape.n_inputs if shape.is_depthwise else 1,
         )
+        self.conv = _Unfolded(shape.n_outputs)
         self.relu = _Relu()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,9 +153,27 @@ class _ConvRelu(nn.Module):
             # TensorFlow pads a strided 3x3 by one zero after an even length, by one on each side of an odd.
             height, width = x.shape[2:]
             x = nn.functional.pad(x, (width % 2, 1, height % 2, 1))
-        # A tapped convolution's output must outlive the ReLU; else the ReLU may overwrite it.
+        normalised = self.bn(x)
+        if self.conv._forward_hooks:
+            self.conv(normalised)
+        # What is tapped must outlive the ReLU; else the ReLU may overwrite it.
         is_tapped = bool(self.bn._forward_hooks)
-        return cast(Tensor, self.relu(self.bn(x), inplace=not is_tapped))
+        return cast(Tensor, self.relu(normalised, inplace=not is_tapped))
+
+
+class _Unfolded(nn.Module):
+    """Undoes batch normalisation: the output of the bare convolution, from that of the folded one."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(n_channels))
+        self.register_buffer("shift", torch.zeros(n_channels))
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        return (normalised - self.shift[:, None, None]) / self.scale[:, None, None]
 
 
 class _Relu(nn.Module):
@@ -188,6 +208,7 @@ class YamNet(LogMelNetwork):
         modules: dict[str, nn.Module] = {}
         for shape, module in zip(CONVOLUTIONS, self.convolutions, strict=True):
             block = cast(_ConvRelu, module)
+            modules[shape.name] = block.conv
             modules[f"{shape.name}/bn"] = block.bn
             modules[_relu_name(shape.name)] = block.relu
         modules["global_average_pooling2d"] = self.global_average_pooling2d
@@ -264,6 +285,8 @@ def fold_published(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         scale = torch.rsqrt(variance + _BATCH_NORM_EPSILON)
         state[f"convolutions.{index}.bn.weight"] = kernel * scale[:, None, None, None]
         state[f"convolutions.{index}.bn.bias"] = beta - mean * scale
+        state[f"convolutions.{index}.conv.scale"] = scale
+        state[f"convolutions.{index}.conv.shift"] = beta - mean * scale
     state["dense.weight"] = tensors["dense/kernel"].double()
     state["dense.bias"] = tensors["dense/bias"].double()
     return state

@@ -213,6 +213,9 @@ def test_folding_equals_batch_normalisation_itself() -> None:
     expected = torch.nn.functional.batch_norm(plain, mean, variance, bias=beta, eps=1e-4).relu()
 
     torch.testing.assert_close(network.convolutions[0](x), expected, rtol=1e-12, atol=1e-12)
+    with tap(network, [first.name]) as heard:
+        network.convolutions[0](x)
+    torch.testing.assert_close(heard[first.name], plain, rtol=1e-12, atol=1e-12)
 
 
 def test_torch_audiosets_layout_is_read(pth: Path) -> None:
