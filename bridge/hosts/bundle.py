@@ -15,13 +15,24 @@ from pathlib import Path
 
 from bridge.errors import PluginError
 
-__all__ = ["binary_sha256", "check_bundle", "find_binary", "standard_folders", "this_machine"]
+__all__ = [
+    "PluginNotFoundError",
+    "binary_sha256",
+    "check_bundle",
+    "find_binary",
+    "standard_folders",
+    "this_machine",
+]
 
 _ELF_MACHINES = {0x03: "i386", 0x28: "arm", 0x3E: "x86_64", 0xB7: "aarch64", 0xF3: "riscv64"}
 _PE_MACHINES = {0x014C: "i386", 0x8664: "x86_64", 0xAA64: "aarch64"}
 _MACH_MACHINES = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
 _MACHINE_ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "i686": "i386"}
 _SYSTEMS = {"linux": "Linux", "darwin": "macOS", "win32": "Windows"}
+
+
+class PluginNotFoundError(PluginError):
+    """No such plugin is installed: what a render may be told to bypass, unlike one that is broken."""
 
 
 def standard_folders() -> tuple[Path, ...]:
@@ -46,7 +57,9 @@ def find_binary(path: Path) -> Path:
         PluginError: There is no such path, it is no bundle, or it holds no binary for this system.
     """
     if not path.exists():
-        raise PluginError(f"{path}: no such plugin. To see what is installed run: reverie plugins list")
+        raise PluginNotFoundError(
+            f"{path}: no such plugin. To see what is installed run: reverie plugins list"
+        )
     if path.is_file():
         return path
     contents = path / "Contents"

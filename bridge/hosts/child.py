@@ -179,6 +179,9 @@ class ChildSession:
             answer = read_frame(self._from_child)
         except (EOFError, OSError, ValueError):
             self._give_up()
+        except BaseException:  # interrupted between question and answer: nobody knows what comes next
+            self.close()
+            raise
         finally:
             self._watchdog.deadline = 0.0
         if answer.opcode == Opcode.DONE:

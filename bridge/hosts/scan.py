@@ -21,7 +21,7 @@ import platformdirs
 
 from bridge.errors import PluginError, nearest_names
 from bridge.hosts.backend import SeveralPluginsError
-from bridge.hosts.bundle import binary_sha256, check_bundle, standard_folders
+from bridge.hosts.bundle import PluginNotFoundError, binary_sha256, check_bundle, standard_folders
 from bridge.hosts.opening import describe_plugin
 
 __all__ = [
@@ -260,7 +260,8 @@ def find_plugin(
         cache: What is known; read from its usual place where nothing is said.
 
     Raises:
-        PluginError: Nothing has this name.
+        PluginNotFoundError: Nothing has this name.
+        PluginError: What has this name is blocked.
     """
     text = str(plugin)
     if isinstance(plugin, Path) or text.lower().endswith(".vst3") or "/" in text or os.sep in text:
@@ -288,6 +289,6 @@ def find_plugin(
             )
     names = [entry.name for _, entry in known.plugins()]
     hint = nearest_names(text, names) if names else "no plugin has been scanned"
-    raise PluginError(
+    raise PluginNotFoundError(
         f"no plugin {text!r} is installed; {hint}. To look for plugins run: reverie plugins scan [FOLDER]"
     )

@@ -9,6 +9,7 @@ that dies with its last handle), so nothing can be left behind, however the proc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -159,7 +160,8 @@ class SharedAudio:
     def close(self) -> None:
         """Let the memory go, once no array looks at it any more."""
         del self.progress, self._to_child, self._from_child
-        self._map.close()
+        with contextlib.suppress(BufferError):  # a traceback still looks at a piece; it goes with that
+            self._map.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -66,7 +66,8 @@ class VST3:
         has_sidechain: Whether `process` will be given a sidechain.
 
     Raises:
-        PluginError: No such plugin, not for this machine, it does not load, or the state is not its own.
+        PluginNotFoundError: No such plugin is installed; a `PluginError` that can be told from the others.
+        PluginError: Not for this machine, it does not load, or the state is not its own.
         ProcessorError: No such parameter, or a value out of range.
     """
 

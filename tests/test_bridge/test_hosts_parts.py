@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import PluginError
 from bridge.hosts.backend import HostedParameter
-from bridge.hosts.bundle import check_bundle, find_binary, this_machine
+from bridge.hosts.bundle import check_bundle, find_binary, standard_folders, this_machine
 from bridge.hosts.parameters import build_parameters, parameter_name, parse_quantity
 from bridge.hosts.vstpreset import build_vstpreset, decode_state, parse_vstpreset, read_state
 from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
@@ -230,6 +230,22 @@ def test_wrong_bundles_say_what_is_wrong(tmp_path: Path) -> None:
     for path, says in wrong.items():
         with pytest.raises(PluginError, match=says):
             check_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("system", "folder"),
+    [
+        ("linux", "/usr/lib/vst3"),
+        ("darwin", "/Library/Audio/Plug-Ins/VST3"),
+        ("win32", "C:/Common/VST3"),
+    ],
+)
+def test_standard_folders_are_the_systems(system: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every system's own plugin folders are known."""
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setenv("COMMONPROGRAMFILES", "C:/Common")
+    monkeypatch.setenv("LOCALAPPDATA", "C:/Local")
+    assert Path(folder) in standard_folders()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bundles are laid out for Linux here")
