@@ -18,7 +18,7 @@ from bridge.errors import AudioFileError, OutputError, ReverieError
 from bridge.manifest import Manifest, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_stem, read_song
 from bridge.plan import Plan, StemPlan, hash_file
-from bridge.stemjob import Progress, RenderedStem, StemResult, deliver_stem, render_stem
+from bridge.stemjob import Progress, RenderedStem, StemResult, deliver_stem, render_stem, scratch_path
 
 __all__ = ["Progress", "RenderReport", "StemResult", "render_plan"]
 
@@ -148,6 +148,8 @@ def _render_alone(
         return deliver_stem(plan, stem, rendered, decision, overwrite, tell)
     except ReverieError as error:
         return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error))
+    finally:
+        scratch_path(stem).unlink(missing_ok=True)
 
 
 def _render_together(
@@ -172,8 +174,8 @@ def _render_together(
         for stem, decision in zip(done, share_gains(policy, alone), strict=True):
             keep(deliver_stem(plan, stem, rendered[stem.name], decision, overwrite, tell))
     finally:
-        for one in rendered.values():
-            one.scratch.unlink(missing_ok=True)
+        for stem in stems:
+            scratch_path(stem).unlink(missing_ok=True)
 
 
 def _render_in_pool(

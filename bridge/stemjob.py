@@ -23,7 +23,7 @@ from bridge.opening import Callbacks, OpenStem, open_stem, read_song
 from bridge.plan import Plan, StemPlan
 from bridge.records import AudioArray
 
-__all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem"]
+__all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
 
 BLOCK_SAMPLES = 1 << 16
 
@@ -98,7 +98,7 @@ def render_stem(
     opened = open_stem(plan, stem, song, callbacks)
     try:
         n_tail = _tail_samples(opened, song)
-        scratch = Path(stem.target).with_name(f".{Path(stem.target).name}.scratch.wav")
+        scratch = scratch_path(stem)
         measured = _Measurements(stem, opened)
         _write_scratch(opened, scratch, n_tail, measured, meter)
     finally:
@@ -112,6 +112,12 @@ def render_stem(
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
     )
+
+
+def scratch_path(stem: StemPlan) -> Path:
+    """Return where a stem waits between its chain and its level: hidden, beside its target."""
+    target = Path(stem.target)
+    return target.with_name(f".{target.name}.scratch.wav")
 
 
 def _tail_samples(opened: OpenStem, song: Song) -> int:
@@ -222,7 +228,7 @@ def deliver_stem(
     overwrite: bool,
     tell: Callable[[Progress], None],
 ) -> StemResult:
-    """Write a rendered stem to its place at its level; the scratch file is used up.
+    """Write a rendered stem to its place at its level.
 
     Raises:
         ReverieError: It cannot be written; nothing stands under its name.
@@ -233,35 +239,32 @@ def deliver_stem(
     tail = plan.read_preset().tail
     gain = np.float32(decision.gain)
     target = Path(stem.target)
-    try:
-        with AudioReader(rendered.scratch) as reader:
-            n_channels = reader.info.n_channels
-            final = LoudnessMeter(stem.sample_rate, n_channels)
-            with AudioWriter(
-                target,
-                sample_rate=stem.sample_rate,
-                n_channels=n_channels,
-                subtype=stem.target_subtype,
-                overwrite=overwrite,
-                n_samples=rendered.n_samples,
-                dither_seed=plan.seed,
-            ) as writer:
-                position = 0
-                while position < rendered.n_samples:
-                    block = reader.read(min(BLOCK_SAMPLES, rendered.n_samples - position))
-                    block = fade_out(
-                        block * gain,
-                        position,
-                        policy=tail,
-                        sample_rate=stem.sample_rate,
-                        n_stem=stem.n_samples,
-                        n_total=rendered.n_samples,
-                    )
-                    final.push(block)
-                    writer.write(block)
-                    position += block.shape[1]
-    finally:
-        rendered.scratch.unlink(missing_ok=True)
+    with AudioReader(rendered.scratch) as reader:
+        n_channels = reader.info.n_channels
+        final = LoudnessMeter(stem.sample_rate, n_channels)
+        with AudioWriter(
+            target,
+            sample_rate=stem.sample_rate,
+            n_channels=n_channels,
+            subtype=stem.target_subtype,
+            overwrite=overwrite,
+            n_samples=rendered.n_samples,
+            dither_seed=plan.seed,
+        ) as writer:
+            position = 0
+            while position < rendered.n_samples:
+                block = reader.read(min(BLOCK_SAMPLES, rendered.n_samples - position))
+                block = fade_out(
+                    block * gain,
+                    position,
+                    policy=tail,
+                    sample_rate=stem.sample_rate,
+                    n_stem=stem.n_samples,
+                    n_total=rendered.n_samples,
+                )
+                final.push(block)
+                writer.write(block)
+                position += block.shape[1]
     record = StemRecord.build(
         key=plan.stem_key(stem),
         sha256_samples=hash_samples(target),

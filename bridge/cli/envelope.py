@@ -24,11 +24,9 @@ def envelope_command(
     variation: VariationOption = None,
     length: Annotated[
         str | None,
-        typer.Option("--length", metavar="LENGTH", help="'32 bars', '90 s'; the MIDI file's by default."),
+        typer.Option("--length", metavar="LENGTH", help="'32 bars', '90 s'; the file's by default."),
     ] = None,
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="FILE", help="Draw over bars and beats.")
-    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw them.")] = None,
     table: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write numbers; - is standard output.")
     ] = None,

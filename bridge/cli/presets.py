@@ -34,7 +34,13 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
     ]
     if as_json:
         data = [
-            {"name": entry.name, "path": str(entry.path), "origin": entry.origin, **preset.meta.model_dump()}
+            {
+                **preset.meta.model_dump(),
+                "name": entry.name,
+                "title": preset.meta.name,
+                "path": str(entry.path),
+                "origin": entry.origin,
+            }
             for entry, preset in entries
         ]
         typer.echo(json.dumps(data, indent=2))

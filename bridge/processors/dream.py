@@ -1,0 +1,246 @@
+"""A dream as a processor: what :mod:`dream_core` does, at a place in a chain."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from bridge.errors import InputError, ProcessorError, RenderError
+from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio, check_parameter
+from bridge.processors.specs import DREAM_PARAMETERS
+from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+from dream_core.ascent import build_update, open_stream
+from dream_core.errors import CancelledError, DreamError, NonFiniteError
+from dream_core.grammar import parse_objective
+from dream_core.networks import get_card, load_network
+from dream_core.networks.card import Network
+from dream_core.runtime import resolve_device
+from dream_core.settings import DreamSettings
+from dream_core.stream import DreamStream, StepReport
+
+__all__ = ["Dream"]
+
+
+class Dream:
+    """Let a sound dream: gradient ascent on what a network hears in it.
+
+    Sits in a :class:`bridge.Chain` beside pedalboard's plugins. The depth is how many steps have been taken
+    at an instant: a number, or through automation one for every sample; where it is 0 the sound passes bit
+    for bit.
+
+    Args:
+        network: Name of a network, or a loaded one.
+        depth: Steps, 0..100.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        references: Other sounds by name, ``(channels, samples)`` at the session's rate, for objectives and
+            updates that follow another sound.
+        on_step: Called after every step of every window.
+        is_cancelled: Asked before every step; true stops.
+        on_warning: Called with one line when something had to be given up.
+        settings: The fields of :class:`dream_core.DreamSettings`.
+
+    Raises:
+        ProcessorError: A setting does not exist, does not fit the network or is out of range.
+
+    >>> dream = Dream(depth=4.0, objective="layer:block3")
+    >>> dream.get_parameter("depth")
+    4.0
+    """
+
+    is_effect = True
+    is_instrument = False
+
+    def __init__(
+        self,
+        network: str | Network = "timbre",
+        depth: float = 5.0,
+        *,
+        device: str = "auto",
+        references: Mapping[str, AudioArray] | None = None,
+        on_step: Callable[[StepReport], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+        **settings: ParamValue,
+    ) -> None:
+        self._device_name = device
+        self._network: Network | None = None if isinstance(network, str) else network
+        self._values: dict[str, ParamValue] = {s.name: s.default for s in DREAM_PARAMETERS.values()}
+        self.references = dict(references or {})
+        self._options: dict[str, Any] = {
+            "on_step": on_step,
+            "is_cancelled": is_cancelled,
+            "on_warning": on_warning,
+        }
+        self._stream: DreamStream | None = None
+        self._shape = (0, 0.0)
+        name = network if isinstance(network, str) else network.card.name
+        for key, value in {"network": name, "depth": depth, **settings}.items():
+            self._values[key] = check_parameter(key, value, DREAM_PARAMETERS, "dream")
+        self._settings()
+
+    def __repr__(self) -> str:
+        changed = {k: v for k, v in self._values.items() if v != DREAM_PARAMETERS[k].default}
+        return "Dream(" + ", ".join(f"{k}={v!r}" for k, v in changed.items()) + ")"
+
+    @property
+    def latency_samples(self) -> int:
+        """None: what a window withholds comes back aligned."""
+        return 0
+
+    @property
+    def tail_seconds(self) -> float:
+        """None: a dream ends with its sound."""
+        return 0.0
+
+    @property
+    def parameters(self) -> Mapping[str, ParamSpec]:
+        """Every parameter by name."""
+        return DREAM_PARAMETERS
+
+    def get_parameter(self, name: str) -> ParamValue:
+        """Return a parameter's value."""
+        if name not in self._values:
+            check_parameter(name, 0.0, DREAM_PARAMETERS, "dream")
+        return self._values[name]
+
+    def set_parameter(self, name: str, value: ParamValue) -> None:
+        """Set a parameter; while a stream runs only the depth may change."""
+        checked = check_parameter(name, value, DREAM_PARAMETERS, "dream")
+        if self._stream is not None and name != "depth":
+            raise ProcessorError(f"dream.{name} is fixed while a stream runs; call reset() first")
+        before = self._values[name]
+        self._values[name] = checked
+        try:
+            self._settings()
+        except InputError:
+            self._values[name] = before
+            raise
+        if name == "network" and checked != before:
+            self._network = None
+
+    @property
+    def wanted_references(self) -> frozenset[str]:
+        """Names of the other sounds that the objective and the update ask for."""
+        with _border():
+            names = parse_objective(str(self._values["objective"])).references
+        target = str(self._values["target"])
+        return names | {target} if target else names
+
+    def check(self) -> None:
+        """Say now what does not fit: network, objective, update and reference names. Loads no weights."""
+        with _border():
+            objective = parse_objective(str(self._values["objective"]))
+            card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
+            objective.check(card)
+            resolve_device(self._device_name)
+            update = build_update(str(self._values["update"]))
+        if update.needs_target and not self._values["target"]:
+            raise ProcessorError(
+                f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
+            )
+
+    def open(self) -> None:
+        """Check, and load the network now, so that what is missing is said before any sound is read."""
+        self.check()
+        with _border():
+            self._load()
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        self._stream = None
+
+    def process(
+        self,
+        input_array: AudioArray,
+        sample_rate: float,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+        reset: bool = True,
+        *,
+        automation: Mapping[str, Lane] | None = None,
+    ) -> AudioArray:
+        """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample."""
+        del buffer_size  # a dream has windows of its own
+        check_audio(input_array, "dream")
+        if reset:
+            self.reset()
+        n_channels, n_samples = input_array.shape
+        if self._stream is not None and self._shape != (n_channels, float(sample_rate)):
+            raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
+        lane = (automation or {}).get("depth")
+        depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
+        with _border():
+            if self._stream is None:
+                self._stream = self._open_stream(n_channels, float(sample_rate))
+            done = [self._stream.push(*block) for block in self._blocks(self._stream, input_array, depth)]
+            if reset:
+                done.append(self._stream.finish())
+                self._stream = None
+        if not done:
+            return np.zeros((n_channels, 0), np.float32)
+        return torch.cat(done, 1).cpu().numpy()
+
+    __call__ = process
+
+    def flush(self) -> AudioArray:
+        """End the sound and return the samples still withheld."""
+        if self._stream is None:
+            return np.zeros((self._shape[0], 0), np.float32)
+        with _border():
+            rest = self._stream.finish()
+        self._stream = None
+        return rest.cpu().numpy()
+
+    @staticmethod
+    def _blocks(
+        stream: DreamStream, input_array: AudioArray, depth: Lane
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        size = stream.window_samples * stream.batch
+        samples, depths = torch.from_numpy(input_array), torch.from_numpy(np.ascontiguousarray(depth))
+        return [
+            (samples[:, start : start + size], depths[start : start + size])
+            for start in range(0, input_array.shape[1], size)
+        ]
+
+    def _settings(self) -> DreamSettings:
+        fields = {name: self._values[name] for name in DreamSettings.names()}
+        integers = {f.name for f in dataclasses.fields(DreamSettings) if f.type == "int"}
+        with _border():
+            return DreamSettings(**{k: int(v) if k in integers else v for k, v in fields.items()})  # type: ignore[arg-type]
+
+    def _load(self) -> Network:
+        if self._network is None:
+            self._network = load_network(
+                str(self._values["network"]), device=resolve_device(self._device_name)
+            )
+        return self._network
+
+    def _open_stream(self, n_channels: int, sample_rate: float) -> DreamStream:
+        self._shape = (n_channels, sample_rate)
+        target = str(self._values["target"])
+        return open_stream(
+            self._load(),
+            self._settings(),
+            round(sample_rate),
+            n_channels,
+            references=self.references,
+            target=target or None,
+            **self._options,
+        )
+
+
+@contextmanager
+def _border() -> Iterator[None]:
+    """Turn the dream core's errors into the bridge's, once."""
+    try:
+        yield
+    except CancelledError:
+        raise
+    except NonFiniteError as error:
+        raise RenderError(f"dream: {error}") from error
+    except DreamError as error:
+        raise ProcessorError(f"dream: {error}") from error

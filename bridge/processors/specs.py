@@ -1,0 +1,86 @@
+"""What processors there are and what they accept: data that needs neither Torch nor pedalboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from bridge.errors import ProcessorError, nearest_names
+from bridge.processors.builtins import BUILTINS
+from bridge.records import ParamSpec
+from dream_core.settings import DEPTH_LIMIT, DreamSettings, StereoMode
+
+__all__ = ["DREAM_PARAMETERS", "processor_parameters", "processor_titles"]
+
+_DEFAULTS = DreamSettings()
+
+
+def _setting(name: str, low: float, high: float, unit: str, text: str) -> ParamSpec:
+    return ParamSpec(
+        name=name, default=getattr(_DEFAULTS, name), minimum=low, maximum=high, unit=unit, help=text
+    )
+
+
+_SPECS = (
+    ParamSpec(name="network", default="timbre", help="which network listens; `reverie networks list`"),
+    ParamSpec(
+        name="depth",
+        default=5.0,
+        minimum=0.0,
+        maximum=DEPTH_LIMIT,
+        unit="steps",
+        automation="sample",
+        help="how many steps have been taken at an instant",
+    ),
+    ParamSpec(name="objective", default=_DEFAULTS.objective, help="what is maximised"),
+    ParamSpec(name="update", default=_DEFAULTS.update, help="how a gradient becomes the next sound"),
+    _setting("step", 0.0, 10.0, "", "size of a step; 1 is what the update was tuned for"),
+    ParamSpec(name="target", default="", help="the stem that targeted updates take their sound from"),
+    _setting("low_hz", 0.0, 96000.0, "Hz", "lowest frequency the dream may touch"),
+    _setting("high_hz", 0.0, 96000.0, "Hz", "highest frequency the dream may touch; 0: the network's"),
+    ParamSpec(
+        name="stereo",
+        default=_DEFAULTS.stereo,
+        choices=get_args(StereoMode),
+        help="which channels dream as one",
+    ),
+    ParamSpec(name="jitter", default=True, help="shift the network's patch grid at every step"),
+    _setting("smooth_frames", 0.0, 32.0, "frames", "smooths the gradient in time"),
+    _setting("smooth_bins", 0.0, 32.0, "bins", "smooths the gradient in frequency"),
+    _setting("momentum", 0.0, 0.95, "", "how much of the last step goes into the next"),
+    _setting("threshold_db", -96.0, 0.0, "dB", "where a spectral cut begins, below the loudest bin"),
+    _setting("knee_db", 0.0, 48.0, "dB", "how soft the cut is"),
+    ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),
+    _setting("seed", 0.0, 2.0**31, "", "chooses the jitter"),
+    _setting("window_s", 0.5, 60.0, "s", "length of the windows the sound is dreamed in"),
+    _setting("fade_s", 0.001, 0.5, "s", "cross-fade between windows"),
+    _setting("n_fft", 512.0, 8192.0, "samples", "length of the transform at 44.1 and 48 kHz"),
+    _setting("hop_divisor", 2.0, 16.0, "", "the hop is n_fft divided by this"),
+)
+
+DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def processor_titles() -> dict[str, str]:
+    """Return every processor a preset can use and what it does."""
+    return {
+        "dream": "gradient ascent on what a network hears",
+        "vst3": "a hosted VST3 plugin",
+        **{name: builtin.title for name, builtin in BUILTINS.items()},
+    }
+
+
+def processor_parameters(use: str) -> Mapping[str, ParamSpec]:
+    """Return the parameters of a processor by the name presets use.
+
+    Raises:
+        ProcessorError: No processor has that name.
+
+    >>> sorted(processor_parameters("gain"))
+    ['gain_db']
+    """
+    if use == "dream":
+        return DREAM_PARAMETERS
+    if use in BUILTINS:
+        return {spec.name: spec for spec in BUILTINS[use].parameters}
+    raise ProcessorError(f"no processor is called {use!r}; {nearest_names(use, processor_titles())}")
