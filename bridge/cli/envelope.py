@@ -43,7 +43,7 @@ def envelope_command(
     seed: SeedOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
 ) -> None:
-    """Draw or write the envelopes of a preset over a MIDI file; a sketch in text where nothing is asked for."""
+    """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
     from bridge.envelopes import Song
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.errors import InputError, OutputError

@@ -57,7 +57,6 @@ def show_command(
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.markup import escape
 
     console = Console(highlight=False)
     division = (
@@ -65,8 +64,8 @@ def show_command(
         if summary["ticks_per_beat"]
         else f"{summary['ticks_per_second']:g} SMPTE ticks a second"
     )
-    console.print(
-        f"{escape(summary['file'])}: type {summary['type']}, {division}, {summary['n_events']} events, "
+    typer.echo(
+        f"{summary['file']}: type {summary['type']}, {division}, {summary['n_events']} events, "
         f"{summary['length_s']:.3f} s, ends at {summary['length']}"
     )
     for table in _tables(summary):
