@@ -94,12 +94,21 @@ def test_an_empty_sound_is_an_empty_sound(effect: VST3) -> None:
 
 
 def test_a_growing_block_does_not_restart_the_plugin(effect: VST3) -> None:
-    """A stream that begins with one sample and goes on with thousands keeps the plugin's memory."""
+    """A first block cut short by automation does not make the plugin forget when larger ones follow."""
+    effect.set_parameter("cutoff_hz", 20.0)
+    sound = noise(20000)
+    whole = effect.process(sound, SAMPLE_RATE, 4096)
+    lane = np.zeros(20000)
+    lane[64:] = 7.0  # of a parameter without effect: it only cuts the first block
+    assert np.array_equal(effect.process(sound, SAMPLE_RATE, 4096, automation={"seed": lane}), whole)
+
+
+def test_pieces_make_no_difference(effect: VST3) -> None:
+    """A stream in pieces from one sample to thousands is the sound as a whole."""
     effect.set_parameter("cutoff_hz", 200.0)
     sound = noise(20000)
     whole = effect.process(sound, SAMPLE_RATE, 4096)
-    sizes = [1, 2, 64, 4096, 20000]
-    cuts = np.cumsum([0, *sizes]).clip(max=20000)
+    cuts = np.cumsum([0, 1, 2, 64, 4096, 20000]).clip(max=20000)
     pieces = [effect.process(sound[:, a:b], SAMPLE_RATE, 4096, False) for a, b in itertools.pairwise(cuts)]
     assert np.array_equal(np.concatenate([*pieces, effect.flush()], axis=1), whole)
 
@@ -113,11 +122,11 @@ def test_the_filter_has_the_time_constant_it_says(effect: VST3) -> None:
 
 
 def test_gain_is_exact_and_not_snapped_to_thousandths(effect: VST3) -> None:
-    """-12 dB is -12 dB to float32 of the travel (120 dB / 2^24), not pedalboard's -11.98."""
-    effect.set_parameter("gain_db", -12.0)
-    assert effect.get_parameter("gain_db") == pytest.approx(-12.0, abs=1e-5)
+    """-12.345 dB is that to float32 of the travel (120 dB / 2^24), not to a thousandth of it (0.12 dB)."""
+    effect.set_parameter("gain_db", -12.345)
+    assert effect.get_parameter("gain_db") == pytest.approx(-12.345, abs=1e-5)
     output = effect.process(np.ones((2, 100), np.float32), SAMPLE_RATE)
-    assert output == pytest.approx(10 ** (-12 / 20), rel=1e-6)
+    assert output == pytest.approx(10 ** (-12.345 / 20), rel=1e-6)
 
 
 @pytest.mark.parametrize(
