@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.errors import SessionError
 from bridge.session.model import Clip, ControllerLane, Note, Session, Track
+from bridge.session.numbers import parse_number
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
 from bridge.tempo import TempoMap
 
@@ -83,13 +84,13 @@ def build_tempo_map(root: Element, warnings: list[str], where: str) -> TempoMap:
     upper = int(_number(meter, "numerator", 4.0, where))
     lower = int(_number(meter, "denominator", 4.0, where))
     tempos: dict[float, tuple[float, bool]] = {}
-    for point in _arrangement_points(root, "TempoAutomation", "RealPoint", warnings):
+    for point in _arrangement_points(root, "TempoAutomation", "RealPoint", warnings, where):
         is_ramp = point.get("interpolation") == "linear"
         tempos[_number(point, "time", 0.0, where)] = (_number(point, "value", bpm, where), is_ramp)
     meters: dict[float, tuple[int, int]] = {}
-    for point in _arrangement_points(root, "TimeSignatureAutomation", "TimeSignaturePoint", warnings):
-        numbers = (int(_number(point, name, 4.0, where)) for name in ("numerator", "denominator"))
-        meters[_number(point, "time", 0.0, where)] = (next(numbers), next(numbers))
+    for point in _arrangement_points(root, "TimeSignatureAutomation", "TimeSignaturePoint", warnings, where):
+        upper_lower = [int(_number(point, name, 4.0, where)) for name in ("numerator", "denominator")]
+        meters[_number(point, "time", 0.0, where)] = (upper_lower[0], upper_lower[1])
     if not tempos or min(tempos) > 0:
         tempos[0.0] = (tempos[min(tempos)][0] if tempos else bpm, False)
     if not meters or min(meters) > 0:
@@ -106,28 +107,23 @@ def build_tempo_map(root: Element, warnings: list[str], where: str) -> TempoMap:
     )
 
 
-def _arrangement_points(root: Element, name: str, kind: str, warnings: list[str]) -> Iterable[Element]:
+def _arrangement_points(
+    root: Element, name: str, kind: str, warnings: list[str], where: str
+) -> Iterable[Element]:
     points = root.find(f"Arrangement/{name}")
     if points is None:
         return ()
     if points.get("timeUnit", "beats") != "beats":
         warnings.append(f"{name} counts seconds, not beats: left out")
         return ()
-    return [point for point in points.findall(kind) if float(point.get("time", "0")) >= 0]
+    return [point for point in points.findall(kind) if _number(point, "time", 0.0, where) >= 0]
 
 
 def _number(element: Element | None, name: str, default: float, where: str) -> float:
     text = None if element is None else element.get(name)
-    if text is None:
+    if element is None or text is None:
         return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        tag = "" if element is None else str(element.tag)
-        raise SessionError(f"{where}: <{tag} {name}={text!r}> is not a number; save the session again")
-    return value
+    return parse_number(text, f"{where}: <{element.tag} {name}>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

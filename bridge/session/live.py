@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.errors import SessionError
 from bridge.session.model import Clip, Session, Track
+from bridge.session.numbers import parse_number
 from bridge.session.safexml import parse_xml, read_gzip
 from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
@@ -60,24 +61,14 @@ def _value(element: Element | None, path: str, default: str = "") -> str:
     return default if found is None else found.get("Value", default)
 
 
-def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise SessionError(f"{where}: {text!r} stands where a number belongs; save the set again in Live")
-    return value
-
-
 def _build_tempo_map(live_set: Element, where: str) -> TempoMap:
     master = live_set.find("MainTrack")  # Live 12
     master = live_set.find("MasterTrack") if master is None else master
     mixer = None
     for name in ("DeviceChain/Mixer", "MasterChain/Mixer"):
         mixer = master.find(name) if mixer is None and master is not None else mixer
-    bpm = _number(_value(mixer, "Tempo/Manual", "120"), where)
-    meter_code = int(_number(_value(mixer, "TimeSignature/Manual", "201"), where))
+    bpm = parse_number(_value(mixer, "Tempo/Manual", "120"), where)
+    meter_code = int(parse_number(_value(mixer, "TimeSignature/Manual", "201"), where))
     tempos = _tempo_points(_automation(master, mixer, "Tempo", "FloatEvent", where)) or [(0.0, bpm, "hold")]
     events = _automation(master, mixer, "TimeSignature", "EnumEvent", where)
     meters = {beats: _meter(int(code)) for beats, code in events}
@@ -87,7 +78,7 @@ def _build_tempo_map(live_set: Element, where: str) -> TempoMap:
         tempos,
         [(beats, *meter) for beats, meter in sorted(meters.items())],
         [
-            (_number(_value(locator, "Time", "0"), where), _value(locator, "Name"))
+            (parse_number(_value(locator, "Time", "0"), where), _value(locator, "Name"))
             for locator in (markers if markers is not None else ())
         ],
         source="session",
@@ -107,7 +98,9 @@ def _automation(
     for envelope in master.iterfind("AutomationEnvelopes/Envelopes/AutomationEnvelope"):
         if identifier is not None and _value(envelope, "EnvelopeTarget/PointeeId") == identifier:
             events = list(envelope.iterfind(f"Automation/Events/{kind}"))
-    points = [(_number(e.get("Time", "0"), where), _number(e.get("Value", "0"), where)) for e in events]
+    points = [
+        (parse_number(e.get("Time", "0"), where), parse_number(e.get("Value", "0"), where)) for e in events
+    ]
     before = [value for beats, value in points if beats <= 0]
     after = [(beats, value) for beats, value in points if beats > 0]
     return ([(0.0, before[-1])] if before else []) + after
@@ -153,14 +146,14 @@ def _build_clip(clip: Element, tempo_map: TempoMap, path: Path, warnings: list[s
     if not media:
         warnings.append(f"clip {name!r} names no file: left out")
         return None
-    start = _number(_value(clip, "CurrentStart", clip.get("Time", "0")), where)
-    end = _number(_value(clip, "CurrentEnd", str(start)), where)
+    start = parse_number(_value(clip, "CurrentStart", clip.get("Time", "0")), where)
+    end = parse_number(_value(clip, "CurrentEnd", str(start)), where)
     start_s, end_s = (float(tempo_map.beats_to_seconds(beats)) for beats in (start, end))
-    offset = _number(_value(clip, "Loop/LoopStart", "0"), where)
-    offset += _number(_value(clip, "Loop/StartRelative", "0"), where)
+    offset = parse_number(_value(clip, "Loop/LoopStart", "0"), where)
+    offset += parse_number(_value(clip, "Loop/StartRelative", "0"), where)
     if _value(clip, "IsWarped") == "true":  # then its inside counts beats, tied to the file by warp markers
         markers = [
-            (_number(m.get("BeatTime", "0"), where), _number(m.get("SecTime", "0"), where))
+            (parse_number(m.get("BeatTime", "0"), where), parse_number(m.get("SecTime", "0"), where))
             for m in clip.iterfind("WarpMarkers/WarpMarker")
         ]
         offset_s = _file_seconds(markers, offset)

@@ -17,6 +17,7 @@ from typing import Final
 from bridge.audiofile import read_info
 from bridge.errors import OutputError, SessionError, nearest_names
 from bridge.session.model import Clip, RenderedStem, Session, Track
+from bridge.session.numbers import parse_number
 from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
 
@@ -187,14 +188,7 @@ def _quoted(text: str) -> str:
 
 
 def _number(words: Sequence[str], index: int, default: float, where: str) -> float:
-    if index >= len(words):
-        return default
-    try:
-        return float(words[index])
-    except ValueError:
-        raise SessionError(
-            f"{where}: {words[index]!r} stands where a number belongs; save it again"
-        ) from None
+    return parse_number(words[index], where) if index < len(words) else default
 
 
 def _build_tempo_map(project: _Block, where: str) -> TempoMap:

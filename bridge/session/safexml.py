@@ -64,6 +64,8 @@ def _scan(data: bytes, where: str) -> None:
             f"{where}: is not well-formed XML ({expat.ErrorString(error.code)} in line {error.lineno}); "
             "save the session again in its own program"
         ) from None
+    except (LookupError, ValueError) as error:
+        raise SessionError(f"{where}: is in an encoding that cannot be read ({error})") from None
 
 
 def safe_member_names(archive: zipfile.ZipFile, where: str) -> list[str]:
