@@ -20,10 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.envelopes import Macro, MidiMap, Modulator, Route
+from bridge.envelopes.grammar import modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.processors.contract import check_parameter
 from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec, ParamValue
+from bridge.tomlplace import find_line
 
 __all__ = [
     "CATEGORIES",
@@ -178,12 +180,13 @@ def node_parameters(node: NodeSpec) -> dict[str, ParamSpec]:
     return {"mix": MIX_SPEC, **own}
 
 
-def parse_preset(data: Mapping[str, Any], where: str) -> Preset:
+def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
     """Build a preset from plain data.
 
     Args:
         data: What TOML or JSON gave.
         where: File name, put at the start of errors.
+        text: The TOML the data came from, so that errors can point at its lines.
 
     Raises:
         PresetError: Anything in it is wrong; the message names the place and what is accepted.
@@ -198,7 +201,8 @@ def parse_preset(data: Mapping[str, Any], where: str) -> Preset:
     try:
         preset = Preset.model_validate(data)
     except ValidationError as error:
-        raise PresetError(_explain(error, where)) from None
+        line = find_line(text, error.errors()[0]["loc"])
+        raise PresetError(_explain(error, where if line is None else f"{where}:{line}")) from None
     _check_chain(preset, where)
     return preset
 
@@ -223,7 +227,7 @@ def read_preset(path: Path | str) -> Preset:
         raise PresetError(f"{path}: not valid {kind}: {error}") from None
     if not isinstance(data, dict):
         raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
-    return parse_preset(data, str(path))
+    return parse_preset(data, str(path), "" if path.suffix == ".json" else text)
 
 
 def apply_settings(
@@ -370,6 +374,8 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
         "routes": Route,
         "macros": Macro,
     }
+    if location[0] == "modulators":
+        return modulator_keys(location[2:-1])
     if len(location) > 1:
         model = homes.get(str(location[0]))
     return list(model.model_fields) if model is not None else []

@@ -10,7 +10,7 @@ names have C3 as middle C (60), so C1 is the General MIDI kick.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -33,6 +33,7 @@ __all__ = [
     "Route",
     "Steps",
     "Trigger",
+    "modulator_keys",
     "parse_note",
     "parse_notes",
 ]
@@ -358,6 +359,19 @@ Modulator = Annotated[
     Field(discriminator="type"),
 ]
 """Any modulator, told apart by its ``type``."""
+
+
+def modulator_keys(location: Sequence[str | int]) -> list[str]:
+    """List the keys accepted at a place within a modulator, given as its type and what follows.
+
+    >>> modulator_keys(("lfo", "trigger"))[:2]
+    ['on', 'channel']
+    """
+    kinds = (Lfo, Adsr, Breakpoints, Steps, Follower, MidiModulator, MacroModulator, Combine)
+    models: dict[str, type[BaseModel]] = {kind.model_fields["type"].default: kind for kind in kinds}
+    models |= {"trigger": Trigger, "points": Breakpoint}
+    names = [part for part in location if isinstance(part, str) and part in models]
+    return list(models[names[-1]].model_fields) if names else []
 
 
 class Macro(_Model):
