@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mido
@@ -163,12 +164,12 @@ def test_a_folder_that_cannot_be_written_is_said(session: Path, capsys: pytest.C
 
 def test_interrupting_keeps_what_is_done(session: Path) -> None:
     """Ctrl-C ends with one line and 130, and leaves nothing half-written."""
-    write_stem(session / "stems" / "long.wav", seconds=60.0)
+    write_stem(session / "stems" / "long.wav", seconds=30.0)
     arguments = [sys.executable, "-m", "bridge.cli", *run(session, "--set", "dream.depth=50")]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     out = session / "out"
-    while not list(out.glob(".*scratch*")) and process.poll() is None:
-        pass
+    while not list(out.glob(".*long*scratch*")) and process.poll() is None:
+        time.sleep(0.02)
     process.send_signal(2)
     error = process.communicate(timeout=60)[1]
 

@@ -1,0 +1,170 @@
+"""The factory's presets: valid, musical, and what they say they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import dream_core
+from bridge import build_plan, load_preset, render_plan
+from bridge.errors import PresetError
+from bridge.library import list_presets
+from bridge.preset import apply_settings, parse_preset, preset_schema, read_preset
+from dream_core.grammar import parse_objective
+from dream_core.listener import Listener
+
+ROOT = Path(__file__).resolve().parent.parent
+SONG = ROOT / "examples" / "song"
+PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
+DREAMING = [name for name in PRESETS if name != "null-reference"]
+STEMS = ["bass", "drums", "keys", "lead"]
+EXCERPT_S = (3.0, 7.0)
+
+
+@pytest.fixture(scope="module")
+def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of the example song, long enough for every preset's movement."""
+    folder = tmp_path_factory.mktemp("excerpt")
+    for stem in STEMS:
+        start, stop = (round(s * 44100) for s in EXCERPT_S)
+        samples, rate = soundfile.read(SONG / f"{stem}.flac", start=start, stop=stop)
+        soundfile.write(folder / f"{stem}.flac", samples, rate, subtype="PCM_16")
+    return folder
+
+
+def test_there_are_the_six_roles() -> None:
+    """Bloom, drums, bass, pulse, texture and the null reference are covered."""
+    categories = {load_preset(name).meta.category for name in PRESETS}
+
+    assert {"Bloom", "Drums", "Bass", "Pulse", "Texture", "Utility"} <= categories
+
+
+def test_the_published_schema_is_the_model() -> None:
+    """Editors check what the program checks."""
+    assert json.loads((ROOT / "presets" / "preset.schema.json").read_text()) == preset_schema()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_files_are_named_after_their_presets(name: str) -> None:
+    """A preset's file name is its name, and its plain data reads back as itself."""
+    preset = load_preset(name)
+
+    assert preset.slug == name
+    assert parse_preset(preset.to_dict(), name) == preset
+    for variation in preset.variations:
+        assert apply_settings(preset, variation=variation.name) != preset
+
+
+def test_uuids_differ() -> None:
+    """Each preset has an identity of its own."""
+    uuids = [load_preset(name).uuid for name in PRESETS]
+
+    assert len(set(uuids)) == len(uuids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DREAMING)
+def test_a_preset_dreams_every_stem_within_bounds(name: str, excerpt: Path, tmp_path: Path) -> None:
+    """On every stem: finite, changed, as loud as before within 1 LU, at or below -1 dBTP, silence silent."""
+    plan = build_plan([excerpt], name, midi=SONG / "song.mid", out_dir=tmp_path, threads=1)
+    report = render_plan(plan)
+
+    for result, stem in zip(report.stems, plan.stems, strict=True):
+        assert result.record is not None, result.error
+        before, after = result.record.before, result.record.after
+        assert abs(before["integrated_lufs"] - after["integrated_lufs"]) <= 1.0
+        assert after["true_peak_dbtp"] <= -1.0
+        source, target = (soundfile.read(p)[0] for p in (stem.source, stem.target))
+        assert source.shape == target.shape
+        assert not np.array_equal(source, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("name", DREAMING)
+def test_the_objective_rises_with_depth(name: str, stem: str, excerpt: Path) -> None:
+    """The network hears more of the preset's objective after four steps than before, and more after eight."""
+    node = next(node for node in load_preset(name).chain if node.use == "dream")
+    wanted = {k: v for k, v in node.params.items() if k in dream_core.DreamSettings.__dataclass_fields__}
+    settings = dream_core.DreamSettings(**wanted)  # type: ignore[arg-type]
+    network = dream_core.load_network(str(node.params.get("network", "timbre")))
+    samples, rate = soundfile.read(excerpt / f"{stem}.flac", dtype="float32", always_2d=True)
+    sound = np.ascontiguousarray(samples.T[:, : 2 * rate])
+    listener = Listener(network, parse_objective(settings.objective), rate)
+
+    def score(x: np.ndarray) -> float:
+        import torch
+
+        mono = torch.from_numpy(x.mean(axis=0, keepdims=True))
+        offsets = range(0, listener.jitter_frames, 12)
+        with torch.no_grad():
+            return float(np.mean([float(listener.score(mono, [offset])[0]) for offset in offsets]))
+
+    scores = [
+        score(sound),
+        *(score(dream_core.dream(sound, rate, network, settings, depth=d)) for d in (4.0, 8.0)),
+    ]
+
+    assert scores[0] < scores[1] < scores[2]
+
+
+WRONG = [
+    ("version = 2", "newer than this program"),
+    ('format = "vital"', "is not a preset"),
+    ("revision = 0", "revision = 0"),
+    ("colour = 3", "no such key"),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), WRONG)
+def test_wrong_heads_are_explained(line: str, expected: str, tmp_path: Path) -> None:
+    """Version, format, ranges and unknown keys are named with file and place."""
+    key = line.partition(" ")[0]
+    text = (ROOT / "presets" / "null-reference.toml").read_text()
+    lines = [one for one in text.splitlines() if not one.startswith(f"{key} =")]
+    path = tmp_path / "wrong.toml"
+    path.write_text("\n".join([line, *lines]))
+
+    with pytest.raises(PresetError, match=expected) as caught:
+        read_preset(path)
+    assert "wrong.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('use = "dream"', 'use = "dreem"', r"chain\[0\].*did you mean 'dream'"),
+        ("depth = 0.0", "dept = 0.0", r"chain\[0\].*did you mean 'depth'"),
+        ("depth = 0.0", "depth = -1.0", r"outside 0\.\.100"),
+        ("depth = 0.0", 'depth = "deep"', "not a number"),
+        ('mode = "keep"', 'mode = "loud"', "level.mode"),
+        ('category = "Utility"', 'category = "Utilities"', "meta.category"),
+        ('license = "CC0-1.0"', 'licence = "CC0-1.0"', "did you mean 'license'"),
+        ('id = "dream"', 'id = "My Dream"', r"chain\[0\]\.id"),
+        ("[level]", '[[routes]]\nsource = "x"\ntarget = "dream"\n[level]', r"routes\[0\]\.target"),
+    ],
+)
+def test_wrong_bodies_are_explained(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    """Every mistake names its place and what is accepted."""
+    text = (ROOT / "presets" / "null-reference.toml").read_text()
+    assert old in text
+    path = tmp_path / "wrong.toml"
+    path.write_text(text.replace(old, new))
+
+    with pytest.raises(PresetError, match=expected):
+        read_preset(path)
+
+
+def test_a_nearer_preset_hides_a_farther_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's own preset wins over the factory's of the same name."""
+    (tmp_path / "presets").mkdir()
+    text = (ROOT / "presets" / "null-reference.toml").read_text()
+    (tmp_path / "presets" / "null-reference.toml").write_text(text.replace("Utility", "Space"))
+    monkeypatch.chdir(tmp_path)
+
+    assert load_preset("null-reference").meta.category == "Space"
+    assert {entry.origin for entry in list_presets()} == {"project", "factory"}
