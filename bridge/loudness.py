@@ -9,7 +9,6 @@ implementations of the EBU R128 loudness measurement", AES 145 (2018).
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +28,7 @@ _SHORT_TERM: Final = 300  # slots in 3 s
 _ABSOLUTE_GATE_LUFS: Final = -70.0
 _OFFSET_LUFS: Final = -0.691
 _TAPS: Final = 24
-_SEGMENT: Final = 512
+_SEGMENT: Final = 64
 _SILENCE: Final = -math.inf
 
 
@@ -159,7 +158,7 @@ class LoudnessMeter:
         if count == 0:
             return
         edges = np.array([self._boundary(self._n_slots + i) - begin for i in range(count + 1)])
-        slots = np.stack([self._unslotted[:, a:b].sum(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
+        slots = np.add.reduceat(self._unslotted[:, : edges[-1]], edges[:-1], axis=1)
         self._unslotted = self._unslotted[:, edges[-1] :]
         for weighted, plain in slots.T.tolist():
             self._weighted_sum += weighted
@@ -209,34 +208,39 @@ class _TruePeak:
     """Find the highest point between samples, by windowed-sinc interpolation at fixed fractions.
 
     Only where the samples are high enough for an interpolated value to exceed the highest found so far is
-    anything interpolated, which leaves the result exact and saves most of the work.
+    anything interpolated, which leaves the result as it is and saves most of the work. All the points
+    between 64 samples come from one row of a matrix product.
     """
 
     def __init__(self, n_channels: int, factor: int) -> None:
-        self._kernels = _interpolation_kernels(factor)
-        self._gain_limit = float(np.abs(self._kernels).sum(axis=0).max()) if factor > 1 else 1.0
+        kernels = _interpolation_kernels(factor)
+        self._matrix: Floats = np.zeros((_SEGMENT + _TAPS - 1, kernels.shape[1] * _SEGMENT), np.float32)
+        for column in range(self._matrix.shape[1]):
+            kernel, start = divmod(column, _SEGMENT)
+            self._matrix[start : start + _TAPS, column] = kernels[:, kernel]
+        self._gain_limit = float(np.abs(kernels).sum(axis=0).max(initial=1.0))
         self._history = np.zeros((n_channels, _TAPS - 1), np.float32)
         self._peak = 0.0
 
     def push(self, block: Floats) -> None:
-        if self._kernels.shape[1] == 0:
+        if self._matrix.shape[1] == 0:
             return
-        self._peak = self._search(np.concatenate([self._history, block], axis=1), self._peak)
-        self._history = np.concatenate([self._history, block], axis=1)[:, -(_TAPS - 1) :]
+        samples = np.concatenate([self._history, block], axis=1)
+        self._peak = self._search(samples, self._peak)
+        self._history = samples[:, -(_TAPS - 1) :]
 
     def result(self) -> float:
-        if self._kernels.shape[1] == 0:
+        if self._matrix.shape[1] == 0:
             return 0.0
         ringing = np.concatenate([self._history, np.zeros_like(self._history)], axis=1)
         return self._search(ringing, self._peak)
 
     def _search(self, samples: Floats, peak: float) -> float:
-        n_windows = samples.shape[1] - (_TAPS - 1)
-        n_segments = -(-n_windows // _SEGMENT)
+        n_segments = -(-(samples.shape[1] - (_TAPS - 1)) // _SEGMENT)
         length = n_segments * _SEGMENT + _TAPS - 1
         padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-        segments = np.lib.stride_tricks.sliding_window_view(padded, _SEGMENT + _TAPS - 1, axis=1)
-        segments = segments[:, ::_SEGMENT].reshape(-1, _SEGMENT + _TAPS - 1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _SEGMENT + _TAPS - 1, axis=1)
+        segments = windows[:, ::_SEGMENT].reshape(-1, _SEGMENT + _TAPS - 1)
         bounds = np.maximum(segments.max(axis=1), -segments.min(axis=1)) * self._gain_limit
         highest = int(bounds.argmax())
         if bounds[highest] > peak:
@@ -245,13 +249,8 @@ class _TruePeak:
         return peak
 
     def _interpolated_peak(self, segments: Floats) -> float:
-        peak = 0.0
-        for kernel in self._kernels.T:
-            values = np.zeros((len(segments), _SEGMENT), np.float32)
-            for tap, weight in enumerate(kernel):
-                values += weight * segments[:, tap : tap + _SEGMENT]
-            peak = max(peak, float(np.abs(values).max(initial=0.0)))
-        return peak
+        values = segments @ self._matrix
+        return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
 
 
 def _interpolation_kernels(factor: int) -> Floats:

@@ -19,7 +19,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Null-test renders.")
 
 
-@app.command("compare")
+@app.command()
 def compare_command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A file, or a folder.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="What to subtract from it.")],
