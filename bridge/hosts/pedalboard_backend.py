@@ -70,8 +70,7 @@ class PedalboardBackend:
         except PluginError:
             raise
         except Exception as error:  # pedalboard raises ImportError, RuntimeError, ValueError and more
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise PluginError(f"{path.name}: cannot be loaded: {first_line}") from error
+            raise PluginError(_explain(path, error)) from error
         self._sample_rate = 0.0
         self._channels = 0
         self._parameters: list[Any] = list(self._plugin._parameters)
@@ -186,6 +185,16 @@ class PedalboardBackend:
             has_sidechain=False,
             plugin_names=self._names,
         )
+
+
+def _explain(path: Path, error: Exception) -> str:
+    if "scan failure" in str(error) or "load failure" in str(error):
+        return (
+            f"{path.name}: no plugin answers in it: it is no VST3 plugin, or a library it needs is missing. "
+            f"To see which, run ldd on the file in {path / 'Contents'}"
+        )
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{path.name}: cannot be loaded: {first_line}"
 
 
 def _choose(path: Path, names: Sequence[str], plugin_name: str | None) -> str:

@@ -129,6 +129,7 @@ class LocalSession:
     def __init__(self, backend: HostBackend, progress: npt.NDArray[np.int64] | None = None) -> None:
         self._backend = backend
         self._progress = np.zeros(2, np.int64) if progress is None else progress
+        self._position = 0
         self._transport: Transport | None = None
         self._transport_position = 0
         self._sample_rate, self._channels, self._block_samples = 48000.0, 2, _MEASURE_BLOCK_SAMPLES
@@ -143,7 +144,7 @@ class LocalSession:
     @property
     def position_samples(self) -> int:
         """First sample of the block being processed."""
-        return int(self._progress[0])
+        return self._position
 
     def raw_values(self) -> npt.NDArray[np.float32]:
         """Return the position of every parameter."""
@@ -161,7 +162,7 @@ class LocalSession:
         self._sidechain_channels = sidechain_channels
         self._transport = None
         self._dropped_samples = 0
-        self._progress[:] = 0
+        self._progress[:] = self._position = 0
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
         """Continue the stream."""
@@ -174,7 +175,7 @@ class LocalSession:
         return np.concatenate(pieces, axis=1) if pieces else audio[: self._channels, :0]
 
     def _samples_to_grid(self) -> int:
-        return self._block_samples - self.position_samples % self._block_samples
+        return self._block_samples - self._position % self._block_samples
 
     def _blocks(self, n_samples: int, events: EventArray) -> Iterator[tuple[int, int, list[MidiMessage]]]:
         """Yield blocks ending where a parameter moves or the grid says; apply what falls between."""
@@ -198,23 +199,22 @@ class LocalSession:
                     self._backend.set_raw(index, value)
                 else:
                     self._transport = Transport(bpm=value, beats=value2, numerator=index, denominator=detail)
-                    self._transport_position = self.position_samples
+                    self._transport_position = self._position
                 at += 1
             yield start, end, midi
             start = end
 
     def _process_block(self, audio: AudioArray, midi: tuple[()] | list[MidiMessage]) -> AudioArray:
-        position = self.position_samples
-        output = self._backend.process(audio, midi, self._transport_now(), position)
-        output = self._compensate(output)
-        self._progress[0] = position + audio.shape[1]
-        return output
+        output = self._backend.process(audio, midi, self._transport_now(), self._position)
+        self._position += audio.shape[1]
+        self._progress[0] = self._position
+        return self._compensate(output)
 
     def _transport_now(self) -> Transport | None:
         told = self._transport
-        if told is None or self._transport_position == self.position_samples:
+        if told is None or self._transport_position == self._position:
             return told
-        elapsed_s = (self.position_samples - self._transport_position) / self._sample_rate
+        elapsed_s = (self._position - self._transport_position) / self._sample_rate
         return dataclasses.replace(told, beats=told.beats + elapsed_s * told.bpm / 60.0)
 
     def _compensate(self, output: AudioArray) -> AudioArray:
