@@ -93,6 +93,15 @@ class PluginStream:
             "mono and stereo are adapted to each other, nothing else is"
         )
 
+    def fits(self, sample_rate: float, channels: int, sidechain_channels: int) -> bool:
+        """Whether a sound of this shape goes on with the stream."""
+        shape = self.shape
+        return (shape.channels, shape.sample_rate, shape.sidechain_channels) == (
+            channels,
+            sample_rate,
+            sidechain_channels,
+        )
+
     def push(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
         """Continue the stream and return what is ready.
 

@@ -409,15 +409,14 @@ class VST3:
         self, audio: AudioArray, sample_rate: float, buffer_size: int, sidechain: AudioArray | None
     ) -> PluginStream:
         """Return the running stream, or start one where none runs or the shape of the sound is another."""
-        shape = StreamShape(
-            sample_rate=sample_rate,
-            channels=audio.shape[0],
-            sidechain_channels=0 if sidechain is None else sidechain.shape[0],
-        )
-        if self._stream is not None and self._stream.shape == shape:
-            return self._stream
-        block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
+        channels, sidechain_channels = audio.shape[0], 0 if sidechain is None else sidechain.shape[0]
+        stream = self._stream
+        if stream is not None and stream.fits(sample_rate, channels, sidechain_channels):
+            return stream
+        self._stream = None
         self._settle()
+        shape = StreamShape(sample_rate=sample_rate, channels=channels, sidechain_channels=sidechain_channels)
+        block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
         self._stream = PluginStream(shape, block_samples, self._supervisors, self._supervise, self.name)
         return self._stream
 

@@ -141,6 +141,13 @@ void Effect::shape (const Block& block)
     const bool echoes = ! is_bypassed && tail_s > 0.0;
     const float feedback = echoes ? static_cast<float> (std::pow (10.0, -3.0 * kEchoSeconds / tail_s)) : 0.0f;
 
+    if (! (swaps || filters || adds_noise || echoes))
+    {
+        for (int c = 0; c < block.channels; ++c)
+            for (int i = 0; i < block.samples; ++i)
+                block.outputs[c][i] = gain * block.inputs[c][i];
+        return;
+    }
     for (int i = 0; i < block.samples; ++i)
     {
         float input[kMaxChannels];
