@@ -16,6 +16,8 @@ from dream_core.taps import tap
 
 __all__ = ["Listener"]
 
+SPEED_GRID_HZ = 300
+
 
 class Listener:
     """Scores sound: resamples it, lets the network listen, and asks the objective.
@@ -53,7 +55,7 @@ class Listener:
         self._references: dict[str, dict[str, Tensor]] = {}
         with torch.no_grad():
             for name in sorted(objective.references):
-                heard = self._hear(given[name][None], [0])
+                heard = self._hear(given[name][None])
                 self._references[name] = {layer: heard[layer][0] for layer in heard}
 
     @property
@@ -61,13 +63,16 @@ class Listener:
         """How many positions the network's patch grid has."""
         return max(1, round(self.network.card.patch_s / self.network.card.frame_s))
 
-    def score(self, mono: Tensor, offsets: list[int], original: Tensor | None = None) -> Tensor:
+    def score(
+        self, mono: Tensor, offset_frames: int = 0, original: Tensor | None = None, speed: float = 1.0
+    ) -> Tensor:
         """Return each item's score, differentiable.
 
         Args:
             mono: ``(items, samples)`` at the session's rate.
-            offsets: Position of each item's patch grid, in network frames.
+            offset_frames: Position of the network's patch grid.
             original: The undreamed sound of each item, for objectives that compare with it.
+            speed: The network hears the sound this much faster, and higher.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
@@ -75,22 +80,16 @@ class Listener:
         heard_original: Mapping[str, Tensor] = {}
         if self.objective.needs_original and original is not None:
             with torch.no_grad():
-                heard_original = self._hear(original, offsets)
-        heard = self._hear(mono, offsets)
+                heard_original = self._hear(original, offset_frames, speed)
+        heard = self._hear(mono, offset_frames, speed)
         return self.objective.score(Heard(heard, self.network.card.classes, heard_original, self._references))
 
-    def _hear(self, mono: Tensor, offsets: list[int]) -> dict[str, Tensor]:
-        card = self.network.card
-        at_network_rate = resample(mono, self.sample_rate, card.sample_rate)
-        if len(set(offsets)) == 1:
-            patches = self.network.listen(at_network_rate, offsets[0])
-        else:
-            patches = torch.cat(
-                [
-                    self.network.listen(wave[None], offset)
-                    for wave, offset in zip(at_network_rate, offsets, strict=True)
-                ]
-            )
+    def _hear(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> dict[str, Tensor]:
+        rate = self.network.card.sample_rate
+        if speed != 1.0:
+            # Rates with a large common divisor keep the resampler's filters few.
+            rate = max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
+        patches = self.network.listen(resample(mono, self.sample_rate, rate), offset_frames)
         n_items, n_patches = patches.shape[:2]
         with tap(self.network, self.objective.layers - {LOGITS}) as activations:
             logits = self.network(patches.flatten(0, 1))

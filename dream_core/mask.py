@@ -8,20 +8,25 @@ The sound's complex short-time spectrum ``X`` is kept; what is optimised is a lo
     u <- u + step * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
 Outside the dream's band the gain is exactly one; where ``u`` is zero the output is the input.
+
+With octaves there are several masks, from long frames (tones) to short ones (attacks), which take turns; what
+each changes is added to the same sound.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dream_core.conditioning import clip_deviations, condition, envelope_guard, onset_strength
 from dream_core.settings import DreamSettings
 from dream_core.spectral import istft, stft
 from dream_core.updates import State, Window
 
-__all__ = ["Mask", "envelope_guard", "gaussian_smooth"]
+__all__ = ["Mask"]
 
 GAIN_BOUND = 24.0 * math.log(10.0) / 20.0
 """B: the largest gain either way, in nepers."""
@@ -29,63 +34,26 @@ GAIN_BOUND = 24.0 * math.log(10.0) / 20.0
 NEPERS_PER_STEP = 1.5 * math.log(10.0) / 20.0
 """A unit step moves the typical bin by 1.5 dB."""
 
-CLIP_DEVIATIONS = 3.0
-
-GUARD_CELL_S = 0.001
-SILENT_DBFS = -60.0
-"""At and below this level a guarded dream changes nothing."""
-
-LOUD_DBFS = -48.0
-"""From this level on it may change all it wants."""
+ADAM_BETAS = (0.9, 0.99)
 
 
-def gaussian_smooth(field: Tensor, sigma_bins: float, sigma_frames: float) -> Tensor:
-    """Smooth ``(items, bins, frames)`` with a Gaussian along each axis; zero leaves an axis alone."""
-    for axis, sigma in ((1, sigma_bins), (2, sigma_frames)):
-        if sigma <= 0:
-            continue
-        radius = math.ceil(3.0 * sigma)
-        taps = torch.arange(-radius, radius + 1, device=field.device, dtype=field.dtype)
-        kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-        kernel = (kernel / kernel.sum())[None, None]
-        lines = field.movedim(axis, -1)
-        shape = lines.shape
-        smooth = nn.functional.conv1d(lines.reshape(-1, 1, shape[-1]), kernel, padding=radius)
-        field = smooth.reshape(shape).movedim(-1, axis)
-    return field
+@dataclass(frozen=True, slots=True)
+class _Octave:
+    """One of the masks: its transform, and its names in the state."""
+
+    index: int
+    n_fft: int
+    hop_samples: int
+
+    def key(self, name: str) -> str:
+        return f"{name}{self.index}"
 
 
-def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor:
-    """Return the gain that keeps a change below the sound's own envelope, ``(items, 1, samples)``.
-
-    A frame of a short-time transform is longer than an onset: what it changes in a drum hit is heard
-    before the hit as well. The change is held to the sound's own level within a few milliseconds, and let
-    go altogether where the sound is silent.
-
-    Args:
-        original: The undreamed sound, ``(items, rows, samples)``.
-        change: What would be added to it.
-        sample_rate: Hz.
-    """
-    cell = max(1, round(GUARD_CELL_S * sample_rate))
-    sound_power, change_power = _cell_power(original, cell), _cell_power(change, cell)
-    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(change_power, min=1e-20), max=1.0))
-    level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
-    opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
-    gain = held * opening.square() * (3.0 - 2.0 * opening)
-    n_samples = original.shape[-1]
-    # Linear between the middles of cells: no step that could be heard as a click.
-    spread = nn.functional.interpolate(gain, size=gain.shape[-1] * cell, mode="linear", align_corners=False)
-    return spread[..., :n_samples]
-
-
-def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:
-    power = sound.square().mean(dim=1, keepdim=True)
-    short = -power.shape[-1] % cell_samples
-    cells = nn.functional.avg_pool1d(nn.functional.pad(power, (0, short)), cell_samples)
-    # A raised cosine over seven cells.
-    taps = torch.hann_window(9, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
-    return nn.functional.conv1d(cells, (taps / taps.sum())[None, None], padding=3)
+def _octave(index: int, settings: DreamSettings, sample_rate: int) -> _Octave:
+    """Return an octave of the mask; the first has the longest frames, the middle one the setting's own."""
+    doublings = (settings.octaves - 1) // 2 - index if settings.octaves > 1 else 0
+    n_fft = max(256, int(settings.n_fft_at(sample_rate) * 2.0**doublings))
+    return _Octave(index, n_fft, n_fft // settings.hop_divisor)
 
 
 class Mask:
@@ -94,52 +62,81 @@ class Mask:
     needs_target = False
 
     def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
-        """Return flat gains and the sound's spectrum."""
-        spectrum = stft(original, settings.n_fft_at(sample_rate), settings.hop_at(sample_rate))
-        flat = torch.zeros(
-            spectrum.shape[0], *spectrum.shape[2:], device=original.device, dtype=original.dtype
-        )
-        state = {"spectrum": spectrum, "u": flat}
-        if settings.momentum > 0:
-            state["velocity"] = flat.clone()
+        """Return flat gains and the sound's spectrum, for every octave."""
+        state: State = {}
+        for index in range(settings.octaves):
+            octave = _octave(index, settings, sample_rate)
+            spectrum = stft(original, octave.n_fft, octave.hop_samples)
+            flat = torch.zeros(
+                spectrum.shape[0], *spectrum.shape[2:], device=original.device, dtype=original.dtype
+            )
+            state |= {octave.key("spectrum"): spectrum, octave.key("u"): flat}
+            if settings.momentum > 0 or settings.optimiser == "adam":
+                state[octave.key("velocity")] = flat.clone()
+            if settings.optimiser == "adam":
+                state[octave.key("power")] = flat.clone()
+            if settings.octaves > 1:
+                state[octave.key("change")] = torch.zeros_like(original)
         return state
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
         settings = window.settings
-        leaf = state["u"].detach().requires_grad_(True)
-        sound = self.render(leaf, state["spectrum"], window)
+        octave = _octave(window.step_index % settings.octaves, settings, window.sample_rate)
+        spectrum = state[octave.key("spectrum")]
+        base = window.original
+        for index in range(settings.octaves):
+            if settings.octaves > 1 and index != octave.index:
+                base = base + state[f"change{index}"]
+        u = state[octave.key("u")]
+        leaf = u.detach().requires_grad_(True)
+        sound = base + self.change(leaf, spectrum, window, octave)
         (gradient,) = torch.autograd.grad(window.score(sound.mean(dim=1)).sum(), leaf)
-        move = self._normalised(gaussian_smooth(gradient, settings.smooth_bins, settings.smooth_frames))
         after = dict(state)
-        if settings.momentum > 0:
-            move = settings.momentum * state["velocity"] + (1.0 - settings.momentum) * move
-            after["velocity"] = move
-        after["u"] = state["u"] + settings.step * NEPERS_PER_STEP * move
+        move = self._optimise(condition(gradient, u, settings), after, octave, settings, window.step_index)
+        if settings.protect_transients > 0:
+            move = move * (1.0 - settings.protect_transients * onset_strength(spectrum))
+        step = window.at_frames(window.step, octave.hop_samples, u.shape[-1])
+        after[octave.key("u")] = u + step * NEPERS_PER_STEP * move
         with torch.no_grad():
-            proposal = self.render(after["u"], state["spectrum"], window)
-        return proposal, after, gradient
+            change = self.change(after[octave.key("u")], spectrum, window, octave)
+        if settings.octaves > 1:
+            after[octave.key("change")] = change
+        return base + change, after, gradient
 
-    def render(self, u: Tensor, spectrum: Tensor, window: Window) -> Tensor:
-        """Return the sound of log-gains ``u``."""
-        weights = window.band_weights()
+    def change(self, u: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
+        """Return what log-gains ``u`` change in the sound."""
+        weights = window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1])
         log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
-        power = weights * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
-        before = power.sum(dim=1, keepdim=True)
-        after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
-        log_energy = 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
-        # Outside the band the weight is zero and the gain exactly one.
-        total = torch.exp(log_gain + weights * log_energy)
-        shift = (total - 1.0)[:, None] * spectrum
-        change = istft(shift, window.n_fft, window.hop_samples, window.original.shape[-1])
-        if window.settings.guard:
-            with torch.no_grad():
-                scale = envelope_guard(window.original, change, window.sample_rate)
-            change = change * scale
-        return window.original + change
+        if window.settings.energy:
+            power = weights * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
+            before = power.sum(dim=1, keepdim=True)
+            after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
+            # Outside the band the weight is zero and the gain exactly one.
+            log_gain = log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
+        shift = torch.expm1(log_gain)[:, None] * spectrum
+        change = istft(shift, octave.n_fft, octave.hop_samples, window.original.shape[-1])
+        if not window.settings.guard:
+            return change
+        with torch.no_grad():
+            scale = envelope_guard(window.original, change, window.sample_rate)
+        return change * scale
 
     @staticmethod
-    def _normalised(gradient: Tensor) -> Tensor:
-        level = torch.sqrt(gradient.square().mean(dim=1, keepdim=True))
-        unit = torch.where(level > 0, gradient / torch.where(level > 0, level, 1.0), 0.0)
-        return torch.clamp(unit, -CLIP_DEVIATIONS, CLIP_DEVIATIONS)
+    def _optimise(
+        direction: Tensor, state: State, octave: _Octave, settings: DreamSettings, step_index: int
+    ) -> Tensor:
+        if settings.optimiser == "adam":
+            first, second = ADAM_BETAS
+            n_taken = step_index // settings.octaves + 1
+            velocity = first * state[octave.key("velocity")] + (1.0 - first) * direction
+            power = second * state[octave.key("power")] + (1.0 - second) * direction.square()
+            state[octave.key("velocity")], state[octave.key("power")] = velocity, power
+            scale = torch.sqrt(power / (1.0 - second**n_taken)) + 1e-3
+            return clip_deviations(velocity / (1.0 - first**n_taken) / scale)
+        if settings.momentum > 0:
+            # Written so that a constant direction keeps its size: momentum smooths, it does not speed up.
+            velocity = torch.lerp(direction, state[octave.key("velocity")], settings.momentum)
+            state[octave.key("velocity")] = velocity
+            return velocity
+        return direction

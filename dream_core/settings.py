@@ -9,9 +9,11 @@ from typing import Literal, get_args
 from dream_core.errors import SettingError
 from dream_core.naming import nearest_names
 
-__all__ = ["DEPTH_LIMIT", "DreamSettings", "StereoMode"]
+__all__ = ["DEPTH_LIMIT", "DreamSettings", "Normalisation", "Optimiser", "StereoMode"]
 
 StereoMode = Literal["linked", "mid_side", "independent"]
+Normalisation = Literal["frame", "band", "window"]
+Optimiser = Literal["plain", "adam"]
 
 DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
@@ -30,9 +32,19 @@ class DreamSettings:
         stereo: ``linked`` moves all channels alike and keeps the image; ``mid_side`` and ``independent``
             dream them apart.
         jitter: Shift the network's patch grid at every step, so that no frame is always at a patch's edge.
+        varispeed_octaves: The network hears each step at another speed, at most this many octaves slower or
+            faster, drawn from the seed: what image dreaming does by scaling. 0..2.
+        octaves: How many masks of different frame lengths take turns, from tones to attacks. 1..5.
+        normalisation: Over what a gradient is scaled to unit size: each frame, each third of an octave
+            (``band``) or the window.
         smooth_frames: Smooths the gradient over this many frames (standard deviation). 0..32.
         smooth_bins: The same over frequency bins. 0..32.
-        momentum: How much of the last step goes into the next one. 0..0.95.
+        tv_time: How hard gains that jump in time are pulled together. 0..10.
+        tv_frequency: The same for neighbouring frequencies. 0..10.
+        optimiser: ``plain`` ascends along the gradient, ``adam`` scales each bin by its own history.
+        momentum: How much of the last step goes into the next one, for ``plain``. 0..0.95.
+        energy: Keeps the energy of each frame where it was.
+        protect_transients: How much of a step is withheld where a sound begins. 0..1.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
@@ -51,9 +63,17 @@ class DreamSettings:
     high_hz: float = 0.0
     stereo: StereoMode = "linked"
     jitter: bool = True
+    varispeed_octaves: float = 0.0
+    octaves: int = 1
+    normalisation: Normalisation = "frame"
     smooth_frames: float = 0.0
     smooth_bins: float = 0.0
+    tv_time: float = 0.0
+    tv_frequency: float = 0.0
+    optimiser: Optimiser = "plain"
     momentum: float = 0.0
+    energy: bool = True
+    protect_transients: float = 0.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True
@@ -69,7 +89,12 @@ class DreamSettings:
         self._check_range("high_hz", 0.0, 96000.0)
         self._check_range("smooth_frames", 0.0, 32.0)
         self._check_range("smooth_bins", 0.0, 32.0)
+        self._check_range("varispeed_octaves", 0.0, 2.0)
+        self._check_range("octaves", 1, 5)
+        self._check_range("tv_time", 0.0, 10.0)
+        self._check_range("tv_frequency", 0.0, 10.0)
         self._check_range("momentum", 0.0, 0.95)
+        self._check_range("protect_transients", 0.0, 1.0)
         self._check_range("threshold_db", -96.0, 0.0)
         self._check_range("knee_db", 0.0, 48.0)
         self._check_range("window_s", 0.5, 60.0)
@@ -78,10 +103,14 @@ class DreamSettings:
             raise SettingError(f"n_fft = {self.n_fft}; 512, 1024, 2048, 4096 or 8192 is accepted")
         if self.hop_divisor not in (2, 4, 8, 16):
             raise SettingError(f"hop_divisor = {self.hop_divisor}; 2, 4, 8 or 16 is accepted")
-        if self.stereo not in get_args(StereoMode):
-            raise SettingError(
-                f"stereo = {self.stereo!r}; {nearest_names(self.stereo, get_args(StereoMode))}"
-            )
+        for name, kinds in (
+            ("stereo", StereoMode),
+            ("normalisation", Normalisation),
+            ("optimiser", Optimiser),
+        ):
+            value, accepted = getattr(self, name), get_args(kinds)
+            if value not in accepted:
+                raise SettingError(f"{name} = {value!r}; {nearest_names(value, accepted)}")
         if 0 < self.high_hz <= self.low_hz:
             raise SettingError(
                 f"the band {self.low_hz:g}..{self.high_hz:g} Hz is empty; low_hz must be below high_hz"

@@ -55,7 +55,10 @@ def bin_frequencies_hz(n_fft: int, sample_rate: float, device: torch.device) -> 
 
 
 def soft_band(
-    frequencies_hz: Tensor, low_hz: float, high_hz: float, transition_octaves: float = 1 / 6
+    frequencies_hz: Tensor,
+    low_hz: float | Tensor,
+    high_hz: float | Tensor,
+    transition_octaves: float = 1 / 6,
 ) -> Tensor:
     """Return how much of each frequency belongs to a band: 1 inside, 0 outside, a cosine between.
 
@@ -70,5 +73,8 @@ def soft_band(
         x = torch.clamp(distance_octaves / transition_octaves, 0.0, 1.0)
         return 0.5 - 0.5 * torch.cos(torch.pi * x)
 
-    low = rise(octaves - torch.log2(torch.tensor(low_hz))) if low_hz > 0 else torch.ones_like(octaves)
-    return low * rise(torch.log2(torch.tensor(high_hz)) - octaves)
+    def octave_of(edge_hz: float | Tensor) -> Tensor:
+        edges = torch.as_tensor(edge_hz, dtype=octaves.dtype, device=octaves.device)
+        return torch.log2(torch.clamp(edges, min=1e-6))
+
+    return rise(octaves - octave_of(low_hz)) * rise(octave_of(high_hz) - octaves)

@@ -50,8 +50,11 @@ class Window:
         n_valid: How many samples of each item are sound and not padding, ``(items, 1, 1)``.
         score: Scores mono sound.
         target: Another sound under the same window, for updates that want one.
+        step_index: Which step this is, from 0; the same for all items.
         sample_rate: Hz.
-        band_hz: Lowest and highest frequency the dream may touch.
+        step: Size of the step, a number or one a sample ``(items, 1, samples)``.
+        low_hz: Lowest frequency the dream may touch, likewise.
+        high_hz: Highest frequency the dream may touch, likewise.
         settings: The dream's settings.
     """
 
@@ -60,8 +63,11 @@ class Window:
     n_valid: Tensor
     score: Score
     target: Tensor | None
+    step_index: int
     sample_rate: int
-    band_hz: tuple[float, float]
+    step: float | Tensor
+    low_hz: float | Tensor
+    high_hz: float | Tensor
     settings: DreamSettings
 
     @property
@@ -74,10 +80,21 @@ class Window:
         """Hop of the transform at this sample rate."""
         return self.settings.hop_at(self.sample_rate)
 
-    def band_weights(self) -> Tensor:
-        """Return how much of each bin the dream may touch, ``(bins, 1)``."""
-        frequencies = bin_frequencies_hz(self.n_fft, self.sample_rate, self.current.device)
-        return soft_band(frequencies, *self.band_hz)[:, None].to(self.current.dtype)
+    @staticmethod
+    def at_frames(value: float | Tensor, hop_samples: int, n_frames: int) -> float | Tensor:
+        """Return a value that may move at the middles of frames, ``(items, 1, frames)``."""
+        if not isinstance(value, Tensor):
+            return value
+        positions = torch.arange(n_frames, device=value.device) * hop_samples
+        return value[..., torch.clamp(positions, max=value.shape[-1] - 1)]
+
+    def band_weights(self, n_fft: int, hop_samples: int, n_frames: int) -> Tensor:
+        """Return how much of each bin the dream may touch, ``(items or 1, bins, frames or 1)``."""
+        frequencies = bin_frequencies_hz(n_fft, self.sample_rate, self.current.device)[:, None]
+        low = self.at_frames(self.low_hz, hop_samples, n_frames)
+        high = self.at_frames(self.high_hz, hop_samples, n_frames)
+        weights = soft_band(frequencies, low, high).to(self.current.dtype)
+        return weights if weights.ndim == 3 else weights[None]
 
     def rms(self, sound: Tensor) -> Tensor:
         """Return the level of each item over its valid samples, ``(items, 1, 1)``."""
@@ -115,8 +132,15 @@ def _loudness_scaled(gradient: Tensor, window: Window, sound: Tensor) -> Tensor:
 
 
 def _band_limited(change: Tensor, window: Window) -> Tensor:
-    spectrum = stft(change, window.n_fft, window.hop_samples) * window.band_weights()
+    spectrum = stft(change, window.n_fft, window.hop_samples)
+    weights = window.band_weights(window.n_fft, window.hop_samples, spectrum.shape[-1])
+    spectrum = spectrum * weights[:, None]
     return istft(spectrum, window.n_fft, window.hop_samples, change.shape[-1])
+
+
+def _cross_fade(sound: Tensor, other: Tensor, amount: float | Tensor) -> Tensor:
+    share = torch.clamp(torch.as_tensor(amount, dtype=sound.dtype, device=sound.device), max=1.0)
+    return sound + share * (other - sound)
 
 
 class _Stateless:
@@ -140,7 +164,7 @@ class Add(_Stateless):
         """Take one step."""
         gradient = waveform_gradient(window.current, window.score)
         scaled = _band_limited(_loudness_scaled(gradient, window, window.current), window)
-        return window.current + window.settings.step * self.LEVEL_PER_STEP * scaled, state, gradient
+        return window.current + window.step * self.LEVEL_PER_STEP * scaled, state, gradient
 
 
 class Gradient(_Stateless):
@@ -153,7 +177,7 @@ class Gradient(_Stateless):
         """Take one step."""
         gradient = waveform_gradient(window.current, window.score)
         scaled = _band_limited(_loudness_scaled(gradient, window, window.current), window)
-        return torch.lerp(window.current, scaled, min(1.0, window.settings.step)), state, gradient
+        return _cross_fade(window.current, scaled, window.step), state, gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +213,8 @@ class SpectralCut:
         settings = window.settings
         gradient = waveform_gradient(window.current, window.score)
         spectra = self._spectra(window, gradient)
-        cut = self._cut(spectra[self.mask], settings) * window.band_weights()
+        weights = window.band_weights(window.n_fft, window.hop_samples, spectra[self.mask].shape[-1])
+        cut = self._cut(spectra[self.mask], settings) * weights[:, None]
         operand, phase = spectra[self.operand], spectra[self.phase]
         if self.operand == self.phase:
             passed = operand * cut
@@ -197,8 +222,8 @@ class SpectralCut:
             passed = torch.polar(operand.abs() * cut, phase.angle())
         result = istft(passed, window.n_fft, window.hop_samples, window.current.shape[-1])
         if self.adds:
-            return window.current + settings.step * result, state, gradient
-        return torch.lerp(window.current, result, min(1.0, settings.step)), state, gradient
+            return window.current + window.step * result, state, gradient
+        return _cross_fade(window.current, result, window.step), state, gradient
 
     def _spectra(self, window: Window, gradient: Tensor) -> dict[Source, Tensor]:
         sounds: dict[Source, Tensor] = {"sound": window.current}

@@ -21,7 +21,7 @@ from dream_core.networks import get_card, load_network
 from dream_core.networks.card import Network
 from dream_core.runtime import resolve_device
 from dream_core.settings import DreamSettings
-from dream_core.stream import DreamStream, StepReport
+from dream_core.stream import MOVING_SETTINGS, DreamStream, StepReport
 
 __all__ = ["Dream"]
 
@@ -173,10 +173,11 @@ class Dream:
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = (automation or {}).get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
+        moving = {name: lane for name, lane in (automation or {}).items() if name in MOVING_SETTINGS}
         with _border():
             if self._stream is None:
                 self._stream = self._open_stream(n_channels, float(sample_rate))
-            done = [self._stream.push(*block) for block in self._blocks(self._stream, input_array, depth)]
+            done = list(self._push(self._stream, input_array, depth, moving))
             if reset:
                 done.append(self._stream.finish())
                 self._stream = None
@@ -196,15 +197,20 @@ class Dream:
         return rest.cpu().numpy()
 
     @staticmethod
-    def _blocks(
-        stream: DreamStream, input_array: AudioArray, depth: Lane
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _push(
+        stream: DreamStream, input_array: AudioArray, depth: Lane, moving: Mapping[str, Lane]
+    ) -> Iterator[torch.Tensor]:
         size = stream.window_samples * stream.batch
-        samples, depths = torch.from_numpy(input_array), torch.from_numpy(np.ascontiguousarray(depth))
-        return [
-            (samples[:, start : start + size], depths[start : start + size])
-            for start in range(0, input_array.shape[1], size)
-        ]
+        for start in range(0, input_array.shape[1], size):
+            part = slice(start, start + size)
+            lanes = {
+                name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()
+            }
+            yield stream.push(
+                torch.from_numpy(input_array[:, part]),
+                torch.from_numpy(np.ascontiguousarray(depth[part])),
+                lanes,
+            )
 
     def _settings(self) -> DreamSettings:
         fields = {name: self._values[name] for name in DreamSettings.names()}

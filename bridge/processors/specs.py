@@ -8,17 +8,29 @@ from typing import get_args
 from bridge.errors import ProcessorError, nearest_names
 from bridge.processors.builtins import BUILTINS
 from bridge.records import ParamSpec
-from dream_core.settings import DEPTH_LIMIT, DreamSettings, StereoMode
+from dream_core.settings import DEPTH_LIMIT, DreamSettings, Normalisation, Optimiser, StereoMode
 
 __all__ = ["DREAM_PARAMETERS", "processor_parameters", "processor_titles"]
 
 _DEFAULTS = DreamSettings()
+_MOVING = ("step", "low_hz", "high_hz")
 
 
 def _setting(name: str, low: float, high: float, unit: str, text: str) -> ParamSpec:
     return ParamSpec(
-        name=name, default=getattr(_DEFAULTS, name), minimum=low, maximum=high, unit=unit, help=text
+        name=name,
+        default=getattr(_DEFAULTS, name),
+        minimum=low,
+        maximum=high,
+        unit=unit,
+        curve="log" if unit == "Hz" else "linear",
+        automation="sample" if name in _MOVING else "none",
+        help=text,
     )
+
+
+def _choice(name: str, kinds: object, text: str) -> ParamSpec:
+    return ParamSpec(name=name, default=getattr(_DEFAULTS, name), choices=get_args(kinds), help=text)
 
 
 _SPECS = (
@@ -38,16 +50,19 @@ _SPECS = (
     ParamSpec(name="target", default="", help="the stem that targeted updates take their sound from"),
     _setting("low_hz", 0.0, 96000.0, "Hz", "lowest frequency the dream may touch"),
     _setting("high_hz", 0.0, 96000.0, "Hz", "highest frequency the dream may touch; 0: the network's"),
-    ParamSpec(
-        name="stereo",
-        default=_DEFAULTS.stereo,
-        choices=get_args(StereoMode),
-        help="which channels dream as one",
-    ),
+    _choice("stereo", StereoMode, "which channels dream as one"),
     ParamSpec(name="jitter", default=True, help="shift the network's patch grid at every step"),
+    _setting("varispeed_octaves", 0.0, 2.0, "octaves", "how far each step is heard at another speed"),
+    _setting("octaves", 1.0, 5.0, "", "masks of different frame lengths that take turns"),
+    _choice("normalisation", Normalisation, "over what a gradient is scaled to unit size"),
     _setting("smooth_frames", 0.0, 32.0, "frames", "smooths the gradient in time"),
     _setting("smooth_bins", 0.0, 32.0, "bins", "smooths the gradient in frequency"),
+    _setting("tv_time", 0.0, 10.0, "", "pulls gains that jump in time together"),
+    _setting("tv_frequency", 0.0, 10.0, "", "pulls gains of neighbouring frequencies together"),
+    _choice("optimiser", Optimiser, "how the direction is followed"),
     _setting("momentum", 0.0, 0.95, "", "how much of the last step goes into the next"),
+    ParamSpec(name="energy", default=True, help="keep the energy of each frame where it was"),
+    _setting("protect_transients", 0.0, 1.0, "", "how much of a step is withheld where a sound begins"),
     _setting("threshold_db", -96.0, 0.0, "dB", "where a spectral cut begins, below the loudest bin"),
     _setting("knee_db", 0.0, 48.0, "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),

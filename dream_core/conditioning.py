@@ -1,0 +1,163 @@
+"""What is done to a gradient on a spectrum before it becomes a step, and to a change before it becomes sound.
+
+Image dreaming smooths, normalises and averages its gradients; these are the same ideas where the axes are
+time and frequency. Fields are ``(items, bins, frames)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dream_core.settings import DreamSettings, Normalisation
+
+__all__ = [
+    "clip_deviations",
+    "condition",
+    "envelope_guard",
+    "gaussian_smooth",
+    "normalise",
+    "onset_strength",
+    "total_variation_gradient",
+]
+
+CLIP_DEVIATIONS = 3.0
+"""A single bin moves at most this many times as far as the typical one."""
+
+BANDS_PER_OCTAVE = 3
+
+GUARD_CELL_S = 0.001
+SILENT_DBFS = -60.0
+"""At and below this level a guarded dream changes nothing."""
+
+LOUD_DBFS = -48.0
+"""From this level on it may change all it wants."""
+
+
+def condition(gradient: Tensor, u: Tensor, settings: DreamSettings) -> Tensor:
+    """Turn a gradient into a direction: regularised, smoothed and of unit size.
+
+    Args:
+        gradient: Of the objective with respect to the log-gain.
+        u: The log-gain, in nepers, which total variation keeps smooth.
+        settings: Which of it to do; all of it is off by default but the normalisation.
+    """
+    direction = normalise(
+        gaussian_smooth(gradient, settings.smooth_bins, settings.smooth_frames), settings.normalisation
+    )
+    if settings.tv_time > 0:
+        direction = direction - settings.tv_time * total_variation_gradient(u, axis=2)
+    if settings.tv_frequency > 0:
+        direction = direction - settings.tv_frequency * total_variation_gradient(u, axis=1)
+    return clip_deviations(direction)
+
+
+def clip_deviations(direction: Tensor) -> Tensor:
+    """Bound a direction of unit size."""
+    return torch.clamp(direction, -CLIP_DEVIATIONS, CLIP_DEVIATIONS)
+
+
+def gaussian_smooth(field: Tensor, sigma_bins: float, sigma_frames: float) -> Tensor:
+    """Smooth with a Gaussian along each axis; zero leaves an axis alone."""
+    for axis, sigma in ((1, sigma_bins), (2, sigma_frames)):
+        if sigma <= 0:
+            continue
+        radius = math.ceil(3.0 * sigma)
+        taps = torch.arange(-radius, radius + 1, device=field.device, dtype=field.dtype)
+        kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
+        kernel = (kernel / kernel.sum()).reshape((1, 1, -1, 1) if axis == 1 else (1, 1, 1, -1))
+        padding = (radius, 0) if axis == 1 else (0, radius)
+        field = nn.functional.conv2d(field[:, None], kernel, padding=padding)[:, 0]
+    return field
+
+
+def normalise(gradient: Tensor, over: Normalisation) -> Tensor:
+    """Scale a gradient to unit size over each frame, each third of an octave, or each window.
+
+    Silence in a window does not count: where the gradient is zero there is nothing to scale.
+    """
+    if over == "frame":
+        level = torch.sqrt(gradient.square().mean(dim=1, keepdim=True))
+    elif over == "window":
+        level = torch.sqrt(gradient.square().mean(dim=(1, 2), keepdim=True))
+    else:
+        level = _band_level(gradient)
+    return torch.where(level > 0, gradient / torch.where(level > 0, level, 1.0), 0.0)
+
+
+def _band_level(gradient: Tensor) -> Tensor:
+    n_bins = gradient.shape[1]
+    octaves = torch.log2(torch.arange(n_bins, device=gradient.device, dtype=torch.float64) + 1.0)
+    band = (octaves * BANDS_PER_OCTAVE).long()
+    n_bands = int(band[-1]) + 1
+    sums = gradient.new_zeros(gradient.shape[0], n_bands)
+    sums = sums.index_add(1, band, gradient.square().mean(dim=2))
+    counts = torch.bincount(band, minlength=n_bands).clamp(min=1).to(gradient)
+    return torch.sqrt(sums / counts)[:, band, None]
+
+
+def total_variation_gradient(field: Tensor, axis: int, softness: float = 0.05) -> Tensor:
+    """Return the gradient of the (softened) total variation along an axis.
+
+    Source:
+        Rudin, Osher, Fatemi 1992; Mahendran and Vedaldi 2015 for feature visualisation.
+
+    Args:
+        field: Log-gains in nepers.
+        axis: 1 for frequency, 2 for time.
+        softness: Differences below this, in nepers, pull only in proportion.
+    """
+    difference = torch.diff(field, dim=axis)
+    pull = difference / torch.sqrt(difference.square() + softness**2)
+    edge = torch.zeros_like(field.narrow(axis, 0, 1))
+    return torch.cat([edge, pull], dim=axis) - torch.cat([pull, edge], dim=axis)
+
+
+def onset_strength(spectrum: Tensor) -> Tensor:
+    """Return how much of each frame is new, 0..1: half-wave rectified flux over the frame's magnitude.
+
+    Shape:
+        ``(items, rows, bins, frames)`` complex -> ``(items, 1, frames)``.
+
+    Source:
+        Dixon 2006, "Onset detection revisited".
+    """
+    magnitude = spectrum.abs().sum(dim=1)
+    before = torch.cat([torch.zeros_like(magnitude[..., :1]), magnitude[..., :-1]], dim=-1)
+    flux = torch.clamp(magnitude - before, min=0.0).sum(dim=1, keepdim=True)
+    return flux / torch.clamp(magnitude.sum(dim=1, keepdim=True), min=1e-12)
+
+
+def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor:
+    """Return the gain that keeps a change below the sound's own envelope, ``(items, 1, samples)``.
+
+    A frame of a short-time transform is longer than an onset: what it changes in a drum hit is heard
+    before the hit as well. The change is held to the sound's own level within a few milliseconds, and let
+    go altogether where the sound is silent.
+
+    Args:
+        original: The undreamed sound, ``(items, rows, samples)``.
+        change: What would be added to it.
+        sample_rate: Hz.
+    """
+    cell = max(1, round(GUARD_CELL_S * sample_rate))
+    sound_power, change_power = _cell_power(original, cell), _cell_power(change, cell)
+    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(change_power, min=1e-20), max=1.0))
+    level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
+    opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
+    gain = held * opening.square() * (3.0 - 2.0 * opening)
+    n_samples = original.shape[-1]
+    # Linear between the middles of cells: no step that could be heard as a click.
+    spread = nn.functional.interpolate(gain, size=gain.shape[-1] * cell, mode="linear", align_corners=False)
+    return spread[..., :n_samples]
+
+
+def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:
+    power = sound.square().mean(dim=1, keepdim=True)
+    short = -power.shape[-1] % cell_samples
+    cells = nn.functional.avg_pool1d(nn.functional.pad(power, (0, short)), cell_samples)
+    # A raised cosine over seven cells.
+    taps = torch.hann_window(9, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
+    return nn.functional.conv1d(cells, (taps / taps.sum())[None, None], padding=3)
