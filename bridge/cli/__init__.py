@@ -24,8 +24,9 @@ COMMANDS: dict[str, str] = {
     "plugins": "Scan, list, show and check VST3 plugins.",
     "midi": "Look into a MIDI file as a render reads it.",
     "envelope": "See what moves a preset over a song, or send it to a DAW.",
-    "session": "Look into a DAW's session: tempo, meter, markers, tracks and clips.",
+    "session": "Look into a DAW's session, and hand rendered stems back to it.",
     "compare": "Null-test two files or folders.",
+    "report": "Write a render's report as one HTML file.",
     "doctor": "Say what is installed, what is missing and where dreams can run.",
 }
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""

@@ -1,4 +1,4 @@
-"""`reverie session`: what a DAW's session file says."""
+"""`reverie session`: what a DAW's session file says, and rendered stems handed back to it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `show` a command of its own."""
+ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest.json of a render.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 
 
 @app.command("show")
@@ -39,6 +37,52 @@ def show_command(
     _print(session)
     for warning in session.warnings:
         typer.echo(f"note: {warning}", err=True)
+
+
+@app.command("write")
+def write_command(
+    manifest: ManifestArgument,
+    into: Annotated[Path, typer.Option("--into", metavar="SESSION", help="A .dawproject or .rpp file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The copy that gets the new tracks.")],
+    mute_sources: Annotated[
+        bool, typer.Option("--mute-sources", help="Mute the tracks the stems were made from.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Hand a render back: a copy of the session with one new track a stem; all else stays as it is."""
+    from bridge.errors import SessionError
+    from bridge.exchange import build_rendered_stems
+    from bridge.manifest import read_manifest
+    from bridge.session import read_session
+    from bridge.session.dawproject_write import write_dawproject
+    from bridge.session.reaper import write_reaper
+
+    session = read_session(into)
+    if session.format not in ("dawproject", "reaper"):
+        raise SessionError(
+            f"{into}: {session.format} sessions are only read; hand the stems over with "
+            "reverie session folder"
+        )
+    stems = build_rendered_stems(read_manifest(manifest), session)
+    write = write_dawproject if session.format == "dawproject" else write_reaper
+    write(into, out, stems, mute_sources=mute_sources, overwrite=overwrite)
+    typer.echo(str(out))
+
+
+@app.command("folder")
+def folder_command(
+    manifest: ManifestArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to make.")],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Hand a render to any DAW: aligned stems, song.mid with depth lanes, and how to import them."""
+    from bridge.exchange import build_rendered_stems
+    from bridge.manifest import read_manifest
+    from bridge.session.folder import write_exchange_folder
+
+    read = read_manifest(manifest)
+    stems = build_rendered_stems(read)
+    typer.echo(str(write_exchange_folder(out, stems, read.plan.read_tempo_map(), overwrite=overwrite)))
 
 
 def _print(session: Session) -> None:

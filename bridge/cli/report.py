@@ -1,0 +1,28 @@
+"""`reverie report`: the HTML report of a render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def report_command(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest.json of a render.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="By default report.html beside the manifest.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a render's report: pictures, envelopes, levels and sound in one file that opens from disk."""
+    from bridge.manifest import read_manifest
+    from bridge.report import write_report
+
+    path = out or manifest.with_name("report.html")
+    typer.echo(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))

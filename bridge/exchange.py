@@ -1,0 +1,86 @@
+"""From a finished render back to the DAW: which files go where in the session, with their depth lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bridge.envelopes import Song
+from bridge.errors import SessionError, nearest_names
+from bridge.manifest import Manifest
+from bridge.midifile import read_midi
+from bridge.plan import StemPlan, plan_envelopes
+from bridge.session.model import RenderedStem, Session
+from bridge.session.songmidi import thin_lane
+
+__all__ = ["build_rendered_stems"]
+
+_LANE_VALUES_PER_S = 200
+
+
+def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> tuple[RenderedStem, ...]:
+    """Name what a render hands back: one entry a finished stem.
+
+    A depth lane is scaled so that its highest value is full: controller 127 is the deepest dream.
+
+    Args:
+        manifest: Of the render.
+        session: Where it goes; each stem is then paired with the track of its name, or the track that plays
+            a file of its name.
+
+    Raises:
+        SessionError: A stem has no track in the session.
+    """
+    preset = str(manifest.plan.preset["meta"]["name"])
+    return tuple(
+        RenderedStem(
+            source_track=stem.name if session is None else _find_track(session, stem),
+            name=f"{stem.name} [{preset}]",
+            audio=Path(stem.target),
+            depth_points=_depth_points(manifest, stem),
+        )
+        for stem in manifest.plan.stems
+        if stem.name in manifest.stems
+    )
+
+
+def _find_track(session: Session, stem: StemPlan) -> str:
+    wanted = stem.name.casefold()
+    for track in session.tracks:
+        if track.name.casefold() == wanted:
+            return track.name
+    for track in session.tracks:
+        if any(Path(clip.media).stem.casefold() == wanted for clip in track.clips):
+            return track.name
+    known = nearest_names(stem.name, [track.name for track in session.tracks])
+    raise SessionError(
+        f"{session.path}: no track is called {stem.name!r} or plays a file of that name; {known}"
+    )
+
+
+def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, float], ...]:
+    plan = manifest.plan
+    midi = None if plan.midi is None else read_midi(plan.midi.path)
+    tempo_map = plan.read_tempo_map()
+    length_s = max(other.duration_s for other in plan.stems)
+    song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
+    envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
+    lane = _first_dream_lane(envelopes.moving, plan.preset["chain"])
+    if lane is None:
+        return ()
+    step = max(1, stem.sample_rate // _LANE_VALUES_PER_S)
+    depth = envelopes.values(*lane, 0, stem.n_samples, step)
+    highest = float(depth.max(initial=0.0))
+    if highest <= 0:
+        return ()
+    beats = tempo_map.samples_to_beats(np.arange(len(depth)) * step, stem.sample_rate)
+    return thin_lane(beats, depth / highest)
+
+
+def _first_dream_lane(
+    moving: Sequence[tuple[str, str]], chain: Sequence[dict[str, object]]
+) -> tuple[str, str] | None:
+    dreams = {str(node["id"]) for node in chain if node["use"] == "dream"}
+    return next(((node, name) for node, name in moving if node in dreams and name == "depth"), None)
