@@ -91,14 +91,8 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
 
     with VST3(plugin, plugin_name=plugin_name) as vst3:
         specs = list(vst3.parameters.values())
-        facts = {
-            "name": vst3.name,
-            "vendor": vst3.vendor,
-            "version": vst3.version,
-            "uid": vst3.uid,
-            "category": vst3.description.category,
-            "path": str(vst3.path),
-            "sha256": vst3.sha256,
+        facts: dict[str, object] = {
+            **vst3.identity,
             "latency_samples": vst3.latency_samples,
             "tail_seconds": round(vst3.tail_seconds, 3),
         }

@@ -7,12 +7,17 @@ that a crash or a hang costs one stem and never the render.
 
     backend      what a backend offers; the records that cross the process border
     pedalboard_backend, minihost_backend   the two hosts
-    session      events, blocks, latency: the same code in both processes
+    session      one backend as a stream: events, blocks, latency; the same code in both processes
     wire         frames and shared memory between the two
     child        the parent's side: spawn, time out, kill, reap
     worker       the child's side
+    opening      which backend, in which process
     faults       what can go wrong in a plugin, as data and as an error
+    supervisor   a session that may die: fail, bypass or repeat
+    stream       channels that fit, short pieces gathered
     parameters   a plugin's 0..1 travel in real units, exactly
+    controls     where the parameters stand, by name
+    events       lanes, notes and the song's clock as events at samples
     vstpreset    plugin state as .vstpreset bytes, checked before a plugin sees them
     bundle       where a bundle keeps its binary, for which machine, with what hash
     scan         standard folders, a child per bundle, the cache, the blocklist, plugins by name

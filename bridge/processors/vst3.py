@@ -144,6 +144,20 @@ class VST3:
         return binary_sha256(self._binary)
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Everything that tells this plugin from another, for manifests."""
+        return {
+            "name": self.name,
+            "vendor": self.vendor,
+            "version": self.version,
+            "uid": self.uid,
+            "category": self.description.category,
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "backend": self._backend,
+        }
+
+    @property
     def is_effect(self) -> bool:
         """Whether audio goes in."""
         return not self.description.is_instrument

@@ -12,7 +12,7 @@ from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, nee
 from bridge.errors import PluginError
 from bridge.hosts.opening import choose_backend, wants_clock
 from bridge.processors.vst3 import VST3
-from bridge.records import AudioArray
+from bridge.records import AudioArray, ParamValue
 from bridge.tempomap import TempoMap
 
 pytestmark = needs_plugins
@@ -144,6 +144,15 @@ def test_both_backends_are_the_same_plugin(latency: int) -> None:
             other.process(sound, SAMPLE_RATE, BLOCK, automation=lane),
         )
         assert other.latency_samples == latency
+
+
+@needs_minihost
+def test_minihost_realigns_a_latency_that_changes() -> None:
+    """A plugin that becomes later on its way stays aligned under minihost too."""
+    params: dict[str, ParamValue] = {"latency_samples": 50.0, "fault": "Latency", "fault_at_samples": 10000.0}
+    sound = noise()
+    with VST3(EFFECT, backend="minihost", params=params) as vst3:
+        assert np.array_equal(vst3.process(sound, SAMPLE_RATE, BLOCK), sound)
 
 
 @needs_minihost

@@ -197,6 +197,15 @@ def test_automation_does_not_depend_on_chunks(effect: VST3) -> None:
     assert np.array_equal(stream(effect, sound, 777, gain_db=lane), whole)
 
 
+def test_automation_at_block_1_is_the_lane_itself(effect: VST3) -> None:
+    """At an automation block of one sample every sample has its own value."""
+    lane = np.linspace(-20.0, 20.0, 2400)
+    effect.automation_block_samples = 1
+    output = effect.process(np.ones((2, 2400), np.float32), SAMPLE_RATE, automation={"gain_db": lane})
+    effect.automation_block_samples = 64
+    assert np.abs(output / 10.0 ** (lane / 20.0) - 1.0).max() < 1e-6
+
+
 def test_a_held_lane_costs_no_extra_block(effect: VST3) -> None:
     """A lane that does not move cuts no block: the plugin still sees blocks of 512."""
     effect.set_parameter("probe", "Block Size")
