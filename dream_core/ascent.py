@@ -11,6 +11,7 @@ import torch
 
 from dream_core.errors import SettingError
 from dream_core.grammar import parse_objective
+from dream_core.legacy import Legacy
 from dream_core.listener import Listener
 from dream_core.mask import Mask
 from dream_core.naming import nearest_names
@@ -58,7 +59,19 @@ def _updates() -> dict[str, tuple[Update, str]]:
             "add the gradient where another sound's gradient is loud",
         ),
         "gradient": (Gradient(), "the gradient alone, stepping on itself"),
+        **_legacy(),
     }
+
+
+def _legacy() -> dict[str, tuple[Update, str]]:
+    table: dict[str, tuple[Update, str]] = {}
+    for output_type in range(4):
+        for has_target in (False, True) if output_type >= 2 else (False,):
+            for flip in (False, True):
+                name = f"legacy_0163_{output_type}" + "_target" * has_target + "_flip" * flip
+                text = f"dreamsound 0.1.6.3, output type {output_type}, as it was published"
+                table[name] = (Legacy(output_type, flip=flip, needs_target=has_target), text)
+    return table
 
 
 def list_updates() -> dict[str, str]:
