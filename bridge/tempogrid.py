@@ -257,6 +257,19 @@ def _ramp_seconds(start_bpm: float, end_bpm: float, beats: float, law: RampLaw) 
     return 120.0 * beats / (start_bpm + end_bpm)
 
 
+def sorted_to_beats(grid: TempoGrid, seconds: Floats) -> Floats:
+    """Return beats of rising times: the numbers of `TempoGrid.to_ticks`, sooner where the tempo holds."""
+    index = np.searchsorted(grid.start_s, seconds[[0, -1]], side="right") - 1
+    first = max(int(index[0]), 0)
+    if first != max(int(index[1]), 0) or grid.ramp_rate[first]:
+        return grid.to_ticks(seconds) / grid.ticks_per_beat
+    beats = seconds - grid.start_s[first]
+    beats /= grid.s_per_tick[first]
+    beats += grid.tick[first]
+    beats /= grid.ticks_per_beat
+    return beats
+
+
 def segment_index(starts: Floats, values: Floats) -> npt.NDArray[np.intp]:
     """Return the segment of each value; one number where all lie in the same, which is nearly free."""
     if values.size == 0:

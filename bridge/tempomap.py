@@ -36,6 +36,7 @@ from bridge.tempogrid import (
     bpm_to_us,
     check_meter,
     segment_index,
+    sorted_to_beats,
 )
 from bridge.units import TICKS_PER_BAR_BEAT, Duration, Position, parse_position
 
@@ -183,6 +184,10 @@ class TempoMap:
     def seconds_to_beats(self, seconds: npt.ArrayLike) -> Floats:
         """Return the beat that sounds at a time of the stems."""
         return self._grid.to_ticks(np.asarray(seconds, np.float64)) / self.ticks_per_beat
+
+    def rising_seconds_to_beats(self, seconds: Floats) -> Floats:
+        """Return what `seconds_to_beats` does for times that rise, sooner."""
+        return sorted_to_beats(self._grid, seconds)
 
     def bpm_at(self, beats: npt.ArrayLike) -> Floats:
         """Return the tempo at a beat, ramps included."""

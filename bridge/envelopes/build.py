@@ -30,12 +30,17 @@ from bridge.envelopes.grammar import (
 from bridge.envelopes.grid import Floats, Grid, Pulse, Song
 from bridge.envelopes.played import duration_samples, follower_curve, mapped_lane, midi_source
 from bridge.envelopes.shapes import stable_hash
-from bridge.envelopes.smoothing import Smoothed
+from bridge.envelopes.smoothing import Latticed, Smoothed
 from bridge.envelopes.triggers import Gates, build_gates, to_samples
 from bridge.errors import EnvelopeError, nearest_names
-from bridge.units import parse_duration, parse_rate
+from bridge.tempomap import TempoMap
+from bridge.units import Duration, parse_duration, parse_rate
 
 __all__ = ["Source", "Sources", "build_sources"]
+
+_SMOOTH_SHAPES = ("sine", "random_smooth", "perlin")
+# A sine bends by (2 pi h)^2 / 16 between points a part h of its cycle apart: 1.5e-6 of its swing, 116 dB down.
+_SMOOTH_PART_OF_CYCLE = 1 / 1280
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,9 +135,9 @@ class _Builder:
         """Add a modulator."""
         is_bipolar = modulator.polarity == "bipolar"
         if isinstance(modulator, Lfo):
-            self._add_source(modulator, self._lfo(modulator, 0.0).at, is_bipolar)
+            self._add_source(modulator, self._lfo(modulator, 0.0), is_bipolar)
             if modulator.stereo_phase:
-                right = self._lfo(modulator, modulator.stereo_phase).at
+                right = self._lfo(modulator, modulator.stereo_phase)
                 self._add_source(modulator, right, is_bipolar, f"{modulator.id}.right")
             return
         function = self._function(modulator)
@@ -174,9 +179,9 @@ class _Builder:
             return _combine(modulator.op, [self.sources[name] for name in modulator.inputs])
         raise TypeError(f"{type(modulator).__name__} is no modulator")
 
-    def _lfo(self, modulator: Lfo, ahead_degrees: float) -> LfoSource:
+    def _lfo(self, modulator: Lfo, ahead_degrees: float) -> Callable[[Grid], Floats]:
         counter, fade = self._counter(modulator, modulator.delay, modulator.fade_in, 1)
-        return LfoSource(
+        oscillator = LfoSource(
             shape=modulator.shape,
             counter=counter,
             phase=(modulator.phase + ahead_degrees) / 360.0,
@@ -185,6 +190,12 @@ class _Builder:
             fade=fade,
             is_bipolar=modulator.polarity == "bipolar",
         )
+        is_smooth = modulator.shape in _SMOOTH_SHAPES and counter.is_rising and fade is None
+        if not is_smooth or modulator.swing != 50.0:
+            return oscillator.at
+        fastest_s = _shortest_s(parse_rate(modulator.rate), self._song.tempo_map)
+        lattice = _lattice(fastest_s * _SMOOTH_PART_OF_CYCLE * self._sample_rate)
+        return Latticed(source=oscillator.at, lattice=lattice).at if lattice > 1 else oscillator.at
 
     def _steps(self, modulator: Steps) -> StepSource:
         counter, fade = self._counter(modulator, "0 ms", "0 ms", len(modulator.steps))
@@ -256,6 +267,21 @@ class _Builder:
                 f"{where}: no stem {name!r} to follow; {nearest_names(name, self._followers)}"
             )
         return self._followers[name]
+
+
+def _shortest_s(cycle: Duration, tempo_map: TempoMap) -> float:
+    """Return how long a cycle takes where the song is fastest."""
+    if cycle.unit == "seconds":
+        return float(cycle.amount)
+    beats = float(cycle.amount)
+    if cycle.unit == "bars":
+        beats *= min(4.0 * meter.numerator / meter.denominator for meter in tempo_map.meters)
+    return beats * 60.0 / max(tempo.bpm for tempo in tempo_map.tempos)
+
+
+def _lattice(longest_samples: float) -> int:
+    """Return the largest power of two up to so many samples, between 1 and 64."""
+    return 1 << min(max(int(longest_samples), 1).bit_length() - 1, 6)
 
 
 def _check_macros(macros: Sequence[Macro], midi_map: Mapping[str, str], values: Mapping[str, float]) -> None:

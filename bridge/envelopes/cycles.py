@@ -16,6 +16,7 @@ from bridge.envelopes.shapes import hash_unit, sine, smooth_step, triangle, wave
 
 __all__ = ["Counter", "LfoSource", "StepSource"]
 
+_FEW_ROWS = 512  # runs longer than this are filled one by one
 _TRIGGER_STRIDE = 1 << 32  # cycles between the chance of one trigger and that of the next
 
 
@@ -38,6 +39,11 @@ class Counter:
     start_cycles: Floats | None = None
     is_one_shot: bool = False
     n_once: int = 1
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether the count never goes back."""
+        return self.starts is None
 
     def count(self, grid: Grid) -> Floats:
         """Return cycles passed at each instant; none before the first trigger."""
@@ -124,23 +130,19 @@ class LfoSource:
             return sine(cycles)
         if self.shape == "triangle":
             return triangle(cycles)
-        whole = np.floor(cycles)
-        if self.shape in ("sample_hold", "random_smooth", "perlin"):
-            return self._chance(cycles, whole, grid)
-        part = cycles - whole
-        if self.shape == "saw_up":
-            return part
-        if self.shape == "saw_down":
-            return np.subtract(1.0, part, out=part)
-        return (part < (0.5 if self.shape == "square" else self.width)).astype(np.float64)
-
-    def _chance(self, cycles: Floats, whole: Floats, grid: Grid) -> Floats:
-        runs = Runs(whole, self.counter.turn(grid))
+        if self.shape == "saw_up" or self.shape == "saw_down":
+            part = np.floor(cycles)
+            np.subtract(cycles, part, out=part)
+            return part if self.shape == "saw_up" else np.subtract(1.0, part, out=part)
+        runs = Runs(cycles, self.counter, grid)
+        if self.shape in ("square", "pulse"):
+            part = cycles - runs.whole
+            return (part < (0.5 if self.shape == "square" else self.width)).astype(np.float64)
         here = hash_unit(self.seed, runs.key)
         if self.shape == "sample_hold":
             return runs.spread(here)
         following = hash_unit(self.seed, runs.key + 1)
-        part = np.subtract(cycles, whole, out=whole)
+        part = cycles - runs.whole
         if self.shape == "perlin":
             return wave_noise(runs.spread(here * 2.0 - 1.0), runs.spread(following * 2.0 - 1.0), part)
         part = smooth_step(part)
@@ -153,21 +155,42 @@ class Runs:
     """Rows that share a cycle, so that what depends on the cycle alone is worked out once for each.
 
     Args:
-        whole: (n,) the cycle of each row.
-        turn: (n,) which trigger it counts from, or 0.
+        cycles: (n,) cycles passed at each row.
+        counter: Where they come from.
+        grid: Where the rows are.
+
+    Attributes:
+        key: (k,) a whole number for each run: its cycle, and which trigger it counts from.
     """
 
-    def __init__(self, whole: Floats, turn: Floats | float) -> None:
-        if isinstance(turn, np.ndarray):
-            whole = whole + turn * _TRIGGER_STRIDE
-        starts = np.flatnonzero(whole[1:] != whole[:-1]) + 1
-        edges = np.concatenate(([0], starts, [len(whole)]))
-        self._counts = np.diff(edges)
-        self.key: Integers = whole[edges[:-1]].astype(np.int64)
+    def __init__(self, cycles: Floats, counter: Counter, grid: Grid) -> None:
+        if counter.is_rising:
+            # Rising counts pass each whole number once: to look them up costs next to nothing.
+            first, last = int(np.floor(cycles[0])), int(np.floor(cycles[-1]))
+            self.key: Integers = np.arange(first, last + 1)
+            self._edges = [0, *np.searchsorted(cycles, self.key[1:]).tolist(), len(cycles)]
+            self._cycle = self.key.astype(np.float64)
+            return
+        whole = np.floor(cycles)
+        turned = whole + counter.turn(grid) * _TRIGGER_STRIDE
+        starts = np.flatnonzero(turned[1:] != turned[:-1]) + 1
+        self._edges = [0, *starts.tolist(), len(whole)]
+        self._cycle = whole[self._edges[:-1]]
+        self.key = turned[self._edges[:-1]].astype(np.int64)
+
+    @cached_property
+    def whole(self) -> Floats | float:
+        """The cycle of each row."""
+        return self.spread(self._cycle) if len(self._cycle) > 1 else float(self._cycle[0])
 
     def spread(self, values: Floats) -> Floats:
         """Return one value a row out of one value a run."""
-        return np.repeat(values, self._counts)
+        if len(values) * _FEW_ROWS > self._edges[-1]:
+            return np.repeat(values, np.diff(self._edges))
+        filled = np.empty(self._edges[-1])
+        for low, high, value in zip(self._edges, self._edges[1:], values.tolist(), strict=False):
+            filled[low:high] = value
+        return filled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,12 +220,11 @@ class StepSource:
         cycles = self.counter.count(grid)
         if self.counter.is_one_shot:
             cycles = np.minimum(cycles, np.nextafter(float(self.counter.n_once), 0.0))
-        whole = np.floor(cycles)
-        runs = Runs(whole, self.counter.turn(grid))
+        runs = Runs(cycles, self.counter, grid)
         here = self.values[self._index(runs.key)]
         values = runs.spread(here)
         if self.glide > 0 or self.gate < 1.0:
-            part = cycles - whole
+            part = cycles - runs.whole
             if self.glide > 0:
                 previous = self.values[self._index(runs.key - 1)]
                 slid = np.minimum(part * (1.0 / self.glide), 1.0)

@@ -20,6 +20,8 @@ from bridge.units import Duration
 
 __all__ = ["Floats", "Grid", "Integers", "Pulse", "Song", "fill_pieces"]
 
+_FEW_ROWS = 512  # pieces longer than this are filled one by one
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -73,12 +75,17 @@ class Grid:
     @cached_property
     def beats(self) -> Floats:
         """(n,) quarter notes from the song's start."""
-        return self.tempo_map.seconds_to_beats(self.seconds)
+        return self.tempo_map.rising_seconds_to_beats(self.seconds)
 
-    def rows_from(self, samples: Integers) -> npt.NDArray[np.intp]:
+    @cached_property
+    def scratch(self) -> Floats:
+        """(n,) room for a passing result."""
+        return np.empty(self.n)
+
+    def rows_from(self, samples: Integers) -> Integers:
         """Return the first row at or after each sample, 0..n."""
         rows = -((self.start - samples) // self.step)
-        return np.clip(rows, 0, self.n).astype(np.intp)
+        return np.minimum(np.maximum(rows, 0), self.n)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,5 +170,11 @@ def fill_pieces(grid: Grid, starts: Integers, values: Floats, before: float) -> 
     now = float(values[first - 1]) if first else before
     if first == last:
         return np.full(grid.n, now)
-    edges = np.concatenate(([0], grid.rows_from(starts[first:last]), [grid.n]))
-    return np.repeat(np.concatenate(([now], values[first:last])), np.diff(edges))
+    if (last - first) * _FEW_ROWS > grid.n:
+        counts = np.diff(grid.rows_from(starts[first:last]), prepend=0, append=grid.n)
+        return np.repeat(np.concatenate(([now], values[first:last])), counts)
+    edges = [0, *grid.rows_from(starts[first:last]).tolist(), grid.n]
+    filled = np.empty(grid.n)
+    for low, high, value in zip(edges, edges[1:], [now, *values[first:last].tolist()], strict=False):
+        filled[low:high] = value
+    return filled

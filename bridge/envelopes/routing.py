@@ -25,8 +25,8 @@ from bridge.tempomap import TempoMap
 
 __all__ = ["Envelopes", "build_envelopes"]
 
-_BLOCK = 16384
-_MAX_GRIDS = 8
+_BLOCK = 32768  # large enough to make little of the calls, small enough for the caches
+_MAX_GRIDS = 3
 _INTEGRAL_STEP = 64
 
 
@@ -80,7 +80,7 @@ class _Lead:
         high = 1.0 if route.max is None else self.travel.of(route.max)
         amount = route.amount
         if route.op == "add":
-            travel += moved * (amount * (high - low))
+            travel += np.multiply(moved, amount * (high - low), out=grid.scratch)
         else:
             # A source that swings both ways stands in the middle at rest; a negative amount runs backwards.
             upward = moved * 0.5 + 0.5 if self.source.is_bipolar else moved

@@ -14,7 +14,7 @@ import numpy as np
 
 from bridge.envelopes.grid import Floats, Grid, Integers, fill_pieces
 
-__all__ = ["SmoothStairs", "Smoothed"]
+__all__ = ["Latticed", "SmoothStairs", "Smoothed"]
 
 _SETTLED = 20.0  # time constants after which a step is complete to 2e-9
 _MAX_LATTICE = 64
@@ -93,15 +93,7 @@ class Smoothed:
         """Return the smoothed value at each instant, straight between lattice points."""
         lattice = self._lattice
         first, last = grid.start // lattice, grid.last // lattice + 1
-        points = self._points(first, last, grid)
-        if lattice == 1 and grid.step == 1:
-            return points[: grid.n]
-        position = grid.samples * (1.0 / lattice)
-        position -= first
-        index = position.astype(np.intp)
-        position -= index
-        low = points[index]
-        return low + position * (points[index + 1] - low)
+        return _between(self._points(first, last, grid), lattice, first, grid)
 
     def _points(self, first: int, last: int, grid: Grid) -> Floats:
         """Return lattice points `first` to `last`, both included, out of whole frames."""
@@ -129,3 +121,42 @@ class Smoothed:
         smoothed, _ = lfilter([1.0 - keep], [1.0, -keep], values, zi=[keep * values[0]])
         result: Floats = smoothed[begin - warm :]
         return result
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Latticed:
+    """A source so smooth that straight lines between every few samples are as good.
+
+    Args:
+        source: What to evaluate, as a function of a grid.
+        lattice: Samples between lattice points, a power of two.
+    """
+
+    source: Callable[[Grid], Floats]
+    lattice: int
+
+    def at(self, grid: Grid) -> Floats:
+        """Return the value at each instant, straight between lattice points fixed from sample 0."""
+        lattice = self.lattice
+        if grid.start % lattice == 0 and grid.step % lattice == 0:
+            return self.source(grid)
+        first, last = grid.start // lattice, grid.last // lattice + 1
+        points = Grid(first * lattice, last - first + 1, grid.sample_rate, grid.tempo_map, step=lattice)
+        return _between(self.source(points), lattice, first, grid)
+
+
+def _between(points: Floats, lattice: int, first: int, grid: Grid) -> Floats:
+    """Return values on straight lines between lattice points, the first of which is number `first`."""
+    if lattice == 1 and grid.step == 1:
+        return points[: grid.n]
+    if grid.step == 1:
+        cells = np.diff(points)[:, None] * (np.arange(lattice) * (1.0 / lattice))
+        cells += points[:-1, None]
+        offset = grid.start - first * lattice
+        return cells.reshape(-1)[offset : offset + grid.n]
+    position = grid.samples * (1.0 / lattice)
+    position -= first
+    index = position.astype(np.intp)
+    position -= index
+    low = points[index]
+    return low + position * (points[index + 1] - low)
