@@ -6,7 +6,7 @@ The same code runs in the child process and, without isolation, in this one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -133,8 +133,8 @@ class LocalSession:
         self._transport: Transport | None = None
         self._transport_position = 0
         self._sample_rate, self._channels, self._block_samples = 48000.0, 2, _MEASURE_BLOCK_SAMPLES
-        self._sidechain_channels = 0
         self._dropped_samples = 0
+        self._held: AudioArray = np.zeros((2, 0), np.float32)
 
     @property
     def description(self) -> PluginDescription:
@@ -159,20 +159,27 @@ class LocalSession:
         """Begin a stream."""
         self._backend.prepare(sample_rate, channels, block_samples, sidechain_channels)
         self._sample_rate, self._channels, self._block_samples = sample_rate, channels, block_samples
-        self._sidechain_channels = sidechain_channels
         self._transport = None
         self._dropped_samples = 0
+        self._held = np.zeros((channels, 0), np.float32)
         self._progress[:] = self._position = 0
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
         """Continue the stream."""
-        if len(events) == 0 and audio.shape[1] <= self._samples_to_grid():
-            return self._process_block(audio, ())
         pieces = [
             self._process_block(audio[:, start:end], midi)
             for start, end, midi in self._blocks(audio.shape[1], events)
         ]
-        return np.concatenate(pieces, axis=1) if pieces else audio[: self._channels, :0]
+        output = np.concatenate(pieces, axis=1) if pieces else audio[: self._channels, :0]
+        return self._ration(output, 2 * audio.shape[1])
+
+    def _ration(self, output: AudioArray, most_samples: int) -> AudioArray:
+        """Give out at most so many samples, the rest with the next: a latency that falls brings more."""
+        if self._held.shape[1] == 0 and output.shape[1] <= most_samples:
+            return output
+        joined = np.concatenate([self._held, output], axis=1)
+        self._held = joined[:, most_samples:]
+        return joined[:, :most_samples]
 
     def _samples_to_grid(self) -> int:
         return self._block_samples - self._position % self._block_samples
@@ -204,7 +211,7 @@ class LocalSession:
             yield start, end, midi
             start = end
 
-    def _process_block(self, audio: AudioArray, midi: tuple[()] | list[MidiMessage]) -> AudioArray:
+    def _process_block(self, audio: AudioArray, midi: Sequence[MidiMessage]) -> AudioArray:
         output = self._backend.process(audio, midi, self._transport_now(), self._position)
         self._position += audio.shape[1]
         self._progress[0] = self._position

@@ -267,6 +267,15 @@ def test_a_falling_latency_leaves_the_rest_in_place(effect: VST3) -> None:
     assert np.array_equal(output[:, 12032:], sound[:, 12032:])
 
 
+def test_a_latency_that_falls_far_loses_no_sample(effect: VST3) -> None:
+    """When the latency falls by more than is handed over at once, the sound is whole and in place."""
+    sound = noise(120000)
+    lane = np.repeat([65535.0, 0.0], 60000)
+    output = effect.process(sound, SAMPLE_RATE, 512, automation={"latency_samples": lane})
+    assert output.shape == sound.shape
+    assert np.array_equal(output[:, 60032:], sound[:, 60032:])
+
+
 def test_the_tail_is_measured(effect: VST3) -> None:
     """A dry plugin has no tail; an echo that falls 60 dB in 1 s is silent to -80 dB within 1.2 to 2 s."""
     assert effect.tail_seconds == 0.0
