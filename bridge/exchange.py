@@ -11,16 +11,16 @@ from bridge.envelopes import Song
 from bridge.errors import SessionError, nearest_names
 from bridge.manifest import Manifest
 from bridge.midifile import read_midi
+from bridge.midiwrite import TICKS_PER_BEAT, thin_lane
 from bridge.plan import StemPlan, plan_envelopes
-from bridge.session.model import RenderedStem, Session
-from bridge.session.songmidi import thin_lane
+from bridge.session.model import Session, StemTrack
 
 __all__ = ["build_rendered_stems"]
 
 _LANE_VALUES_PER_S = 200
 
 
-def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> tuple[RenderedStem, ...]:
+def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> tuple[StemTrack, ...]:
     """Name what a render hands back: one entry a finished stem.
 
     A depth lane is scaled so that its highest value is full: controller 127 is the deepest dream.
@@ -35,7 +35,7 @@ def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> 
     """
     preset = str(manifest.plan.preset["meta"]["name"])
     return tuple(
-        RenderedStem(
+        StemTrack(
             source_track=stem.name if session is None else _find_track(session, stem),
             name=f"{stem.name} [{preset}]",
             audio=Path(stem.target),
@@ -76,7 +76,8 @@ def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, floa
     if highest <= 0:
         return ()
     beats = tempo_map.samples_to_beats(np.arange(len(depth)) * step, stem.sample_rate)
-    return thin_lane(beats, depth / highest)
+    ticks, levels = thin_lane(np.rint(beats * TICKS_PER_BEAT).astype(np.int64), depth / highest, 7)
+    return tuple((tick / TICKS_PER_BEAT, level / 127) for tick, level in zip(ticks, levels, strict=True))
 
 
 def _first_dream_lane(

@@ -20,7 +20,7 @@ LAYERS = (
     {"preset", "library"},
     {"session"},
     {"plan"},
-    {"opening", "manifest", "stemjob", "render", "pictures", "report"},
+    {"opening", "manifest", "stemjob", "render", "pictures", "report", "exchange"},
     {"cli", "server", "studio"},
 )
 """Left never imports right."""

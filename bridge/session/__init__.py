@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.errors import SessionError, nearest_names
-from bridge.session.model import Clip, ControllerLane, Note, RenderedStem, Session, Track
+from bridge.session.model import Clip, ControllerLane, Note, Session, StemTrack, Track
 
 __all__ = [
     "READABLE",
     "Clip",
     "ControllerLane",
     "Note",
-    "RenderedStem",
     "Session",
+    "StemTrack",
     "Track",
     "read_session",
 ]

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 from bridge.audiofile import AudioInfo, read_info
 from bridge.errors import OutputError, SessionError, nearest_names
 from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
-from bridge.session.model import RenderedStem
+from bridge.session.model import StemTrack
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
 from bridge.tempo import TempoMap
 
@@ -28,7 +28,7 @@ _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same project gives the same byte
 def write_dawproject(
     source: Path | str,
     target: Path | str,
-    stems: Sequence[RenderedStem],
+    stems: Sequence[StemTrack],
     *,
     mute_sources: bool = False,
     overwrite: bool = False,
@@ -110,7 +110,7 @@ class _Editor:
         self._numbers = itertools.count(1)
         self._parents = {child: parent for parent in root.iter() for child in parent}
 
-    def add_stem(self, stem: RenderedStem, *, mute_source: bool) -> str:
+    def add_stem(self, stem: StemTrack, *, mute_source: bool) -> str:
         """Add the tracks of one stem; return the name its audio gets in the archive."""
         info = read_info(stem.audio)
         source = self._find_track(stem.source_track)
@@ -172,7 +172,7 @@ class _Editor:
         ET.SubElement(channel, "Volume", {**volume, "id": self._new_id(), "name": "Volume"})
         return track
 
-    def _audio_lane(self, track: ET.Element, stem: RenderedStem, info: AudioInfo, member: str) -> ET.Element:
+    def _audio_lane(self, track: ET.Element, stem: StemTrack, info: AudioInfo, member: str) -> ET.Element:
         lane = self._lane(stem, info, content_unit="seconds")
         lane.set("track", str(track.get("id")))
         audio = ET.SubElement(
@@ -189,7 +189,7 @@ class _Editor:
         ET.SubElement(audio, "File", {"path": member})
         return lane
 
-    def _depth_lane(self, track: ET.Element, stem: RenderedStem, info: AudioInfo) -> ET.Element:
+    def _depth_lane(self, track: ET.Element, stem: StemTrack, info: AudioInfo) -> ET.Element:
         lane = self._lane(stem, info, content_unit="beats")
         lane.set("track", str(track.get("id")))
         points = ET.SubElement(lane[0][0], "Points", {"unit": "normalized", "id": self._new_id()})
@@ -204,7 +204,7 @@ class _Editor:
             )
         return lane
 
-    def _lane(self, stem: RenderedStem, info: AudioInfo, *, content_unit: str) -> ET.Element:
+    def _lane(self, stem: StemTrack, info: AudioInfo, *, content_unit: str) -> ET.Element:
         """Return a lane with one clip as long as the stem."""
         start = float(self._tempo_map.seconds_to_beats(stem.start_s))
         end = float(self._tempo_map.seconds_to_beats(stem.start_s + info.duration_s))

@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bridge.audiofile import read_info
 from bridge.errors import InputError, OutputError
+from bridge.midiwrite import WrittenLane, build_midi
 from bridge.naming import check_names
-from bridge.session.model import RenderedStem
-from bridge.session.songmidi import DepthLane, build_song_midi
+from bridge.session.model import StemTrack
 from bridge.tempo import TempoMap
 
 __all__ = ["write_exchange_folder"]
@@ -45,7 +47,7 @@ timebase Time. |
 
 
 def write_exchange_folder(
-    folder: Path | str, stems: Sequence[RenderedStem], tempo_map: TempoMap, *, overwrite: bool = False
+    folder: Path | str, stems: Sequence[StemTrack], tempo_map: TempoMap, *, overwrite: bool = False
 ) -> Path:
     """Write stems, song and advice into one folder.
 
@@ -81,10 +83,9 @@ def write_exchange_folder(
             "session together, so that they line up"
         )
     check_names((stem.name, folder / "stems" / stem.audio.name) for stem in stems)
-    end_beats = float(tempo_map.seconds_to_beats(infos[0].duration_s))
-    lanes = [DepthLane(name=f"{s.name} depth", points=s.depth_points) for s in stems if s.depth_points]
+    lanes = [_depth_lane(stem, tempo_map) for stem in stems if stem.depth_points]
     texts = {
-        "song.mid": build_song_midi(tempo_map, lanes, end_beats),
+        "song.mid": build_midi(tempo_map, lanes, length_s=infos[0].duration_s),
         "tempo.csv": _tempo_csv(tempo_map),
         "markers.csv": _markers_csv(tempo_map),
         "IMPORT.md": _import_text(tempo_map, len(stems), infos[0].sample_rate, infos[0].duration_s).encode(),
@@ -105,6 +106,11 @@ def write_exchange_folder(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
     return folder
+
+
+def _depth_lane(stem: StemTrack, tempo_map: TempoMap) -> WrittenLane:
+    beats, values = np.array(stem.depth_points, np.float64).T
+    return WrittenLane(name=f"{stem.name} depth", times_s=tempo_map.beats_to_seconds(beats), values=values)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.tempo import TempoMap
 
-__all__ = ["Clip", "ControllerLane", "Note", "RenderedStem", "Session", "Track"]
+__all__ = ["Clip", "ControllerLane", "Note", "Session", "StemTrack", "Track"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedStem:
+class StemTrack:
     """Name what is handed back to the session.
 
     Args:

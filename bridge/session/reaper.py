@@ -16,7 +16,7 @@ from typing import Final
 
 from bridge.audiofile import read_info
 from bridge.errors import OutputError, SessionError, nearest_names
-from bridge.session.model import Clip, RenderedStem, Session, Track
+from bridge.session.model import Clip, Session, StemTrack, Track
 from bridge.session.numbers import parse_number
 from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
@@ -88,7 +88,7 @@ def read_reaper(path: Path | str) -> Session:
 def write_reaper(
     source: Path | str,
     target: Path | str,
-    stems: Sequence[RenderedStem],
+    stems: Sequence[StemTrack],
     *,
     mute_sources: bool = False,
     overwrite: bool = False,
@@ -269,7 +269,7 @@ def _build_clip(item: _Block, path: Path, warnings: list[str]) -> Clip | None:
     )
 
 
-def _new_track(stem: RenderedStem) -> _Block:
+def _new_track(stem: StemTrack) -> _Block:
     info = read_info(stem.audio)
     kind = {"FLAC": "FLAC"}.get(info.format, "WAVE")
     source = _Block(f"      <SOURCE {kind}", [f"        FILE {_quoted(str(stem.audio.resolve()))}"])

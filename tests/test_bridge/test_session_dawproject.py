@@ -14,7 +14,7 @@ from bridge.audiofile import AudioWriter
 from bridge.errors import OutputError, SessionError
 from bridge.session.dawproject import read_dawproject
 from bridge.session.dawproject_write import write_dawproject
-from bridge.session.model import RenderedStem
+from bridge.session.model import StemTrack
 
 
 def rendered(path: Path, duration_s: float = 4.0) -> Path:
@@ -73,7 +73,7 @@ def test_rendered_stems_go_back_after_their_source(tmp_path: Path) -> None:
     """Read, write, read: a new track behind its source, its audio and its depth lane in place."""
     source = write_project(tmp_path / "a.dawproject")
     target = tmp_path / "b.dawproject"
-    stem = RenderedStem(
+    stem = StemTrack(
         source_track="Vocals", name="Vocals [Lucid Bloom]", audio=rendered(tmp_path / "vocals.wav"),
         start_s=2.0, depth_points=((4.0, 0.0), (8.0, 1.0)),
     )  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_written_project_keeps_the_schema_and_all_else(tmp_path: Path) -> No
     source, target = write_project(tmp_path / "a.dawproject"), tmp_path / "b.dawproject"
     audio = rendered(tmp_path / "x.wav")
     stems = [
-        RenderedStem(source_track=name, name=f"{name} [Dream]", audio=audio, depth_points=((0.0, 0.5),))
+        StemTrack(source_track=name, name=f"{name} [Dream]", audio=audio, depth_points=((0.0, 0.5),))
         for name in ("Vocals", "Keys")
     ]
     write_dawproject(source, target, stems)
@@ -131,7 +131,7 @@ def test_the_schema_check_can_fail() -> None:
 def test_the_same_project_gives_the_same_bytes(tmp_path: Path) -> None:
     """Writing twice gives two equal files."""
     source = write_project(tmp_path / "a.dawproject")
-    stem = RenderedStem(source_track="Vocals", name="New", audio=rendered(tmp_path / "x.wav"))
+    stem = StemTrack(source_track="Vocals", name="New", audio=rendered(tmp_path / "x.wav"))
     for name in ("b", "c"):
         write_dawproject(source, tmp_path / f"{name}.dawproject", [stem])
     assert (tmp_path / "b.dawproject").read_bytes() == (tmp_path / "c.dawproject").read_bytes()
@@ -143,7 +143,7 @@ def test_an_unknown_track_and_an_existing_target_are_refused(tmp_path: Path) -> 
     audio = rendered(tmp_path / "x.wav")
     with pytest.raises(SessionError, match="did you mean 'Vocals'"):
         write_dawproject(
-            source, tmp_path / "b.dawproject", [RenderedStem(source_track="Vocal", name="x", audio=audio)]
+            source, tmp_path / "b.dawproject", [StemTrack(source_track="Vocal", name="x", audio=audio)]
         )
     with pytest.raises(OutputError, match="exists already"):
         write_dawproject(source, source, [])

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.audiofile import AudioWriter
 from bridge.errors import SessionError
-from bridge.session import RenderedStem, read_session
+from bridge.session import StemTrack, read_session
 from bridge.session.reaper import read_reaper, write_reaper
 
 PROJECT = """<REAPER_PROJECT 0.1 "7.0/linux" 1700000000
@@ -107,7 +107,7 @@ def test_a_project_goes_through_with_only_the_new_track_added(tmp_path: Path, en
         writer.write(np.zeros((2, 96_000), np.float32))
     source = project(tmp_path, PROJECT.replace("\n", ending))
     target = tmp_path / "out.rpp"
-    stem = RenderedStem(source_track="Lead Vox", name="Lead Vox [Bloom]", audio=audio, start_s=1.5)
+    stem = StemTrack(source_track="Lead Vox", name="Lead Vox [Bloom]", audio=audio, start_s=1.5)
     write_reaper(source, target, [])
     assert target.read_bytes() == source.read_bytes()
     write_reaper(source, target, [stem], overwrite=True)
@@ -131,12 +131,12 @@ def test_sources_are_muted_when_asked(tmp_path: Path) -> None:
     audio = tmp_path / "a.wav"
     with AudioWriter(audio, sample_rate=48000, n_channels=1) as writer:
         writer.write(np.zeros((1, 10), np.float32))
-    stem = RenderedStem(source_track="Lead Vox", name="x", audio=audio)
+    stem = StemTrack(source_track="Lead Vox", name="x", audio=audio)
     write_reaper(project(tmp_path), tmp_path / "out.rpp", [stem], mute_sources=True)
     assert read_reaper(tmp_path / "out.rpp").tracks[0].is_muted
     with pytest.raises(SessionError, match="did you mean 'Keys'"):
         write_reaper(
-            project(tmp_path), tmp_path / "b.rpp", [RenderedStem(source_track="Key", name="x", audio=audio)]
+            project(tmp_path), tmp_path / "b.rpp", [StemTrack(source_track="Key", name="x", audio=audio)]
         )
 
 
