@@ -14,6 +14,8 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 
+MAX_LENGTH_S = 86_400.0
+
 
 @app.command()
 def envelope_command(
@@ -72,6 +74,10 @@ def envelope_command(
         length_s = float(tempo_map.ticks_to_seconds(midi.end_tick))
     else:
         length_s = float(tempo_map.advance(0.0, parse_duration(length or "16 bars", "--length")))
+    if not 0 < length_s <= MAX_LENGTH_S:
+        raise InputError(
+            f"the song is {length_s:.6g} s long; more than 0 and at most a day is accepted. Say --length"
+        )
     song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
     envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
     step = max(round(float(tempo_map.advance(0.0, parse_duration(every, "--every"))) * sample_rate), 1)

@@ -39,7 +39,7 @@ from bridge.units import Duration, parse_duration, parse_rate
 __all__ = ["Source", "Sources", "build_sources"]
 
 _SMOOTH_SHAPES = ("sine", "random_smooth", "perlin")
-# A sine bends by (2 pi h)^2 / 16 between points a part h of its cycle apart: 1.5e-6 of its swing, 116 dB down.
+# A sine bends by (2 pi h)^2 / 16 between points a part h of its cycle apart: 1.5e-6 of its swing.
 _SMOOTH_PART_OF_CYCLE = 1 / 1280
 
 

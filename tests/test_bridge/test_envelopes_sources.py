@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -161,6 +163,31 @@ def test_a_controller_lands_on_its_exact_sample_after_tempo_and_meter_changes() 
         exact = us / 480 * 1e-6 * SAMPLE_RATE
         first = int(np.flatnonzero(values == 10 * (row + 1) / 127)[0])
         assert abs(first - exact) <= 0.5 + 1e-6
+
+
+def test_controllers_land_exactly_after_two_hours_of_tempo_and_meter_changes() -> None:
+    """After 1000 tempo changes and 50 meter changes a step is at its exact sample, not one beside it."""
+    rng = np.random.default_rng(4)
+    ticks = np.sort(rng.choice(np.arange(1, 7_000_000), 1000, replace=False)).tolist()
+    tempos = [(0, 500_000), *((tick, int(rng.integers(250_000, 750_000))) for tick in ticks)]
+    meters = [(139_003 * row, meter(int(rng.integers(2, 9)), 8)) for row in range(1, 51)]
+    conductor = sorted([*((tick, tempo(us)) for tick, us in tempos), *meters], key=lambda event: event[0])
+    wanted = np.sort(rng.choice(np.arange(1, 7_000_000), 200, replace=False)).tolist()
+    lane = [(tick, bytes([0xB0, 1, 1 + row % 2 * 100])) for row, tick in enumerate(wanted)]
+    of = song(smf(track(conductor), track(lane)), length_s=7400.0)
+    built = envelopes([{"type": "midi", "id": "it", "number": 1, "smooth": "0 ms"}], of=of)
+    starts, sums = [tick for tick, _ in tempos], [0]
+    for (tick, us), (following, _) in itertools.pairwise(tempos):
+        sums.append(sums[-1] + (following - tick) * us)
+
+    for row, tick in enumerate(wanted):
+        index = bisect.bisect_right(starts, tick) - 1
+        exact = Fraction(sums[index] + (tick - starts[index]) * tempos[index][1], 480_000_000) * SAMPLE_RATE
+        nearest = round(exact)
+        before, after = built.source_values("it", nearest - 1, 2)
+        assert abs(nearest - exact) <= Fraction(1, 2)
+        assert before != after
+        assert after == (1 + row % 2 * 100) / 127
 
 
 def test_controllers_are_smoothed_by_one_pole_of_20_ms() -> None:
