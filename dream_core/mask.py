@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dream_core.conditioning import clip_deviations, condition, envelope_guard, onset_strength
 from dream_core.settings import DreamSettings
@@ -95,7 +95,10 @@ class Mask:
         after = dict(state)
         move = self._optimise(condition(gradient, u, settings), after, octave, settings, window.step_index)
         if settings.protect_transients > 0:
-            move = move * (1.0 - settings.protect_transients * onset_strength(spectrum))
+            # Every frame that overlaps an onset holds back, not only the one it falls into.
+            reach = settings.hop_divisor // 2
+            onset = nn.functional.max_pool1d(onset_strength(spectrum), 2 * reach + 1, 1, padding=reach)
+            move = move * (1.0 - settings.protect_transients * onset)
         step = window.at_frames(window.step, octave.hop_samples, u.shape[-1])
         after[octave.key("u")] = u + step * NEPERS_PER_STEP * move
         with torch.no_grad():

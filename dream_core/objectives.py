@@ -266,16 +266,19 @@ def style(name: str, reference: str) -> Objective:
 
     Source:
         Gatys, Ecker, Bethge 2015; Ulyanov and Lebedev 2016 for sound. Negative mean squared distance of
-        Gram matrices, relative to the reference's own size.
+        Gram matrices, relative to the reference's own size. Activations are taken from the reference's
+        mean: a network that hears log-mel answers silence with large constants that would drown the rest.
     """
 
     def gram(places: Tensor) -> Tensor:
         return places.transpose(-1, -2) @ places / places.shape[-2]
 
     def score(heard: Heard) -> Tensor:
-        target = gram(_places(heard.references[reference][name][None]))
-        distance = (gram(_places(heard.layers[name])) - target).square().mean(dim=(1, 2))
-        return -distance / target.square().mean()
+        guide = _places(heard.references[reference][name][None])
+        middle = guide.mean(dim=1, keepdim=True)
+        target = gram(guide - middle)
+        distance = (gram(_places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
+        return -distance / (target.square().mean() + 1e-12)
 
     return Objective(score, frozenset({name}), f"style:{name}:{reference}", references=frozenset({reference}))
 

@@ -1,0 +1,250 @@
+"""Updates and techniques: what they promise about level, band, silence, onsets and smoothness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers.nets import SmallNet
+
+from dream_core import DreamSettings, dream, list_updates, open_stream
+from dream_core.conditioning import (
+    envelope_guard,
+    gaussian_smooth,
+    normalise,
+    onset_strength,
+    total_variation_gradient,
+)
+from dream_core.spectral import istft, stft
+
+RATE = 44100
+
+
+def make_sound(seconds: float = 1.5, n_channels: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(4)
+    t = np.arange(round(seconds * RATE)) / RATE
+    chord = sum(np.sin(2 * np.pi * f * t) for f in (60, 220, 1100, 5200, 12500))
+    return (
+        0.08 * chord * (0.6 + 0.4 * np.sin(9 * t)) + 0.01 * rng.standard_normal((n_channels, len(t)))
+    ).astype(np.float32)
+
+
+def level_db(x: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(x.astype(np.float64) ** 2) + 1e-20))
+
+
+def band_level_db(x: np.ndarray, low_hz: float, high_hz: float) -> float:
+    spectrum = np.fft.rfft(x.astype(np.float64) * np.hanning(x.shape[-1]))
+    frequencies = np.fft.rfftfreq(x.shape[-1], 1 / RATE)
+    inside = (frequencies >= low_hz) & (frequencies <= high_hz)
+    return float(10 * np.log10(np.sum(np.abs(spectrum[..., inside]) ** 2)))
+
+
+def dreamed(sound: np.ndarray, depth: float = 6.0, **changes: object) -> np.ndarray:
+    settings = DreamSettings(objective="layer:second", **changes)  # type: ignore[arg-type]
+    return dream(sound, RATE, SmallNet(), settings, depth=depth)
+
+
+@pytest.mark.parametrize("n_fft", [256, 1024, 4096])
+def test_the_inverse_transform_inverts(n_fft: int) -> None:
+    """istft(stft(x)) is x to rounding, edges included, and the two gradients match Torch's own."""
+    x = torch.randn(2, 5000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(x, n_fft, n_fft // 4)
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    expected = torch.stft(x, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
+
+    torch.testing.assert_close(spectrum, expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(istft(spectrum, n_fft, n_fft // 4, 5000), x, atol=1e-10, rtol=0)
+
+
+def test_the_transforms_differentiate() -> None:
+    """The hand-written gradients of framing agree with finite differences."""
+    x = torch.randn(
+        1, 96, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(1)
+    )
+
+    assert torch.autograd.gradcheck(lambda v: istft(stft(v, 32, 8) * 0.5, 32, 8, 96), (x,))
+
+
+def test_mask_keeps_energy_and_add_does_not() -> None:
+    """The mask's level moves by less than a decibel where adding moves it by more."""
+    sound = make_sound()
+
+    assert abs(level_db(dreamed(sound)) - level_db(sound)) < 1.0
+    assert abs(level_db(dreamed(sound, energy=False, step=3.0)) - level_db(sound)) > 1.0
+
+
+@pytest.mark.parametrize("update", ["mask", "add", "hard_cut_add", "gradient"])
+def test_nothing_outside_the_band_is_touched(update: str) -> None:
+    """With a band of 200 Hz to 5 kHz, bass and air change by at most a tenth of a decibel."""
+    sound = make_sound()
+    out = dreamed(
+        sound, update=update, low_hz=200.0, high_hz=5000.0, depth=3.0 if update != "gradient" else 0.5
+    )
+
+    # The windows' own leakage reaches a little past the edges: measure a third of an octave away.
+    outside = [(30, 150), (7000, 20000)]
+    if update == "gradient":
+        outside = []
+    for low, high in outside:
+        assert abs(band_level_db(out, low, high) - band_level_db(sound, low, high)) <= 0.1
+    assert not np.array_equal(out, sound)
+
+
+def test_a_moving_band_edge_is_heard_when_it_moves() -> None:
+    """The lane of low_hz closes the dream's band in the second half of the sound."""
+    sound = make_sound(3.0)
+    n = sound.shape[1]
+    settings = DreamSettings(objective="layer:second", high_hz=7000.0)
+    stream = open_stream(SmallNet(), settings, RATE, 1)
+    lanes = {"low_hz": torch.where(torch.arange(n) < n // 2, 100.0, 6900.0)}
+    depth = torch.full((n,), 4.0, dtype=torch.float64)
+    out = torch.cat([stream.push(torch.from_numpy(sound), depth, lanes), stream.finish()], 1).numpy()
+    change = out - sound
+
+    # Past the frame that straddles the edge.
+    assert level_db(change[:, : n // 2 - 4096]) > level_db(change[:, n // 2 + 4096 :]) + 20
+
+
+def test_a_moving_step_scales_the_change() -> None:
+    """Where the step is 0 nothing moves, although the depth asks for steps."""
+    sound = make_sound(2.0)
+    n = sound.shape[1]
+    stream = open_stream(SmallNet(), DreamSettings(objective="layer:second", update="add"), RATE, 1)
+    lanes = {"step": torch.where(torch.arange(n) < n // 2, 1.0, 0.0)}
+    depth = torch.full((n,), 3.0, dtype=torch.float64)
+    out = torch.cat([stream.push(torch.from_numpy(sound), depth, lanes), stream.finish()], 1).numpy()
+
+    assert np.array_equal(out[:, n // 2 :], sound[:, n // 2 :])
+    assert not np.array_equal(out[:, : n // 2], sound[:, : n // 2])
+
+
+def test_quiet_passages_stay_quiet() -> None:
+    """Frames below -60 dBFS move by at most a decibel with the mask; adding lifts them by far more."""
+    sound = make_sound(3.0)
+    sound[:, RATE : 2 * RATE] *= np.float32(10 ** (-60 / 20))
+    quiet = slice(RATE + 4096, 2 * RATE - 4096)
+
+    masked = level_db(dreamed(sound)[:, quiet]) - level_db(sound[:, quiet])
+    added = level_db(dreamed(sound, update="add")[:, quiet]) - level_db(sound[:, quiet])
+    assert abs(masked) <= 1.0
+    assert added > 6.0
+
+
+def test_no_onset_is_heard_before_it_is_played() -> None:
+    """The guard keeps what the mask changes in a hit out of the silence before it."""
+    rng = np.random.default_rng(0)
+    sound = 1e-5 * rng.standard_normal((1, RATE))
+    hit = 0.5 * rng.standard_normal(RATE // 2) * np.exp(-np.arange(RATE // 2) / 4000)
+    sound[0, RATE // 2 :] += hit
+    sound = sound.astype(np.float32)
+    before = slice(RATE // 2 - 2048, RATE // 2 - 200)
+
+    guarded = level_db(dreamed(sound)[:, before])
+    loose = level_db(dreamed(sound, guard=False)[:, before])
+    assert guarded < -90.0
+    assert loose > guarded + 30.0
+
+
+def test_protected_transients_change_less() -> None:
+    """Withholding steps at onsets leaves the attack of a hit closer to what was played."""
+    rng = np.random.default_rng(0)
+    sound = (0.01 * rng.standard_normal((1, RATE))).astype(np.float32)
+    sound[0, RATE // 2 :] += (0.4 * rng.standard_normal(RATE // 2)).astype(np.float32)
+    attack = slice(RATE // 2, RATE // 2 + 1024)
+
+    def change(**settings: object) -> float:
+        return level_db((dreamed(sound, **settings) - sound)[:, attack])
+
+    assert change(protect_transients=1.0) < change(protect_transients=0.0) - 3.0
+
+
+@pytest.mark.parametrize(
+    "technique",
+    [
+        {"octaves": 3},
+        {"varispeed_octaves": 0.5},
+        {"normalisation": "band"},
+        {"normalisation": "window"},
+        {"smooth_frames": 2.0, "smooth_bins": 2.0},
+        {"tv_time": 0.5, "tv_frequency": 0.5},
+        {"optimiser": "adam"},
+        {"momentum": 0.7},
+        {"protect_transients": 0.5},
+        {"stereo": "mid_side"},
+    ],
+    ids=lambda technique: "+".join(technique),
+)
+def test_every_technique_still_ascends_and_changes_the_dream(technique: dict[str, object]) -> None:
+    """Each technique makes another dream, and that dream still rises."""
+    sound = make_sound(n_channels=2 if "stereo" in technique else 1)
+    reports: list = []
+    settings = DreamSettings(objective="layer:second", jitter=False, **technique)  # type: ignore[arg-type]
+    out = dream(sound, RATE, SmallNet(), settings, depth=9.0, on_step=reports.append)
+    scores = [report.score for report in reports]
+
+    if "varispeed_octaves" not in technique:
+        # At changing speeds the scores are of different sounds; there only the change counts.
+        assert scores[-1] > scores[0]
+    assert not np.array_equal(out, dreamed(sound, depth=9.0, jitter=False))
+
+
+def test_smoothing_keeps_constants_and_spreads_points() -> None:
+    """A Gaussian has unit sum and the variance asked for."""
+    point = torch.zeros(1, 65, 65, dtype=torch.float64)
+    point[0, 32, 32] = 1.0
+    smooth = gaussian_smooth(point, 3.0, 0.0)[0, :, 32]
+    positions = torch.arange(65, dtype=torch.float64) - 32
+
+    assert float(smooth.sum()) == pytest.approx(1.0)
+    assert float((smooth * positions**2).sum()) == pytest.approx(9.0, rel=0.03)  # cut at three deviations
+
+
+@pytest.mark.parametrize("over", ["frame", "band", "window"])
+def test_normalised_gradients_have_unit_size(over: str) -> None:
+    """Over its own region each normalisation gives a root mean square of one, and zero stays zero."""
+    field = torch.randn(2, 513, 40, dtype=torch.float64) * torch.logspace(-6, 2, 40, dtype=torch.float64)
+    unit = normalise(field, over)  # type: ignore[arg-type]
+    axes = {"frame": 1, "band": (1, 2), "window": (1, 2)}[over]
+
+    torch.testing.assert_close(
+        unit.square().mean(dim=axes), torch.ones_like(unit.square().mean(dim=axes)), atol=1e-6, rtol=1e-6
+    )
+    assert not normalise(torch.zeros(1, 9, 4), over).any()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_total_variation_gradient_is_the_gradient(axis: int) -> None:
+    """It agrees with Torch's own derivative of the softened total variation."""
+    field = torch.randn(1, 7, 9, dtype=torch.float64, requires_grad=True)
+    total = torch.sqrt(torch.diff(field, dim=axis).square() + 0.05**2).sum()
+    (expected,) = torch.autograd.grad(total, field)
+
+    torch.testing.assert_close(total_variation_gradient(field.detach(), axis), expected)
+
+
+def test_onsets_are_found_where_they_are() -> None:
+    """The strongest frame of a click train is a click's."""
+    sound = torch.zeros(1, 1, 20000)
+    sound[..., 12000:12400] = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    strength = onset_strength(stft(sound, 1024, 256))[0, 0]
+
+    assert abs(int(strength.argmax()) * 256 - 12000) <= 512
+
+
+def test_the_guard_lets_pass_what_is_no_louder_than_the_sound() -> None:
+    """A change at the sound's own envelope passes, one before it does not."""
+    sound = torch.zeros(1, 1, 8000)
+    sound[..., 4000:] = 0.5
+    scale = envelope_guard(sound, 0.3 * torch.ones_like(sound), 8000)
+
+    assert float(scale[..., 4100:].min()) == pytest.approx(1.0)
+    assert float(scale[..., :3900].max()) == 0.0
+
+
+def test_updates_have_names_and_texts() -> None:
+    """Every update can be listed for people."""
+    table = list_updates()
+
+    assert {"mask", "add", "filter", "hard_cut", "hard_cut_add", "target_figure"} <= set(table)
+    assert all(table.values())
