@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +87,7 @@ class Parameter:
         if self.law == "choice":
             return np.float32(self.spec.choices.index(str(value)) / max(1, len(self.spec.choices) - 1))
         raw = float(self.lane_to_raw(np.array([value], np.float64))[0])
-        if self.steps and self.law == "linear":
+        if self.steps and self.law != "switch":
             nearest = self.to_value(np.float32(raw))
             if abs(float(nearest) - float(value)) > 1e-6 * max(1.0, abs(float(value))):
                 raise ProcessorError(
@@ -102,10 +102,13 @@ class Parameter:
         if self.law == "choice":
             last = len(self.spec.choices) - 1
             return (np.clip(np.round(lane), 0, last) / max(1, last)).astype(np.float32)
+        low, high = self.table[1][0], self.table[1][-1]
         if self.law == "table":
-            return _inverse_interp(lane, *self.table).astype(np.float32)
-        low, high = self.table[1]
-        raw = np.log(lane / low) / np.log(high / low) if self.law == "log" else (lane - low) / (high - low)
+            raw = _inverse_interp(lane, *self.table)
+        elif self.law == "log":
+            raw = np.log(lane / low) / np.log(high / low)
+        else:
+            raw = (lane - low) / (high - low)
         if self.steps:
             raw = np.round(raw * self.steps) / self.steps
         return np.clip(raw, 0.0, 1.0).astype(np.float32)
@@ -118,13 +121,13 @@ class Parameter:
         if self.law == "choice":
             n_choices = len(self.spec.choices)
             return self.spec.choices[min(n_choices - 1, int(position * n_choices))]
+        if self.steps:
+            position = min(self.steps, int(position * (self.steps + 1))) / self.steps
         if self.law == "table":
             return float(np.interp(position, *self.table))
         low, high = self.table[1]
         if self.law == "log":
             return float(low * (high / low) ** position)
-        if self.steps:
-            position = min(self.steps, int(position * (self.steps + 1))) / self.steps
         return float(low + position * (high - low))
 
 
@@ -153,17 +156,16 @@ def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Paramete
         spec = _spec(name, hosted, default=hosted.default_raw >= 0.5)
         return Parameter(index=index, spec=spec, law="switch", steps=1, table=((0.0, 1.0), (0.0, 1.0)))
 
-    numbers, unit = _numbers(hosted)
-    if numbers is None:
+    readings = _numbers(hosted)
+    if readings is None:
         return _build_choice(name, index, hosted, texts)
-    raws, values = numbers
-    law = _recognise(raws, values, hosted.steps)
+    raws, values = readings.raws, readings.values
+    law = _recognise(readings, hosted.steps)
     table = (
         ((0.0, 1.0), (float(values[0]), float(values[-1])))
         if law != "table"
         else (tuple(raws), tuple(values))
     )
-    unit_label = hosted.label or unit
     plain = Parameter(
         index=index, spec=ParamSpec(name=name, default=0.0), law=law, steps=hosted.steps, table=table
     )
@@ -173,7 +175,7 @@ def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Paramete
         default=float(plain.to_value(hosted.default_raw)),
         minimum=float(values.min()),
         maximum=float(values.max()),
-        unit=unit_label,
+        unit=hosted.label or readings.unit,
         is_log=law == "log",
     )
     return Parameter(index=index, spec=spec, law=law, steps=hosted.steps, table=table)
@@ -190,6 +192,15 @@ def _build_choice(name: str, index: int, hosted: HostedParameter, texts: list[st
     default = texts[min(len(texts) - 1, int(hosted.default_raw * len(texts)))]
     spec = _spec(name, hosted, default=default, choices=tuple(texts))
     return Parameter(index=index, spec=spec, law="choice", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0)))
+
+
+class _Readings(NamedTuple):
+    """What a plugin displays at some positions: the values, and what the last digit of each stands for."""
+
+    raws: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    places: npt.NDArray[np.float64]
+    unit: str
 
 
 def _spec(
@@ -216,58 +227,49 @@ def _spec(
     )
 
 
-def _numbers(
-    hosted: HostedParameter,
-) -> tuple[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None, str]:
-    """Read the texts as numbers of one unit: positions and values, or None where they are words.
+def _numbers(hosted: HostedParameter) -> _Readings | None:
+    """Read the texts as numbers of one unit, or None where they are words.
 
     A display that changes unit on its way (``900 Hz``, ``1.20 kHz``) is read in the smaller one.
     """
-    raws, values, units = [], [], []
+    rows = []
     for raw, text in hosted.texts:
         quantity = parse_quantity(text)
-        if quantity is None:
-            if re.match(r"^\s*[-+]?inf", text, re.IGNORECASE):
-                continue
-            return None, ""
-        raws.append(raw)
-        values.append(quantity[0])
-        units.append(quantity[1])
-    if len(values) < 2:
-        return None, ""
+        if quantity is not None:
+            rows.append((raw, *quantity, _last_place(text)))
+        elif not re.match(r"^\s*[-+]?inf", text, re.IGNORECASE):
+            return None
+    if len(rows) < 2:
+        return None
+    raws, values, units, places = zip(*rows, strict=True)
+    unit, factors = units[0], np.ones(len(rows))
     if len(set(units)) > 1:
-        factors = [_FACTORS.get(unit.lower()) for unit in units]
-        if None in factors:
-            return None, ""
-        values = [value * factor[1] for value, factor in zip(values, factors, strict=True) if factor]
-        units = [factors[0][0] if factors[0] else ""]
-    return (np.array(raws), np.array(values)), units[0]
+        known = [_FACTORS[unit.lower()] for unit in units if unit.lower() in _FACTORS]
+        if len(known) < len(units) or len({base for base, _ in known}) > 1:
+            return None
+        unit, factors = known[0][0], np.array([factor for _, factor in known])
+    return _Readings(np.array(raws), np.array(values) * factors, np.array(places) * factors, unit)
 
 
-def _recognise(
-    raws: npt.NDArray[np.float64], values: npt.NDArray[np.float64], steps: int
-) -> Literal["linear", "log", "table"]:
+def _last_place(text: str) -> float:
+    """Return what the last digit shown stands for: 0.01 where the text is -6.25 dB."""
+    found = re.search(r"\.(\d+)", text)
+    return float(10.0 ** -len(found.group(1))) if found else 1.0
+
+
+def _recognise(readings: _Readings, steps: int) -> Literal["linear", "log", "table"]:
     """Say which law the displayed values follow, to within what the display rounds off."""
+    raws, values = readings.raws, readings.values
     low, high = values[0], values[-1]
     if raws[0] != 0.0 or raws[-1] != 1.0 or low == high:
         return "table"
-    rounding = max(1.01 * _display_step(values), 1e-9 * max(abs(low), abs(high)))
+    rounding = 1.01 * readings.places
     positions = np.floor(raws * (steps + 1)).clip(max=steps) / steps if steps else raws
-    if np.abs(low + positions * (high - low) - values).max() <= rounding:
+    if (np.abs(low + positions * (high - low) - values) <= rounding).all():
         return "linear"
-    if not steps and low > 0 and high > 0 and np.abs(low * (high / low) ** raws - values).max() <= rounding:
+    if not steps and low > 0 and high > 0 and (np.abs(low * (high / low) ** raws - values) <= rounding).all():
         return "log"
     return "table"
-
-
-def _display_step(values: npt.NDArray[np.float64]) -> float:
-    """Return the last place the display shows: 0.01 where it shows -6.25."""
-    decimals = 0
-    for value in values:
-        text = repr(float(value))
-        if "e" not in text:
-            decimals = max(decimals, len(text.partition(".")[2].rstrip("0")))
-    return float(10.0**-decimals)
 
 
 def _inverse_interp(lane: Lane, raws: Sequence[float], values: Sequence[float]) -> Lane:

@@ -49,8 +49,8 @@ def raw_grid(steps: int, n_parameters: int) -> npt.NDArray[np.float64]:
     Every step where there are few; elsewhere enough to recognise a linear or a logarithmic travel. Plugins
     with thousands of parameters are asked less, since each answer costs a call.
     """
-    n_points = 65 if n_parameters <= 256 else 9
-    if 0 < steps < n_points:
+    n_points, n_names = (65, 256) if n_parameters <= 256 else (9, 32)
+    if 0 < steps < n_names:
         return np.linspace(0.0, 1.0, steps + 1)
     if steps:
         return np.unique(np.round(np.linspace(0.0, 1.0, n_points) * steps)) / steps

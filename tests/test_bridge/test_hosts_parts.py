@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import PluginError
+from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import HostedParameter
 from bridge.hosts.bundle import check_bundle, find_binary, standard_folders, this_machine
 from bridge.hosts.parameters import build_parameters, parameter_name, parse_quantity
@@ -63,8 +63,16 @@ def test_another_travel_is_a_table() -> None:
 def test_a_display_that_changes_its_unit_is_read_in_one() -> None:
     """900 Hz and 1.20 kHz are numbers of one travel."""
     texts = [f"{v:.0f} Hz" if v < 1000 else f"{v / 1000:.2f} kHz" for v in 20 * 1000 ** np.linspace(0, 1, 65)]
+    parameter = build_parameters([hosted(texts)])["p"]
+    assert (parameter.spec.minimum, parameter.spec.maximum, parameter.spec.unit) == (20.0, 20000.0, "Hz")
+    assert parameter.law == "log"
+
+
+def test_a_display_that_mixes_other_units_is_not_numbers() -> None:
+    """Hz and ms on one travel are not one quantity: it is offered as its bare travel."""
+    texts = [f"{i} Hz" if i < 30 else f"{i} ms" for i in range(65)]
     spec = build_parameters([hosted(texts)])["p"].spec
-    assert (spec.minimum, spec.maximum) == (20.0, 20000.0)
+    assert (spec.minimum, spec.maximum) == (0.0, 1.0)
 
 
 def test_minus_infinity_is_no_number_of_the_range() -> None:
@@ -93,6 +101,16 @@ def test_steps_are_counted_as_the_standard_counts() -> None:
     values = np.arange(n_steps + 1.0)
     plain = np.minimum(n_steps, np.floor(parameter.lane_to_raw(values).astype(np.float64) * (n_steps + 1)))
     assert np.array_equal(plain, values)
+
+
+def test_steps_of_any_size_are_kept() -> None:
+    """An oversampling of 1x, 2x, 4x, 8x takes just those values."""
+    parameter = build_parameters([hosted(["1x", "2x", "4x", "8x"], steps=3)])["p"]
+    for i, value in enumerate((1.0, 2.0, 4.0, 8.0)):
+        assert parameter.to_raw(value) == np.float32(i / 3)
+        assert parameter.to_value(np.float32(i / 3)) == value
+    with pytest.raises(ProcessorError, match="between two steps"):
+        parameter.to_raw(3.0)
 
 
 def test_choices_switches_and_words() -> None:
