@@ -123,6 +123,29 @@ class AudioMetadata:
         broadcast = replace(self.broadcast or Broadcast(), time_reference=start_samples)
         return replace(self, broadcast=broadcast, ixml=ixml, markers=markers)
 
+    def processed(self, *, sample_rate: int, n_channels: int, bits: int, text: str) -> AudioMetadata:
+        """Return the metadata of a file made from this one: one line more in its coding history.
+
+        Args:
+            sample_rate: Of the new file, in Hz.
+            n_channels: Its channels.
+            bits: Its bits a sample.
+            text: What was done, such as ``Reverie, Lucid Bloom``.
+
+        >>> before = AudioMetadata(broadcast=Broadcast(coding_history="A=PCM,F=44100,W=16,M=mono,T=Mic"))
+        >>> done = before.processed(sample_rate=48000, n_channels=2, bits=24, text="Reverie")
+        >>> print(done.broadcast.coding_history.splitlines()[1])
+        A=PCM,F=48000,W=24,M=stereo,T=Reverie
+        """
+        tags = {**self.tags, "ISFT": text}
+        if self.broadcast is None:
+            return replace(self, tags=tags)
+        mode = {1: "mono", 2: "stereo"}.get(n_channels, "multichannel")
+        # A comma or a line break within the text would end it.
+        line = f"A=PCM,F={sample_rate},W={bits},M={mode},T={text.replace(',', ';')}"
+        history = "\r\n".join([*self.broadcast.coding_history.splitlines(), " ".join(line.split())])
+        return replace(self, tags=tags, broadcast=replace(self.broadcast, coding_history=history))
+
     def build_chunks(self) -> list[tuple[bytes, bytes]]:
         """Return the chunks of a WAV file as ``(id, payload)``, bext first."""
         chunks: list[tuple[bytes, bytes]] = []

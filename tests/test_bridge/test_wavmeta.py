@@ -125,6 +125,19 @@ def test_a_moved_file_says_so_everywhere() -> None:
     assert b"<NOTE>take 3</NOTE>" in (moved.ixml or b"")
 
 
+def test_processing_adds_a_line_of_history() -> None:
+    """What was there stays; a file without broadcast data gets none, only the software's tag."""
+    done = FULL.processed(sample_rate=96000, n_channels=1, bits=24, text="Reverie, Bloom")
+    assert done.broadcast is not None
+    assert done.broadcast.coding_history.splitlines() == [
+        "A=PCM,F=48000,W=24,M=stereo,T=rendered",
+        "A=PCM,F=96000,W=24,M=mono,T=Reverie; Bloom",
+    ]
+    assert done.start_samples == FULL.start_samples
+    plain = AudioMetadata().processed(sample_rate=48000, n_channels=2, bits=16, text="Reverie")
+    assert plain == AudioMetadata(tags={"ISFT": "Reverie"})
+
+
 def test_a_long_description_is_cut_between_characters() -> None:
     """A field never ends in half a character."""
     text = "ü" * 200
