@@ -248,17 +248,21 @@ while True:
 """
 
 
-@pytest.mark.parametrize("fault", ["None", "Hang"])
-def test_children_die_with_a_killed_parent(fault: str) -> None:
-    """Kill -9 of the parent ends the child, also one that hangs in its plugin."""
+@pytest.mark.parametrize(
+    ("fault", "how"), [("None", signal.SIGKILL), ("Hang", signal.SIGKILL), ("Hang", signal.SIGINT)]
+)
+def test_children_die_with_their_parent(fault: str, how: signal.Signals) -> None:
+    """Kill -9 of the parent, or Ctrl-C, ends the child, also one that hangs in its plugin."""
     script = ORPHANS.format(params={"fault": fault, "fault_at_samples": 100}, path=str(EFFECT))
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     time.sleep(0.3)
     assert is_running(child)
-    parent.kill()
-    parent.wait()
+    parent.send_signal(how)
+    parent.wait(timeout=20)
     parent.stdout.close()
     deadline = time.monotonic() + 10
     while is_running(child) and time.monotonic() < deadline:
