@@ -211,10 +211,10 @@ def read_metadata(path: Path | str) -> AudioMetadata:
     try:
         with path.open("rb") as file:
             metadata = parse_metadata(file)
-            is_riff = walk_chunks(file) is not None
+            container = walk_chunks(file)
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from error
-    if is_riff:
+    if container is not None and container.magic in (b"RIFF", b"RF64", b"BW64"):
         return metadata
     with contextlib.closing(_open_for_reading(path)) as audio:
         found = audio.copy_metadata()

@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from bridge.audiofile import AudioReader, AudioWriter, hash_samples
+from bridge.audiofile import AudioReader, AudioWriter, hash_samples, read_metadata
+from bridge.audiosink import SUBTYPE_BITS
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
 from bridge.errors import RenderError
@@ -21,6 +22,7 @@ from bridge.loudness import Loudness, LoudnessMeter
 from bridge.manifest import StemRecord
 from bridge.opening import Callbacks, OpenStem, open_stem, read_song
 from bridge.plan import Plan, StemPlan
+from bridge.quantise import stem_dither_seed
 from bridge.records import AudioArray
 
 __all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
@@ -242,6 +244,12 @@ def deliver_stem(
     with AudioReader(rendered.scratch) as reader:
         n_channels = reader.info.n_channels
         final = LoudnessMeter(stem.sample_rate, n_channels)
+        metadata = read_metadata(stem.source).processed(
+            sample_rate=stem.sample_rate,
+            n_channels=n_channels,
+            bits=SUBTYPE_BITS[stem.target_subtype],
+            text=f"Reverie, {plan.preset['meta']['name']}",
+        )
         with AudioWriter(
             target,
             sample_rate=stem.sample_rate,
@@ -249,7 +257,8 @@ def deliver_stem(
             subtype=stem.target_subtype,
             overwrite=overwrite,
             n_samples=rendered.n_samples,
-            dither_seed=plan.seed,
+            dither_seed=stem_dither_seed(plan.seed, stem.name),
+            metadata=metadata,
         ) as writer:
             position = 0
             while position < rendered.n_samples:

@@ -89,8 +89,8 @@ def test_broadcast_data_stands_before_the_audio(tmp_path: Path) -> None:
 
 
 def test_tags_of_files_made_elsewhere_are_read(tmp_path: Path) -> None:
-    """Titles written by libsndfile into WAV and FLAC are found."""
-    for suffix in (".wav", ".flac"):
+    """Titles written by libsndfile into WAV, FLAC and AIFF are found."""
+    for suffix in (".wav", ".flac", ".aiff"):
         path = tmp_path / f"a{suffix}"
         with soundfile.SoundFile(path, "w", 48000, 1) as file:
             file.title = "From elsewhere"

@@ -1,0 +1,66 @@
+"""A rendered stem says where it belongs, what happened to it, and shares no dither with its neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from helpers.audio import noise, on_grid
+
+from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_metadata
+from bridge.plan import build_plan
+from bridge.preset import parse_preset
+from bridge.render import render_plan
+from bridge.wavmeta import Broadcast, Marker
+
+PRESET = {
+    "format": "reverie/preset",
+    "version": 1,
+    "uuid": "11111111-2222-3333-4444-555555555555",
+    "meta": {"name": "Trim", "category": "Utility"},
+    "chain": [{"id": "gain", "use": "gain", "params": {"gain_db": -3.3}}],
+    "level": {"mode": "keep"},
+}
+
+
+def render(folder: Path, *names: str) -> Path:
+    """Render equal 16-bit stems with time stamp and marker; return the folder of the results."""
+    metadata = AudioMetadata(
+        broadcast=Broadcast(description="Take 3", time_reference=172_800_000),
+        ixml=b"<BWFXML><NOTE>kept</NOTE></BWFXML>",
+        markers=(Marker(position_samples=480, label="Verse"),),
+        tags={"IART": "Someone"},
+    )
+    for name in names:
+        with AudioWriter(
+            folder / f"{name}.wav", sample_rate=48000, n_channels=1, subtype="PCM_16", metadata=metadata
+        ) as writer:
+            writer.write(on_grid(noise(48_000), 16))
+    stems = [folder / f"{name}.wav" for name in names]
+    plan = build_plan(stems, parse_preset(PRESET, "test"), out_dir=folder / "out")
+    assert render_plan(plan).failed == ()
+    return folder / "out"
+
+
+def test_time_stamp_markers_and_tags_survive_a_render(tmp_path: Path) -> None:
+    """A DAW spots the result where the source was; its history names the preset."""
+    out = render(tmp_path, "vocals")
+    (path,) = out.glob("vocals*.wav")
+    found = read_metadata(path)
+    assert found.start_samples == 172_800_000
+    assert found.broadcast is not None
+    assert found.broadcast.description == "Take 3"
+    assert found.broadcast.coding_history == "A=PCM,F=48000,W=16,M=mono,T=Reverie; Trim"
+    assert found.ixml == b"<BWFXML><NOTE>kept</NOTE></BWFXML>"
+    assert found.markers == (Marker(position_samples=480, label="Verse"),)
+    assert found.tags == {"IART": "Someone", "ISFT": "Reverie, Trim"}
+
+
+def test_equal_stems_get_noises_of_their_own(tmp_path: Path) -> None:
+    """The rounding errors of two stems with one sound do not correlate, so their sum stays quiet."""
+    out = render(tmp_path, "left", "right")
+    exact = on_grid(noise(48_000), 16).astype(np.float64) * 10 ** (-3.3 / 20)
+    errors = [(read_audio(next(out.glob(f"{name}*.wav")))[0] - exact)[0] for name in ("left", "right")]
+    assert all(error.std() * 2**15 > 0.4 for error in errors)  # dithered: half an LSB RMS
+    # TPDF makes the error independent of the sound; common dither would correlate by 1.
+    assert np.corrcoef(errors)[0, 1] < 0.1
