@@ -65,7 +65,7 @@ class ChildSession:
         timeout_s: float = 10.0,
         load_timeout_s: float = 30.0,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s = self._awaited_s = timeout_s
         self._shared = SharedAudio()
         self._process = _spawn(self._shared, timeout_s, load_timeout_s)
         assert self._process.stdin is not None
@@ -73,7 +73,7 @@ class ChildSession:
         self._to_child, self._from_child = self._process.stdin.fileno(), self._process.stdout.fileno()
         self._watchdog = _Watchdog(self._process, min(timeout_s, load_timeout_s))
         self._end = weakref.finalize(self, _end_child, self._process, self._watchdog, self._shared)
-        self._channels = self._sidechain_channels = 0
+        self._channels = 0
         request = {"path": str(path), "plugin_name": plugin_name, "backend": backend, "uid": uid}
         try:
             answer = self._ask(Frame(Opcode.LOAD, fields=request), load_timeout_s)
@@ -111,7 +111,7 @@ class ChildSession:
 
     def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
         """Begin a stream."""
-        self._channels, self._sidechain_channels = channels, sidechain_channels
+        self._channels = channels
         fields = {
             "sample_rate": sample_rate,
             "channels": channels,
@@ -173,7 +173,8 @@ class ChildSession:
     def _ask(self, frame: Frame, timeout_s: float | None = None) -> Frame:
         if not self._end.alive:
             raise SessionFault("crash", "the plugin's process has ended", 0)
-        self._watchdog.deadline = time.monotonic() + (timeout_s or self._timeout_s)
+        self._awaited_s = timeout_s or self._timeout_s
+        self._watchdog.deadline = time.monotonic() + self._awaited_s
         try:
             write_frame(self._to_child, frame)
             answer = read_frame(self._from_child)
@@ -199,13 +200,13 @@ class ChildSession:
         position = self.position_samples
         has_hung = self._watchdog.has_fired
         try:
-            code = self._process.wait(_REAP_S)
+            ending = _describe_exit(self._process.wait(_REAP_S))
         except subprocess.TimeoutExpired:
-            code = 0
+            ending = "it has closed its connection"
         self.close()
         if has_hung:
-            raise SessionFault("hang", f"no answer within {self._timeout_s:g} s, killed", position)
-        raise SessionFault("crash", detail or _describe_exit(code), position)
+            raise SessionFault("hang", f"no answer within {self._awaited_s:g} s, killed", position)
+        raise SessionFault("crash", detail or ending, position)
 
 
 class _Watchdog:
