@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "records", "units"},
+    {"errors", "records", "units", "tomlplace"},
     {"riff", "wavmeta", "quantise", "audiosink", "audiowriter", "audiofile", "loudness", "compare"}
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}
     | {"tempogrid", "tempomap", "tempo", "alignment"}
