@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "midi": "Look into a MIDI file as a render reads it.",
     "envelope": "See what moves a preset over a song, or send it to a DAW.",
     "session": "Look into a DAW's session, and hand rendered stems back to it.",
+    "verify": "Render a manifest again and say whether it is the same.",
     "compare": "Null-test two files or folders.",
     "report": "Write a render's report as one HTML file.",
     "doctor": "Say what is installed, what is missing and where dreams can run.",

@@ -1,0 +1,111 @@
+"""Does a manifest still make what it says? Render it again beside the outputs, and compare.
+
+Three answers a stem: bit-exact; the same but for a residual, in dB; or different. On the machine that made
+it a render is bit-exact; on another processor or device float arithmetic differs in its last bits, and a
+dream, which climbs gradients, carries such differences on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.audiofile import hash_samples
+from bridge.compare import Comparison, compare_files
+from bridge.errors import InputError
+from bridge.manifest import Manifest
+from bridge.plan import Plan
+from bridge.render import render_plan
+from bridge.stemjob import Progress
+
+__all__ = ["StemVerdict", "verify_manifest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StemVerdict:
+    """State whether a stem comes out as the manifest says.
+
+    Args:
+        name: The stem.
+        is_bit_exact: Whether the new samples have the hash in the manifest.
+        is_output_intact: Whether the output still has it; None where the output is gone.
+        comparison: New against old, where they differ and the old one is there.
+        error: Why it could not be rendered, in one line.
+    """
+
+    name: str
+    is_bit_exact: bool
+    is_output_intact: bool | None
+    comparison: Comparison | None = None
+    error: str = ""
+
+    def is_within(self, tolerance_dbfs: float) -> bool:
+        """Whether the stem is reproduced, bit for bit or but for a residual below the tolerance."""
+        if self.error or self.is_output_intact is False:
+            return False
+        return self.is_bit_exact or (
+            self.comparison is not None and self.comparison.is_within(tolerance_dbfs)
+        )
+
+
+def verify_manifest(
+    manifest: Manifest,
+    *,
+    jobs: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+) -> tuple[StemVerdict, ...]:
+    """Render the finished stems of a manifest again and compare them; nothing of the render is touched.
+
+    Args:
+        manifest: Of the render.
+        jobs: Stems rendered at the same time.
+        on_progress: Called as stems get on.
+        is_cancelled: Asked often; true stops.
+
+    Raises:
+        InputError: No stem is finished, or something the plan needs is gone or has changed.
+    """
+    finished = tuple(stem for stem in manifest.plan.stems if stem.name in manifest.stems)
+    if not finished:
+        raise InputError(
+            "no stem of this manifest is finished, so there is nothing to verify; render it first"
+        )
+    # Beside the outputs, where there is room for another copy of them.
+    parent = Path(manifest.plan.out_dir)
+    with tempfile.TemporaryDirectory(
+        prefix=".reverie-verify-", dir=parent if parent.is_dir() else None
+    ) as folder:
+        plan = _moved(manifest.plan, Path(folder))
+        report = render_plan(plan, jobs=jobs, on_progress=on_progress, is_cancelled=is_cancelled)
+        results = {result.name: result for result in report.stems}
+        verdicts = []
+        for stem in finished:
+            result, wanted = results.get(stem.name), manifest.stems[stem.name].sha256_samples
+            old = Path(stem.target)
+            intact = hash_samples(old) == wanted if old.exists() else None
+            if result is None or result.record is None:
+                error = "was not rendered" if result is None else result.error
+                verdicts.append(
+                    StemVerdict(name=stem.name, is_bit_exact=False, is_output_intact=intact, error=error)
+                )
+                continue
+            is_exact = result.record.sha256_samples == wanted
+            comparison = None if is_exact or not intact else compare_files(old, result.target)
+            verdicts.append(
+                StemVerdict(
+                    name=stem.name, is_bit_exact=is_exact, is_output_intact=intact, comparison=comparison
+                )
+            )
+    return tuple(verdicts)
+
+
+def _moved(plan: Plan, folder: Path) -> Plan:
+    """Return the same plan for another folder."""
+    # All stems stay in the plan: what some follow or dream towards may be others.
+    stems = tuple(
+        stem.model_copy(update={"target": str(folder / Path(stem.target).name)}) for stem in plan.stems
+    )
+    return plan.model_copy(update={"out_dir": str(folder), "stems": stems})
