@@ -31,8 +31,8 @@ __all__ = ["Mask"]
 GAIN_BOUND = 24.0 * math.log(10.0) / 20.0
 """B: the largest gain either way, in nepers."""
 
-NEPERS_PER_STEP = 1.5 * math.log(10.0) / 20.0
-"""A unit step moves the typical bin by 1.5 dB."""
+NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
+"""A unit step moves the typical bin by 2 dB."""
 
 ADAM_BETAS = (0.9, 0.99)
 

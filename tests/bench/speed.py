@@ -1,0 +1,228 @@
+"""How fast dreams run, next to what the machine can do at all, measured in the same run.
+
+    python tests/bench/speed.py [--device cuda] [--threads 2] [--out tests/bench/speed.md]
+
+Times are the fastest of several; what counts are the ratios. Each time has the error of the same work beside
+it: the relative difference of its result to float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dream_core import DreamSettings, dream, load_network, parse_objective, resolve_device, set_threads
+from dream_core.errors import DreamError
+from dream_core.frontend import slice_patches
+from dream_core.listener import Listener
+from dream_core.networks.card import Network
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHARED = ROOT.parent / "shared"
+RATE = 44100
+OBJECTIVES = {"timbre": "layer:block3", "texture": "layer:frames8", "yamnet": "class:auto"}
+
+
+def fastest_s(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
+    """Return the shortest of several times, after one that does not count."""
+    work()
+    times = []
+    for _ in range(repeats):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def make_sound(seconds: float, n_channels: int = 1, rate: int = RATE) -> np.ndarray:
+    """A gliding chord over noise."""
+    rng = np.random.default_rng(0)
+    t = np.arange(round(seconds * rate)) / rate
+    chord = sum(np.sin(2 * np.pi * f * t * (1 + 0.01 * t)) for f in (110, 277, 880))
+    return (0.1 * chord + 0.02 * rng.standard_normal((n_channels, len(t)))).astype(np.float32)
+
+
+def limits(device: torch.device) -> dict[str, float]:
+    """Return the machine's own limits: GFLOP/s of convolution and products, GB/s of copies."""
+    conv = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(device, memory_format=torch.channels_last)
+    image = torch.randn(8, 128, 48, 32, device=device).contiguous(memory_format=torch.channels_last)
+    n = 8192 if device.type == "cuda" else 1024
+    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    big = torch.randn(1 << 24, device=device)
+    found = {}
+    with torch.no_grad():
+        conv_flop = 2 * 8 * 128 * 128 * 9 * 48 * 32
+        found["convolution fp32"] = conv_flop / fastest_s(lambda: conv(image), device) / 1e9
+        found["product fp32"] = 2 * n**3 / fastest_s(lambda: a @ b, device) / 1e9
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = True
+            found["product tf32"] = 2 * n**3 / fastest_s(lambda: a @ b, device) / 1e9
+            torch.backends.cuda.matmul.allow_tf32 = False
+        half_a, half_b = a.bfloat16(), b.bfloat16()
+        found["product bf16"] = 2 * n**3 / fastest_s(lambda: half_a @ half_b, device) / 1e9
+        found["copy GB/s"] = 2 * big.nbytes / fastest_s(lambda: big.clone(), device) / 1e9
+    return found
+
+
+def yamnet_macs_per_patch() -> float:
+    """Multiply-adds of YAMNet on one patch."""
+    return 69.165e6
+
+
+def bench_yamnet_gradient(device: torch.device, limit_gflops: float) -> list[str]:
+    """Time the gradient of 10 s to the waveform at a dense and at the default patch hop."""
+    weights = SHARED / "weights" / "yamnet.h5"
+    try:
+        network = load_network("yamnet", weights=weights) if weights.exists() else load_network("yamnet")
+    except DreamError as error:
+        return [f"YAMNet is left out: {error}", ""]
+    network = network.to(device)  # type: ignore[attr-defined]
+    sound = torch.from_numpy(make_sound(10.0, rate=16000)).to(device)
+    lines = [
+        "| patch hop | patches | ms a step | limit ms | times the limit | error |",
+        "|---|" + "---:|" * 5,
+    ]
+
+    def gradient(hop_frames: int, net: Network, x: torch.Tensor) -> torch.Tensor:
+        leaf = x.detach().requires_grad_(True)
+        log_mel = net.log_mel(leaf)  # type: ignore[attr-defined]
+        patches = slice_patches(log_mel, 96, hop_frames, fill=net.silence)[0]  # type: ignore[attr-defined]
+        total = leaf.new_zeros(())
+        for part in patches.split(32):
+            total = total + net(part).amax(dim=1).sum()
+        return torch.autograd.grad(total, leaf)[0]
+
+    precise = load_network("yamnet", weights=weights if weights.exists() else None, dtype=torch.float64)
+    for hop in (10, 48, 96):
+        n_patches = slice_patches(network.log_mel(sound), 96, hop, fill=network.silence).shape[1]  # type: ignore[attr-defined]
+        seconds = fastest_s(lambda hop=hop: gradient(hop, network, sound), device)
+        # Forward and backward to the input: four floating-point operations a multiply-add.
+        limit_s = 4 * yamnet_macs_per_patch() * n_patches / (limit_gflops * 1e9)
+        exact = gradient(hop, precise, sound.double().cpu())
+        error = float((gradient(hop, network, sound).cpu() - exact).norm() / exact.norm())
+        lines.append(
+            f"| {hop} frames | {n_patches} | {1e3 * seconds:.1f} | {1e3 * limit_s:.1f} | "
+            f"{seconds / limit_s:.2f} | {error:.1e} |"
+        )
+    return [*lines, ""]
+
+
+def bench_networks(device: torch.device) -> list[str]:
+    """Time a step of every network and update, as seconds of sound times steps a second."""
+    lines = ["| network | update | sound x steps / s | error of the change |", "|---|---|---:|---:|"]
+    sound = make_sound(8.0)
+    for name, objective in OBJECTIVES.items():
+        weights = SHARED / "weights" / "yamnet.h5"
+        options = {"weights": weights} if name == "yamnet" and weights.exists() else {}
+        try:
+            network = load_network(name, device=device, **options)  # type: ignore[arg-type]
+        except DreamError:
+            continue
+        for update in ("mask", "add", "hard_cut_add"):
+            settings = DreamSettings(objective=objective, update=update, jitter=False)
+            seconds = fastest_s(
+                lambda s=settings, n=network: dream(sound, RATE, n, s, depth=2.0), device, repeats=3
+            )
+            listener = Listener(network, parse_objective(objective), RATE)
+            error = gradient_error(listener, name, options, objective, sound)
+            lines.append(f"| {name} | {update} | {16.0 / seconds:.1f} | {error:.1e} |")
+    return [*lines, ""]
+
+
+def gradient_error(
+    listener: Listener, name: str, options: dict[str, object], objective: str, sound: np.ndarray
+) -> float:
+    """Return the relative difference of a gradient to the same in float64."""
+
+    def gradient(ear: Listener, x: torch.Tensor) -> torch.Tensor:
+        leaf = x.detach().requires_grad_(True)
+        return torch.autograd.grad(ear.score(leaf).sum(), leaf)[0].double().cpu()
+
+    part = torch.from_numpy(sound[:, :RATE])
+    precise = Listener(
+        load_network(name, dtype=torch.float64, **options),  # type: ignore[arg-type]
+        parse_objective(objective),
+        RATE,
+    )
+    exact = gradient(precise, part.double())
+    return float((gradient(listener, part.to(listener.network.device)) - exact).norm() / exact.norm())
+
+
+def bench_scaling(device: torch.device) -> list[str]:
+    """Time against length, batch and the integral of depth."""
+    network = load_network("timbre", device=device)
+    settings = DreamSettings(objective=OBJECTIVES["timbre"])
+    lines = ["| what | s | relative |", "|---|---:|---:|"]
+    base = fastest_s(lambda: dream(make_sound(8.0), RATE, network, settings, depth=2.0), device, 3)
+    lines.append(f"| 8 s, depth 2 | {base:.2f} | 1.00 |")
+    for seconds in (16.0, 32.0):
+        sound = make_sound(seconds)
+        took = fastest_s(lambda x=sound: dream(x, RATE, network, settings, depth=2.0), device, 1)
+        lines.append(f"| {seconds:g} s, depth 2 | {took:.2f} | {took / base:.2f} |")
+    sound = make_sound(32.0)
+    always = fastest_s(lambda: dream(sound, RATE, network, settings, depth=4.0), device, 1)
+    envelope = np.zeros(sound.shape[1])
+    envelope[: sound.shape[1] // 4] = 4.0
+    quarter = fastest_s(lambda: dream(sound, RATE, network, settings, depth=envelope), device, 1)
+    lines.append(f"| 32 s, depth 4 always | {always:.2f} | 1.00 |")
+    lines.append(f"| 32 s, depth 4 in a quarter of the time | {quarter:.2f} | {quarter / always:.2f} |")
+    for batch in (1, 2, 4, 8):
+        took = fastest_s(lambda b=batch: dream(sound, RATE, network, settings, depth=2.0, batch=b), device, 1)
+        lines.append(f"| 32 s, depth 2, batches of {batch} | {took:.2f} | |")
+    return [*lines, ""]
+
+
+def bench_long(device: torch.device) -> list[str]:
+    """Time a four-minute stereo stem at depth 10, on a GPU."""
+    if device.type != "cuda":
+        return []
+    network = load_network("timbre", device=device)
+    sound = make_sound(240.0, n_channels=2)
+    settings = DreamSettings(objective=OBJECTIVES["timbre"])
+    took = fastest_s(lambda: dream(sound, RATE, network, settings, depth=10.0), device, 2)
+    memory = torch.cuda.max_memory_allocated(device) / 2**30
+    return [f"Four minutes stereo, depth 10: {took:.2f} s, {memory:.1f} GiB on the device.", ""]
+
+
+def main() -> None:
+    """Measure everything and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    device, threads = resolve_device(arguments.device), set_threads(arguments.threads)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    lines = ["# How fast dreams run", "", "Generated by `python tests/bench/speed.py --out ...`.", ""]
+    lines += [f"On {where}, {threads} threads, Torch {torch.__version__}.", "", "## The machine's limits", ""]
+    found = limits(device)
+    lines += ["| limit | GFLOP/s (or GB/s) |", "|---|---:|"]
+    lines += [f"| {name} | {value:.0f} |" for name, value in found.items()]
+    lines += ["", "## YAMNet, gradient of 10 s to the waveform", ""]
+    lines += bench_yamnet_gradient(device, found["convolution fp32"])
+    lines += ["## Networks and updates", "", *bench_networks(device)]
+    lines += ["## Scaling", "", *bench_scaling(device), *bench_long(device)]
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    lines += [f"Peak memory of the process: {peak_gib:.2f} GiB.", ""]
+    text = "\n".join(lines)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
