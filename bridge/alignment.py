@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +17,10 @@ import numpy as np
 
 from bridge.audiofile import AudioInfo, AudioMetadata, AudioReader
 from bridge.errors import AudioFileError, InputError
+from bridge.loudness import Loudness, LoudnessMeter
 from bridge.records import AudioArray
 
-__all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "resampled_length"]
+__all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "measure_sum", "resampled_length"]
 
 _DAY_S: Final = 86_400
 _BLOCK: Final = 1 << 16
@@ -178,6 +180,36 @@ class AlignedReader:
         joined = np.concatenate(parts, axis=1)
         self._ready = joined[:, n_samples:]
         return joined[:, :n_samples]
+
+
+def measure_sum(alignment: Alignment) -> Loudness:
+    """Measure what all stems make together; mono stems are heard on both sides.
+
+    Raises:
+        InputError: The stems have different numbers of channels, mono aside.
+    """
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(
+                AlignedReader(p, sample_rate=alignment.sample_rate, n_samples=alignment.n_samples)
+            )
+            for p in alignment.placements
+        ]
+        n_channels = max(reader.info.n_channels for reader in readers)
+        odd = next((r.info for r in readers if r.info.n_channels not in (1, n_channels)), None)
+        if odd is not None:
+            raise InputError(
+                f"{odd.path}: has {odd.n_channels} channels where others have {n_channels}: "
+                "they cannot be added up"
+            )
+        meter = LoudnessMeter(alignment.sample_rate, n_channels)
+        for _ in range(0, alignment.n_samples, _BLOCK):
+            blocks = [reader.read(_BLOCK) for reader in readers]
+            total = np.zeros((n_channels, blocks[0].shape[1]))
+            for block in blocks:
+                total += block
+            meter.push(total)
+    return meter.result()
 
 
 def _resampled(reader: AudioReader, sample_rate: int, placement: Placement) -> Iterator[AudioArray]:

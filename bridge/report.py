@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.audiofile import AudioReader
+from bridge.alignment import align_stems, measure_sum
+from bridge.audiofile import AudioMetadata, AudioReader, read_info
 from bridge.audiosink import encode_preview
 from bridge.envelopes import Song
-from bridge.errors import AudioFileError, OutputError
+from bridge.errors import AudioFileError, InputError, OutputError
 from bridge.manifest import Manifest
 from bridge.midifile import read_midi
 from bridge.pictures import SoundPicture, SoundPictureMaker, spectrogram_png, waveform_svg
@@ -34,6 +36,8 @@ PREVIEW_S: Final = 300.0
 
 _CURVE_POINTS: Final = 2_000
 _MAX_BAR_LINES: Final = 200
+Levels = Mapping[str, float | bool | None]
+
 _VIEWS: Final = (("before", "Before"), ("after", "After"), ("difference", "Difference"))
 _LEVELS: Final = (
     ("integrated_lufs", "Integrated", "LUFS"),
@@ -75,8 +79,8 @@ class StemReport:
     output: Path
     gain_db: float
     gain_reason: str
-    before: Mapping[str, float | bool | None]
-    after: Mapping[str, float | bool | None]
+    before: Levels
+    after: Levels
     curves: tuple[EnvelopeCurve, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -258,17 +262,36 @@ def _levels_table(stems: Sequence[StemReport]) -> str:
     head = "".join(f'<th colspan="2">{label}<small>{unit}</small></th>' for _, label, unit in _LEVELS)
     rows = []
     for stem in stems:
-        cells = "".join(
-            f"<td>{_level(stem.before.get(key))}</td><td>{_level(stem.after.get(key))}</td>"
-            for key, _, _ in _LEVELS
-        )
+        cells = _level_cells(stem.before, stem.after)
         gain = f'<td title="{_text(stem.gain_reason)}">{stem.gain_db:+.2f}</td>'
         rows.append(f'<tr><th scope="row">{_text(stem.name)}</th>{cells}{gain}</tr>')
+    note = "Left of each pair: before; right: after."
+    if len(stems) > 1:
+        try:
+            sums = _sum_levels([s.source for s in stems]), _sum_levels([s.output for s in stems])
+            rows.append(f'<tr><th scope="row">All together</th>{_level_cells(*sums)}<td></td></tr>')
+        except InputError as error:
+            note += f" Not added up: {_text(error)}."
     return (
         '<section><h2>Levels</h2><div class="scroll"><table class="levels"><thead>'
         f"<tr><th>Stem</th>{head}<th>Gain<small>dB</small></th></tr></thead><tbody>{''.join(rows)}</tbody>"
-        "</table></div><p>Left of each pair: before; right: after.</p></section>"
+        f"</table></div><p>{note}</p></section>"
     )
+
+
+def _level_cells(before: Levels, after: Levels) -> str:
+    return "".join(
+        f"<td>{_level(before.get(key))}</td><td>{_level(after.get(key))}</td>" for key, _, _ in _LEVELS
+    )
+
+
+def _sum_levels(paths: Sequence[Path]) -> Levels:
+    """Measure the stems added up, at the rate most of them have."""
+    infos = [read_info(path) for path in paths]
+    rate = Counter(info.sample_rate for info in infos).most_common(1)[0][0]
+    alignment = align_stems([(info, AudioMetadata()) for info in infos], sample_rate=rate)
+    levels = asdict(measure_sum(alignment))
+    return {name: value if np.isfinite(value) else None for name, value in levels.items()}
 
 
 def _level(value: float | bool | None) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from helpers.audio import noise, on_grid, sine
 
-from bridge.alignment import AlignedReader, Alignment, align_stems, resampled_length
+from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum, resampled_length
 from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_info, read_metadata
 from bridge.errors import AudioFileError, InputError
+from bridge.loudness import measure_loudness
 from bridge.wavmeta import Broadcast
 
 
@@ -122,3 +123,21 @@ def test_lengths_are_to_the_nearest_sample(rates: tuple[int, int]) -> None:
     """The converted length differs from the exact one by half a sample at most."""
     for n in (1, 7, 44_101, 10**9):
         assert abs(resampled_length(n, *rates) - n * rates[1] / rates[0]) <= 0.5
+
+
+def test_the_sum_is_what_the_stems_make_together(tmp_path: Path) -> None:
+    """Two halves of one sound add up to it, a mono stem counting on both sides; opposites to silence."""
+    whole = noise(96_000, 1, level=0.1)
+    half = (whole / 2).astype(np.float32)
+    stereo = stem(tmp_path / "a.wav", np.repeat(half, 2, axis=0))
+    found = measure_sum(align(stereo, stem(tmp_path / "b.wav", half)))
+    expected = measure_loudness(np.repeat(whole, 2, axis=0), 48000)
+    assert found.integrated_lufs == pytest.approx(expected.integrated_lufs, abs=1e-6)
+    assert found.true_peak_dbtp == pytest.approx(expected.true_peak_dbtp, abs=1e-4)
+    assert measure_sum(align(stem(tmp_path / "c.wav", -half), tmp_path / "b.wav")).is_silent
+
+
+def test_stems_of_other_channels_do_not_add_up(tmp_path: Path) -> None:
+    """Stereo and surround are not mixed by guessing."""
+    with pytest.raises(InputError, match=r"a\.wav: has 2 channels where others have 6"):
+        measure_sum(align(stem(tmp_path / "a.wav", noise(100, 2)), stem(tmp_path / "b.wav", noise(100, 6))))

@@ -181,6 +181,7 @@ def test_the_levels_are_those_of_the_manifest(page: str, rendered: Path) -> None
     for record in read_manifest(rendered).stems.values():
         for levels in (record.before, record.after):
             assert f"{levels['integrated_lufs']:.1f}" in text
+    assert "All together" in text
 
 
 def test_the_sound_in_the_page_is_the_sound_of_the_files(page: str, rendered: Path) -> None:
