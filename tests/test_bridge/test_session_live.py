@@ -124,7 +124,7 @@ def test_without_automation_the_plain_tempo_counts(tmp_path: Path) -> None:
     (gzip.compress(b"<Ableton/>"), "no Live set"),
     (gzip.compress(b'<!DOCTYPE a [<!ENTITY b "c">]><Ableton/>'), "declares a document type"),
     (gzip.compress(SET.replace('"-63072000"', '"x"').encode()), "where a number belongs"),
-])  # fmt: skip
+], ids=["not-gzip", "truncated", "no-set", "entity", "no-number"])  # fmt: skip
 def test_damaged_sets_are_refused_in_one_line(tmp_path: Path, data: bytes, match: str) -> None:
     """Foreign, truncated and hostile files name file and fault."""
     path = tmp_path / "song.als"
