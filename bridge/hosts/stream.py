@@ -102,8 +102,8 @@ class PluginStream:
             sidechain_channels,
         )
 
-    def push(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> AudioArray:
-        """Continue the stream and return what is ready.
+    def push(self, audio: AudioArray, sidechain: AudioArray | None, events: EventArray) -> list[AudioArray]:
+        """Continue the stream and return what is ready, in pieces to be joined once.
 
         Short pieces are gathered, since handing one over costs as much as a thousand samples in it.
         """
@@ -122,26 +122,30 @@ class PluginStream:
         self._n_gathered += n_samples
         if self._n_gathered < _GATHER_SAMPLES:
             self._gathered.append(audio.copy())
-            return np.zeros((self.shape.channels, 0), np.float32)
+            return []
         self._gathered.append(audio)
         return self._hand_over()
 
-    def flush(self) -> AudioArray:
+    def flush(self) -> list[AudioArray]:
         """End the stream and return the samples still withheld."""
-        ready = self._hand_over()
-        withheld = self._narrow([supervisor.flush() for supervisor in self._used])
-        return np.concatenate([ready, withheld], axis=1)
+        return [*self._hand_over(), self._narrow([supervisor.flush() for supervisor in self._used])]
 
-    def _hand_over(self) -> AudioArray:
+    def join(self, pieces: list[AudioArray]) -> AudioArray:
+        """Put pieces together."""
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate([np.zeros((self.shape.channels, 0), np.float32), *pieces], axis=1)
+
+    def _hand_over(self) -> list[AudioArray]:
         """Process what was gathered, in turns."""
         gathered, n_samples = self._gathered, self._n_gathered
         if not n_samples:
-            return np.zeros((self.shape.channels, 0), np.float32)
+            return []
         audio = gathered[0] if len(gathered) == 1 else np.concatenate(gathered, axis=1)
         events = np.concatenate([no_events(), *self._gathered_events])
         self._gathered, self._gathered_events, self._n_gathered = [], [], 0
         if n_samples <= _TURN_SAMPLES:
-            return self._turn(audio, events)
+            return [self._turn(audio, events)]
         pieces = []
         for start in range(0, n_samples, _TURN_SAMPLES):
             end = min(n_samples, start + _TURN_SAMPLES)
@@ -149,7 +153,7 @@ class PluginStream:
             turn_events = events[low:high].copy()
             turn_events["offset"] -= start
             pieces.append(self._turn(audio[:, start:end], turn_events))
-        return np.concatenate(pieces, axis=1)
+        return pieces
 
     def _turn(self, audio: AudioArray, events: EventArray) -> AudioArray:
         main, sidechain = audio[: self.shape.channels], audio[self.shape.channels :]

@@ -309,8 +309,8 @@ class VST3:
             self.reset()
         stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
         events = self._events(stream, input_array.shape[1], automation or {})
-        output = stream.push(input_array, sidechain, events)
-        return np.concatenate([output, self.flush()], axis=1) if reset else output
+        pieces = stream.push(input_array, sidechain, events)
+        return stream.join([*pieces, *self._end(stream)] if reset else pieces)
 
     __call__ = process
 
@@ -343,13 +343,18 @@ class VST3:
         silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
         stream = self._begin(silence, float(sample_rate), buffer_size, None)
         notes = midi_events(messages, sample_rate, self.name)
-        output = stream.push(silence, None, self._events(stream, silence.shape[1], automation or {}, notes))
-        return np.concatenate([output, self.flush()], axis=1)
+        events = self._events(stream, silence.shape[1], automation or {}, notes)
+        pieces = stream.push(silence, None, events)
+        return stream.join([*pieces, *self._end(stream)])
 
     def flush(self) -> AudioArray:
         """End the stream and return the samples still withheld."""
-        stream, self._stream = self._stream, None
-        return np.zeros((2, 0), np.float32) if stream is None else stream.flush()
+        stream = self._stream
+        return np.zeros((2, 0), np.float32) if stream is None else stream.join(self._end(stream))
+
+    def _end(self, stream: PluginStream) -> list[AudioArray]:
+        self._stream = None
+        return stream.flush()
 
     def reset(self) -> None:
         """Forget every sample seen."""

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,22 @@ def measure() -> None:
             with VST3(EFFECT, isolation=isolation, params={"load": load}) as vst3:  # type: ignore[arg-type]
                 name = f"{isolation}, plugin of {load:g} % load" if load else f"{isolation}, trivial plugin"
                 for size in (512, 8192):
-                    whole = best_s(lambda size=size, v=vst3: v.process(sound, SAMPLE_RATE, size))  # type: ignore[misc]
+                    whole = best_s(partial(vst3.process, sound, SAMPLE_RATE, size))
                     speeds[name, f"sound in blocks of {size}"] = SECONDS / whole
-                speeds[name, "one call a block of 512"] = SECONDS / best_s(lambda v=vst3: streamed(v))  # type: ignore[misc]
+                speeds[name, "one call a block of 512"] = SECONDS / best_s(partial(streamed, vst3))
     for (name, how), speed in speeds.items():
         is_target = name == "process, trivial plugin" and "512" in how
         row(f"{name}: {how}", f"{speed:.0f} x real time", ">= 250 x" if is_target else "")
-    for how in ("sound in blocks of 512", "one call a block of 512"):
-        ratio = speeds["process, plugin of 1 % load", how] / speeds["none, plugin of 1 % load", how]
-        row(f"isolated against in-process, 1 % load: {how}", f"{ratio:.2f}", ">= 0.9")
+    load: dict[str, ParamValue] = {"load": 1.0}
+    with VST3(EFFECT, params=load) as isolated, VST3(EFFECT, isolation="none", params=load) as here:
+        ways: dict[str, Callable[[VST3], object]] = {
+            "sound in blocks of 512": lambda vst3: vst3.process(sound, SAMPLE_RATE, 512),
+            "one call a block of 512": streamed,
+        }
+        for how, play in ways.items():
+            # Turn by turn, so that whatever else the machine does meets both alike.
+            ratios = [best_s(partial(play, here), 1) / best_s(partial(play, isolated), 1) for _ in range(15)]
+            row(f"isolated against in-process, 1 % load: {how}", f"{np.median(ratios):.2f}", ">= 0.9")
 
     with VST3(EFFECT) as vst3:
         lane = np.linspace(-20.0, 20.0, sound.shape[1])
