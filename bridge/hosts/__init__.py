@@ -17,6 +17,7 @@ that a crash or a hang costs one stem and never the render.
     stream       channels that fit, short pieces gathered
     parameters   a plugin's 0..1 travel in real units, exactly
     controls     where the parameters stand, by name
+    instances    one plugin loaded once, or twice for two channels, with one state
     events       lanes, notes and the song's clock as events at samples
     vstpreset    plugin state as .vstpreset bytes, checked before a plugin sees them
     bundle       where a bundle keeps its binary, for which machine, with what hash

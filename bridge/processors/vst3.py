@@ -23,14 +23,14 @@ import numpy as np
 from bridge.errors import PluginError, PluginFaultError, ProcessorError
 from bridge.hosts.backend import BackendName, EventArray
 from bridge.hosts.bundle import binary_sha256, check_bundle
-from bridge.hosts.controls import Controls
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
-from bridge.hosts.opening import Isolation, choose_backend, open_session, wants_clock
+from bridge.hosts.instances import LoadOptions, PluginInstances
+from bridge.hosts.opening import Isolation, choose_backend, wants_clock
 from bridge.hosts.scan import find_plugin
 from bridge.hosts.session import PluginSession
 from bridge.hosts.stream import PluginStream, StreamShape
-from bridge.hosts.supervisor import MAX_LEVEL_DB, Supervisor
+from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
@@ -88,24 +88,23 @@ class VST3:
         tempo_map: TempoMap | None = None,
         has_sidechain: bool = False,
     ) -> None:
-        self.path, self._plugin_name = find_plugin(plugin, plugin_name)
+        self.path, plugin_name = find_plugin(plugin, plugin_name)
         self._binary = check_bundle(self.path)
-        self._isolation, self._backend = isolation, choose_backend(backend, has_sidechain)
-        self._timeouts_s = (timeout_s, load_timeout_s)
-        self._on_fault, self._max_level_db = on_fault, max_level_db
         self.automation_block_samples = automation_block_samples
-        self._state: bytes | None = None
-        self._start_raws: dict[int, float] = {}
         self._stream: PluginStream | None = None
         self._tail_seconds: float | None = None
-        self._is_closed = False
-
-        self._uid = ""
-        session = self._load_first(may_change_backend=backend == "auto" and tempo_map is not None)
-        self.description = session.description
-        self._controls = Controls(session.description, session.raw_values())
-        self._supervisors = [self._supervise()]
-        self._supervisors[0].adopt(session)
+        options = LoadOptions(
+            path=self.path,
+            plugin_name=plugin_name,
+            isolation=isolation,
+            timeouts_s=(timeout_s, load_timeout_s),
+            on_fault=on_fault,
+            max_level_db=max_level_db,
+        )
+        may_change_backend = backend == "auto" and tempo_map is not None
+        self._instances = PluginInstances(options, choose_backend(backend, has_sidechain), may_change_backend)
+        self._controls = self._instances.controls
+        self.description = self._instances.description
         try:
             if state is not None:
                 self.preset_data = read_state(state)
@@ -154,7 +153,7 @@ class VST3:
             "category": self.description.category,
             "path": str(self.path),
             "sha256": self.sha256,
-            "backend": self._backend,
+            "backend": self._instances.backend,
         }
 
     @property
@@ -170,7 +169,7 @@ class VST3:
     @property
     def faults(self) -> tuple[PluginFault, ...]:
         """What went wrong so far, for the report."""
-        return tuple(fault for supervisor in self._supervisors for fault in supervisor.faults)
+        return self._instances.faults
 
     # Parameters and state -------------------------------------------------------------------------------
 
@@ -218,11 +217,8 @@ class VST3:
                 f"{self.name}: this state belongs to another plugin (class {preset.uid}; this is {self.uid})"
             )
         self.reset()
-        for twin in self._supervisors[1:]:
-            twin.close()
-        self._ask(lambda session: session.set_state(data))
-        self._controls.follow(self._ask(lambda session: session.raw_values()))
-        self._state, self._start_raws, self._tail_seconds = data, {}, None
+        self._instances.set_state(data)
+        self._tail_seconds = None
 
     def load_state(self, path: str | Path) -> None:
         """Load a ``.vstpreset``.
@@ -244,7 +240,7 @@ class VST3:
     @property
     def latency_samples(self) -> int:
         """How late the plugin is, already compensated; in a stream, as of the last block."""
-        if self._stream is not None and self._supervisors[0].is_bypassed:
+        if self._stream is not None and self._instances.is_bypassed:
             return 0
         return self._ask(lambda session: session.latency_samples)
 
@@ -266,8 +262,8 @@ class VST3:
         self._tempo_map = tempo_map if self.description.has_transport else None
         if tempo_map is not None and self._tempo_map is None and wants_clock(self.description):
             warnings.warn(
-                f"{self.name}: hosted by {self._backend}, so it sees 120 BPM in 4/4 at position 0 whatever "
-                "the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'",
+                f"{self.name}: hosted by {self._instances.backend}, so it sees 120 BPM in 4/4 at position 0 "
+                "whatever the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'",
                 stacklevel=2,
             )
 
@@ -362,9 +358,8 @@ class VST3:
 
     def close(self) -> None:
         """Let the plugin go: end its process and free its memory. Safe to call twice."""
-        self._stream, self._is_closed = None, True
-        for supervisor in self._supervisors:
-            supervisor.close()
+        self._stream = None
+        self._instances.close()
 
     def __enter__(self) -> Self:
         return self
@@ -379,50 +374,12 @@ class VST3:
 
     # How a stream runs ----------------------------------------------------------------------------------
 
-    def _load_first(self, may_change_backend: bool) -> PluginSession:
-        """Load the plugin; where it turns out to follow a clock, with the backend that has one."""
-        session = self._load()
-        description = session.description
-        self._uid = description.uid
-        can_change = may_change_backend and description.plugin_names[:1] == (description.name,)
-        if can_change and wants_clock(description):
-            better = choose_backend("auto", needs_more=True)
-            if better != self._backend:
-                session.close()
-                self._backend = better
-                return self._load()
-        return session
-
-    def _load(self) -> PluginSession:
-        """Load the plugin as it was when the stream began."""
-        if self._is_closed:
-            raise PluginError(f"{self.path.name}: used after close(); make a new VST3")
-        session = open_session(
-            self.path, self._plugin_name, self._backend, self._isolation, self._timeouts_s, self._uid
-        )
-        if self._state is not None:
-            session.set_state(self._state)
-        if self._start_raws:
-            session.set_raw(self._start_raws)
-        return session
-
-    def _supervise(self) -> Supervisor:
-        return Supervisor(self._load, self.description.name, self._on_fault, self._max_level_db)
-
-    def _settle(self) -> None:
-        """Tell every instance what was set since it was last told; a fresh one is told all by `_load`."""
-        self._start_raws = self._controls.everything_set()
-        pending = self._controls.take_pending()
-        for supervisor in self._supervisors:
-            if pending and supervisor.is_open:
-                supervisor.ask(lambda session: session.set_raw(pending))
-
     def _ask(self, question: Callable[[PluginSession], _Answer]) -> _Answer:
         """Ask the plugin something that is no sound; between streams, after it has heard what was set."""
         if self._stream is None:
-            self._settle()
-            self._supervisors[0].ask(lambda session: session.settle())
-        return self._supervisors[0].ask(question)
+            self._instances.settle()
+            self._instances.ask(lambda session: session.settle())
+        return self._instances.ask(question)
 
     def _begin(
         self, audio: AudioArray, sample_rate: float, buffer_size: int, sidechain: AudioArray | None
@@ -433,10 +390,9 @@ class VST3:
         if stream is not None and stream.fits(sample_rate, channels, sidechain_channels):
             return stream
         self._stream = None
-        self._settle()
         shape = StreamShape(sample_rate=sample_rate, channels=channels, sidechain_channels=sidechain_channels)
         block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
-        self._stream = PluginStream(shape, block_samples, self._supervisors, self._supervise, self.name)
+        self._stream = self._instances.open_stream(shape, block_samples)
         return self._stream
 
     def _events(

@@ -28,11 +28,11 @@ flags=(-std=c++17 -O2 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wal
 # The C++ runtime is linked in and hidden: a host process may hold another one.
 link=(-shared -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,--no-undefined -ldl -s)
 
-# bundle NAME DEFINE...: compile what depends on the defines, link with what does not, write the bundle.
+# bundle NAME "SOURCE..." DEFINE...: compile what depends on the defines, link with what does not, write the bundle.
 bundle() {
-  local name=$1 objects=() source
-  shift
-  for source in effect instrument factory; do
+  local name=$1 sources=$2 objects=() source
+  shift 2
+  for source in $sources; do
     "$cxx" "${flags[@]}" "$@" -c "$here/src/$source.cpp" -o "$work/$name-$source.o" &
     objects+=("$work/$name-$source.o")
   done
@@ -66,8 +66,8 @@ trap 'rm -rf "$work"' EXIT
 "$cxx" "${flags[@]}" -w -c "$sdk/pluginterfaces/base/funknown.cpp" -o "$work/funknown.o" &
 "$cxx" "${flags[@]}" -w -c "$sdk/pluginterfaces/base/coreiids.cpp" -o "$work/coreiids.o" &
 wait
-bundle ConformanceEffect -DCONFORMANCE_EFFECT
-bundle ConformanceInstrument -DCONFORMANCE_INSTRUMENT
-bundle ConformancePair -DCONFORMANCE_EFFECT -DCONFORMANCE_INSTRUMENT \
+bundle ConformanceEffect "effect factory" -DCONFORMANCE_EFFECT
+bundle ConformanceInstrument "instrument factory" -DCONFORMANCE_INSTRUMENT
+bundle ConformancePair "effect instrument factory" -DCONFORMANCE_EFFECT -DCONFORMANCE_INSTRUMENT \
   -DCONFORMANCE_NAME_SUFFIX='" B"' -DCONFORMANCE_CLASS_WORD=0x00000002
 echo "built conformance plugins in $out"

@@ -61,7 +61,7 @@ def patience_s(fault: str) -> float:
 
 
 def child_of(vst3: VST3) -> ChildSession:
-    session = vst3._supervisors[0].session
+    session = vst3._instances._supervisors[0].session
     assert isinstance(session, ChildSession)
     return session
 
@@ -245,7 +245,7 @@ import sys, numpy as np
 from bridge.processors.vst3 import VST3
 params = {params!r}
 vst3 = VST3({path!r}, params=params, timeout_s=60)
-print(vst3._supervisors[0].session.process_id, flush=True)
+print(vst3._instances._supervisors[0].session.process_id, flush=True)
 sound = np.zeros((2, 48000), np.float32)
 while True:
     vst3.process(sound, 48000, 512)
