@@ -81,6 +81,10 @@ class Manifest(_Record):
     platform: str
     networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")
     stems: dict[str, StemRecord] = Field(default_factory=dict)
+    begun: dict[str, str] = Field(
+        default_factory=dict,
+        description="stems under way, by key: what has their names is ours",
+    )
 
     @classmethod
     def begin(cls, plan: Plan) -> Manifest:
@@ -100,7 +104,8 @@ class Manifest(_Record):
 
     def with_stem(self, name: str, record: StemRecord) -> Manifest:
         """Return the manifest with one more finished stem."""
-        return self.model_copy(update={"stems": {**self.stems, name: record}})
+        begun = {other: key for other, key in self.begun.items() if other != name}
+        return self.model_copy(update={"stems": {**self.stems, name: record}, "begun": begun})
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -62,9 +62,11 @@ def render_plan(
         InputError: An output exists, or something the plan needs is not there; nothing was written.
     """
     out_dir = Path(plan.out_dir)
-    manifest = _begin_manifest(plan, out_dir, overwrite)
+    manifest, ours = _begin_manifest(plan, out_dir, overwrite)
     waiting = [stem for stem in plan.stems if stem.name not in manifest.stems]
-    _check_before(plan, waiting, overwrite)
+    _check_before(plan, waiting, ours)
+    if waiting:
+        write_manifest(manifest, out_dir / MANIFEST_NAME)
     results = {
         stem.name: StemResult(
             name=stem.name, status="kept", target=Path(stem.target), record=manifest.stems[stem.name]
@@ -82,21 +84,26 @@ def render_plan(
 
     tell = on_progress or (lambda _progress: None)
     if plan.read_preset().level.common_trim:
-        _render_together(plan, waiting, overwrite, tell, is_cancelled, keep)
+        _render_together(plan, waiting, ours, tell, is_cancelled, keep)
     elif jobs > 1 and len(waiting) > 1:
-        _render_in_pool(plan, waiting, overwrite, jobs, tell, keep)
+        _render_in_pool(plan, waiting, ours, jobs, tell, keep)
     else:
         for stem in waiting:
-            keep(_render_alone(plan, stem, overwrite, tell, is_cancelled))
+            keep(_render_alone(plan, stem, stem.name in ours, tell, is_cancelled))
     ordered = tuple(results[stem.name] for stem in plan.stems if stem.name in results)
     return RenderReport(stems=ordered, manifest=out_dir / MANIFEST_NAME)
 
 
-def _begin_manifest(plan: Plan, out_dir: Path, overwrite: bool) -> Manifest:
-    fresh = Manifest.begin(plan)
+def _begin_manifest(plan: Plan, out_dir: Path, overwrite: bool) -> tuple[Manifest, frozenset[str]]:
+    """Return what is finished of a plan, and the stems whose targets may be replaced.
+
+    An output appears before the manifest can tell of it. A render killed in between has left its mark when
+    it began, so that what it wrote is known as its own and not as a file of the user's.
+    """
+    fresh = Manifest.begin(plan).model_copy(update={"begun": {s.name: plan.stem_key(s) for s in plan.stems}})
     path = out_dir / MANIFEST_NAME
     if overwrite or not path.exists():
-        return fresh
+        return fresh, frozenset(fresh.begun if overwrite else ())
     earlier = read_manifest(path)
     for stem in plan.stems:
         record = earlier.stems.get(stem.name)
@@ -106,12 +113,12 @@ def _begin_manifest(plan: Plan, out_dir: Path, overwrite: bool) -> Manifest:
         # Only what is still there, as it was written, counts as done.
         if target.exists() and hash_samples(target) == record.sha256_samples:
             fresh = fresh.with_stem(stem.name, record)
-    return fresh
+    return fresh, frozenset(name for name, key in fresh.begun.items() if earlier.begun.get(name) == key)
 
 
-def _check_before(plan: Plan, stems: list[StemPlan], overwrite: bool) -> None:
-    existing = [stem.target for stem in stems if Path(stem.target).exists()]
-    if existing and not overwrite:
+def _check_before(plan: Plan, stems: list[StemPlan], ours: frozenset[str]) -> None:
+    existing = [s.target for s in stems if s.name not in ours and Path(s.target).exists()]
+    if existing:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise OutputError(
             f"{existing[0]} exists already{more}; use --overwrite to replace it, or another --out"
@@ -155,7 +162,7 @@ def _render_alone(
 def _render_together(
     plan: Plan,
     stems: list[StemPlan],
-    overwrite: bool,
+    ours: frozenset[str],
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
     keep: Callable[[StemResult], None],
@@ -172,7 +179,7 @@ def _render_together(
         done = [stem for stem in stems if stem.name in rendered]
         alone = [decide_gain(policy, rendered[s.name].before, rendered[s.name].after) for s in done]
         for stem, decision in zip(done, share_gains(policy, alone), strict=True):
-            keep(deliver_stem(plan, stem, rendered[stem.name], decision, overwrite, tell))
+            keep(deliver_stem(plan, stem, rendered[stem.name], decision, stem.name in ours, tell))
     finally:
         for stem in stems:
             scratch_path(stem).unlink(missing_ok=True)
@@ -181,14 +188,14 @@ def _render_together(
 def _render_in_pool(
     plan: Plan,
     stems: list[StemPlan],
-    overwrite: bool,
+    ours: frozenset[str],
     jobs: int,
     tell: Callable[[Progress], None],
     keep: Callable[[StemResult], None],
 ) -> None:
     # Spawned, never forked: Torch and pedalboard do not survive a fork.
     with ProcessPoolExecutor(min(jobs, len(stems)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_render_in_worker, plan, stem, overwrite): stem for stem in stems}
+        futures = {pool.submit(_render_in_worker, plan, stem, stem.name in ours): stem for stem in stems}
         try:
             for future in as_completed(futures):
                 result = future.result()

@@ -1,0 +1,98 @@
+"""A render killed at any moment is taken up without losing, repeating or mistaking anything."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from helpers.audio import noise
+
+from bridge.audiofile import AudioWriter
+from bridge.errors import OutputError
+from bridge.manifest import read_manifest
+from bridge.plan import Plan, build_plan
+from bridge.preset import parse_preset
+from bridge.render import render_plan
+
+ROOT = Path(__file__).parents[2]
+PRESET = {
+    "format": "reverie/preset",
+    "version": 1,
+    "uuid": "11111111-2222-3333-4444-555555555555",
+    "meta": {"name": "Room", "category": "Space"},
+    "chain": [{"id": "room", "use": "reverb"}],
+}
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from bridge import {module}
+    from bridge.plan import Plan
+    from bridge.render import render_plan
+    original, count = {module}.{name}, 0
+    def dying(*arguments, **options):
+        global count
+        count += 1
+        if count == {n}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+    {module}.{name} = dying
+    render_plan(Plan.from_json(Path(sys.argv[1]).read_text()))
+"""
+
+
+def make_plan(folder: Path) -> Plan:
+    for index, name in enumerate(("a", "b", "c")):
+        with AudioWriter(folder / f"{name}.wav", sample_rate=48000, n_channels=1) as writer:
+            writer.write(noise(20_000, seed=index))
+    stems = [folder / f"{name}.wav" for name in ("a", "b", "c")]
+    return build_plan(stems, parse_preset(PRESET, "test"), out_dir=folder / "out")
+
+
+def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
+    """Render in a process that kills itself at the nth call of a function."""
+    path = folder / "plan.json"
+    path.write_text(plan.to_json())
+    program = textwrap.dedent(KILLED.format(module=module, name=name, n=n))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+@pytest.mark.parametrize(("module", "name", "n"), [
+    ("render", "render_stem", 2),  # between two stems
+    ("stemjob", "hash_samples", 2),  # an output has its name, the manifest does not know it yet
+    ("render", "write_manifest", 3),  # the same, a moment later
+    ("stemjob", "read_metadata", 2),  # the scratch file is there, the output not yet
+])  # fmt: skip
+def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int) -> None:
+    """Whatever was going on, the same plan again finishes with what an undisturbed render makes."""
+    plan = make_plan(tmp_path)
+    killed(plan, tmp_path, module, name, n)
+    finished = read_manifest(tmp_path / "out" / "manifest.json").stems
+    assert list(finished) == ["a"]
+    report = render_plan(plan)
+    assert [stem.status for stem in report.stems] == ["kept", "done", "done"]
+    outputs = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    assert not [name for name in outputs if name.startswith(".")]
+    undisturbed = render_plan(plan, overwrite=True)
+    assert undisturbed.failed == ()
+    for stem in plan.stems:
+        assert outputs[Path(stem.target).name] == Path(stem.target).read_bytes()
+    assert read_manifest(report.manifest).begun == {}
+
+
+def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
+    """Another plan's mark gives no leave: what stands under the name may be anything."""
+    plan = make_plan(tmp_path)
+    killed(plan, tmp_path, "render", "render_stem", 2)
+    target = Path(plan.stems[1].target)
+    target.write_bytes(b"something else")
+    other = plan.model_copy(update={"seed": 5})
+    with pytest.raises(OutputError, match="exists already"):
+        render_plan(other)
+    assert target.read_bytes() == b"something else"
