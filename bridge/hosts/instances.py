@@ -13,7 +13,7 @@ from pathlib import Path
 from bridge.errors import PluginError
 from bridge.hosts.backend import BackendName
 from bridge.hosts.controls import Controls
-from bridge.hosts.faults import FaultAction, PluginFault
+from bridge.hosts.faults import FaultAction, PluginFault, SessionFault
 from bridge.hosts.opening import Isolation, choose_backend, open_session, wants_clock
 from bridge.hosts.session import PluginSession
 from bridge.hosts.stream import PluginStream, StreamShape
@@ -92,6 +92,18 @@ class PluginInstances:
             PluginFaultError: It crashed or hung over it.
         """
         return self._supervisors[0].ask(question)
+
+    def tail_seconds(self) -> float:
+        """Measure how long the plugin sounds on; 0 where it faults over it.
+
+        It will fault in the sound too, and there the fault has a place and a consequence.
+        """
+        self.settle()
+        try:
+            return self._supervisors[0].session.tail_seconds()
+        except SessionFault:
+            self._supervisors[0].close()
+            return 0.0
 
     def set_state(self, data: bytes) -> None:
         """Give the plugin a state; what was set before is gone."""

@@ -20,7 +20,7 @@ from typing import Literal, Self, TypeVar
 
 import numpy as np
 
-from bridge.errors import PluginError, PluginFaultError, ProcessorError
+from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import BackendName, EventArray
 from bridge.hosts.bundle import binary_sha256, check_bundle
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
@@ -251,10 +251,7 @@ class VST3:
         What plugins report is often wrong, so it is measured, once for every change of a parameter.
         """
         if self._tail_seconds is None and self._stream is None and self.is_effect:
-            try:
-                self._tail_seconds = self._ask(lambda session: session.tail_seconds())
-            except PluginFaultError:  # it will fault in the sound too, where it is reported with its place
-                self._tail_seconds = 0.0
+            self._tail_seconds = self._instances.tail_seconds()
         return self._tail_seconds or 0.0
 
     def set_transport(self, tempo_map: TempoMap | None) -> None:

@@ -160,6 +160,16 @@ def test_a_plugin_that_failed_can_be_used_again() -> None:
         assert vst3.get_parameter("latency_samples") == 777
 
 
+def test_a_fault_while_a_tail_is_measured_is_told_in_the_sound() -> None:
+    """Asking a crashing plugin for its tail reports nothing; the sound then fails with its own place."""
+    with faulty("Crash", "fail") as vst3:
+        assert vst3.tail_seconds == 0.0
+        assert vst3.faults == ()
+        with pytest.raises(PluginFaultError):
+            vst3.process(SOUND, SAMPLE_RATE, 512)
+        assert [fault.position_samples for fault in vst3.faults] == [AT // 512 * 512]
+
+
 def test_one_fault_leaves_the_neighbour_alone() -> None:
     """While one plugin crashes, another one's sound is bit for bit what it is alone."""
     with faulty("Crash", "fail") as bad, VST3(EFFECT, params={"cutoff_hz": 500.0}) as good:
