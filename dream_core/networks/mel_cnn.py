@@ -48,6 +48,11 @@ class MelCnnSpec:
     depths: tuple[int, ...]
     n_embedding: int
 
+    @property
+    def n_features(self) -> int:
+        """Channels times bands that reach the embedding."""
+        return self.widths[-1] * (self.frontend.n_mels >> len(self.widths))
+
     def n_parameters(self, n_classes: int) -> int:
         """Count the weights and biases of a network of this shape, batch normalisation folded."""
         total, n_inputs = 0, 1
@@ -55,7 +60,7 @@ class MelCnnSpec:
             kernel = 9 if n_inputs > 1 else math.prod(_FIRST_KERNEL)
             total += width * (kernel * n_inputs + 1) + (depth - 1) * width * (9 * width + 1)
             n_inputs = width
-        return total + (n_inputs + 1) * self.n_embedding + (self.n_embedding + 1) * n_classes
+        return total + (self.n_features + 1) * self.n_embedding + (self.n_embedding + 1) * n_classes
 
     def layers(self, n_classes: int) -> tuple[LayerInfo, ...]:
         """Return the layers a network of this shape has."""
@@ -90,7 +95,7 @@ class MelCnn(LogMelNetwork):
         for width, depth in zip(spec.widths, spec.depths, strict=True):
             self.blocks.append(_block(n_inputs, width, depth, has_batch_norm))
             n_inputs = width
-        self.embedding = nn.Sequential(nn.Linear(n_inputs, spec.n_embedding), nn.SiLU())
+        self.embedding = nn.Sequential(nn.Linear(spec.n_features, spec.n_embedding), nn.SiLU())
         self.dropout = nn.Dropout(dropout)
         self.logits = nn.Linear(spec.n_embedding, len(card.classes))
 
@@ -105,7 +110,8 @@ class MelCnn(LogMelNetwork):
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)
-        return cast(Tensor, self.logits(self.dropout(self.embedding(x.mean(dim=(2, 3))))))
+        # A mean over time alone: where in the spectrum something is tells instruments apart.
+        return cast(Tensor, self.logits(self.dropout(self.embedding(x.mean(dim=2).flatten(1)))))
 
 
 def _block(n_inputs: int, width: int, depth: int, has_batch_norm: bool) -> nn.Sequential:

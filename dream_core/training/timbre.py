@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm, write
 from dream_core.networks.timbre import CARD, CLASSES, SHIPPED_WEIGHTS, SPEC
+from dream_core.taps import tap
 from dream_core.training import augmentation
 from dream_core.training.model_card import model_card
 from dream_core.training.notes import NoteTable, render_notes
@@ -168,6 +170,12 @@ def _ends_of_sound(waveforms: NDArray[np.int16], block: int = 441) -> NDArray[np
     return ends
 
 
+def _from_onset(notes: NoteTable, rows: NDArray[np.int64]) -> Tensor:
+    """Return notes from their onset, a patch long, at -20 dBFS RMS."""
+    sounds = notes.waveforms[rows, : SPEC.frontend.patch_samples].astype(np.float32) / 32768.0
+    return augmentation.level_to(torch.from_numpy(sounds), torch.tensor(-20.0))
+
+
 def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray[np.int64]:
     """Count what the network takes the held-out notes for: each from its onset, dry of augmentation.
 
@@ -180,11 +188,7 @@ def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray
     with torch.inference_mode():
         for first in range(0, len(rows), batch_size):
             part = rows[first : first + batch_size]
-            sounds = torch.from_numpy(
-                notes.waveforms[part, : SPEC.frontend.patch_samples].astype(np.float32) / 32768.0
-            )
-            sounds = augmentation.level_to(sounds, torch.tensor(-20.0))
-            heard = network(network.log_mel(sounds)).argmax(dim=1).numpy()
+            heard = network(network.log_mel(_from_onset(notes, part))).argmax(dim=1).numpy()
             np.add.at(confusion, (truth[part], heard), 1)
     return confusion
 
@@ -302,7 +306,54 @@ def train(
         )
     calibration = sampler.batches(4 * settings.calibration_batches, settings.seed, settings.epochs, _GENTLE)
     network = fold_batch_norm(run.mean_network(calibration)).float()
+    features, families, presets = undisturbed_features(network, notes, settings.seed)
+    refit_head(network, features, families, presets, settings.seed)
     return network, validate(network, notes)
+
+
+def undisturbed_features(network: MelCnn, notes: NoteTable, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the last block makes of training notes as they are, their families and presets."""
+    rows = np.flatnonzero(~notes.held_out)
+    rows = np.random.default_rng(seed).choice(rows, min(5000, len(rows)), replace=False)
+    features = []
+    with torch.inference_mode(), tap(network, ["block5"]) as heard:
+        for first in range(0, len(rows), 64):
+            network(network.log_mel(_from_onset(notes, rows[first : first + 64])))
+            features.append(heard["block5"].mean(dim=2).flatten(1))
+    families, presets = torch.from_numpy(notes.families[rows]), torch.from_numpy(notes.presets[rows])
+    return torch.cat(features).clone(), families, presets
+
+
+def refit_head(
+    network: MelCnn, features: Tensor, families: Tensor, presets: Tensor, seed: int, n_steps: int = 150
+) -> None:
+    """Fit embedding and logits anew on undisturbed notes, noise added to their features.
+
+    The blocks learn most from sounds changed out of recognition, the last two layers from notes as played.
+    Families count alike, and presets within a family.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    shares = 1.0 / torch.bincount(presets)[presets]
+    shares = shares / torch.zeros(len(CLASSES)).index_add(0, families, shares)[families]
+    shares = shares / shares.mean()
+    mean, deviation = features.mean(dim=0), features.std(dim=0) + 1e-5
+    head = nn.Sequential(nn.Linear(features.shape[1], network.shape.n_embedding), nn.SiLU())
+    head.append(nn.Linear(network.shape.n_embedding, len(CLASSES)))
+    optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.3)
+    scaled = (features - mean) / deviation
+    for _ in range(n_steps):
+        noisy = scaled + 0.5 * torch.randn(scaled.shape, generator=generator)
+        losses = nn.functional.cross_entropy(head(noisy), families, label_smoothing=0.1, reduction="none")
+        optimiser.zero_grad()
+        torch.autograd.backward((losses * shares).mean())
+        optimiser.step()
+    first, last = cast(nn.Linear, head[0]), cast(nn.Linear, head[2])
+    embedding = cast(nn.Linear, network.embedding[0])
+    with torch.no_grad():
+        embedding.weight.copy_(first.weight / deviation)
+        embedding.bias.copy_(first.bias - first.weight @ (mean / deviation))
+    network.logits.load_state_dict(last.state_dict())
 
 
 _DATA = """{n_notes} single notes of {n_presets} presets of the FluidR3 GM soundfont (MIT licence), rendered
