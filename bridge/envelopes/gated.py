@@ -157,7 +157,7 @@ class _Drawn:
         span = replace(self._length, amount=self._length.amount - self._loop_start.amount)
         if self._loop_start.amount and (self._length.unit != self._loop_start.unit or span.amount <= 0):
             raise EnvelopeError(f"{self._where}: loop_start must come before length, in the same unit")
-        while pass_start < min(gate_end_s, until_s):
+        while pass_start < min(gate_end_s, until_s, horizon_s(self._song)):
             rows = to_samples(self._times(pass_start, self._loop_start)[first:], self._sample_rate)
             _cut(segments, int(rows[0]))
             segments += _segments(self._modulator, rows, first)

@@ -66,6 +66,8 @@ def build_gates(
         raise
     except InputError as error:
         raise EnvelopeError(str(error)) from None
+    within = gates.start <= horizon_s(song) * sample_rate
+    gates = Gates(start=gates.start[within], end=gates.end[within], velocity=gates.velocity[within])
     if not len(gates) and not (trigger.on == "audio" and follower is None):
         warnings.append(f"{where} never triggers: {_why_never(trigger, song)}")
     if len(gates) > MAX_GATES:
