@@ -130,9 +130,9 @@ class _Drawn:
         """Start anew at every gate; one shot runs to its end before it starts again."""
         segments: list[Segment] = []
         busy_until, is_one_shot = -np.inf, self._modulator.mode == "one_shot"
-        following = [*(gates.start[1:] / self._sample_rate).tolist(), horizon_s(self._song)]
         starts, ends = (gates.start / self._sample_rate).tolist(), (gates.end / self._sample_rate).tolist()
-        for start_s, end_s, until_s in zip(starts, ends, following, strict=True):
+        following = [*starts[1:], horizon_s(self._song)]
+        for start_s, end_s, until_s in zip(starts, ends, following, strict=False):
             if is_one_shot and start_s < busy_until:
                 continue
             busy_until = float(self._song.tempo_map.advance(start_s, self._length))

@@ -251,6 +251,16 @@ SPARSE = smf(
             "never triggers: the song has no markers",
         ),
         ({"type": "adsr", "trigger": {"on": "cc", "number": 64}}, "never triggers: controller 64"),
+        (
+            {
+                "type": "breakpoints",
+                "mode": "trigger",
+                "trigger": {"notes": "C5"},
+                "points": [{"at": "1/4", "value": 1}],
+            },
+            "never triggers",
+        ),
+        ({"type": "steps", "mode": "one_shot", "steps": [1], "trigger": {"track": 1, "channel": 9}}, "never"),
     ],
 )
 def test_what_never_happens_is_told(modulator: dict[str, Any], warning: str) -> None:
