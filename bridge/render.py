@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from bridge.audiofile import hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, ReverieError
+from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_stem, read_song
 from bridge.plan import Plan, StemPlan, hash_file
@@ -62,11 +64,31 @@ def render_plan(
         InputError: An output exists, or something the plan needs is not there; nothing was written.
     """
     out_dir = Path(plan.out_dir)
-    manifest, ours = _begin_manifest(plan, out_dir, overwrite)
-    waiting = [stem for stem in plan.stems if stem.name not in manifest.stems]
-    _check_before(plan, waiting, ours)
-    if waiting:
-        write_manifest(manifest, out_dir / MANIFEST_NAME)
+    with ExitStack() as held:
+        is_there = out_dir.is_dir()
+        if is_there:
+            held.enter_context(lock_folder(out_dir))
+        manifest, ours = _begin_manifest(plan, out_dir, overwrite)
+        waiting = [stem for stem in plan.stems if stem.name not in manifest.stems]
+        _check_before(plan, waiting, ours)
+        if not is_there:  # the check has made it, now that all else is right
+            held.enter_context(lock_folder(out_dir))
+        if waiting:
+            write_manifest(manifest, out_dir / MANIFEST_NAME)
+        return _render_waiting(plan, manifest, waiting, ours, jobs, on_progress, is_cancelled)
+
+
+def _render_waiting(
+    plan: Plan,
+    manifest: Manifest,
+    waiting: list[StemPlan],
+    ours: frozenset[str],
+    jobs: int,
+    on_progress: Callable[[Progress], None] | None,
+    is_cancelled: Callable[[], bool] | None,
+) -> RenderReport:
+    """Render what is not finished, writing the manifest after every stem."""
+    path = Path(plan.out_dir) / MANIFEST_NAME
     results = {
         stem.name: StemResult(
             name=stem.name, status="kept", target=Path(stem.target), record=manifest.stems[stem.name]
@@ -80,7 +102,7 @@ def render_plan(
         results[result.name] = result
         if result.record is not None:
             manifest = manifest.with_stem(result.name, result.record)
-            write_manifest(manifest, out_dir / MANIFEST_NAME)
+            write_manifest(manifest, path)
 
     tell = on_progress or (lambda _progress: None)
     if plan.read_preset().level.common_trim:
@@ -91,7 +113,7 @@ def render_plan(
         for stem in waiting:
             keep(_render_alone(plan, stem, stem.name in ours, tell, is_cancelled))
     ordered = tuple(results[stem.name] for stem in plan.stems if stem.name in results)
-    return RenderReport(stems=ordered, manifest=out_dir / MANIFEST_NAME)
+    return RenderReport(stems=ordered, manifest=path)
 
 
 def _begin_manifest(plan: Plan, out_dir: Path, overwrite: bool) -> tuple[Manifest, frozenset[str]]:

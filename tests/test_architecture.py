@@ -20,7 +20,7 @@ LAYERS = (
     {"preset", "library"},
     {"session"},
     {"plan"},
-    {"opening", "manifest", "stemjob", "render", "pictures", "report", "exchange", "verify"},
+    {"opening", "manifest", "stemjob", "render", "pictures", "report", "exchange", "verify", "folderlock"},
     {"cli", "server", "studio"},
 )
 """Left never imports right."""

@@ -17,6 +17,7 @@ from bridge.manifest import read_manifest
 from bridge.plan import Plan, build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
+from bridge.stemjob import Progress
 
 ROOT = Path(__file__).parents[2]
 PRESET = {
@@ -96,3 +97,23 @@ def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         render_plan(other)
     assert target.read_bytes() == b"something else"
+
+
+def test_two_renders_do_not_share_a_folder(tmp_path: Path) -> None:
+    """While one writes, a second is refused in one line; a killed one holds nothing, and nothing is left."""
+    plan = make_plan(tmp_path)
+    refusals: list[str] = []
+
+    def render_meanwhile(_progress: Progress) -> None:
+        with pytest.raises(OutputError) as caught:
+            render_plan(plan)
+        refusals.append(str(caught.value))
+
+    assert render_plan(plan, on_progress=render_meanwhile).failed == ()
+    assert len(refusals) >= 3
+    assert all("another render is writing into this folder" in refusal for refusal in refusals)
+    for stem in plan.stems:
+        Path(stem.target).unlink()
+    killed(plan, tmp_path, "render", "render_stem", 2)
+    assert render_plan(plan).failed == ()
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
