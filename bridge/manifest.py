@@ -39,6 +39,9 @@ class StemRecord(_Record):
     n_clipped: int
     wall_s: float
     warnings: tuple[str, ...] = ()
+    plugins: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="node to its plugin's name, version, id and sha256"
+    )
 
     @classmethod
     def build(
@@ -54,6 +57,7 @@ class StemRecord(_Record):
         n_clipped: int,
         wall_s: float,
         warnings: Iterable[str],
+        plugins: dict[str, dict[str, str]],
     ) -> StemRecord:
         """Gather what was measured."""
         return cls(
@@ -68,6 +72,7 @@ class StemRecord(_Record):
             n_clipped=n_clipped,
             wall_s=round(wall_s, 3),
             warnings=tuple(warnings),
+            plugins=plugins,
         )
 
 

@@ -65,7 +65,7 @@ def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
 def position_text(tempo_map: TempoMap, beats: float) -> str:
     """Write a beat as ``bar:beat:tick``."""
     bar, beat, tick = tempo_map.beats_to_positions(beats)
-    return f"{int(bar)}:{int(beat)}:{round(float(tick)):03d}"
+    return f"{int(bar)}:{int(beat)}:{min(round(float(tick)), 959):03d}"
 
 
 def _tracks(midi: MidiFile) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class OpenStem:
     stem: StemPlan
     chain: Chain
     envelopes: Envelopes
-    opened: list[Any] = field(default_factory=list)
+    plugins: dict[str, Any] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -62,8 +62,8 @@ class OpenStem:
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
-        for processor in self.opened:
-            processor.close()
+        for plugin in self.plugins.values():
+            plugin.close()
 
 
 def read_song(plan: Plan) -> Song:
@@ -89,20 +89,23 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
     """
     preset = plan.read_preset()
     nodes: list[Node] = []
-    opened: list[Any] = []
+    missing: set[str] = set()
+    opened: dict[str, Any] = {}
     plugin_specs: dict[str, Mapping[str, ParamSpec]] = {}
     try:
         for node in preset.chain:
             if not node.enabled:
                 continue
-            processor = _open_node(node, plan, stem, callbacks)
-            if hasattr(processor, "close"):
-                opened.append(processor)
+            processor = _open_node(node, plan, stem, song, callbacks)
+            if processor is None:
+                missing.add(node.id)
+                continue
             if node.use == "vst3":
+                opened[node.id] = processor
                 plugin_specs[node.id] = processor.parameters
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
         envelopes = plan_envelopes(
-            preset,
+            preset.without(missing),
             song,
             stem.sample_rate,
             plan.seed,
@@ -111,27 +114,46 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
             followers=_followers(preset, plan, stem),
         )
     except BaseException:
-        for processor in opened:
-            processor.close()
+        for plugin in opened.values():
+            plugin.close()
         raise
-    return OpenStem(plan=plan, stem=stem, chain=Chain(nodes), envelopes=envelopes, opened=opened)
+    return OpenStem(plan=plan, stem=stem, chain=Chain(nodes), envelopes=envelopes, plugins=opened)
 
 
-def _open_node(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:
+def _open_node(
+    node: NodeSpec, plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks
+) -> Processor | None:
     if node.use == "dream":
         return _open_dream(node, plan, stem, callbacks)
     if node.use == "vst3":
-        from bridge.processors.vst3 import VST3
-
-        return VST3(
-            node.plugin or "",
-            params=node.params,
-            state=node.state,
-            automation_block_samples=plan.automation_block_samples,
-        )
+        return _open_plugin(node, plan, song, callbacks)
     native = build_builtin(node.use, node.params)
     native.automation_block_samples = plan.automation_block_samples
     return native
+
+
+def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -> Processor | None:
+    from bridge.hosts.bundle import PluginNotFoundError
+    from bridge.processors.vst3 import VST3
+
+    try:
+        return VST3(
+            node.plugin or "",
+            plugin_name=node.plugin_name,
+            params=node.params,
+            state=node.state,
+            isolation=node.isolation,
+            backend=node.backend,
+            on_fault=node.on_fault,
+            automation_block_samples=plan.automation_block_samples,
+            tempo_map=song.tempo_map,
+        )
+    except PluginNotFoundError:
+        if plan.on_missing == "fail":
+            raise
+        if callbacks.on_warning is not None:
+            callbacks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
+        return None
 
 
 def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:

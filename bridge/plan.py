@@ -90,6 +90,7 @@ class Plan(_Record):
         threads: Torch's threads on the CPU; None takes the machine's cores.
         seed: Added to every seed in the preset.
         automation_block_samples: How often a parameter moves where it cannot move at every sample.
+        on_missing: What a plugin that is not installed means: the render fails, or its node is bypassed.
         warnings: What the user should know before rendering.
     """
 
@@ -105,6 +106,7 @@ class Plan(_Record):
     threads: int | None = None
     seed: int = 0
     automation_block_samples: int = 64
+    on_missing: Literal["fail", "bypass"] = "fail"
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -191,6 +193,7 @@ def build_plan(
     threads: int | None = None,
     seed: int = 0,
     subtype: str | None = None,
+    on_missing: Literal["fail", "bypass"] = "fail",
 ) -> Plan:
     """Resolve what a render will do; nothing is written.
 
@@ -206,6 +209,7 @@ def build_plan(
         threads: Torch's threads on the CPU.
         seed: Added to every seed in the preset.
         subtype: Sample type to write (``PCM_24``, ``FLOAT``); None keeps each stem's own.
+        on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
 
     Raises:
         InputError: Anything given cannot be used.
@@ -222,6 +226,7 @@ def build_plan(
     song = Song(tempo_map=tempo_map, midi=parsed, length_s=max(info.duration_s for info in infos))
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     _check_dreams(resolved, [info.path.stem for info in infos], device)
+    warnings += _check_plugins(resolved, on_missing)
     planned = []
     for info in infos:
         envelopes = plan_envelopes(resolved, song, info.sample_rate, seed, stem=info.path.stem)
@@ -240,6 +245,7 @@ def build_plan(
         device=device,
         threads=threads,
         seed=seed,
+        on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
     )
 
@@ -389,6 +395,29 @@ def _check_dreams(preset: Preset, names: Sequence[str], device: str) -> None:
                     f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"
                 )
+
+
+def _check_plugins(preset: Preset, on_missing: str) -> list[str]:
+    """Say which plugins are not installed: as an error, or as warnings where their nodes are bypassed."""
+    wanted = [
+        (node.plugin or "", node.plugin_name) for node in preset.chain if node.use == "vst3" and node.enabled
+    ]
+    if not wanted and not preset.requires.plugins:
+        return []
+    from bridge.hosts.bundle import PluginNotFoundError
+    from bridge.hosts.scan import find_plugin
+
+    warnings = []
+    for plugin, plugin_name in [*wanted, *((name, None) for name in preset.requires.plugins)]:
+        try:
+            bundle, _ = find_plugin(plugin, plugin_name)
+            if not bundle.exists():
+                raise PluginNotFoundError(f"{bundle}: no such plugin")
+        except PluginNotFoundError as error:
+            if on_missing == "fail":
+                raise PluginNotFoundError(f"{error} (or go on without it: --on-missing bypass)") from None
+            warnings.append(f"{plugin} is not installed: what needs it is bypassed")
+    return warnings
 
 
 def _check_targets(stems: Sequence[StemPlan]) -> None:

@@ -7,11 +7,12 @@ under their target's own names.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -86,8 +87,18 @@ class NodeSpec(_Model):
     mix: float = Field(default=1.0, ge=0.0, le=1.0)
     params: dict[str, float | bool | str] = Field(default_factory=dict)
     plugin: str | None = Field(default=None, description="for `vst3`: the plugin's name or path")
+    plugin_name: str | None = Field(default=None, description="which plugin of a bundle with several")
     state: str | None = Field(
         default=None, description="for `vst3`: base64, or a .vstpreset beside the preset"
+    )
+    isolation: Literal["process", "none"] = Field(
+        default="process", description="for `vst3`: a process of its own, which a crash does not leave"
+    )
+    backend: Literal["auto", "pedalboard", "minihost"] = Field(
+        default="auto", description="for `vst3`: the host"
+    )
+    on_fault: Literal["fail", "bypass", "retry"] = Field(
+        default="fail", description="for `vst3`: what a crash, a hang or nonsense in the output means"
     )
 
 
@@ -155,6 +166,13 @@ class Preset(_Model):
         """Return the sha256 of the preset's canonical JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def without(self, node_ids: Collection[str]) -> Preset:
+        """Return the preset with some nodes disabled."""
+        chain = tuple(
+            node.model_copy(update={"enabled": False}) if node.id in node_ids else node for node in self.chain
+        )
+        return self.model_copy(update={"chain": chain})
 
     def node(self, node_id: str) -> NodeSpec:
         """Return the node of an id.
@@ -227,7 +245,22 @@ def read_preset(path: Path | str) -> Preset:
         raise PresetError(f"{path}: not valid {kind}: {error}") from None
     if not isinstance(data, dict):
         raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
-    return parse_preset(data, str(path), "" if path.suffix == ".json" else text)
+    return parse_preset(_with_states(data, path), str(path), "" if path.suffix == ".json" else text)
+
+
+def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Put the .vstpreset files that nodes name into the data, so that a preset is whole in itself."""
+    for node in data.get("chain", ()):
+        state = node.get("state") if isinstance(node, dict) else None
+        if isinstance(state, str) and state.endswith(".vstpreset"):
+            file = path.parent / state
+            try:
+                node["state"] = base64.b64encode(file.read_bytes()).decode("ascii")
+            except OSError as error:
+                raise PresetError(
+                    f"{path}: state = {state!r} cannot be read ({error.strerror}); it is looked for at {file}"
+                ) from None
+    return data
 
 
 def apply_settings(

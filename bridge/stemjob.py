@@ -77,6 +77,7 @@ class RenderedStem:
     is_unchanged: bool
     wall_s: float
     warnings: tuple[str, ...]
+    plugins: dict[str, dict[str, str]]
 
 
 def render_stem(
@@ -103,6 +104,8 @@ def render_stem(
         scratch = scratch_path(stem)
         measured = _Measurements(stem, opened)
         _write_scratch(opened, scratch, n_tail, measured, meter)
+        warnings += [str(fault) for plugin in opened.plugins.values() for fault in plugin.faults]
+        plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
     finally:
         opened.close()
     return RenderedStem(
@@ -113,6 +116,7 @@ def render_stem(
         is_unchanged=measured.comparison.is_equal and n_tail == 0,
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
+        plugins=plugins,
     )
 
 
@@ -285,6 +289,7 @@ def deliver_stem(
         n_clipped=writer.n_clipped,
         wall_s=rendered.wall_s,
         warnings=rendered.warnings,
+        plugins=rendered.plugins,
     )
     tell(Progress(stem=stem.name, fraction=1.0, phase="done"))
     return StemResult(name=stem.name, status="done", target=target, record=record, warnings=rendered.warnings)

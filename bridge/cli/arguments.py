@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ __all__ = [
     "DeviceOption",
     "JsonOption",
     "MidiOption",
+    "OnMissing",
+    "OnMissingOption",
     "OutOption",
     "PresetOption",
     "SeedOption",
@@ -22,6 +25,17 @@ __all__ = [
     "VariationOption",
 ]
 
+
+class OnMissing(StrEnum):
+    """What a plugin that is not installed means."""
+
+    FAIL = "fail"
+    BYPASS = "bypass"
+
+
+OnMissingOption = Annotated[
+    OnMissing, typer.Option("--on-missing", help="What a plugin that is not installed means.")
+]
 StemsArgument = Annotated[
     list[Path], typer.Argument(metavar="STEM|FOLDER...", help="Audio files, and folders of them.")
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bridge.cli import arguments as a
+from bridge.cli.arguments import OnMissing
 
 if TYPE_CHECKING:
     from bridge.plan import Plan
@@ -29,6 +30,7 @@ def plan(
     seed: a.SeedOption = 0,
     threads: a.ThreadsOption = None,
     subtype: a.SubtypeOption = None,
+    on_missing: a.OnMissingOption = OnMissing.FAIL,
     as_json: a.JsonOption = False,
 ) -> None:
     """Say what a render would do, and what it would cost; write nothing."""
@@ -46,6 +48,7 @@ def plan(
         threads=threads,
         seed=seed,
         subtype=subtype,
+        on_missing=on_missing.value,
     )
     print_plan(built, as_json)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridge.cli import arguments as a
+from bridge.cli.arguments import OnMissing
 from bridge.cli.plan import print_plan
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def render(
     seed: a.SeedOption = 0,
     threads: a.ThreadsOption = None,
     subtype: a.SubtypeOption = None,
+    on_missing: a.OnMissingOption = OnMissing.FAIL,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", help="Stems rendered at the same time.", min=1)
     ] = 1,
@@ -60,6 +62,7 @@ def render(
         threads=threads,
         seed=seed,
         subtype=subtype,
+        on_missing=on_missing.value,
     )
     if dry_run:
         print_plan(plan, as_json)

@@ -16,6 +16,7 @@ from bridge.envelopes.shapes import hash_unit, sine, smooth_step, triangle, wave
 
 __all__ = ["Counter", "LfoSource", "StepSource"]
 
+_NO_GLIDE = 1e-6  # part of a step that is over before any sample
 _FEW_ROWS = 512  # runs longer than this are filled one by one
 _TRIGGER_STRIDE = 1 << 32  # cycles between the chance of one trigger and that of the next
 
@@ -223,9 +224,9 @@ class StepSource:
         runs = Runs(cycles, self.counter, grid)
         here = self.values[self._index(runs.key)]
         values = runs.spread(here)
-        if self.glide > 0 or self.gate < 1.0:
+        if self.glide > _NO_GLIDE or self.gate < 1.0:
             part = cycles - runs.whole
-            if self.glide > 0:
+            if self.glide > _NO_GLIDE:
                 previous = self.values[self._index(runs.key - 1)]
                 slid = np.minimum(part * (1.0 / self.glide), 1.0)
                 slid *= runs.spread(here - previous)
