@@ -169,7 +169,7 @@ LANES = st.fixed_dictionaries(
 def test_any_valid_modulator_moves_within_its_range(
     modulator: dict[str, Any], of: Song, start: int, step: int
 ) -> None:
-    """A modulator gives finite numbers in its range, the same in any chunks and at any step, or is refused."""
+    """A modulator gives numbers in its range, the same in any chunks and at any step, or is refused."""
     try:
         built = envelopes([modulator], of=of)
     except ReverieError as error:
