@@ -59,7 +59,7 @@ CARD = NetworkCard(
     licence="GPL-3.0-or-later",
     source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
     weights="shipped",
-    sha256="493cae83eb96c17c8ead860f36a467fcb7196109b0db29ee39d20f6a820f4b7e",
+    sha256="2ff34c9134fa163aa42a67aac92e1125fb4f9d7f87a8619dd319ab16153e1f2d",
     description=(
         "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and "
         "striking; classes pull a sound towards a family of instruments."

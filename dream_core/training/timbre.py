@@ -306,37 +306,51 @@ def train(
         )
     calibration = sampler.batches(4 * settings.calibration_batches, settings.seed, settings.epochs, _GENTLE)
     network = fold_batch_norm(run.mean_network(calibration)).float()
-    features, families, presets = undisturbed_features(network, notes, settings.seed)
-    refit_head(network, features, families, presets, settings.seed)
+    refit_head(network, *head_features(network, notes, sampler, settings.seed), settings.seed)
     return network, validate(network, notes)
 
 
-def undisturbed_features(network: MelCnn, notes: NoteTable, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the last block makes of training notes as they are, their families and presets."""
+def head_features(
+    network: MelCnn, notes: NoteTable, sampler: NoteSampler, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the last block makes of notes as they are and of gently changed chords.
+
+    Returns:
+        Features, targets, and weights: families count alike, and presets within a family.
+    """
     rows = np.flatnonzero(~notes.held_out)
     rows = np.random.default_rng(seed).choice(rows, min(5000, len(rows)), replace=False)
-    features = []
-    with torch.inference_mode(), tap(network, ["block5"]) as heard:
-        for first in range(0, len(rows), 64):
-            network(network.log_mel(_from_onset(notes, rows[first : first + 64])))
-            features.append(heard["block5"].mean(dim=2).flatten(1))
     families, presets = torch.from_numpy(notes.families[rows]), torch.from_numpy(notes.presets[rows])
-    return torch.cat(features).clone(), families, presets
+    shares = 1.0 / torch.bincount(presets)[presets]
+    shares = shares / torch.zeros(len(CLASSES)).index_add(0, families, shares)[families]
+    features = [
+        _pooled(network, _from_onset(notes, rows[first : first + 64])) for first in range(0, len(rows), 64)
+    ]
+    targets = [nn.functional.one_hot(families, len(CLASSES)).float()]
+    weights = [shares / shares.mean()]
+    for sounds, mixed in sampler.batches(len(features) // 2, seed, 1_000_000, 0.5):
+        features.append(_pooled(network, sounds))
+        targets.append(mixed)
+        weights.append(torch.ones(len(mixed)))
+    return torch.cat(features), torch.cat(targets), torch.cat(weights)
+
+
+def _pooled(network: MelCnn, sounds: Tensor) -> Tensor:
+    last_block = f"block{len(network.blocks)}"
+    with torch.no_grad(), tap(network, [last_block]) as heard:
+        network(network.log_mel(sounds))
+    return heard[last_block].mean(dim=2).flatten(1)
 
 
 def refit_head(
-    network: MelCnn, features: Tensor, families: Tensor, presets: Tensor, seed: int, n_steps: int = 150
+    network: MelCnn, features: Tensor, targets: Tensor, weights: Tensor, seed: int, n_steps: int = 150
 ) -> None:
-    """Fit embedding and logits anew on undisturbed notes, noise added to their features.
+    """Fit embedding and logits anew, noise added to the features.
 
-    The blocks learn most from sounds changed out of recognition, the last two layers from notes as played.
-    Families count alike, and presets within a family.
+    The blocks learn most from sounds changed out of recognition, the last two layers from sounds as played.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    shares = 1.0 / torch.bincount(presets)[presets]
-    shares = shares / torch.zeros(len(CLASSES)).index_add(0, families, shares)[families]
-    shares = shares / shares.mean()
     mean, deviation = features.mean(dim=0), features.std(dim=0) + 1e-5
     head = nn.Sequential(nn.Linear(features.shape[1], network.shape.n_embedding), nn.SiLU())
     head.append(nn.Linear(network.shape.n_embedding, len(CLASSES)))
@@ -344,9 +358,9 @@ def refit_head(
     scaled = (features - mean) / deviation
     for _ in range(n_steps):
         noisy = scaled + 0.5 * torch.randn(scaled.shape, generator=generator)
-        losses = nn.functional.cross_entropy(head(noisy), families, label_smoothing=0.1, reduction="none")
+        losses = nn.functional.cross_entropy(head(noisy), targets, label_smoothing=0.1, reduction="none")
         optimiser.zero_grad()
-        torch.autograd.backward((losses * shares).mean())
+        torch.autograd.backward((losses * weights).mean())
         optimiser.step()
     first, last = cast(nn.Linear, head[0]), cast(nn.Linear, head[2])
     embedding = cast(nn.Linear, network.embedding[0])
