@@ -263,7 +263,7 @@ def sorted_to_beats(grid: TempoGrid, seconds: Floats) -> Floats:
     first = max(int(index[0]), 0)
     if first != max(int(index[1]), 0) or grid.ramp_rate[first]:
         return grid.to_ticks(seconds) / grid.ticks_per_beat
-    beats = seconds - grid.start_s[first]
+    beats: Floats = seconds - grid.start_s[first]
     beats /= grid.s_per_tick[first]
     beats += grid.tick[first]
     beats /= grid.ticks_per_beat
