@@ -25,13 +25,28 @@ STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)
 
 
+def levels_dbfs(samples: np.ndarray, n: int = 2205) -> np.ndarray:
+    """Return the level of every 50 ms."""
+    count = len(samples) // n
+    return 10 * np.log10((samples[: count * n].reshape(count, -1) ** 2).mean(axis=1) + 1e-20)
+
+
+def silent_passages(samples: np.ndarray) -> np.ndarray:
+    """Mark what lies in passages of half a second and more below -60 dBFS."""
+    quiet = levels_dbfs(samples) < -60.0
+    return np.array(
+        [any(quiet[max(0, i - k) : i - k + 10].all() for k in range(10) if i >= k) for i in range(len(quiet))]
+    )
+
+
 @pytest.fixture(scope="module")
 def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four seconds of the example song, long enough for every preset's movement."""
+    """Four seconds of the example song, and a second of near-silence, in every stem."""
     folder = tmp_path_factory.mktemp("excerpt")
     for stem in STEMS:
         start, stop = (round(s * 44100) for s in EXCERPT_S)
         samples, rate = soundfile.read(SONG / f"{stem}.flac", start=start, stop=stop)
+        samples[-rate:] *= 10 ** (-50 / 20)
         soundfile.write(folder / f"{stem}.flac", samples, rate, subtype="PCM_16")
     return folder
 
@@ -78,9 +93,11 @@ def test_a_preset_dreams_every_stem_within_bounds(name: str, excerpt: Path, tmp_
         before, after = result.record.before, result.record.after
         assert abs(before["integrated_lufs"] - after["integrated_lufs"]) <= 1.0
         assert after["true_peak_dbtp"] <= -1.0
-        source, target = (soundfile.read(p)[0] for p in (stem.source, stem.target))
+        source, target = (soundfile.read(p, always_2d=True)[0] for p in (stem.source, stem.target))
         assert source.shape == target.shape
         assert not np.array_equal(source, target)
+        silent = silent_passages(source)
+        assert (levels_dbfs(target)[silent] <= -60.0).all()
 
 
 @pytest.mark.slow
