@@ -13,13 +13,17 @@ from pathlib import Path
 
 from bridge.errors import OutputError, nearest_names
 
-__all__ = ["TEMPLATES", "WILDCARDS", "build_name", "check_names", "check_template"]
+__all__ = ["TEMPLATES", "WILDCARDS", "audio_values", "build_name", "check_names", "check_template"]
 
 TEMPLATES: Mapping[str, str] = {
     "reverie": "{stem}__{preset}[-{variation}]",
-    "pe-wing": "[{artist}_][{title}_][{mix}_]{stem}[_{variation}]_{rate_khz}k{bits}",
+    "pe-wing": "{stem}[_{variation}]_{rate_khz}k{bits}",
 }
-"""Templates by name. ``pe-wing`` follows the Recording Academy's "Delivery Recommendations" (2018)."""
+"""Templates by name.
+
+``pe-wing`` ends as the Recording Academy's "Delivery Recommendations" (2018) ask; initials, title and mix go
+in front as they are: ``AB_Song_MI01_{stem}_{rate_khz}k{bits}``.
+"""
 
 WILDCARDS: Mapping[str, str] = {
     "stem": "name of the input file without its suffix",
@@ -31,9 +35,6 @@ WILDCARDS: Mapping[str, str] = {
     "rate_khz": "sample rate in kHz",
     "bits": "bits a sample",
     "date": "day of the render, YYYY-MM-DD",
-    "artist": "as given",
-    "title": "as given",
-    "mix": "as given",
 }
 """What a template may hold, and what it means."""
 
@@ -110,6 +111,15 @@ def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
     return stem + suffix
 
 
+def audio_values(stem: str, sample_rate: int, bits: int) -> dict[str, object]:
+    """Return what a stem's own file gives a template.
+
+    >>> audio_values("kick", 44100, 24)["rate_khz"]
+    '44.1'
+    """
+    return {"stem": stem, "rate": sample_rate, "rate_khz": f"{sample_rate / 1000:g}", "bits": bits}
+
+
 def check_names(targets: Iterable[tuple[str, Path]]) -> None:
     """Refuse two outputs under one name, also where only case or accents' encoding differ.
 
@@ -124,7 +134,7 @@ def check_names(targets: Iterable[tuple[str, Path]]) -> None:
         key = unicodedata.normalize("NFC", str(path)).casefold()
         if key in taken:
             raise OutputError(
-                f"{path}: would be written twice, from {taken[key]} and from {source}. Put what tells them "
-                "apart into the name template, for example {index}, {preset} or {variation}."
+                f"{taken[key]} and {source} would both be written to {path}. Put what tells them apart into "
+                "the name template, for example {index}, {preset} or {variation}."
             )
         taken[key] = source

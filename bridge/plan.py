@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +25,12 @@ from bridge.audiofile import (
     output_subtype,
     read_info,
 )
+from bridge.audiosink import SUBTYPE_BITS
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import AudioFileError, OutputError, PresetError, nearest_names
 from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
+from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.preset import NodeSpec, Preset, apply_settings, node_parameters, parse_preset
 from bridge.records import ParamSpec
 from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
@@ -35,14 +38,7 @@ from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
 __all__ = ["MidiSource", "Plan", "StemPlan", "build_plan", "find_stems", "plan_envelopes"]
 
 _HASH_BLOCK = 1 << 20
-_CONTAINERS = {
-    "WAVEX": ".wav",
-    "WAV": ".wav",
-    "RF64": ".wav",
-    "W64": ".w64",
-    "AIFF": ".aiff",
-    "FLAC": ".flac",
-}
+_CONTAINERS = {"W64": ".w64", "AIFF": ".aiff", "FLAC": ".flac"}
 
 
 class _Record(BaseModel):
@@ -193,6 +189,7 @@ def build_plan(
     threads: int | None = None,
     seed: int = 0,
     subtype: str | None = None,
+    name_template: str = "reverie",
     on_missing: Literal["fail", "bypass"] = "fail",
 ) -> Plan:
     """Resolve what a render will do; nothing is written.
@@ -209,6 +206,7 @@ def build_plan(
         threads: Torch's threads on the CPU.
         seed: Added to every seed in the preset.
         subtype: Sample type to write (``PCM_24``, ``FLOAT``); None keeps each stem's own.
+        name_template: How outputs are called: a template of `bridge.naming`, or the name of one.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
 
     Raises:
@@ -220,6 +218,7 @@ def build_plan(
     """
     loaded = preset if isinstance(preset, Preset) else load_preset(preset)
     resolved = apply_settings(loaded, settings, variation)
+    template = check_template(name_template)
     infos = [_inspect(path) for path in find_stems(stems)]
     parsed = None if midi is None else read_midi(midi)
     tempo_map = _tempo_map(parsed, bpm, infos, resolved)
@@ -227,11 +226,14 @@ def build_plan(
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     _check_dreams(resolved, [info.path.stem for info in infos], device)
     warnings += _check_plugins(resolved, on_missing)
-    planned = []
+    names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
+    names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
+    planned: list[StemPlan] = []
     for info in infos:
         envelopes = plan_envelopes(resolved, song, info.sample_rate, seed, stem=info.path.stem)
         warnings += envelopes.warnings
-        planned.append(_plan_stem(info, resolved, envelopes, Path(out_dir), subtype))
+        names["index"] = f"{len(planned) + 1:02d}"
+        planned.append(_plan_stem(info, resolved, envelopes, Path(out_dir), subtype, template, names))
     _check_targets(planned)
     return Plan(
         preset=resolved.to_dict(),
@@ -342,7 +344,13 @@ def _bases(node: NodeSpec, specs: Mapping[str, ParamSpec]) -> dict[str, float]:
 
 
 def _plan_stem(
-    info: AudioInfo, preset: Preset, envelopes: Envelopes, out_dir: Path, subtype: str | None
+    info: AudioInfo,
+    preset: Preset,
+    envelopes: Envelopes,
+    out_dir: Path,
+    subtype: str | None,
+    template: str,
+    names: Mapping[str, object],
 ) -> StemPlan:
     suffix = _CONTAINERS.get(info.format, ".wav")
     container = {".aiff": "AIFF", ".flac": "FLAC", ".w64": "W64"}.get(suffix, "WAV")
@@ -352,6 +360,7 @@ def _plan_stem(
     if written not in OUTPUT_SUBTYPES[container]:
         raise OutputError(f"no file can hold {written!r}; {nearest_names(written, OUTPUT_SUBTYPES['WAV'])}")
     peak, integral = _depth(preset, envelopes, info)
+    values = {**names, **audio_values(info.path.stem, info.sample_rate, SUBTYPE_BITS[written])}
     return StemPlan(
         name=info.path.stem,
         source=str(info.path),
@@ -360,7 +369,7 @@ def _plan_stem(
         n_channels=info.n_channels,
         n_samples=info.n_samples,
         subtype=info.subtype,
-        target=str((out_dir / f"{info.path.stem}__{preset.slug}{suffix}").resolve()),
+        target=str(out_dir.resolve() / build_name(template, values, suffix)),
         target_subtype=written,
         peak_depth=peak,
         depth_integral_s=integral,
@@ -421,16 +430,16 @@ def _check_plugins(preset: Preset, on_missing: str) -> list[str]:
 
 
 def _check_targets(stems: Sequence[StemPlan]) -> None:
-    seen: dict[str, str] = {}
+    check_names((stem.source, Path(stem.target)) for stem in stems)
+    named: dict[str, str] = {}
     for stem in stems:
-        if stem.target in seen:
+        if stem.name in named:
             raise OutputError(
-                f"{stem.source} and {seen[stem.target]} would both be written to {stem.target}; "
-                "rename one of them or render them into different folders"
+                f"{named[stem.name]} and {stem.source} have one name as stems; rename one of them"
             )
+        named[stem.name] = stem.source
         if stem.target == stem.source:
             raise OutputError(f"{stem.source} would be replaced by its own render; choose another --out")
-        seen[stem.target] = stem.source
 
 
 def _uses_session(preset: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ __all__ = [
     "DeviceOption",
     "JsonOption",
     "MidiOption",
+    "NameOption",
     "OnMissing",
     "OnMissingOption",
     "OutOption",
@@ -71,6 +72,15 @@ SubtypeOption = Annotated[
     str | None,
     typer.Option(
         "--subtype", metavar="TYPE", help="PCM_16, PCM_24, PCM_32 or FLOAT; as each stem by default."
+    ),
+]
+NameOption = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        metavar="TEMPLATE",
+        help="Names of the outputs: reverie, pe-wing, or text with {stem}, {preset}, {variation}, {bpm}, "
+        "{rate_khz}, {bits}, {index}, {date}; [parts] without a value are left out.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

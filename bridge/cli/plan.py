@@ -30,6 +30,7 @@ def plan(
     seed: a.SeedOption = 0,
     threads: a.ThreadsOption = None,
     subtype: a.SubtypeOption = None,
+    name: a.NameOption = "reverie",
     on_missing: a.OnMissingOption = OnMissing.FAIL,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -48,6 +49,7 @@ def plan(
         threads=threads,
         seed=seed,
         subtype=subtype,
+        name_template=name,
         on_missing=on_missing.value,
     )
     print_plan(built, as_json)

@@ -36,6 +36,7 @@ def render(
     seed: a.SeedOption = 0,
     threads: a.ThreadsOption = None,
     subtype: a.SubtypeOption = None,
+    name: a.NameOption = "reverie",
     on_missing: a.OnMissingOption = OnMissing.FAIL,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", help="Stems rendered at the same time.", min=1)
@@ -62,6 +63,7 @@ def render(
         threads=threads,
         seed=seed,
         subtype=subtype,
+        name_template=name,
         on_missing=on_missing.value,
     )
     if dry_run:

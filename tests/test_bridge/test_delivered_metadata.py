@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.audio import noise, on_grid
 
 from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_metadata
+from bridge.errors import OutputError
 from bridge.plan import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
@@ -64,3 +66,26 @@ def test_equal_stems_get_noises_of_their_own(tmp_path: Path) -> None:
     assert all(error.std() * 2**15 > 0.4 for error in errors)  # dithered: half an LSB RMS
     # TPDF makes the error independent of the sound; common dither would correlate by 1.
     assert np.corrcoef(errors)[0, 1] < 0.1
+
+
+def test_outputs_are_named_by_the_template(tmp_path: Path) -> None:
+    """Wildcards are filled from stem, preset and song; a second stem of one name is refused even so."""
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        with AudioWriter(tmp_path / place / "kick.wav", sample_rate=44100, n_channels=1) as writer:
+            writer.write(noise(1_000))
+
+    def targets(*stems: Path, template: str) -> list[str]:
+        plan = build_plan(
+            stems, parse_preset(PRESET, "test"), out_dir=tmp_path / "out", bpm=128, name_template=template
+        )
+        return [Path(stem.target).name for stem in plan.stems]
+
+    kick = tmp_path / "a" / "kick.wav"
+    assert targets(kick, template="reverie") == ["kick__trim.wav"]
+    assert targets(kick, template="AB_Song_{stem}_{rate_khz}k{bits}") == ["AB_Song_kick_44.1k24.wav"]
+    assert targets(kick, template="{index} {stem} {bpm}bpm") == ["01 kick 128bpm.wav"]
+    with pytest.raises(OutputError, match="have one name as stems"):
+        targets(kick, tmp_path / "b" / "kick.wav", template="{index}_{stem}")
+    with pytest.raises(OutputError, match="did you mean 'stem'"):
+        targets(kick, template="{stme}")
