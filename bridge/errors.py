@@ -16,6 +16,7 @@ line: the command line prints it as it is, without a traceback.
         OutputError                 the output exists, or cannot be written
       RenderError                   a stem failed while it was rendered                 exit 1
         PluginFaultError            a hosted plugin crashed, hung or sent nonsense
+      RenderStoppedError            the caller asked to stop; finished stems stay       exit 130
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "PresetError",
     "ProcessorError",
     "RenderError",
+    "RenderStoppedError",
     "ReverieError",
     "SessionError",
     "TempoError",
@@ -90,6 +92,12 @@ class OutputError(InputError):
 
 class RenderError(ReverieError):
     """A stem failed while it was rendered; the others are not touched."""
+
+
+class RenderStoppedError(ReverieError):
+    """The caller asked to stop; what was finished stays."""
+
+    exit_code = 130
 
 
 class PluginFaultError(RenderError):

@@ -6,16 +6,19 @@ where the last one stopped. A stem that fails does not touch the others.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from bridge.audiofile import hash_samples
 from bridge.delivery import decide_gain, share_gains
-from bridge.errors import AudioFileError, OutputError, ReverieError
+from bridge.errors import AudioFileError, OutputError, RenderStoppedError, ReverieError
 from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_stem, read_song
@@ -108,7 +111,7 @@ def _render_waiting(
     if plan.read_preset().level.common_trim:
         _render_together(plan, waiting, ours, tell, is_cancelled, keep)
     elif jobs > 1 and len(waiting) > 1:
-        _render_in_pool(plan, waiting, ours, jobs, tell, keep)
+        _render_in_pool(plan, waiting, ours, jobs, tell, is_cancelled, keep)
     else:
         for stem in waiting:
             keep(_render_alone(plan, stem, stem.name in ours, tell, is_cancelled))
@@ -175,8 +178,10 @@ def _render_alone(
         rendered = render_stem(plan, stem, tell, is_cancelled)
         decision = decide_gain(plan.read_preset().level, rendered.before, rendered.after)
         return deliver_stem(plan, stem, rendered, decision, overwrite, tell)
+    except RenderStoppedError:
+        raise
     except ReverieError as error:
-        return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error))
+        return _failed(stem, str(error))
     finally:
         scratch_path(stem).unlink(missing_ok=True)
 
@@ -196,12 +201,17 @@ def _render_together(
         for stem in stems:
             try:
                 rendered[stem.name] = render_stem(plan, stem, tell, is_cancelled)
+            except RenderStoppedError:
+                raise
             except ReverieError as error:
-                keep(StemResult(name=stem.name, status="failed", target=Path(stem.target), error=str(error)))
+                keep(_failed(stem, str(error)))
         done = [stem for stem in stems if stem.name in rendered]
         alone = [decide_gain(policy, rendered[s.name].before, rendered[s.name].after) for s in done]
         for stem, decision in zip(done, share_gains(policy, alone), strict=True):
-            keep(deliver_stem(plan, stem, rendered[stem.name], decision, stem.name in ours, tell))
+            try:
+                keep(deliver_stem(plan, stem, rendered[stem.name], decision, stem.name in ours, tell))
+            except ReverieError as error:
+                keep(_failed(stem, str(error)))
     finally:
         for stem in stems:
             scratch_path(stem).unlink(missing_ok=True)
@@ -213,20 +223,59 @@ def _render_in_pool(
     ours: frozenset[str],
     jobs: int,
     tell: Callable[[Progress], None],
+    is_cancelled: Callable[[], bool] | None,
     keep: Callable[[StemResult], None],
 ) -> None:
     # Spawned, never forked: Torch and pedalboard do not survive a fork.
-    with ProcessPoolExecutor(min(jobs, len(stems)), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(
+        min(jobs, len(stems)), mp_context=context, initializer=_begin_worker, initargs=(stop,)
+    ) as pool:
         futures = {pool.submit(_render_in_worker, plan, stem, stem.name in ours): stem for stem in stems}
         try:
-            for future in as_completed(futures):
-                result = future.result()
-                tell(Progress(stem=result.name, fraction=1.0, phase="done"))
-                keep(result)
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = _result_of(future, futures[future])
+                    tell(Progress(stem=result.name, fraction=1.0, phase="done"))
+                    keep(result)
+                if is_cancelled is not None and is_cancelled():
+                    raise RenderStoppedError("stopped while rendering")
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Workers see the event within a block or a step, and remove what they were writing.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
+def _result_of(future: Future[StemResult], stem: StemPlan) -> StemResult:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "its worker process died (killed, or out of memory); the same command goes on from here"
+        return _failed(stem, reason)
+
+
+# A worker process has no other way to keep what it was begun with.
+_stop: Event | None = None
+
+
+def _begin_worker(stop: Event) -> None:
+    """Leave Ctrl-C to the parent, which asks its workers to stop."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _render_in_worker(plan: Plan, stem: StemPlan, overwrite: bool) -> StemResult:
-    return _render_alone(plan, stem, overwrite, lambda _progress: None, None)
+    is_cancelled = None if _stop is None else _stop.is_set
+    try:
+        return _render_alone(plan, stem, overwrite, lambda _progress: None, is_cancelled)
+    except RenderStoppedError as error:
+        return _failed(stem, str(error))
+
+
+def _failed(stem: StemPlan, error: str) -> StemResult:
+    return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=error)

@@ -17,7 +17,7 @@ from bridge.audiofile import AudioReader, AudioWriter, hash_samples, read_metada
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
-from bridge.errors import RenderError
+from bridge.errors import RenderError, RenderStoppedError
 from bridge.loudness import Loudness, LoudnessMeter
 from bridge.manifest import StemRecord
 from bridge.opening import Callbacks, OpenStem, open_stem, read_song
@@ -103,7 +103,7 @@ def render_stem(
         n_tail = _tail_samples(opened, song)
         scratch = scratch_path(stem)
         measured = _Measurements(stem, opened)
-        _write_scratch(opened, scratch, n_tail, measured, meter)
+        _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
         warnings += [str(fault) for plugin in opened.plugins.values() for fault in plugin.faults]
         plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
     finally:
@@ -169,13 +169,20 @@ class _Measurements:
 
 
 def _write_scratch(
-    opened: OpenStem, scratch: Path, n_tail: int, measured: _Measurements, meter: _WorkMeter
+    opened: OpenStem,
+    scratch: Path,
+    n_tail: int,
+    measured: _Measurements,
+    meter: _WorkMeter,
+    is_cancelled: Callable[[], bool] | None,
 ) -> None:
     stem = opened.stem
     writer: AudioWriter | None = None
     try:
         with AudioReader(stem.source) as reader:
             for block in _stream(opened, reader, n_tail, measured, meter):
+                if is_cancelled is not None and is_cancelled():
+                    raise RenderStoppedError("stopped while rendering")
                 if not block.shape[1]:
                     continue
                 measured.push_output(block)

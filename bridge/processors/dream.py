@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bridge.errors import InputError, ProcessorError, RenderError
+from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio, check_parameter
 from bridge.processors.specs import DREAM_PARAMETERS
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
@@ -244,8 +244,8 @@ def _border() -> Iterator[None]:
     """Turn the dream core's errors into the bridge's, once."""
     try:
         yield
-    except CancelledError:
-        raise
+    except CancelledError as error:
+        raise RenderStoppedError("stopped while dreaming") from error
     except NonFiniteError as error:
         raise RenderError(f"dream: {error}") from error
     except DreamError as error:
