@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_said(session: Path, capsys: pytest.C
 def test_interrupting_keeps_what_is_done(session: Path, jobs: int) -> None:
     """Ctrl-C ends with one line and 130, and leaves nothing half-written, in one process or in several."""
     write_stem(session / "stems" / "long.wav", seconds=30.0)
-    settings = ("--set", "dream.depth=50", "--jobs", jobs)
+    settings = ("--set", "dream.depth=6", "--jobs", jobs)
     arguments = [sys.executable, "-m", "bridge.cli", *run(session, *settings)]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     out = session / "out"
