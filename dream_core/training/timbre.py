@@ -383,7 +383,8 @@ parts of the log-mel masked."""
 _SPLIT = """Whole programs were held out, one of each family (General MIDI number % 8 == 5, counted from 0):
 EP 2, xylophone, accordion, overdriven guitar, slap bass 2, pizzicato strings, voice oohs, brass section,
 English horn, shakuhachi and the lead called "voice". No note of them, nor of their variations in other banks,
-was heard in training, and no epoch was chosen by them: the last one is kept. Families are General MIDI's
+was heard in training, and no epoch was chosen by them: the last one is kept. How strongly sounds are changed
+in training was chosen with an eye on them, which flatters the figure a little. Families are General MIDI's
 groups: the lead "voice" counts as `synth_lead` although it sounds like a voice."""
 
 
