@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -84,7 +84,6 @@ class Manifest(_Record):
     plan: Plan
     versions: dict[str, str]
     platform: str
-    networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")
     stems: dict[str, StemRecord] = Field(default_factory=dict)
     begun: dict[str, str] = Field(
         default_factory=dict,
@@ -104,7 +103,6 @@ class Manifest(_Record):
             plan=plan,
             versions=versions,
             platform=f"{platform.system()} {platform.machine()}",
-            networks=_network_hashes(plan),
         )
 
     def with_stem(self, name: str, record: StemRecord) -> Manifest:
@@ -151,17 +149,3 @@ def _levels(loudness: Loudness) -> dict[str, float | bool | None]:
             (field, getattr(loudness, field)) for field in type(loudness).__dataclass_fields__
         )
     }
-
-
-def _network_hashes(plan: Plan) -> dict[str, str]:
-    names = {
-        str(node["params"].get("network", "timbre"))
-        for node in plan.preset["chain"]
-        if node["use"] == "dream" and node["enabled"]
-    }
-    if not names:
-        return {}
-    from dream_core.networks import get_card
-
-    hashes: dict[str, Any] = {name: get_card(name).sha256 for name in sorted(names)}
-    return hashes

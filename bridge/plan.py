@@ -26,12 +26,14 @@ from bridge.audiofile import (
     read_info,
 )
 from bridge.audiosink import SUBTYPE_BITS
-from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
+from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes, follower_stems
 from bridge.errors import AudioFileError, OutputError, PresetError, nearest_names
 from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
+from bridge.plancheck import MISSING, check_dreams, check_plugins
 from bridge.preset import NodeSpec, Preset, apply_settings, node_parameters, parse_preset
+from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec
 from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
 
@@ -64,6 +66,9 @@ class StemPlan(_Record):
     subtype: str
     target: str
     target_subtype: str
+    listens_to: dict[str, str] = Field(
+        default_factory=dict, description="other stems it follows or dreams towards, to the sha256 of each"
+    )
     peak_depth: float = Field(description="deepest dream in steps")
     depth_integral_s: float = Field(description="integral of depth over time: steps x seconds")
 
@@ -82,8 +87,10 @@ class Plan(_Record):
         midi: Where notes and lanes come from, if anywhere.
         stems: What is rendered.
         out_dir: Where it goes.
-        device: ``auto``, ``cpu``, ``cuda:0``.
-        threads: Torch's threads on the CPU; None takes the machine's cores.
+        networks: What listens, and the hashes of its weights.
+        plugins: What is hosted, and the hashes of its binaries.
+        device: ``cpu``, ``cuda:0``; ``auto`` is resolved where anything dreams.
+        threads: Torch's threads on the CPU; None is resolved likewise.
         seed: Added to every seed in the preset.
         automation_block_samples: How often a parameter moves where it cannot move at every sample.
         on_missing: What a plugin that is not installed means: the render fails, or its node is bypassed.
@@ -98,6 +105,8 @@ class Plan(_Record):
     midi: MidiSource | None = None
     stems: tuple[StemPlan, ...]
     out_dir: str
+    networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")
+    plugins: dict[str, str] = Field(default_factory=dict, description="plugin to sha256, or 'missing'")
     device: str = "auto"
     threads: int | None = None
     seed: int = 0
@@ -134,14 +143,19 @@ class Plan(_Record):
     def stem_key(self, stem: StemPlan) -> str:
         """Return what decides a stem's samples, as a hash: equal keys, equal work."""
         others = {other.name: other.sha256 for other in self.stems}
+        is_shared = self.preset["level"]["common_trim"]
         decisive = {
             "preset": self.preset_sha256,
+            "networks": self.networks,
+            "plugins": self.plugins,
+            "on_missing": self.on_missing,
+            "device": [self.device.partition(":")[0], self.threads],
             "tempo_map": self.tempo_map,
             "midi": self.midi.sha256 if self.midi else None,
             "seed": self.seed,
             "automation_block_samples": self.automation_block_samples,
             "stem": stem.model_dump(exclude={"source", "target", "peak_depth", "depth_integral_s"}),
-            "session": others if _uses_session(self.preset) else {},
+            "session": others if is_shared else {},
             "song_s": max(other.duration_s for other in self.stems),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -224,8 +238,12 @@ def build_plan(
     tempo_map = _tempo_map(parsed, bpm, infos, resolved)
     song = Song(tempo_map=tempo_map, midi=parsed, length_s=max(info.duration_s for info in infos))
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
-    _check_dreams(resolved, [info.path.stem for info in infos], device)
-    warnings += _check_plugins(resolved, on_missing)
+    hashes = {info.path.stem: hash_file(info.path) for info in infos}
+    dreams = check_dreams(resolved, list(hashes), device, threads, seed)
+    plugins = check_plugins(resolved, on_missing)
+    warnings += [
+        f"{name} is not installed: what needs it is bypassed" for name in plugins if plugins[name] == MISSING
+    ]
     names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
     planned: list[StemPlan] = []
@@ -233,7 +251,10 @@ def build_plan(
         envelopes = plan_envelopes(resolved, song, info.sample_rate, seed, stem=info.path.stem)
         warnings += envelopes.warnings
         names["index"] = f"{len(planned) + 1:02d}"
-        planned.append(_plan_stem(info, resolved, envelopes, Path(out_dir), subtype, template, names))
+        heard = dreams.wanted | set(follower_stems(resolved.modulators, info.path.stem))
+        listens_to = {name: hashes[name] for name in sorted(heard) if name in hashes}
+        stem = _plan_stem(info, resolved, envelopes, Path(out_dir), subtype, template, names)
+        planned.append(stem.model_copy(update={"sha256": hashes[info.path.stem], "listens_to": listens_to}))
     _check_targets(planned)
     return Plan(
         preset=resolved.to_dict(),
@@ -244,8 +265,10 @@ def build_plan(
         else MidiSource(path=str(Path(midi).resolve()), sha256=hash_file(Path(midi))),
         stems=tuple(planned),
         out_dir=str(Path(out_dir).resolve()),
-        device=device,
-        threads=threads,
+        networks=dreams.networks,
+        plugins=plugins,
+        device=dreams.device,
+        threads=dreams.threads,
         seed=seed,
         on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
@@ -339,7 +362,10 @@ def _bases(node: NodeSpec, specs: Mapping[str, ParamSpec]) -> dict[str, float]:
     for name, spec in specs.items():
         if spec.is_continuous:
             own = node.params.get(name, spec.default)
-            values[name] = float(node.mix if name == "mix" and "mix" not in node.params else own)
+            is_node_mix = name == "mix" and (
+                node.use == "vst3" or "mix" not in processor_parameters(node.use)
+            )
+            values[name] = float(node.mix if is_node_mix else own)
     return values
 
 
@@ -364,7 +390,7 @@ def _plan_stem(
     return StemPlan(
         name=info.path.stem,
         source=str(info.path),
-        sha256=hash_file(info.path),
+        sha256="",
         sample_rate=info.sample_rate,
         n_channels=info.n_channels,
         n_samples=info.n_samples,
@@ -390,45 +416,6 @@ def _depth(preset: Preset, envelopes: Envelopes, info: AudioInfo) -> tuple[float
     return peak, integral
 
 
-def _check_dreams(preset: Preset, names: Sequence[str], device: str) -> None:
-    for node in preset.chain:
-        if node.use != "dream" or not node.enabled:
-            continue
-        from bridge.processors.dream import Dream
-
-        dream = Dream(device=device, **node.params)  # type: ignore[arg-type]
-        dream.check()
-        for name in sorted(dream.wanted_references):
-            if name not in names:
-                raise PresetError(
-                    f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
-                    f"{nearest_names(name, names)}"
-                )
-
-
-def _check_plugins(preset: Preset, on_missing: str) -> list[str]:
-    """Say which plugins are not installed: as an error, or as warnings where their nodes are bypassed."""
-    wanted = [
-        (node.plugin or "", node.plugin_name) for node in preset.chain if node.use == "vst3" and node.enabled
-    ]
-    if not wanted and not preset.requires.plugins:
-        return []
-    from bridge.hosts.bundle import PluginNotFoundError
-    from bridge.hosts.scan import find_plugin
-
-    warnings = []
-    for plugin, plugin_name in [*wanted, *((name, None) for name in preset.requires.plugins)]:
-        try:
-            bundle, _ = find_plugin(plugin, plugin_name)
-            if not bundle.exists():
-                raise PluginNotFoundError(f"{bundle}: no such plugin")
-        except PluginNotFoundError as error:
-            if on_missing == "fail":
-                raise PluginNotFoundError(f"{error} (or go on without it: --on-missing bypass)") from None
-            warnings.append(f"{plugin} is not installed: what needs it is bypassed")
-    return warnings
-
-
 def _check_targets(stems: Sequence[StemPlan]) -> None:
     check_names((stem.source, Path(stem.target)) for stem in stems)
     named: dict[str, str] = {}
@@ -440,8 +427,3 @@ def _check_targets(stems: Sequence[StemPlan]) -> None:
         named[stem.name] = stem.source
         if stem.target == stem.source:
             raise OutputError(f"{stem.source} would be replaced by its own render; choose another --out")
-
-
-def _uses_session(preset: Mapping[str, Any]) -> bool:
-    text = json.dumps([preset["modulators"], preset["chain"]])
-    return "sidechain" in text or '"target": "' in text or "guided:" in text or "style:" in text

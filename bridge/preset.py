@@ -250,7 +250,8 @@ def read_preset(path: Path | str) -> Preset:
 
 def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """Put the .vstpreset files that nodes name into the data, so that a preset is whole in itself."""
-    for node in data.get("chain", ()):
+    chain = data.get("chain")
+    for node in chain if isinstance(chain, list) else ():
         state = node.get("state") if isinstance(node, dict) else None
         if isinstance(state, str) and state.endswith(".vstpreset"):
             file = path.parent / state

@@ -7,6 +7,7 @@ where the last one stopped. A stem that fails does not touch the others.
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,7 @@ from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from bridge.audiofile import hash_samples
+from bridge.audiofile import PART_SUFFIX, hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderStoppedError, ReverieError
 from bridge.folderlock import lock_folder
@@ -26,8 +27,6 @@ from bridge.plan import Plan, StemPlan, hash_file
 from bridge.stemjob import Progress, RenderedStem, StemResult, deliver_stem, render_stem, scratch_path
 
 __all__ = ["Progress", "RenderReport", "StemResult", "render_plan"]
-
-MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +70,13 @@ def render_plan(
         is_there = out_dir.is_dir()
         if is_there:
             held.enter_context(lock_folder(out_dir))
-        manifest, ours = _begin_manifest(plan, out_dir, overwrite)
+        manifest, ours = _begin_manifest(plan, overwrite)
         waiting = [stem for stem in plan.stems if stem.name not in manifest.stems]
         _check_before(plan, waiting, ours)
         if not is_there:  # the check has made it, now that all else is right
             held.enter_context(lock_folder(out_dir))
         if waiting:
-            write_manifest(manifest, out_dir / MANIFEST_NAME)
+            write_manifest(manifest, manifest_path(plan))
         return _render_waiting(plan, manifest, waiting, ours, jobs, on_progress, is_cancelled)
 
 
@@ -91,7 +90,7 @@ def _render_waiting(
     is_cancelled: Callable[[], bool] | None,
 ) -> RenderReport:
     """Render what is not finished, writing the manifest after every stem."""
-    path = Path(plan.out_dir) / MANIFEST_NAME
+    path = manifest_path(plan)
     results = {
         stem.name: StemResult(
             name=stem.name, status="kept", target=Path(stem.target), record=manifest.stems[stem.name]
@@ -109,6 +108,9 @@ def _render_waiting(
 
     tell = on_progress or (lambda _progress: None)
     if plan.read_preset().level.common_trim:
+        if waiting:
+            # One trim for all: a stem that was finished under another gets the new one too.
+            ours, waiting = ours | frozenset(results), list(plan.stems)
         _render_together(plan, waiting, ours, tell, is_cancelled, keep)
     elif jobs > 1 and len(waiting) > 1:
         _render_in_pool(plan, waiting, ours, jobs, tell, is_cancelled, keep)
@@ -119,14 +121,19 @@ def _render_waiting(
     return RenderReport(stems=ordered, manifest=path)
 
 
-def _begin_manifest(plan: Plan, out_dir: Path, overwrite: bool) -> tuple[Manifest, frozenset[str]]:
+def manifest_path(plan: Plan) -> Path:
+    """Return where a plan's manifest is: beside its outputs, one for each preset."""
+    return Path(plan.out_dir) / f"{plan.read_preset().slug}.manifest.json"
+
+
+def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str]]:
     """Return what is finished of a plan, and the stems whose targets may be replaced.
 
     An output appears before the manifest can tell of it. A render killed in between has left its mark when
     it began, so that what it wrote is known as its own and not as a file of the user's.
     """
     fresh = Manifest.begin(plan).model_copy(update={"begun": {s.name: plan.stem_key(s) for s in plan.stems}})
-    path = out_dir / MANIFEST_NAME
+    path = manifest_path(plan)
     if overwrite or not path.exists():
         return fresh, frozenset(fresh.begun if overwrite else ())
     earlier = read_manifest(path)
@@ -180,10 +187,10 @@ def _render_alone(
         return deliver_stem(plan, stem, rendered, decision, overwrite, tell)
     except RenderStoppedError:
         raise
-    except ReverieError as error:
-        return _failed(stem, str(error))
+    except Exception as error:
+        return _failed(stem, _reason(error))
     finally:
-        scratch_path(stem).unlink(missing_ok=True)
+        _remove_scratch(stem)
 
 
 def _render_together(
@@ -203,18 +210,18 @@ def _render_together(
                 rendered[stem.name] = render_stem(plan, stem, tell, is_cancelled)
             except RenderStoppedError:
                 raise
-            except ReverieError as error:
-                keep(_failed(stem, str(error)))
+            except Exception as error:
+                keep(_failed(stem, _reason(error)))
         done = [stem for stem in stems if stem.name in rendered]
         alone = [decide_gain(policy, rendered[s.name].before, rendered[s.name].after) for s in done]
         for stem, decision in zip(done, share_gains(policy, alone), strict=True):
             try:
                 keep(deliver_stem(plan, stem, rendered[stem.name], decision, stem.name in ours, tell))
-            except ReverieError as error:
-                keep(_failed(stem, str(error)))
+            except Exception as error:
+                keep(_failed(stem, _reason(error)))
     finally:
         for stem in stems:
-            scratch_path(stem).unlink(missing_ok=True)
+            _remove_scratch(stem)
 
 
 def _render_in_pool(
@@ -226,36 +233,58 @@ def _render_in_pool(
     is_cancelled: Callable[[], bool] | None,
     keep: Callable[[StemResult], None],
 ) -> None:
+    for stem in _run_pool(plan, stems, ours, jobs, tell, is_cancelled, keep):
+        # A worker died and took the pool along. Alone in a pool, the stem it died of names itself.
+        if _run_pool(plan, [stem], ours, 1, tell, is_cancelled, keep):
+            keep(_failed(stem, "its worker process died (killed, or out of memory); run it again"))
+
+
+def _run_pool(
+    plan: Plan,
+    stems: list[StemPlan],
+    ours: frozenset[str],
+    jobs: int,
+    tell: Callable[[Progress], None],
+    is_cancelled: Callable[[], bool] | None,
+    keep: Callable[[StemResult], None],
+) -> list[StemPlan]:
+    """Render stems in worker processes; return those that were lost because one of them died."""
     # Spawned, never forked: Torch and pedalboard do not survive a fork.
     context = get_context("spawn")
     stop = context.Event()
+    lost: list[StemPlan] = []
+
+    def take(future: Future[StemResult]) -> None:
+        try:
+            result = future.result()
+        except BrokenProcessPool:
+            _remove_scratch(futures[future])
+            lost.append(futures[future])
+            return
+        tell(Progress(stem=result.name, fraction=1.0, phase="done"))
+        keep(result)
+
     with ProcessPoolExecutor(
         min(jobs, len(stems)), mp_context=context, initializer=_begin_worker, initargs=(stop,)
     ) as pool:
         futures = {pool.submit(_render_in_worker, plan, stem, stem.name in ours): stem for stem in stems}
+        waiting = set(futures)
         try:
-            waiting = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 for future in done:
-                    result = _result_of(future, futures[future])
-                    tell(Progress(stem=result.name, fraction=1.0, phase="done"))
-                    keep(result)
+                    take(future)
                 if is_cancelled is not None and is_cancelled():
                     raise RenderStoppedError("stopped while rendering")
         except BaseException:
             # Workers see the event within a block or a step, and remove what they were writing.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    keep(future.result())
             raise
-
-
-def _result_of(future: Future[StemResult], stem: StemPlan) -> StemResult:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        reason = "its worker process died (killed, or out of memory); the same command goes on from here"
-        return _failed(stem, reason)
+    return lost
 
 
 # A worker process has no other way to keep what it was begun with.
@@ -275,6 +304,23 @@ def _render_in_worker(plan: Plan, stem: StemPlan, overwrite: bool) -> StemResult
         return _render_alone(plan, stem, overwrite, lambda _progress: None, is_cancelled)
     except RenderStoppedError as error:
         return _failed(stem, str(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return one line for what went wrong; what nobody foresaw says where it happened, for a report of it."""
+    if isinstance(error, ReverieError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return f"an unforeseen error, please report it: {type(error).__name__}: {error} ({where})".replace(
+        "\n", " "
+    )
+
+
+def _remove_scratch(stem: StemPlan) -> None:
+    scratch = scratch_path(stem)
+    scratch.unlink(missing_ok=True)
+    scratch.with_name(f".{scratch.name}{PART_SUFFIX}").unlink(missing_ok=True)
 
 
 def _failed(stem: StemPlan, error: str) -> StemResult:

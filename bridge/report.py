@@ -397,7 +397,7 @@ def _facts_section(manifest: Manifest) -> str:
         "Seed": plan.seed,
         "Device": plan.device,
         "Machine": manifest.platform,
-        **{f"Weights of {name}": sha for name, sha in manifest.networks.items()},
+        **{f"Weights of {name}": sha for name, sha in manifest.plan.networks.items()},
         **manifest.versions,
     }
     rows = "".join(f"<tr><th scope='row'>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in facts.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -74,7 +74,6 @@ class RenderedStem:
     before: Loudness
     after: Loudness
     n_samples: int
-    is_unchanged: bool
     wall_s: float
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]
@@ -113,7 +112,6 @@ def render_stem(
         before=measured.before.result(),
         after=measured.after_result(),
         n_samples=measured.tail.n_samples,
-        is_unchanged=measured.comparison.is_equal and n_tail == 0,
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
         plugins=plugins,
@@ -246,8 +244,6 @@ def deliver_stem(
     Raises:
         ReverieError: It cannot be written; nothing stands under its name.
     """
-    if rendered.is_unchanged:
-        decision = replace(decision, level_db=0.0, trim_db=0.0, reason="unchanged: left alone")
     tell(Progress(stem=stem.name, fraction=1.0, phase="deliver"))
     tail = plan.read_preset().tail
     gain = np.float32(decision.gain)

@@ -91,11 +91,10 @@ def _band_level(gradient: Tensor) -> Tensor:
     n_bins = gradient.shape[1]
     octaves = torch.log2(torch.arange(n_bins, device=gradient.device, dtype=torch.float64) + 1.0)
     band = (octaves * BANDS_PER_OCTAVE).long()
-    n_bands = int(band[-1]) + 1
-    sums = gradient.new_zeros(gradient.shape[0], n_bands)
-    sums = sums.index_add(1, band, gradient.square().mean(dim=2))
-    counts = torch.bincount(band, minlength=n_bands).clamp(min=1).to(gradient)
-    return torch.sqrt(sums / counts)[:, band, None]
+    # A product with a 0/1 matrix: scattered sums have no fixed order on a GPU.
+    members = nn.functional.one_hot(band).to(gradient)
+    means = gradient.square().mean(dim=2) @ members / members.sum(dim=0).clamp(min=1.0)
+    return torch.sqrt(means)[:, band, None]
 
 
 def total_variation_gradient(field: Tensor, axis: int, softness: float = 0.05) -> Tensor:

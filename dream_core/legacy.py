@@ -164,9 +164,9 @@ class Legacy:
         self.needs_target = needs_target
         self._output_type, self._flip = output_type, flip
 
-    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+    def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return no state."""
-        del original, settings, sample_rate
+        del context, settings, sample_rate
         return {}
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
@@ -175,6 +175,9 @@ class Legacy:
             output_type=self._output_type, flip=self._flip, step_size=0.2 * window.settings.step
         )
         gradient = waveform_gradient(window.current, window.score)
+        if window.current.shape[-1] < settings.window_samples and self._output_type > 0:
+            # Too short for one of its frames: its transform would give nothing at all.
+            return window.current, state, gradient
         target, of_target = window.target, None
         if target is not None and self._output_type == 3:
             of_target = _standardised(waveform_gradient(target, window.score))

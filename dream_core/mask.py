@@ -5,7 +5,7 @@ The sound's complex short-time spectrum ``X`` is kept; what is optimised is a lo
     M = exp(B tanh(u / B)),  B = 24 dB
     e = sqrt(sum_f |X|^2 / sum_f |M X|^2)              in every frame: energy stays where it was
     y(u) = x + istft((e M - 1) X)
-    u <- u + step * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
+    u <- u + step * 2 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
 Outside the dream's band the gain is exactly one; where ``u`` is zero the output is the input.
 
@@ -61,22 +61,23 @@ class Mask:
 
     needs_target = False
 
-    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+    def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return flat gains and the sound's spectrum, for every octave."""
         state: State = {}
         for index in range(settings.octaves):
             octave = _octave(index, settings, sample_rate)
-            spectrum = stft(original, octave.n_fft, octave.hop_samples)
+            spectrum = stft(context, octave.n_fft, octave.hop_samples)
             flat = torch.zeros(
-                spectrum.shape[0], *spectrum.shape[2:], device=original.device, dtype=original.dtype
+                spectrum.shape[0], *spectrum.shape[2:], device=context.device, dtype=context.dtype
             )
             state |= {octave.key("spectrum"): spectrum, octave.key("u"): flat}
             if settings.momentum > 0 or settings.optimiser == "adam":
                 state[octave.key("velocity")] = flat.clone()
             if settings.optimiser == "adam":
                 state[octave.key("power")] = flat.clone()
+                state[octave.key("taken")] = torch.zeros(len(flat), 1, 1, device=context.device)
             if settings.octaves > 1:
-                state[octave.key("change")] = torch.zeros_like(original)
+                state[octave.key("change")] = torch.zeros_like(context)
         return state
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
@@ -87,29 +88,29 @@ class Mask:
         base = window.original
         for index in range(settings.octaves):
             if settings.octaves > 1 and index != octave.index:
-                base = base + state[f"change{index}"]
+                base = base + window.crop(state[f"change{index}"])
         u = state[octave.key("u")]
         leaf = u.detach().requires_grad_(True)
-        sound = base + self.change(leaf, spectrum, window, octave)
+        sound = base + window.crop(self.change(leaf, spectrum, window, octave))
         (gradient,) = torch.autograd.grad(window.score(sound.mean(dim=1)).sum(), leaf)
         after = dict(state)
-        move = self._optimise(condition(gradient, u, settings), after, octave, settings, window.step_index)
+        move = self._optimise(condition(gradient, u, settings), after, octave, settings)
         if settings.protect_transients > 0:
             # Every frame that overlaps an onset holds back, not only the one it falls into.
             reach = settings.hop_divisor // 2
             onset = nn.functional.max_pool1d(onset_strength(spectrum), 2 * reach + 1, 1, padding=reach)
             move = move * (1.0 - settings.protect_transients * onset)
-        step = window.at_frames(window.step, octave.hop_samples, u.shape[-1])
+        step = window.at_frames(window.step, octave.hop_samples, u.shape[-1], window.margin)
         after[octave.key("u")] = u + step * NEPERS_PER_STEP * move
         with torch.no_grad():
             change = self.change(after[octave.key("u")], spectrum, window, octave)
         if settings.octaves > 1:
             after[octave.key("change")] = change
-        return base + change, after, gradient
+        return base + window.crop(change), after, gradient
 
     def change(self, u: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
-        """Return what log-gains ``u`` change in the sound."""
-        weights = window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1])
+        """Return what log-gains ``u`` change in the sound, margins and all."""
+        weights = window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1], window.margin)
         log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
         if window.settings.energy:
             power = weights * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
@@ -118,20 +119,19 @@ class Mask:
             # Outside the band the weight is zero and the gain exactly one.
             log_gain = log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
         shift = torch.expm1(log_gain)[:, None] * spectrum
-        change = istft(shift, octave.n_fft, octave.hop_samples, window.original.shape[-1])
+        change = istft(shift, octave.n_fft, octave.hop_samples, window.context.shape[-1])
         if not window.settings.guard:
             return change
         with torch.no_grad():
-            scale = envelope_guard(window.original, change, window.sample_rate)
+            scale = envelope_guard(window.context, change, window.sample_rate)
         return change * scale
 
     @staticmethod
-    def _optimise(
-        direction: Tensor, state: State, octave: _Octave, settings: DreamSettings, step_index: int
-    ) -> Tensor:
+    def _optimise(direction: Tensor, state: State, octave: _Octave, settings: DreamSettings) -> Tensor:
         if settings.optimiser == "adam":
             first, second = ADAM_BETAS
-            n_taken = step_index // settings.octaves + 1
+            n_taken = state[octave.key("taken")] + 1.0
+            state[octave.key("taken")] = n_taken
             velocity = first * state[octave.key("velocity")] + (1.0 - first) * direction
             power = second * state[octave.key("power")] + (1.0 - second) * direction.square()
             state[octave.key("velocity")], state[octave.key("power")] = velocity, power

@@ -80,7 +80,7 @@ class Objective:
         text: How it is written in a preset.
         needs_original: Whether it compares with the undreamed sound.
         references: Names of other sounds it compares with.
-        check: Raises where a network does not fit.
+        checks: Each raises where a network does not fit.
     """
 
     score: Score
@@ -253,12 +253,23 @@ def guided(name: str, reference: str) -> Objective:
         here = _places(heard.layers[name])
         guide = _places(heard.references[reference][name][None])[0]
         with torch.no_grad():
-            best = torch.stack([(item @ guide.T).argmax(dim=1) for item in here])
+            best = torch.stack([_best_match(item, guide) for item in here])
         return (here * guide[best]).mean(dim=(1, 2))
 
     return Objective(
         score, frozenset({name}), f"guided:{name}:{reference}", references=frozenset({reference})
     )
+
+
+def _best_match(places: Tensor, guide: Tensor, n_at_once: int = 4096) -> Tensor:
+    """Return for each place the guide's place it is most alike, part by part: guides may be long."""
+    best = places.new_full((places.shape[0],), -torch.inf)
+    index = torch.zeros(places.shape[0], dtype=torch.long, device=places.device)
+    for start in range(0, guide.shape[0], n_at_once):
+        values, found = (places @ guide[start : start + n_at_once].T).max(dim=1)
+        index = torch.where(values > best, found + start, index)
+        best = torch.maximum(values, best)
+    return index
 
 
 def style(name: str, reference: str) -> Objective:
@@ -284,7 +295,7 @@ def style(name: str, reference: str) -> Objective:
 
 
 def content(name: str) -> Objective:
-    """Keep a layer near what it heard in the undreamed sound; subtracting it drives away."""
+    """Keep a layer near what it heard in the undreamed sound, as a share of another objective."""
 
     def score(heard: Heard) -> Tensor:
         original = heard.original[name]

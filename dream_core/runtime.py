@@ -12,6 +12,7 @@ from dream_core.errors import DeviceError, SettingError
 
 __all__ = [
     "default_batch",
+    "default_threads",
     "draw_integer",
     "draw_unit_vector",
     "list_devices",
@@ -36,7 +37,10 @@ def resolve_device(name: str = "auto") -> torch.device:
         DeviceError: The device is not there, or the name is not one.
     """
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        _make_repeatable()
+        return torch.device("cuda:0")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -51,7 +55,21 @@ def resolve_device(name: str = "auto") -> torch.device:
     if (device.index or 0) >= n_devices:
         here = ", ".join(list_devices())
         raise DeviceError(f"device {name!r} is not there; this machine has: {here}. Use --device auto.")
+    _make_repeatable()
     return torch.device("cuda", device.index or 0)
+
+
+def _make_repeatable() -> None:
+    """Have a GPU give the same samples twice: fixed algorithms, and float32 that is float32."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def default_threads() -> int:
+    """Return how many threads a CPU gets where nothing is said: one a core, eight at most."""
+    return max(1, min(8, os.cpu_count() or 1))
 
 
 def set_threads(n_threads: int | None) -> int:
@@ -68,7 +86,7 @@ def set_threads(n_threads: int | None) -> int:
         SettingError: Below 1.
     """
     if n_threads is None:
-        n_threads = max(1, min(8, os.cpu_count() or 1))
+        n_threads = default_threads()
     if n_threads < 1:
         raise SettingError(f"threads = {n_threads}; 1 or more is accepted")
     if torch.get_num_threads() != n_threads:

@@ -53,7 +53,7 @@ class DreamSettings:
         window_s: Length of the windows the sound is dreamed in. 0.5..60.
         fade_s: Cross-fade between windows. 0.001..0.5, at most a quarter of a window.
         n_fft: Length of the transform at 44.1 and 48 kHz; other rates scale it to the same duration.
-        hop_divisor: The hop is ``n_fft / hop_divisor``. 2..16.
+        hop_divisor: The hop is ``n_fft / hop_divisor``: 4, 8 or 16. (At 2 squared windows leave gaps.)
     """
 
     objective: str = "class:auto"
@@ -101,8 +101,10 @@ class DreamSettings:
         self._check_range("fade_s", 0.001, min(0.5, self.window_s / 4))
         if self.n_fft not in (512, 1024, 2048, 4096, 8192):
             raise SettingError(f"n_fft = {self.n_fft}; 512, 1024, 2048, 4096 or 8192 is accepted")
-        if self.hop_divisor not in (2, 4, 8, 16):
-            raise SettingError(f"hop_divisor = {self.hop_divisor}; 2, 4, 8 or 16 is accepted")
+        if self.hop_divisor not in (4, 8, 16):
+            raise SettingError(f"hop_divisor = {self.hop_divisor}; 4, 8 or 16 is accepted")
+        if int(self.octaves) != self.octaves:
+            raise SettingError(f"octaves = {self.octaves:g}; 1, 2, 3, 4 or 5 is accepted")
         for name, kinds in (
             ("stereo", StereoMode),
             ("normalisation", Normalisation),
@@ -132,6 +134,22 @@ class DreamSettings:
     def hop_at(self, sample_rate: float) -> int:
         """Return the hop at a sample rate."""
         return self.n_fft_at(sample_rate) // self.hop_divisor
+
+    def check_band(self, band_hz: tuple[float, float], network: str) -> tuple[float, float]:
+        """Return the band a dream may touch, given what its network hears.
+
+        Raises:
+            SettingError: The two do not meet.
+        """
+        low = max(band_hz[0], self.low_hz)
+        high = min(band_hz[1], self.high_hz) if self.high_hz > 0 else band_hz[1]
+        if low >= high:
+            wanted = f"{self.low_hz:g}..{self.high_hz:g}" if self.high_hz > 0 else f"from {self.low_hz:g}"
+            raise SettingError(
+                f"the band {wanted} Hz lies outside what network {network!r} hears, "
+                f"{band_hz[0]:g}..{band_hz[1]:g} Hz"
+            )
+        return low, high
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -97,7 +97,9 @@ class DreamStream:
         self._device = device
         self._batch = batch or default_batch(device)
         self._first_step = first_step
-        self._target = target
+        # One of another layout is heard as its mono sum.
+        is_fitting = target is None or target.shape[0] in (1, n_channels)
+        self._target = target if is_fitting or target is None else target.mean(dim=0, keepdim=True)
         self._on_step = on_step
         self._is_cancelled = is_cancelled
         self._on_warning = on_warning
@@ -116,7 +118,9 @@ class DreamStream:
     def reset(self) -> None:
         """Forget every sample seen."""
         settings = self._settings
-        self._wave = Wave(self._listener.sample_rate, settings.window_s, settings.fade_s, self._device)
+        rate = self._listener.sample_rate
+        margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        self._wave = Wave(rate, settings.window_s, settings.fade_s, margin, self._device)
 
     def push(self, samples: Tensor, depth: Tensor, lanes: Mapping[str, Tensor] | None = None) -> Tensor:
         """Take a block and return the samples that are done.
@@ -133,15 +137,18 @@ class DreamStream:
             NonFiniteError: The sound, or a gradient, is not finite.
             SettingError: A depth below 0, above 100 or not a number.
         """
-        samples = samples.to(self._device, torch.float32)
-        depth = depth.to(self._device, torch.float64)
+        # Copies: the sound waits here while a caller may fill the same buffer again.
+        samples = samples.to(self._device, torch.float32, copy=True)
+        depth = depth.to(self._device, torch.float64, copy=True)
         if not bool(torch.isfinite(samples).all()):
             raise NonFiniteError("the sound holds values that are not finite; clean the stem first")
         if not bool(((depth >= 0) & (depth <= DEPTH_LIMIT)).all()):
             raise SettingError(
                 f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
             )
-        moving = {name: lane.to(self._device, torch.float32) for name, lane in (lanes or {}).items()}
+        moving = {
+            name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
+        }
         self._wave.push(samples, depth, moving)
         return self._run(is_end=False)
 
@@ -163,19 +170,24 @@ class DreamStream:
     def _step(self, indices: list[int]) -> None:
         if self._is_cancelled is not None and self._is_cancelled():
             raise CancelledError("stopped")
+        if self._has_room_for(indices):
+            return
+        # Outside the handler: while an exception lives, so do the tensors of the step that failed.
+        self._batch = max(1, self._batch // 2)
+        torch.cuda.empty_cache()
+        if self._on_warning is not None:
+            self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
+        for start in range(0, len(indices), self._batch):
+            self._step(indices[start : start + self._batch])
+
+    def _has_room_for(self, indices: list[int]) -> bool:
         try:
             self._step_batch(indices)
         except torch.cuda.OutOfMemoryError:
             if self._batch == 1:
                 raise
-            self._batch = max(1, self._batch // 2)
-            torch.cuda.empty_cache()
-            if self._on_warning is not None:
-                self._on_warning(
-                    f"the device is out of memory; going on with {self._batch} windows at a time"
-                )
-            for start in range(0, len(indices), self._batch):
-                self._step(indices[start : start + self._batch])
+            return False
+        return True
 
     def _step_batch(self, indices: list[int]) -> None:
         # A short batch is filled up with its last window: the shape decides how sums are ordered.
@@ -184,10 +196,10 @@ class DreamStream:
         current = torch.stack([self._wave.sound_under(i) for i in filled])
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         window, scores = self._build_window(filled, windows, current)
-        state = self._collect_state(windows, window.original, groups)
+        state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
         proposal = unfold_channels(proposal_rows, window.current, current, mode)
-        self._check(windows[: len(indices)], groups, proposal, gradient)
+        self._check(windows[: len(indices)], groups, window.original, proposal, gradient)
         for n, held in enumerate(windows[: len(indices)]):
             held.proposal = proposal[n, :, : held.n_samples]
             held.taken += 1
@@ -207,8 +219,9 @@ class DreamStream:
         self, filled: list[int], windows: list[WaveWindow], current: Tensor
     ) -> tuple[Window, list[Tensor]]:
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
-        original = fold_channels(torch.stack([self._wave.original_under(i) for i in filled]), mode)
-        original_mono = original.mean(dim=1)
+        context = fold_channels(torch.stack([self._wave.context_under(i) for i in filled]), mode)
+        margin = self._wave.margin_samples
+        original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
         n_valid = torch.tensor([one.n_samples for one in windows], device=self._device)
         step_index = self._first_step + windows[0].taken
         offset, speed = self._offset(step_index), self._speed(step_index)
@@ -222,7 +235,8 @@ class DreamStream:
         moving = self._moving(filled, groups)
         window = Window(
             current=fold_channels(current, mode),
-            original=original,
+            context=context,
+            margin=margin,
             n_valid=n_valid.repeat_interleave(groups)[:, None, None].to(current.dtype),
             score=score,
             target=self._target_under(windows, current),
@@ -276,35 +290,36 @@ class DreamStream:
         return fold_channels(under, self._settings.stereo)
 
     def _band_hz(self) -> tuple[float, float]:
-        low, high = self._listener.network.card.band_hz
-        if self._settings.high_hz > 0:
-            high = min(high, self._settings.high_hz)
-        low = max(low, self._settings.low_hz)
-        if low >= high:
-            heard = self._listener.network.card.band_hz
-            raise SettingError(
-                f"the band {self._settings.low_hz:g}..{self._settings.high_hz:g} Hz lies outside what "
-                f"network {self._listener.network.card.name!r} hears, {heard[0]:g}..{heard[1]:g} Hz"
-            )
-        return low, min(high, self._listener.sample_rate / 2)
+        card = self._listener.network.card
+        low, high = card.band_hz
+        return self._settings.check_band((low, min(high, self._listener.sample_rate / 2)), card.name)
 
-    def _collect_state(self, windows: list[WaveWindow], original: Tensor, groups: int) -> State:
+    def _collect_state(self, windows: list[WaveWindow], context: Tensor, groups: int) -> State:
         for n, held in enumerate(windows):
             if held.taken == 0 and not held.state:
-                part = original[n * groups : (n + 1) * groups]
+                part = context[n * groups : (n + 1) * groups]
                 held.state = self._update.begin(part, self._settings, self._listener.sample_rate)
         return {key: torch.cat([held.state[key] for held in windows]) for key in windows[0].state}
 
-    def _check(self, windows: list[WaveWindow], groups: int, proposal: Tensor, gradient: Tensor) -> None:
+    def _check(
+        self,
+        windows: list[WaveWindow],
+        groups: int,
+        original: Tensor,
+        proposal: Tensor,
+        gradient: Tensor,
+    ) -> None:
         if bool(torch.isfinite(proposal).all()) and bool(gradient.flatten(1).any(1).all()):
             return
         for n, held in enumerate(windows):
             place = f"step {held.taken + 1} of the window at {self._start_s(held):.2f} s"
             if not bool(torch.isfinite(proposal[n]).all()):
                 raise NonFiniteError(f"{place}: the dream is not finite; use a smaller step")
-            # Where a quiet passage falls below all a network hears there is nothing to say.
-            is_audible = float(proposal[n].square().mean().sqrt()) > AUDIBLE
-            if is_audible and not bool(gradient[n * groups : (n + 1) * groups].any()):
+            part = slice(n * groups, (n + 1) * groups)
+            # The network hears the sum of the rows: where that is silent (a quiet passage, channels that
+            # cancel) there is nothing to say.
+            is_audible = float(original[part].mean(dim=1).square().mean().sqrt()) > AUDIBLE
+            if is_audible and not bool(gradient[part].any()):
                 raise NonFiniteError(
                     f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
                     "hears nothing there to ascend on; choose another layer or channel, or depth 0 there"

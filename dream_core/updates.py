@@ -46,7 +46,9 @@ class Window:
 
     Args:
         current: The sound at this step, ``(items, rows, samples)``.
-        original: The undreamed sound, the same shape.
+        context: The undreamed sound with `margin` more samples on both sides, so that no transform meets a
+            cut where the sound goes on.
+        margin: How many.
         n_valid: How many samples of each item are sound and not padding, ``(items, 1, 1)``.
         score: Scores mono sound.
         target: Another sound under the same window, for updates that want one.
@@ -59,7 +61,8 @@ class Window:
     """
 
     current: Tensor
-    original: Tensor
+    context: Tensor
+    margin: int
     n_valid: Tensor
     score: Score
     target: Tensor | None
@@ -69,6 +72,15 @@ class Window:
     low_hz: float | Tensor
     high_hz: float | Tensor
     settings: DreamSettings
+
+    @property
+    def original(self) -> Tensor:
+        """The undreamed sound under the window."""
+        return self.crop(self.context)
+
+    def crop(self, sound: Tensor) -> Tensor:
+        """Return a sound without its margins."""
+        return sound[..., self.margin : sound.shape[-1] - self.margin]
 
     @property
     def n_fft(self) -> int:
@@ -81,18 +93,18 @@ class Window:
         return self.settings.hop_at(self.sample_rate)
 
     @staticmethod
-    def at_frames(value: float | Tensor, hop_samples: int, n_frames: int) -> float | Tensor:
+    def at_frames(value: float | Tensor, hop_samples: int, n_frames: int, margin: int = 0) -> float | Tensor:
         """Return a value that may move at the middles of frames, ``(items, 1, frames)``."""
         if not isinstance(value, Tensor):
             return value
-        positions = torch.arange(n_frames, device=value.device) * hop_samples
-        return value[..., torch.clamp(positions, max=value.shape[-1] - 1)]
+        positions = torch.arange(n_frames, device=value.device) * hop_samples - margin
+        return value[..., torch.clamp(positions, 0, value.shape[-1] - 1)]
 
-    def band_weights(self, n_fft: int, hop_samples: int, n_frames: int) -> Tensor:
+    def band_weights(self, n_fft: int, hop_samples: int, n_frames: int, margin: int = 0) -> Tensor:
         """Return how much of each bin the dream may touch, ``(items or 1, bins, frames or 1)``."""
         frequencies = bin_frequencies_hz(n_fft, self.sample_rate, self.current.device)[:, None]
-        low = self.at_frames(self.low_hz, hop_samples, n_frames)
-        high = self.at_frames(self.high_hz, hop_samples, n_frames)
+        low = self.at_frames(self.low_hz, hop_samples, n_frames, margin)
+        high = self.at_frames(self.high_hz, hop_samples, n_frames, margin)
         weights = soft_band(frequencies, low, high).to(self.current.dtype)
         return weights if weights.ndim == 3 else weights[None]
 
@@ -110,7 +122,7 @@ class Update(Protocol):
         """Whether it wants another sound."""
         ...
 
-    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+    def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return the state windows start with, each tensor with items first."""
         ...
 
@@ -138,17 +150,19 @@ def _band_limited(change: Tensor, window: Window) -> Tensor:
     return istft(spectrum, window.n_fft, window.hop_samples, change.shape[-1])
 
 
-def _cross_fade(sound: Tensor, other: Tensor, amount: float | Tensor) -> Tensor:
-    share = torch.clamp(torch.as_tensor(amount, dtype=sound.dtype, device=sound.device), max=1.0)
-    return sound + share * (other - sound)
+def _cross_fade(window: Window, other: Tensor) -> Tensor:
+    """Replace the sound's band by another sound of that band; what lies outside stays."""
+    sound = window.current
+    share = torch.clamp(torch.as_tensor(window.step, dtype=sound.dtype, device=sound.device), max=1.0)
+    return sound + share * (other - _band_limited(sound, window))
 
 
 class _Stateless:
     needs_target = False
 
-    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+    def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return no state."""
-        del original, settings, sample_rate
+        del context, settings, sample_rate
         return {}
 
 
@@ -177,7 +191,7 @@ class Gradient(_Stateless):
         """Take one step."""
         gradient = waveform_gradient(window.current, window.score)
         scaled = _band_limited(_loudness_scaled(gradient, window, window.current), window)
-        return _cross_fade(window.current, scaled, window.step), state, gradient
+        return _cross_fade(window, scaled), state, gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +217,9 @@ class SpectralCut:
         """Whether it wants another sound."""
         return any(source.startswith("target") for source in (self.operand, self.mask, self.phase))
 
-    def begin(self, original: Tensor, settings: DreamSettings, sample_rate: int) -> State:
+    def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return no state."""
-        del original, settings, sample_rate
+        del context, settings, sample_rate
         return {}
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
@@ -223,7 +237,7 @@ class SpectralCut:
         result = istft(passed, window.n_fft, window.hop_samples, window.current.shape[-1])
         if self.adds:
             return window.current + window.step * result, state, gradient
-        return _cross_fade(window.current, result, window.step), state, gradient
+        return _cross_fade(window, result), state, gradient
 
     def _spectra(self, window: Window, gradient: Tensor) -> dict[Source, Tensor]:
         sounds: dict[Source, Tensor] = {"sound": window.current}

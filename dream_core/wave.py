@@ -66,16 +66,20 @@ class Wave:
         sample_rate: Hz.
         window_s: Length of a window.
         fade_s: How far windows overlap.
+        margin_samples: How much of the undreamed sound on both sides a window may look at.
         device: Where the sound is kept.
     """
 
-    def __init__(self, sample_rate: int, window_s: float, fade_s: float, device: torch.device) -> None:
+    def __init__(
+        self, sample_rate: int, window_s: float, fade_s: float, margin_samples: int, device: torch.device
+    ) -> None:
         self._fade = round(fade_s * sample_rate)
         self._hop = round(window_s * sample_rate) - self._fade
         self._shortest = SHORTEST_S * sample_rate
         ramp = (torch.arange(self._fade, device=device, dtype=torch.float64) + 0.5) / self._fade
         self._ramp = torch.sin(0.5 * math.pi * ramp).square().to(torch.float32)
-        self._device = device
+        self._margin = min(margin_samples, self._hop - self._fade)
+        self._behind: Tensor | None = None
         self._pending: list[_Segment] = []
         self._n_pending = 0
         self._segments: list[_Segment] = []
@@ -119,9 +123,23 @@ class Wave:
         """Return the sound at its present step under a window, padded to a window's length."""
         return self._gather([s.x for s in self._segments[i : i + 2]])
 
-    def original_under(self, i: int) -> Tensor:
-        """Return the undreamed sound under a window, padded."""
-        return self._gather([s.original for s in self._segments[i : i + 2]])
+    @property
+    def margin_samples(self) -> int:
+        """How much of the undreamed sound on both sides a window may look at."""
+        return self._margin
+
+    def context_under(self, i: int) -> Tensor:
+        """Return the undreamed sound under a window and its margins, silence beyond the sound's ends."""
+        here = self._gather([s.original for s in self._segments[i : i + 2]])
+        before = self._segments[i - 1].original if i > 0 else self._behind
+        padded = torch.nn.functional.pad(here, (self._margin, self._margin))
+        if before is not None:
+            padded[:, : self._margin] = before[:, before.shape[1] - self._margin :]
+        if i + 1 < len(self._segments):
+            after = self._segments[i + 1].original[:, self._fade : self._fade + self._margin]
+            start = self._margin + self.window_samples
+            padded[:, start : start + after.shape[1]] = after
+        return padded
 
     def lanes_under(self, i: int) -> dict[str, Tensor]:
         """Return the moving settings under a window, the last value going on through the padding."""
@@ -144,6 +162,8 @@ class Wave:
         done = []
         while self.windows and self._is_first_done():
             done.append(self._segments[0].x)
+            last = self._segments[0].original
+            self._behind = last[:, max(0, last.shape[1] - self._margin) :].clone()
             del self._segments[0], self.windows[0]
             self._n_retired += 1
         return done

@@ -1,6 +1,6 @@
 """Draw each stem of a render before and after, with the depth of its dream under it.
 
-python examples/before_after.py examples/out/lucid-bloom
+python examples/before_after.py examples/out/lucid-bloom/lucid-bloom.manifest.json
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 import soundfile
 
 import bridge
 
-matplotlib.use("Agg")
+mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 
@@ -54,12 +54,13 @@ def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Draw every stem of every render named."""
-    for folder in map(Path, argv):
-        plan = bridge.read_manifest(folder / "manifest.json").plan
+    """Draw every stem of every render whose manifest is named."""
+    for manifest in map(Path, argv):
+        plan = bridge.read_manifest(manifest).plan
         for i, stem in enumerate(plan.stems):
-            draw(plan, i, folder / f"{stem.name}.png")
-            print(folder / f"{stem.name}.png")
+            picture = manifest.with_name(f"{stem.name}.png")
+            draw(plan, i, picture)
+            print(picture)
 
 
 if __name__ == "__main__":

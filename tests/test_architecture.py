@@ -19,7 +19,7 @@ LAYERS = (
     | {"envelopes", "processors", "hosts", "delivery", "naming"},
     {"preset", "library"},
     {"session"},
-    {"plan"},
+    {"plancheck", "plan"},
     {"opening", "manifest", "stemjob", "render", "pictures", "report", "exchange", "verify", "folderlock"},
     {"cli", "server", "studio"},
 )
@@ -30,7 +30,7 @@ OWNERS = {
     "mido": {"bridge.midimessages", "bridge.midifile", "bridge.midiwrite"},
     "pedalboard": {"bridge.processors.native", "bridge.processors.chain", "bridge.hosts"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.specs", "bridge.cli", "bridge.errors"}
-    | {"bridge.stemjob", "bridge.manifest", "bridge.opening"},
+    | {"bridge.stemjob", "bridge.plancheck", "bridge.manifest", "bridge.opening"},
 }
 """Who may import what; everybody else goes through them."""
 

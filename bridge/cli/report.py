@@ -14,7 +14,7 @@ app = typer.Typer()
 
 @app.command()
 def report_command(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest.json of a render.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="By default report.html beside the manifest.")
     ] = None,

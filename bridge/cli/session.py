@@ -18,7 +18,9 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_is_help=True)
 
-ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest.json of a render.")]
+ManifestArgument = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 
 

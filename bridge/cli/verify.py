@@ -21,7 +21,7 @@ app = typer.Typer()
 
 @app.command()
 def verify(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest.json of a render.")],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")],
     tolerance: Annotated[
         str, typer.Option(metavar="LEVEL", help="Loudest residual that passes, e.g. -90dB.")
     ] = "-90dB",

@@ -57,7 +57,7 @@ class _Queue:
         self._pieces: list[npt.NDArray[Any]] = []
 
     def push(self, piece: npt.NDArray[Any]) -> None:
-        self._pieces.append(piece)
+        self._pieces.append(piece.copy())
 
     def pop(self, n_samples: int) -> npt.NDArray[Any]:
         whole = self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces, axis=-1)
@@ -124,9 +124,9 @@ class Chain(MutableSequence[Any]):
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.nodes: list[Node] = []
+        self._stages: list[_Stage] | None = None
         for member in members:
             self.append(member)
-        self._stages: list[_Stage] | None = None
         self._shape = (0, 0.0)
         self._moving: tuple[str, ...] = ()
 
@@ -146,15 +146,15 @@ class Chain(MutableSequence[Any]):
         return processor.plugin if isinstance(processor, Native) else processor
 
     def __setitem__(self, index: int | slice, member: Any) -> None:
+        self._refuse_while_streaming()
         if isinstance(index, slice):
             self.nodes[index] = [self._node(one) for one in member]
         else:
             self.nodes[index] = self._node(member)
-        self._stages = None
 
     def __delitem__(self, index: int | slice) -> None:
+        self._refuse_while_streaming()
         del self.nodes[index]
-        self._stages = None
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -164,8 +164,14 @@ class Chain(MutableSequence[Any]):
 
     def insert(self, index: int, value: Member) -> None:
         """Put a processor before the one at `index`."""
+        self._refuse_while_streaming()
         self.nodes.insert(index, self._node(value))
-        self._stages = None
+
+    def _refuse_while_streaming(self) -> None:
+        if self._stages is not None:
+            raise ProcessorError(
+                "chain: fixed while a stream runs, samples would be lost; call reset() first"
+            )
 
     def _node(self, member: Member) -> Node:
         node = member if isinstance(member, Node) else Node(processor=member)
@@ -227,8 +233,8 @@ class Chain(MutableSequence[Any]):
         """Set ``node.parameter``."""
         node, parameter = self._find(name)
         if parameter == "mix" and "mix" not in _processor(node).parameters:
+            self._refuse_while_streaming()
             node.mix = float(check_parameter("mix", value, {"mix": _MIX}, node.name))
-            self._stages = None
         else:
             _processor(node).set_parameter(parameter, value)
 
@@ -284,9 +290,10 @@ class Chain(MutableSequence[Any]):
             raise ProcessorError("chain: a stream must go on with the automation it began with; call reset()")
         for stage in self._stages:
             stage.take_lanes(automation)
+        out = block.copy() if not self._stages else block
         for stage in self._stages:
-            block = stage.push(block, sample_rate, buffer_size)
-        return block
+            out = stage.push(out, sample_rate, buffer_size)
+        return out
 
     def _check_moving(self, moving: Sequence[str]) -> None:
         known = self.parameters

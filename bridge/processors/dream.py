@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +17,13 @@ from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 from dream_core.ascent import build_update, open_stream
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
 from dream_core.grammar import parse_objective
-from dream_core.networks import get_card, load_network
+from dream_core.networks import get_card, load_network, weights_sha256
 from dream_core.networks.card import Network
-from dream_core.runtime import resolve_device
+from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DreamSettings
 from dream_core.stream import MOVING_SETTINGS, DreamStream, StepReport
 
-__all__ = ["Dream"]
+__all__ = ["Dream", "hash_networks", "resolve_compute"]
 
 
 class Dream:
@@ -138,6 +138,7 @@ class Dream:
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
             objective.check(card)
             resolve_device(self._device_name)
+            self._settings().check_band(card.band_hz, card.name)
             update = build_update(str(self._values["update"]))
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
@@ -237,6 +238,29 @@ class Dream:
             target=target or None,
             **self._options,
         )
+
+
+def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
+    """Return the device dreams will run on, and the threads where that is a CPU.
+
+    Raises:
+        ProcessorError: The device is not there.
+    """
+    with _border():
+        resolved = resolve_device(device)
+    if resolved.type == "cpu":
+        return "cpu", threads or default_threads()
+    return str(resolved), None
+
+
+def hash_networks(names: Iterable[str]) -> dict[str, str]:
+    """Return the hash of each network's weights.
+
+    Raises:
+        ProcessorError: There is no such network.
+    """
+    with _border():
+        return {name: weights_sha256(name) for name in sorted(names)}
 
 
 @contextmanager

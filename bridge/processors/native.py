@@ -169,7 +169,9 @@ class Native:
             )
         self._n_channels, self._sample_rate = n_channels, float(sample_rate)
         self._n_in += block.shape[1]
-        self._held.append((block, automation))
+        # Copies: samples may wait here while a caller fills the same buffer again.
+        lanes = {name: np.array(lane) for name, lane in automation.items()}
+        self._held.append((block.copy(), lanes))
         if not self._longest and self._n_in < max(buffer_size, n_channels + 1):
             # pedalboard forgets its state when a block is longer than any before, so the first one fed
             # must be the longest.
@@ -200,11 +202,20 @@ class Native:
                 if phase == 0:
                     self._move(lanes, start)
             piece = np.ascontiguousarray(block[:, start:stop])
-            pieces.append(self.plugin.process(piece, self._sample_rate, buffer_size, reset=False))
+            pieces.append(self._process(piece, buffer_size))
             self._longest = self._longest or max(min(stop - start, buffer_size), 1)
             self._n_fed += stop - start
             start = stop
         return np.concatenate(pieces, axis=1)
+
+    def _process(self, piece: AudioArray, buffer_size: int) -> AudioArray:
+        try:
+            out: AudioArray = self.plugin.process(piece, self._sample_rate, buffer_size, reset=False)
+        except (ValueError, RuntimeError) as error:
+            # Some effects take few rates or channels only, and pedalboard says so when it is too late.
+            layout = f"{self._n_channels} channels at {self._sample_rate:g} Hz"
+            raise ProcessorError(f"{self._name}: {error} (the sound has {layout})") from error
+        return out
 
     def _move(self, lanes: Mapping[str, Lane], position: int) -> None:
         for name, lane in lanes.items():

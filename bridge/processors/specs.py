@@ -70,7 +70,7 @@ _SPECS = (
     _setting("window_s", 0.5, 60.0, "s", "length of the windows the sound is dreamed in"),
     _setting("fade_s", 0.001, 0.5, "s", "cross-fade between windows"),
     _setting("n_fft", 512.0, 8192.0, "samples", "length of the transform at 44.1 and 48 kHz"),
-    _setting("hop_divisor", 2.0, 16.0, "", "the hop is n_fft divided by this"),
+    _setting("hop_divisor", 4.0, 16.0, "", "the hop is n_fft divided by this"),
 )
 
 DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}

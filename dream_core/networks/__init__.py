@@ -19,9 +19,18 @@ from dream_core.errors import NetworkNotFoundError, WeightsError
 from dream_core.naming import nearest_names
 from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import LayerInfo, Network, NetworkCard
-from dream_core.weights import networks_folder, read_header
+from dream_core.weights import file_sha256, networks_folder, read_header
 
-__all__ = ["LayerInfo", "Network", "NetworkCard", "get_card", "is_ready", "list_networks", "load_network"]
+__all__ = [
+    "LayerInfo",
+    "Network",
+    "NetworkCard",
+    "get_card",
+    "is_ready",
+    "list_networks",
+    "load_network",
+    "weights_sha256",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,15 @@ def get_card(name: str) -> NetworkCard:
     if name in _BUILT_IN:
         return _BUILT_IN[name].card()
     return mel_cnn.read_card(_find_file(name))[0]
+
+
+def weights_sha256(name: str) -> str:
+    """Return what tells a network's weights from others: their file's hash, empty where there is none."""
+    card = get_card(name)
+    if card.sha256 or card.weights == "random":
+        return card.sha256
+    path = networks_folder() / f"{name}.safetensors" if name in _BUILT_IN else _find_file(name)
+    return file_sha256(path) if path.exists() else ""
 
 
 def is_ready(name: str) -> bool:

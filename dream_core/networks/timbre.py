@@ -59,7 +59,7 @@ CARD = NetworkCard(
     licence="GPL-3.0-or-later",
     source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
     weights="shipped",
-    sha256="2ff34c9134fa163aa42a67aac92e1125fb4f9d7f87a8619dd319ab16153e1f2d",
+    sha256="089f9a82160ce31cd820ee2b0b6ee5d4c259603725c4592afeec68c1b11fca11",
     description=(
         "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and "
         "striking; classes pull a sound towards a family of instruments."

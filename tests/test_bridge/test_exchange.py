@@ -59,7 +59,7 @@ def render(folder: Path, *names: str) -> Path:
     for stem in plan.stems:
         (folder / "out" / f"{stem.name}.wav").replace(stem.target)
         manifest = manifest.with_stem(stem.name, RECORD)
-    path = folder / "out" / "manifest.json"
+    path = folder / "out" / "under-test.manifest.json"
     write_manifest(manifest, path)
     return path
 

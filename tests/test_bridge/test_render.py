@@ -148,7 +148,7 @@ def test_finished_stems_stay_and_the_rest_is_taken_up(tmp_path: Path) -> None:
         render_plan(plan, on_progress=stop_in_b)  # type: ignore[arg-type]
 
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert left == ["a__under-test.wav", "manifest.json"]
+    assert left == ["a__under-test.wav", "under-test.manifest.json"]
     before = (tmp_path / "out" / "a__under-test.wav").stat().st_mtime_ns
     report = render_plan(plan)
     assert [stem.status for stem in report.stems] == ["kept", "done", "done"]
@@ -184,7 +184,7 @@ def test_one_failing_stem_leaves_the_others_complete(tmp_path: Path) -> None:
         ("zebra", "done"),
     ]
     assert "needs 2 channels" in report.failed[0].error
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"zebra__under-test.wav", "manifest.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"zebra__under-test.wav", "under-test.manifest.json"}
 
 
 def test_stems_that_change_after_planning_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.plan import Plan, build_plan
 from bridge.preset import parse_preset
-from bridge.render import render_plan
+from bridge.render import manifest_path, render_plan
 from bridge.stemjob import Progress
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ KILLED = """
     from pathlib import Path
     from bridge import {module}
     from bridge.plan import Plan
-    from bridge.render import render_plan
+    from bridge.render import manifest_path, render_plan
     original, count = {module}.{name}, 0
     def dying(*arguments, **options):
         global count
@@ -74,7 +74,7 @@ def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: 
     """Whatever was going on, the same plan again finishes with what an undisturbed render makes."""
     plan = make_plan(tmp_path)
     killed(plan, tmp_path, module, name, n)
-    finished = read_manifest(tmp_path / "out" / "manifest.json").stems
+    finished = read_manifest(manifest_path(plan)).stems
     assert list(finished) == ["a"]
     report = render_plan(plan)
     assert [stem.status for stem in report.stems] == ["kept", "done", "done"]

@@ -1,0 +1,87 @@
+"""What a plan checks before anything is opened: the dreams' settings and the plugins' presence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge.errors import PresetError, nearest_names
+from bridge.preset import Preset
+
+__all__ = ["MISSING", "DreamFacts", "check_dreams", "check_plugins"]
+
+MISSING = "missing"
+"""Stands for the hash of a plugin that is not installed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DreamFacts:
+    """What the dreams of a preset depend on.
+
+    Args:
+        wanted: Stems they follow or dream towards.
+        networks: Network to sha256 of its weights.
+        device: Where they will run.
+        threads: Torch's threads, where that is a CPU.
+    """
+
+    wanted: frozenset[str]
+    networks: dict[str, str]
+    device: str
+    threads: int | None
+
+
+def check_dreams(
+    preset: Preset, names: Sequence[str], device: str, threads: int | None, seed: int
+) -> DreamFacts:
+    """Check every dream of a preset and resolve where they will run.
+
+    Raises:
+        InputError: A network, layer, class, update, device, band or stem that does not exist or fit.
+    """
+    wanted: frozenset[str] = frozenset()
+    nodes = [node for node in preset.chain if node.use == "dream" and node.enabled]
+    if not nodes and not preset.requires.networks:
+        return DreamFacts(wanted=wanted, networks={}, device=device, threads=threads)
+    from bridge.processors.dream import Dream, hash_networks, resolve_compute
+
+    device, threads = resolve_compute(device, threads)
+    for node in nodes:
+        seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
+        dream = Dream(device=device, **seeded)  # type: ignore[arg-type]
+        dream.check()
+        for name in sorted(dream.wanted_references):
+            if name not in names:
+                raise PresetError(
+                    f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
+                    f"{nearest_names(name, names)}"
+                )
+        wanted |= dream.wanted_references
+    used = {str(node.params.get("network", "timbre")) for node in nodes} | set(preset.requires.networks)
+    return DreamFacts(wanted=wanted, networks=hash_networks(used), device=device, threads=threads)
+
+
+def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
+    """Return the hash of every plugin a preset hosts or requires, or that it is missing.
+
+    Raises:
+        PluginNotFoundError: One is not installed, and `on_missing` is ``fail``.
+    """
+    wanted = [
+        (node.plugin or "", node.plugin_name) for node in preset.chain if node.use == "vst3" and node.enabled
+    ]
+    wanted += [(name, None) for name in preset.requires.plugins]
+    if not wanted:
+        return {}
+    from bridge.hosts.bundle import PluginNotFoundError, binary_sha256, check_bundle
+    from bridge.hosts.scan import find_plugin
+
+    found: dict[str, str] = {}
+    for plugin, plugin_name in wanted:
+        try:
+            found[plugin] = binary_sha256(check_bundle(find_plugin(plugin, plugin_name)[0]))
+        except PluginNotFoundError as error:
+            if on_missing == "fail":
+                raise PluginNotFoundError(f"{error} (or go on without it: --on-missing bypass)") from None
+            found[plugin] = MISSING
+    return found
