@@ -136,9 +136,11 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PresetError(f"{path}: no such manifest") from None
+    except OSError as error:
+        raise PresetError(f"{path}: cannot be read ({error.strerror}); name a PRESET.manifest.json") from None
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
-        raise PresetError(f"{path}: not a manifest ({reason}); move it away or use --overwrite") from None
+        raise PresetError(f"{path}: not a manifest ({reason}); it is none, or damaged") from None
 
 
 def _levels(loudness: Loudness) -> dict[str, float | bool | None]:

@@ -83,12 +83,12 @@ def set_threads(n_threads: int | None) -> int:
         n_threads: 1 or more; None takes one for each core, eight at most.
 
     Raises:
-        SettingError: Below 1.
+        SettingError: Not 1 to 256.
     """
     if n_threads is None:
         n_threads = default_threads()
-    if n_threads < 1:
-        raise SettingError(f"threads = {n_threads}; 1 or more is accepted")
+    if not 1 <= n_threads <= 256:
+        raise SettingError(f"threads = {n_threads} is outside 1..256")
     if torch.get_num_threads() != n_threads:
         torch.set_num_threads(n_threads)
     return n_threads

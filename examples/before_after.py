@@ -48,6 +48,7 @@ def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
         depth.axvline(marker.time_s, color="grey", lw=0.5)
         depth.annotate(marker.name, (marker.time_s, 0.0), fontsize=7, rotation=90)
     depth.set(xlabel="seconds", ylabel="depth, steps")
+    depth.set_ylim(bottom=0.0)
     figure.suptitle(preset.meta.name)
     figure.savefig(picture, dpi=80)
     plt.close(figure)

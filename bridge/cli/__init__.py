@@ -93,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
+    if isinstance(error, OSError):
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
+    if hasattr(error, "format_message") and not error.format_message():
+        return 2  # called with nothing: the help has been printed
     if hasattr(error, "format_message"):
         return _say(f"{error.format_message()} See `reverie --help` and `reverie COMMAND --help`.", 2)
     from bridge.errors import ReverieError

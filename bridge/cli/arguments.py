@@ -66,7 +66,9 @@ SeedOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", help="Threads on the CPU; all cores by default.", min=1),
+    typer.Option(
+        "--threads", metavar="N", help="Threads on the CPU; one a core, at most eight.", min=1, max=256
+    ),
 ]
 SubtypeOption = Annotated[
     str | None,

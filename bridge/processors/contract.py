@@ -22,7 +22,14 @@ from typing import Protocol, runtime_checkable
 from bridge.errors import ProcessorError, nearest_names
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 
-__all__ = ["AUTOMATION_BLOCK_SAMPLES", "DEFAULT_BUFFER_SIZE", "Processor", "check_audio", "check_parameter"]
+__all__ = [
+    "AUTOMATION_BLOCK_SAMPLES",
+    "DEFAULT_BUFFER_SIZE",
+    "MAX_CHANNELS",
+    "Processor",
+    "check_audio",
+    "check_parameter",
+]
 
 DEFAULT_BUFFER_SIZE = 8192
 """pedalboard's own default block."""
@@ -100,6 +107,10 @@ class Processor(Protocol):
         ...
 
 
+MAX_CHANNELS = 64
+"""More are taken for a mistaken layout."""
+
+
 def check_audio(input_array: AudioArray, where: str, max_channels: int | None = None) -> None:
     """Refuse arrays whose layout or type would have to be guessed.
 
@@ -115,7 +126,8 @@ def check_audio(input_array: AudioArray, where: str, max_channels: int | None = 
         raise ProcessorError(
             f"{where}: got {input_array.dtype} samples; float32 is accepted. Call .astype('float32')."
         )
-    if max_channels is not None and input_array.shape[0] > max_channels:
+    max_channels = MAX_CHANNELS if max_channels is None else max_channels
+    if input_array.shape[0] > max_channels:
         hint = (
             " The array looks like (samples, channels): pass its transpose."
             if input_array.shape[0] > input_array.shape[1]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError
+from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError, nearest_names
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio, check_parameter
 from bridge.processors.specs import DREAM_PARAMETERS
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
@@ -170,6 +170,7 @@ class Dream:
         if reset:
             self.reset()
         n_channels, n_samples = input_array.shape
+        _check_lanes(automation or {}, n_samples)
         if self._stream is not None and self._shape != (n_channels, float(sample_rate)):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = (automation or {}).get("depth")
@@ -238,6 +239,19 @@ class Dream:
             target=target or None,
             **self._options,
         )
+
+
+def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
+    for name, lane in automation.items():
+        spec = DREAM_PARAMETERS.get(name)
+        if spec is None or spec.automation == "none":
+            moving = [one.name for one in DREAM_PARAMETERS.values() if one.automation != "none"]
+            raise ProcessorError(f"dream: {name!r} cannot be automated; {nearest_names(name, moving)}")
+        if np.shape(lane) != (n_samples,):
+            raise ProcessorError(
+                f"dream: the lane of {name!r} has shape {np.shape(lane)}; one value a sample, "
+                f"({n_samples},), is accepted"
+            )
 
 
 def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:

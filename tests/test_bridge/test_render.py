@@ -162,7 +162,7 @@ def test_a_changed_output_is_not_taken_for_finished(tmp_path: Path) -> None:
     render_plan(plan)
     soundfile.write(plan.stems[0].target, np.zeros(100), 22050)
 
-    with pytest.raises(OutputError, match="exists already.*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
         render_plan(plan)
     assert render_plan(plan, overwrite=True).stems[0].status == "done"
 
@@ -184,7 +184,8 @@ def test_one_failing_stem_leaves_the_others_complete(tmp_path: Path) -> None:
         ("zebra", "done"),
     ]
     assert "needs 2 channels" in report.failed[0].error
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"zebra__under-test.wav", "under-test.manifest.json"}
+    left = {p.name for p in (tmp_path / "out").iterdir()}
+    assert left == {"zebra__under-test.wav", "under-test.manifest.json"}
 
 
 def test_stems_that_change_after_planning_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Renders with hosted plugins: faults stay in their stem, what is missing is said, what played is recorded."""
+"""Renders with hosted plugins: faults stay in their stem, what is missing is said, what played is kept."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_crash_can_be_bypassed_and_is_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_plugin_fails_or_is_bypassed_as_asked(tmp_path: Path) -> None:
-    """A plugin that is not installed is an error with the way out, or a warning; never a silent dry render."""
+    """What is not installed is an error with the way out, or a warning; never a silent dry render."""
     stem = write_stem(tmp_path / "s.wav")
     preset = preset_with(tmp_path, "Nobody Has This")
     with pytest.raises(PluginError, match="--on-missing bypass"):

@@ -32,7 +32,7 @@ KILLED = """
     from pathlib import Path
     from bridge import {module}
     from bridge.plan import Plan
-    from bridge.render import manifest_path, render_plan
+    from bridge.render import render_plan
     original, count = {module}.{name}, 0
     def dying(*arguments, **options):
         global count
