@@ -46,7 +46,11 @@ def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stem in STEMS:
         start, stop = (round(s * 44100) for s in EXCERPT_S)
         samples, rate = soundfile.read(SONG / f"{stem}.flac", start=start, stop=stop)
-        samples[-rate:] *= 10 ** (-50 / 20)
+        # A fifth of a second to die away in, as a note does.
+        fade_db = np.interp(
+            np.arange(len(samples)), [len(samples) - 1.2 * rate, len(samples) - rate], [0, -50]
+        )
+        samples *= 10 ** (fade_db / 20)[:, None]
         soundfile.write(folder / f"{stem}.flac", samples, rate, subtype="PCM_16")
     return folder
 
@@ -119,7 +123,7 @@ def test_the_objective_rises_with_depth(name: str, stem: str, excerpt: Path) -> 
         mono = torch.from_numpy(x.mean(axis=0, keepdims=True))
         offsets = range(0, listener.jitter_frames, 12)
         with torch.no_grad():
-            return float(np.mean([float(listener.score(mono, [offset])[0]) for offset in offsets]))
+            return float(np.mean([float(listener.score(mono, offset)[0]) for offset in offsets]))
 
     scores = [
         score(sound),
