@@ -32,13 +32,11 @@ class Callbacks:
 
     Args:
         on_step: Called after every dream step of every window.
-        on_block: Called with the number of samples that have come out so far.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
     """
 
     on_step: Callable[[StepReport], None] | None = None
-    on_block: Callable[[int], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
 
