@@ -145,6 +145,7 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -
             on_fault=node.on_fault,
             automation_block_samples=plan.automation_block_samples,
             tempo_map=song.tempo_map,
+            on_warning=callbacks.on_warning or _ignore,
         )
     except PluginNotFoundError:
         if plan.on_missing == "fail":
@@ -152,6 +153,10 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -
         if callbacks.on_warning is not None:
             callbacks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
         return None
+
+
+def _ignore(_warning: str) -> None:
+    """Leave a warning to the run that renders: it says it once more."""
 
 
 def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:

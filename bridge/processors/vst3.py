@@ -64,6 +64,7 @@ class VST3:
         max_level_db: Peaks above it (dBFS) are a fault.
         tempo_map: The song's clock, for plugins that sync to it.
         has_sidechain: Whether `process` will be given a sidechain.
+        on_warning: Called with one line the user should see; None makes it a Python warning.
 
     Raises:
         PluginNotFoundError: No such plugin is installed; a `PluginError` that can be told from the others.
@@ -87,7 +88,9 @@ class VST3:
         max_level_db: float = MAX_LEVEL_DB,
         tempo_map: TempoMap | None = None,
         has_sidechain: bool = False,
+        on_warning: Callable[[str], None] | None = None,
     ) -> None:
+        self._on_warning = on_warning
         self.path, plugin_name = find_plugin(plugin, plugin_name)
         self._binary = check_bundle(self.path)
         self.automation_block_samples = automation_block_samples
@@ -258,11 +261,14 @@ class VST3:
         """Let the plugin follow a song's tempo, meter and position; warn where it wants to and cannot."""
         self._tempo_map = tempo_map if self.description.has_transport else None
         if tempo_map is not None and self._tempo_map is None and wants_clock(self.description):
-            warnings.warn(
+            text = (
                 f"{self.name}: hosted by {self._instances.backend}, so it sees 120 BPM in 4/4 at position 0 "
-                "whatever the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'",
-                stacklevel=2,
+                "whatever the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'"
             )
+            if self._on_warning is not None:
+                self._on_warning(text)
+            else:
+                warnings.warn(text, stacklevel=2)
 
     def process(
         self,

@@ -94,3 +94,13 @@ def test_a_state_file_beside_the_preset_travels_with_it(tmp_path: Path) -> None:
     (tmp_path / "sound.vstpreset").unlink()
     with pytest.raises(PresetError, match=r"sound\.vstpreset"):
         load_preset(preset)
+
+
+@needs_plugins
+def test_a_plugin_that_cannot_hear_the_tempo_is_told_of_in_the_report(tmp_path: Path) -> None:
+    """A plugin that wants the song's tempo under a host without one is a warning of its stem."""
+    stem = write_stem(tmp_path / "s.wav", n_channels=2)
+    preset = preset_with(tmp_path, EFFECT, "gain_db = -6.0", 'backend = "pedalboard"')
+    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out"))
+
+    assert [True for warning in report.stems[0].warnings if "120 BPM" in warning] == [True]
