@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bridge.library import load_preset
     from bridge.manifest import Manifest, read_manifest
     from bridge.opening import read_song
-    from bridge.plan import Plan, build_plan, plan_envelopes
+    from bridge.plan import Plan, plan_envelopes
+    from bridge.planning import build_plan
     from bridge.preset import Preset, read_preset
     from bridge.processors.chain import Chain, Mix, Node
     from bridge.processors.dream import Dream
@@ -60,7 +61,7 @@ _HOMES = {
     "RenderReport": "render",
     "ReverieError": "errors",
     "TempoMap": "tempo",
-    "build_plan": "plan",
+    "build_plan": "planning",
     "load_preset": "library",
     "plan_envelopes": "plan",
     "read_manifest": "manifest",

@@ -64,8 +64,7 @@ def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, floa
     plan = manifest.plan
     midi = None if plan.midi is None else read_midi(plan.midi.path)
     tempo_map = plan.read_tempo_map()
-    length_s = max(other.duration_s for other in plan.stems)
-    song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
+    song = Song(tempo_map=tempo_map, midi=midi, length_s=stem.duration_s)
     envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
     lane = _first_dream_lane(envelopes.moving, plan.preset["chain"])
     if lane is None:

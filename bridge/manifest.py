@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from bridge.errors import OutputError, PresetError
 from bridge.loudness import Loudness
 from bridge.plan import Plan
 
-__all__ = ["Manifest", "StemRecord", "read_manifest", "write_manifest"]
+__all__ = ["Manifest", "StemRecord", "append_record", "manifest_path", "read_manifest", "write_manifest"]
 
 _PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
@@ -91,8 +92,13 @@ class Manifest(_Record):
     )
 
     @classmethod
-    def begin(cls, plan: Plan) -> Manifest:
-        """Return the manifest of a plan nothing of which is rendered yet."""
+    def begin(cls, plan: Plan, begun: dict[str, str]) -> Manifest:
+        """Return the manifest of a plan nothing of which is rendered yet.
+
+        Args:
+            plan: The plan.
+            begun: Key of every stem that will be rendered, by name.
+        """
         versions = {"python": platform.python_version()}
         for name in _PACKAGES:
             try:
@@ -103,6 +109,7 @@ class Manifest(_Record):
             plan=plan,
             versions=versions,
             platform=f"{platform.system()} {platform.machine()}",
+            begun=begun,
         )
 
     def with_stem(self, name: str, record: StemRecord) -> Manifest:
@@ -111,8 +118,27 @@ class Manifest(_Record):
         return self.model_copy(update={"stems": {**self.stems, name: record}, "begun": begun})
 
 
+def manifest_path(plan: Plan) -> Path:
+    """Return where a plan's manifest is: beside its outputs, under the plan's name."""
+    return Path(plan.out_dir) / f"{plan.name}.manifest.json"
+
+
+def append_record(path: Path, name: str, record: StemRecord) -> None:
+    """Note one finished stem beside a manifest at once, however many stems that has.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    line = json.dumps({"name": name, "record": record.model_dump(mode="json")})
+    try:
+        with _journal_path(path).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest by an atomic rename.
+    """Write a manifest by an atomic rename; the notes beside it are taken up into it.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -121,19 +147,23 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     try:
         part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         part.replace(path)
+        _journal_path(path).unlink(missing_ok=True)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read a manifest, and what a render that was killed has noted beside it.
 
     Raises:
         PresetError: It is not one.
     """
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        for name, record in _read_journal(path):
+            manifest = manifest.with_stem(name, record)
+        return manifest
     except FileNotFoundError:
         raise PresetError(f"{path}: no such manifest") from None
     except OSError as error:
@@ -141,6 +171,20 @@ def read_manifest(path: Path) -> Manifest:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
         raise PresetError(f"{path}: not a manifest ({reason}); it is none, or damaged") from None
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.finished")
+
+
+def _read_journal(path: Path) -> Iterator[tuple[str, StemRecord]]:
+    journal = _journal_path(path)
+    if not journal.exists():
+        return
+    for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):  # the last one is half where the writer was killed in it
+            data = json.loads(line)
+            yield data["name"], StemRecord.model_validate(data["record"])
 
 
 def _levels(loudness: Loudness) -> dict[str, float | bool | None]:

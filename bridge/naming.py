@@ -29,6 +29,7 @@ WILDCARDS: Mapping[str, str] = {
     "stem": "name of the input file without its suffix",
     "preset": "name of the preset",
     "variation": "name of the variation, if any",
+    "midi": "name of the MIDI file without its suffix, if any",
     "index": "number of the stem, 01 ...",
     "bpm": "tempo at the start",
     "rate": "sample rate in Hz",
@@ -135,6 +136,6 @@ def check_names(targets: Iterable[tuple[str, Path]]) -> None:
         if key in taken:
             raise OutputError(
                 f"{taken[key]} and {source} would both be written to {path}. Put what tells them apart into "
-                "the name template, for example {index}, {preset} or {variation}."
+                "the name template, for example {index}, {preset}, {variation} or {midi}."
             )
         taken[key] = source

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bridge.audiofile import AudioReader, read_audio
+from bridge.alignment import AlignedReader
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
 from bridge.midifile import read_midi
@@ -23,7 +23,7 @@ from bridge.records import AudioArray, ParamSpec
 if TYPE_CHECKING:
     from dream_core.stream import StepReport
 
-__all__ = ["Callbacks", "OpenStem", "open_stem", "read_song"]
+__all__ = ["Callbacks", "OpenStem", "open_stem", "open_stem_sound", "read_song"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,13 @@ class OpenStem:
             plugin.close()
 
 
-def read_song(plan: Plan) -> Song:
-    """Return the clock, MIDI and length a plan speaks of.
+def open_stem_sound(stem: StemPlan) -> AlignedReader:
+    """Open a stem's sound as it lies on the session's timeline."""
+    return AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
+
+
+def read_song(plan: Plan, stem: StemPlan) -> Song:
+    """Return the clock, MIDI and length a stem is rendered to.
 
     Raises:
         PresetError: The MIDI file has changed since the plan was made.
@@ -75,8 +80,7 @@ def read_song(plan: Plan) -> Song:
         if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
             raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
         midi = read_midi(plan.midi.path)
-    length_s = max(stem.duration_s for stem in plan.stems)
-    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=length_s)
+    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
 
 
 def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> OpenStem:
@@ -163,7 +167,7 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks
     from bridge.processors.dream import Dream
 
     dream = Dream(
-        device=plan.device,
+        device=plan.device_for(stem),
         on_step=callbacks.on_step,
         is_cancelled=callbacks.is_cancelled,
         on_warning=callbacks.on_warning,
@@ -178,11 +182,12 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks
 def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
     for other in plan.stems:
         if other.name == name:
-            samples, sample_rate = read_audio(other.source)
-            if sample_rate != stem.sample_rate:
+            with open_stem_sound(other) as reader:
+                samples = reader.read(other.n_samples)
+            if other.sample_rate != stem.sample_rate:
                 import soxr
 
-                samples = soxr.resample(samples.T, sample_rate, stem.sample_rate, "VHQ").T
+                samples = soxr.resample(samples.T, other.sample_rate, stem.sample_rate, "VHQ").T
             return np.ascontiguousarray(samples, dtype=np.float32)
     names = ", ".join(repr(other.name) for other in plan.stems)
     raise PresetError(f"stem {name!r} is dreamed towards but was not given; the stems are {names}")
@@ -191,8 +196,8 @@ def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
 def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
     curves = {}
     for name in follower_stems(preset.modulators, stem.name):
-        source = next((other.source for other in plan.stems if other.name == name), None)
-        if source is not None:
-            with AudioReader(source) as reader:
-                curves[name] = build_follower(iter(reader), reader.info.sample_rate, preset.modulators)
+        other = next((other for other in plan.stems if other.name == name), None)
+        if other is not None:
+            with open_stem_sound(other) as reader:
+                curves[name] = build_follower(iter(reader), other.sample_rate, preset.modulators)
     return curves

@@ -45,10 +45,11 @@ def check_dreams(
         return DreamFacts(wanted=wanted, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream, hash_networks, resolve_compute
 
-    device, threads = resolve_compute(device, threads)
+    resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
+    device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
     for node in nodes:
         seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
-        dream = Dream(device=device, **seeded)  # type: ignore[arg-type]
+        dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         dream.check()
         for name in sorted(dream.wanted_references):
             if name not in names:

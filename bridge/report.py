@@ -10,7 +10,7 @@ import base64
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.alignment import align_stems, measure_sum
+from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum
 from bridge.audiofile import AudioMetadata, AudioReader, read_info
 from bridge.audiosink import encode_preview
 from bridge.envelopes import Song
-from bridge.errors import AudioFileError, InputError, OutputError
-from bridge.manifest import Manifest
+from bridge.errors import InputError, OutputError
+from bridge.manifest import Manifest, StemRecord
 from bridge.midifile import read_midi
+from bridge.opening import open_stem_sound
 from bridge.pictures import SoundPicture, SoundPictureMaker, spectrogram_png, waveform_svg
 from bridge.plan import Plan, StemPlan, plan_envelopes
 from bridge.tempo import TempoMap
@@ -36,6 +37,7 @@ PREVIEW_S: Final = 300.0
 
 _CURVE_POINTS: Final = 2_000
 _MAX_BAR_LINES: Final = 200
+_BLOCK_SAMPLES: Final = 1 << 16
 Levels = Mapping[str, float | bool | None]
 
 _VIEWS: Final = (("before", "Before"), ("after", "After"), ("difference", "Difference"))
@@ -63,26 +65,14 @@ class StemReport:
     """Gather what the report shows of one stem.
 
     Args:
-        name: The stem.
-        source: What went in.
-        output: What came out.
-        gain_db: Of the delivery; it is taken out before the difference is made.
-        gain_reason: Why.
-        before: Levels of the source.
-        after: Levels of the output.
+        plan: Of the stem.
+        record: What was measured; its gain is taken out before the difference is made.
         curves: What moved.
-        warnings: What the user should know.
     """
 
-    name: str
-    source: Path
-    output: Path
-    gain_db: float
-    gain_reason: str
-    before: Levels
-    after: Levels
+    plan: StemPlan
+    record: StemRecord
     curves: tuple[EnvelopeCurve, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def write_report(manifest: Manifest, path: Path | str, *, overwrite: bool = False) -> Path:
@@ -143,24 +133,12 @@ def build_report(manifest: Manifest) -> str:
 
 
 def _gather_stem(manifest: Manifest, stem: StemPlan) -> StemReport:
-    record = manifest.stems[stem.name]
-    return StemReport(
-        name=stem.name,
-        source=Path(stem.source),
-        output=Path(stem.target),
-        gain_db=record.gain_db,
-        gain_reason=record.gain_reason,
-        before=record.before,
-        after=record.after,
-        curves=_curves(manifest.plan, stem),
-        warnings=record.warnings,
-    )
+    return StemReport(plan=stem, record=manifest.stems[stem.name], curves=_curves(manifest.plan, stem))
 
 
 def _curves(plan: Plan, stem: StemPlan) -> tuple[EnvelopeCurve, ...]:
     midi = None if plan.midi is None else read_midi(plan.midi.path)
-    length_s = max(other.duration_s for other in plan.stems)
-    song = Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=length_s)
+    song = Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
     envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
     step = max(1, stem.n_samples // _CURVE_POINTS)
     return tuple(
@@ -186,15 +164,10 @@ class _Sight:
 
 def _look(stem: StemReport, preview_s: float) -> _Sight:
     """Read both files once for the pictures, then the stretch to listen to."""
-    inverse_gain = 10.0 ** (-stem.gain_db / 20.0)
-    with AudioReader(stem.source) as source, AudioReader(stem.output) as output:
-        rate = output.info.sample_rate
-        if source.info.sample_rate != rate:
-            raise AudioFileError(
-                f"{stem.output}: is at {rate} Hz, its source {stem.source} at {source.info.sample_rate} Hz: "
-                "they cannot be subtracted"
-            )
-        n_samples = max(source.info.n_samples, output.info.n_samples)
+    inverse_gain = 10.0 ** (-stem.record.gain_db / 20.0)
+    rate = stem.plan.sample_rate
+    with open_stem_sound(stem.plan) as source, AudioReader(stem.plan.target) as output:
+        n_samples = max(source.n_samples, output.info.n_samples)
         makers = {name: SoundPictureMaker(n_samples, rate) for name, _ in _VIEWS}
         for blocks in _three(source, output, inverse_gain, n_samples):
             for name, block in blocks.items():
@@ -203,9 +176,10 @@ def _look(stem: StemReport, preview_s: float) -> _Sight:
         n_preview = min(n_samples, round(preview_s * rate))
         start = _busiest_start(pictures["difference"], n_samples, n_preview)
         n_channels = max(source.info.n_channels, output.info.n_channels)
+    with open_stem_sound(stem.plan) as source, AudioReader(stem.plan.target) as output:
         sounds = []
         for reader in (source, output):
-            reader.seek(start)
+            _skip(reader, start)
             sounds.append(encode_preview(_padded(reader.read(n_preview), n_channels, n_preview), rate))
     return _Sight(
         pictures=pictures,
@@ -217,6 +191,11 @@ def _look(stem: StemReport, preview_s: float) -> _Sight:
     )
 
 
+def _skip(reader: AlignedReader | AudioReader, n_samples: int) -> None:
+    for position in range(0, n_samples, _BLOCK_SAMPLES):
+        reader.read(min(_BLOCK_SAMPLES, n_samples - position))
+
+
 def _busiest_start(difference: SoundPicture, n_samples: int, n_preview: int) -> int:
     """Return where the stretch with most difference begins."""
     energy = np.maximum(difference.highs, -difference.lows) ** 2
@@ -226,12 +205,11 @@ def _busiest_start(difference: SoundPicture, n_samples: int, n_preview: int) -> 
 
 
 def _three(
-    source: AudioReader, output: AudioReader, inverse_gain: float, n_samples: int
+    source: AlignedReader, output: AudioReader, inverse_gain: float, n_samples: int
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     n_channels = max(source.info.n_channels, output.info.n_channels)
-    size = 1 << 16
-    for start in range(0, n_samples, size):
-        width = min(size, n_samples - start)
+    for start in range(0, n_samples, _BLOCK_SAMPLES):
+        width = min(_BLOCK_SAMPLES, n_samples - start)
         before = _padded(source.read(width), n_channels, width)
         after = _padded(output.read(width), n_channels, width)
         difference = (after * inverse_gain - before).astype(np.float32)
@@ -262,13 +240,13 @@ def _levels_table(stems: Sequence[StemReport]) -> str:
     head = "".join(f'<th colspan="2">{label}<small>{unit}</small></th>' for _, label, unit in _LEVELS)
     rows = []
     for stem in stems:
-        cells = _level_cells(stem.before, stem.after)
-        gain = f'<td title="{_text(stem.gain_reason)}">{stem.gain_db:+.2f}</td>'
-        rows.append(f'<tr><th scope="row">{_text(stem.name)}</th>{cells}{gain}</tr>')
+        cells = _level_cells(stem.record.before, stem.record.after)
+        gain = f'<td title="{_text(stem.record.gain_reason)}">{stem.record.gain_db:+.2f}</td>'
+        rows.append(f'<tr><th scope="row">{_text(stem.plan.name)}</th>{cells}{gain}</tr>')
     note = "Left of each pair: before; right: after."
     if len(stems) > 1:
         try:
-            sums = _sum_levels([s.source for s in stems]), _sum_levels([s.output for s in stems])
+            sums = _sum_levels(stems)
             rows.append(f'<tr><th scope="row">All together</th>{_level_cells(*sums)}<td></td></tr>')
         except InputError as error:
             note += f" Not added up: {_text(error)}."
@@ -285,11 +263,19 @@ def _level_cells(before: Levels, after: Levels) -> str:
     )
 
 
-def _sum_levels(paths: Sequence[Path]) -> Levels:
-    """Measure the stems added up, at the rate most of them have."""
-    infos = [read_info(path) for path in paths]
-    rate = Counter(info.sample_rate for info in infos).most_common(1)[0][0]
-    alignment = align_stems([(info, AudioMetadata()) for info in infos], sample_rate=rate)
+def _sum_levels(stems: Sequence[StemReport]) -> tuple[Levels, Levels]:
+    """Measure the stems added up, before and after, at the rate most of them have."""
+    rate = Counter(stem.plan.sample_rate for stem in stems).most_common(1)[0][0]
+    is_session = all(stem.plan.sample_rate == rate for stem in stems)
+    before = align_stems([(read_info(s.plan.source), AudioMetadata()) for s in stems], sample_rate=rate)
+    if is_session:
+        placements = tuple(stem.plan.placement for stem in stems)
+        before = replace(before, placements=placements, n_samples=max(s.plan.n_samples for s in stems))
+    after = align_stems([(read_info(s.plan.target), AudioMetadata()) for s in stems], sample_rate=rate)
+    return _sum(before), _sum(after)
+
+
+def _sum(alignment: Alignment) -> Levels:
     levels = asdict(measure_sum(alignment))
     return {name: value if np.isfinite(value) else None for name, value in levels.items()}
 
@@ -319,14 +305,14 @@ def _stem_section(stem: StemReport, tempo_map: TempoMap, preview_s: float) -> st
     )
     return (
         f'<section class="stem" data-duration="{sight.duration_s:.6f}" data-start="{start_s:.6f}" '
-        f'data-end="{end_s:.6f}" data-gain-db="{stem.gain_db:.6f}">'
-        f"<h2>{_text(stem.name)}</h2>{_warnings(stem.warnings)}"
+        f'data-end="{end_s:.6f}" data-gain-db="{stem.record.gain_db:.6f}">'
+        f"<h2>{_text(stem.plan.name)}</h2>{_warnings(stem.record.warnings)}"
         '<div class="player"><button type="button" class="play">Play</button>'
         f'{buttons}<output class="clock"></output></div>'
         f'<div class="timeline">{figures}{_envelope_svg(stem.curves, tempo_map, sight.duration_s)}'
         '<div class="cursor"></div></div>'
-        f"<p>{_text(stem.gain_reason)} ({stem.gain_db:+.2f} dB). The difference is what was added before "
-        f"that gain.{heard}</p>{sounds}</section>"
+        f"<p>{_text(stem.record.gain_reason)} ({stem.record.gain_db:+.2f} dB). The difference is what was "
+        f"added before that gain.{heard}</p>{sounds}</section>"
     )
 
 

@@ -13,14 +13,22 @@ from typing import Literal
 
 import numpy as np
 
-from bridge.audiofile import AudioReader, AudioWriter, hash_samples, read_metadata
+from bridge.alignment import AlignedReader
+from bridge.audiofile import (
+    AudioMetadata,
+    AudioReader,
+    AudioWriter,
+    hash_samples,
+    read_info,
+    read_metadata,
+)
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.loudness import Loudness, LoudnessMeter
 from bridge.manifest import StemRecord
-from bridge.opening import Callbacks, OpenStem, open_stem, read_song
+from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound, read_song
 from bridge.plan import Plan, StemPlan
 from bridge.quantise import stem_dither_seed
 from bridge.records import AudioArray
@@ -36,11 +44,13 @@ class Progress:
 
     Args:
         stem: Its name.
+        target: Where it will be; tells stems of one name in several renders apart.
         fraction: 0..1.
         phase: ``open``, ``render``, ``deliver`` or ``done``.
     """
 
     stem: str
+    target: Path
     fraction: float
     phase: Literal["open", "render", "deliver", "done"]
 
@@ -92,11 +102,11 @@ def render_stem(
     """
     started = time.perf_counter()
     warnings: list[str] = []
-    tell(Progress(stem=stem.name, fraction=0.0, phase="open"))
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="open"))
     _fix_threads(plan)
     meter = _WorkMeter(stem, tell)
     callbacks = Callbacks(on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append)
-    song = read_song(plan)
+    song = read_song(plan, stem)
     opened = open_stem(plan, stem, song, callbacks)
     try:
         n_tail = _tail_samples(opened, song)
@@ -177,7 +187,7 @@ def _write_scratch(
     stem = opened.stem
     writer: AudioWriter | None = None
     try:
-        with AudioReader(stem.source) as reader:
+        with open_stem_sound(stem) as reader:
             for block in _stream(opened, reader, n_tail, measured, meter):
                 if is_cancelled is not None and is_cancelled():
                     raise RenderStoppedError("stopped while rendering")
@@ -203,7 +213,7 @@ def _write_scratch(
 
 def _stream(
     opened: OpenStem,
-    reader: AudioReader,
+    reader: AlignedReader,
     n_tail: int,
     measured: _Measurements,
     meter: _WorkMeter,
@@ -236,6 +246,7 @@ def deliver_stem(
     stem: StemPlan,
     rendered: RenderedStem,
     decision: GainDecision,
+    n_samples: int,
     overwrite: bool,
     tell: Callable[[Progress], None],
 ) -> StemResult:
@@ -244,14 +255,14 @@ def deliver_stem(
     Raises:
         ReverieError: It cannot be written; nothing stands under its name.
     """
-    tell(Progress(stem=stem.name, fraction=1.0, phase="deliver"))
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
     tail = plan.read_preset().tail
     gain = np.float32(decision.gain)
     target = Path(stem.target)
     with AudioReader(rendered.scratch) as reader:
         n_channels = reader.info.n_channels
         final = LoudnessMeter(stem.sample_rate, n_channels)
-        metadata = read_metadata(stem.source).processed(
+        metadata = _placed_metadata(stem).processed(
             sample_rate=stem.sample_rate,
             n_channels=n_channels,
             bits=SUBTYPE_BITS[stem.target_subtype],
@@ -263,20 +274,20 @@ def deliver_stem(
             n_channels=n_channels,
             subtype=stem.target_subtype,
             overwrite=overwrite,
-            n_samples=rendered.n_samples,
+            n_samples=n_samples,
             dither_seed=stem_dither_seed(plan.seed, stem.name),
             metadata=metadata,
         ) as writer:
             position = 0
-            while position < rendered.n_samples:
-                block = reader.read(min(BLOCK_SAMPLES, rendered.n_samples - position))
+            while position < n_samples:
+                block = _read_padded(reader, min(BLOCK_SAMPLES, n_samples - position))
                 block = fade_out(
                     block * gain,
                     position,
                     policy=tail,
                     sample_rate=stem.sample_rate,
                     n_stem=stem.n_samples,
-                    n_total=rendered.n_samples,
+                    n_total=n_samples,
                 )
                 final.push(block)
                 writer.write(block)
@@ -284,7 +295,7 @@ def deliver_stem(
     record = StemRecord.build(
         key=plan.stem_key(stem),
         sha256_samples=hash_samples(target),
-        n_samples=rendered.n_samples,
+        n_samples=n_samples,
         n_channels=n_channels,
         before=rendered.before,
         after=final.result(),
@@ -294,8 +305,23 @@ def deliver_stem(
         warnings=rendered.warnings,
         plugins=rendered.plugins,
     )
-    tell(Progress(stem=stem.name, fraction=1.0, phase="done"))
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
     return StemResult(name=stem.name, status="done", target=target, record=record, warnings=rendered.warnings)
+
+
+def _placed_metadata(stem: StemPlan) -> AudioMetadata:
+    """Return what the source says beside its samples, as it holds on the session's timeline."""
+    metadata = read_metadata(stem.source)
+    ratio = stem.sample_rate / read_info(stem.source).sample_rate
+    if stem.start_samples is None and ratio == 1.0:
+        return metadata
+    return metadata.moved(stem.start_samples, stem.head_samples, ratio)
+
+
+def _read_padded(reader: AudioReader, n_samples: int) -> AudioArray:
+    """Read on with silence where the sound has ended before a common length."""
+    block = reader.read(n_samples)
+    return np.pad(block, ((0, 0), (0, n_samples - block.shape[1])))
 
 
 def _fix_threads(plan: Plan) -> None:
@@ -346,4 +372,6 @@ class _WorkMeter:
     def _report(self) -> None:
         dreamed = min(1.0, self._taken / self._n_steps) if self._n_steps > 0 else self._read
         fraction = min(0.99, 0.1 * self._read + 0.9 * dreamed)
-        self._tell(Progress(stem=self._stem.name, fraction=fraction, phase="render"))
+        self._tell(
+            Progress(stem=self._stem.name, target=Path(self._stem.target), fraction=fraction, phase="render")
+        )

@@ -100,11 +100,13 @@ class AudioMetadata:
                 return ((int(high[2]) if high else 0) << 32) + int(low[2])
         return None
 
-    def moved(self, start_samples: int, shift_samples: int = 0, rate_ratio: float = 1.0) -> AudioMetadata:
+    def moved(
+        self, start_samples: int | None, shift_samples: int = 0, rate_ratio: float = 1.0
+    ) -> AudioMetadata:
         """Return the same metadata for a file that begins elsewhere.
 
         Args:
-            start_samples: New position of the first sample, in samples since midnight.
+            start_samples: New position of the first sample, in samples since midnight; None leaves it unsaid.
             shift_samples: How many samples were put in front of the sound; markers move along.
             rate_ratio: New sample rate divided by the old one; markers keep their time.
         """
@@ -116,6 +118,8 @@ class AudioMetadata:
             )
             for m in self.markers
         )
+        if start_samples is None:
+            return replace(self, markers=markers)
         ixml = self.ixml
         if ixml is not None:
             for part, value in ((b"HI", start_samples >> 32), (b"LO", start_samples & 0xFFFFFFFF)):

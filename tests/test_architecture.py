@@ -19,8 +19,9 @@ LAYERS = (
     | {"envelopes", "processors", "hosts", "delivery", "naming"},
     {"preset", "library"},
     {"session"},
-    {"plancheck", "plan"},
-    {"opening", "manifest", "stemjob", "render", "pictures", "report", "exchange", "verify", "folderlock"},
+    {"plancheck", "plan", "planning"},
+    {"opening", "manifest", "stemjob", "stemtask", "workers", "render"}
+    | {"pictures", "report", "exchange", "verify", "folderlock"},
     {"cli", "server", "studio"},
 )
 """Left never imports right."""

@@ -35,7 +35,7 @@ def plan(
     as_json: a.JsonOption = False,
 ) -> None:
     """Say what a render would do, and what it would cost; write nothing."""
-    from bridge.plan import build_plan
+    from bridge.planning import build_plan
 
     built = build_plan(
         stems,

@@ -49,7 +49,7 @@ def render(
 
     Finished stems are kept: the same command again takes up where it stopped.
     """
-    from bridge.plan import build_plan
+    from bridge.planning import build_plan
 
     plan = build_plan(
         stems,

@@ -10,7 +10,7 @@ from helpers.audio import noise, on_grid
 
 from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_metadata
 from bridge.errors import OutputError
-from bridge.plan import build_plan
+from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
 from bridge.wavmeta import Broadcast, Marker

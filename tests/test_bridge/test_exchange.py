@@ -17,7 +17,7 @@ from bridge.exchange import build_rendered_stems
 from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
 from bridge.midifile import read_midi
 from bridge.midilanes import read_lane
-from bridge.plan import build_plan
+from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.session import read_session
 
@@ -55,7 +55,7 @@ def render(folder: Path, *names: str) -> Path:
         out_dir=folder / "out",
         bpm=120,
     )
-    manifest = Manifest.begin(plan)
+    manifest = Manifest.begin(plan, {})
     for stem in plan.stems:
         (folder / "out" / f"{stem.name}.wav").replace(stem.target)
         manifest = manifest.with_stem(stem.name, RECORD)

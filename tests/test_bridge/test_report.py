@@ -25,7 +25,7 @@ from bridge.audiofile import AudioWriter, read_audio
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
-from bridge.plan import build_plan
+from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
 from bridge.report import build_report, write_report

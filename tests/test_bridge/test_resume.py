@@ -13,10 +13,11 @@ from helpers.audio import noise
 
 from bridge.audiofile import AudioWriter
 from bridge.errors import OutputError
-from bridge.manifest import read_manifest
-from bridge.plan import Plan, build_plan
+from bridge.manifest import manifest_path, read_manifest
+from bridge.plan import Plan
+from bridge.planning import build_plan
 from bridge.preset import parse_preset
-from bridge.render import manifest_path, render_plan
+from bridge.render import render_plan
 from bridge.stemjob import Progress
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +66,9 @@ def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
 
 
 @pytest.mark.parametrize(("module", "name", "n"), [
-    ("render", "render_stem", 2),  # between two stems
+    ("stemtask", "render_stem", 2),  # between two stems
     ("stemjob", "hash_samples", 2),  # an output has its name, the manifest does not know it yet
-    ("render", "write_manifest", 3),  # the same, a moment later
+    ("render", "append_record", 2),  # the same, a moment later
     ("stemjob", "read_metadata", 2),  # the scratch file is there, the output not yet
 ])  # fmt: skip
 def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int) -> None:
@@ -90,7 +91,7 @@ def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: 
 def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
     """Another plan's mark gives no leave: what stands under the name may be anything."""
     plan = make_plan(tmp_path)
-    killed(plan, tmp_path, "render", "render_stem", 2)
+    killed(plan, tmp_path, "stemtask", "render_stem", 2)
     target = Path(plan.stems[1].target)
     target.write_bytes(b"something else")
     other = plan.model_copy(update={"seed": 5})
@@ -114,6 +115,6 @@ def test_two_renders_do_not_share_a_folder(tmp_path: Path) -> None:
     assert all("another render is writing into this folder" in refusal for refusal in refusals)
     for stem in plan.stems:
         Path(stem.target).unlink()
-    killed(plan, tmp_path, "render", "render_stem", 2)
+    killed(plan, tmp_path, "stemtask", "render_stem", 2)
     assert render_plan(plan).failed == ()
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]

@@ -14,7 +14,7 @@ from bridge.audiofile import AudioWriter, read_audio, read_info
 from bridge.cli.verify import app
 from bridge.errors import InputError
 from bridge.manifest import Manifest, read_manifest, write_manifest
-from bridge.plan import build_plan
+from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
 from bridge.verify import verify_manifest
@@ -100,4 +100,4 @@ def test_the_command_says_it_and_exits_by_it(rendered: Path) -> None:
 def test_nothing_finished_is_nothing_to_verify(rendered: Path) -> None:
     """A manifest without finished stems is refused with the next step."""
     with pytest.raises(InputError, match="render it first"):
-        verify_manifest(Manifest.begin(read_manifest(rendered).plan))
+        verify_manifest(Manifest.begin(read_manifest(rendered).plan, {}))

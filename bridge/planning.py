@@ -1,0 +1,268 @@
+"""Build a plan: read headers, hashes, the MIDI file and the preset, and check all that needs no sound.
+
+Nothing is written, and nothing is opened that can crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from bridge.alignment import Alignment, Placement, align_stems
+from bridge.audiofile import (
+    AUDIO_SUFFIXES,
+    OUTPUT_SUBTYPES,
+    PART_SUFFIX,
+    AudioInfo,
+    AudioReader,
+    output_subtype,
+    read_info,
+    read_metadata,
+)
+from bridge.audiosink import SUBTYPE_BITS
+from bridge.envelopes import Envelopes, Song, follower_stems
+from bridge.errors import AudioFileError, OutputError, nearest_names
+from bridge.library import load_preset
+from bridge.midifile import MidiFile, read_midi
+from bridge.naming import audio_values, build_name, check_names, check_template
+from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
+from bridge.plancheck import MISSING, check_dreams, check_plugins
+from bridge.preset import Preset, apply_settings, node_parameters
+from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
+
+__all__ = ["build_plan", "find_stems"]
+
+_CONTAINERS = {"W64": ".w64", "AIFF": ".aiff", "FLAC": ".flac"}
+
+
+def find_stems(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the audio files that files and folders name, in order, each once.
+
+    Raises:
+        AudioFileError: A path does not exist, or a folder holds no audio.
+    """
+    found: list[Path] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in AUDIO_SUFFIXES
+                and not file.name.startswith(".")
+                and not file.name.endswith(PART_SUFFIX)
+            )
+            if not inside:
+                raise AudioFileError(
+                    f"{path}: the folder holds no audio files; {', '.join(AUDIO_SUFFIXES[:6])} ... are read"
+                )
+            found += inside
+        else:
+            found.append(path)
+    if not found:
+        raise AudioFileError("no stems were given; name audio files or a folder of them")
+    return list(dict.fromkeys(path.resolve() for path in found))
+
+
+def build_plan(
+    stems: Sequence[Path | str],
+    preset: Preset | str | Path,
+    *,
+    out_dir: Path | str,
+    midi: Path | str | None = None,
+    bpm: float | None = None,
+    align: bool = True,
+    sample_rate: int | None = None,
+    settings: Sequence[str] = (),
+    variation: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+    subtype: str | None = None,
+    name_template: str = "reverie",
+    on_missing: Literal["fail", "bypass"] = "fail",
+) -> Plan:
+    """Resolve what a render will do; nothing is written.
+
+    Args:
+        stems: Audio files and folders of them.
+        preset: A preset, its name, or a path to one.
+        out_dir: Where rendered stems go.
+        midi: A MIDI file with tempo, meter, markers, notes and lanes.
+        bpm: A tempo that wins over the MIDI file's.
+        align: Whether the stems are one session and come out with one rate, start and length; false takes
+            each on its own.
+        sample_rate: Hz to render at; None takes that of most stems, or with `align` false each stem's own.
+        settings: ``node.param=value`` changes to the preset.
+        variation: One of the preset's variations.
+        device: Where dreams are computed.
+        threads: Torch's threads on the CPU.
+        seed: Added to every seed in the preset.
+        subtype: Sample type to write (``PCM_24``, ``FLOAT``); None keeps each stem's own.
+        name_template: How outputs are called: a template of `bridge.naming`, or the name of one.
+        on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
+
+    Raises:
+        InputError: Anything given cannot be used.
+
+    >>> plan = build_plan(["examples/song"], "null-reference", out_dir="out")
+    >>> [stem.name for stem in plan.stems]
+    ['bass', 'drums', 'keys', 'lead']
+    """
+    loaded = preset if isinstance(preset, Preset) else load_preset(preset)
+    resolved = apply_settings(loaded, settings, variation)
+    template = check_template(name_template)
+    infos = [_inspect(path) for path in find_stems(stems)]
+    parsed = None if midi is None else read_midi(midi)
+    tempo_map = _tempo_map(parsed, bpm, infos, resolved)
+    warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
+    hashes = {info.path.stem: hash_file(info.path) for info in infos}
+    dreams = check_dreams(resolved, list(hashes), device, threads, seed)
+    plugins = check_plugins(resolved, on_missing)
+    warnings += [
+        f"{name} is not installed: what needs it is bypassed" for name in plugins if plugins[name] == MISSING
+    ]
+    names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
+    names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
+    names["midi"] = None if midi is None else Path(midi).stem
+    planned: list[StemPlan] = []
+    for info, alignment, placement in _place(infos, align, sample_rate):
+        warnings += alignment.warnings
+        names["index"] = f"{len(planned) + 1:02d}"
+        stem = _plan_stem(info, alignment, placement, Path(out_dir), subtype, template, names)
+        song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
+        envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
+        warnings += envelopes.warnings
+        peak, integral = _depth(resolved, envelopes, stem)
+        heard = dreams.wanted | set(follower_stems(resolved.modulators, stem.name))
+        facts = {
+            "sha256": hashes[stem.name],
+            "listens_to": {name: hashes[name] for name in sorted(heard) if name in hashes},
+            "peak_depth": peak,
+            "depth_integral_s": integral,
+        }
+        planned.append(stem.model_copy(update=facts))
+    _check_targets(planned)
+    told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "")
+    return Plan(
+        name=build_name(told_apart, names, ""),
+        is_aligned=align,
+        preset=resolved.to_dict(),
+        preset_sha256=resolved.digest(),
+        tempo_map=tempo_map.to_dict(),
+        midi=None
+        if midi is None
+        else MidiSource(path=str(Path(midi).resolve()), sha256=hash_file(Path(midi))),
+        stems=tuple(planned),
+        out_dir=str(Path(out_dir).resolve()),
+        networks=dreams.networks,
+        plugins=plugins,
+        device=dreams.device,
+        threads=dreams.threads,
+        seed=seed,
+        on_missing=on_missing,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _place(
+    infos: Sequence[AudioInfo], align: bool, sample_rate: int | None
+) -> Iterator[tuple[AudioInfo, Alignment, Placement]]:
+    """Put stems on one timeline, or each on its own."""
+    read = [(info, read_metadata(info.path)) for info in infos]
+    for group in [read] if align else [[one] for one in read]:
+        alignment = align_stems(group, sample_rate=sample_rate)
+        for (info, _), placement in zip(group, alignment.placements, strict=True):
+            yield info, alignment, placement
+
+
+def _inspect(path: Path) -> AudioInfo:
+    info = read_info(path)
+    if info.subtype in ("FLOAT", "DOUBLE"):
+        # Only float files can hold what is no number; the reader names the place.
+        with AudioReader(path) as reader:
+            while reader.read(1 << 18).shape[1]:
+                pass
+    return info
+
+
+def _tempo_map(
+    midi: MidiFile | None, bpm: float | None, infos: Sequence[AudioInfo], preset: Preset
+) -> TempoMap:
+    hinted = next((found for info in infos if (found := bpm_from_name(info.path.stem)) is not None), None)
+    default = hinted if hinted is not None else preset.meta.bpm_hint
+    if midi is not None:
+        return build_tempo_map(midi, bpm=bpm, default_bpm=default)
+    if bpm is not None:
+        return TempoMap.constant(bpm)
+    if default is not None:
+        source = "stem name" if hinted is not None else "preset default"
+        return TempoMap.constant(default, source=source)
+    needs_clock = bool(preset.modulators)
+    warning = "no tempo was given: 120 BPM in 4/4 is used. Give --midi or --bpm."
+    return TempoMap.constant(120.0, source="default", warnings=(warning,) if needs_clock else ())
+
+
+def _plan_stem(
+    info: AudioInfo,
+    alignment: Alignment,
+    placement: Placement,
+    out_dir: Path,
+    subtype: str | None,
+    template: str,
+    names: Mapping[str, object],
+) -> StemPlan:
+    suffix = _CONTAINERS.get(info.format, ".wav")
+    container = {".aiff": "AIFF", ".flac": "FLAC", ".w64": "W64"}.get(suffix, "WAV")
+    written = subtype or output_subtype(info.subtype, container)
+    if written not in OUTPUT_SUBTYPES[container]:
+        suffix, container = ".wav", "WAV"
+    if written not in OUTPUT_SUBTYPES[container]:
+        raise OutputError(f"no file can hold {written!r}; {nearest_names(written, OUTPUT_SUBTYPES['WAV'])}")
+    values = {**names, **audio_values(info.path.stem, alignment.sample_rate, SUBTYPE_BITS[written])}
+    return StemPlan(
+        name=info.path.stem,
+        source=str(info.path),
+        sha256="",
+        sample_rate=alignment.sample_rate,
+        n_channels=info.n_channels,
+        n_samples=alignment.n_samples,
+        subtype=info.subtype,
+        target=str(out_dir.resolve() / build_name(template, values, suffix)),
+        target_subtype=written,
+        head_samples=placement.head_samples,
+        own_samples=placement.n_samples,
+        start_samples=alignment.start_samples,
+        peak_depth=0.0,
+        depth_integral_s=0.0,
+    )
+
+
+def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float, float]:
+    """Return the deepest dream and the integral of depth over time."""
+    peak, integral = 0.0, 0.0
+    for node in preset.chain:
+        if node.use != "dream" or not node.enabled:
+            continue
+        if (node.id, "depth") in envelopes.moving:
+            peak = max(peak, envelopes.peak(node.id, "depth", stem.n_samples))
+            integral += envelopes.integral(node.id, "depth", stem.n_samples)
+        else:
+            depth = float(node.params.get("depth", node_parameters(node)["depth"].default))
+            peak, integral = max(peak, depth), integral + depth * stem.duration_s
+    return peak, integral
+
+
+def _check_targets(stems: Sequence[StemPlan]) -> None:
+    check_names((stem.source, Path(stem.target)) for stem in stems)
+    named: dict[str, str] = {}
+    for stem in stems:
+        if stem.name in named:
+            raise OutputError(
+                f"{named[stem.name]} and {stem.source} have one name as stems; rename one of them"
+            )
+        named[stem.name] = stem.source
+        if stem.target == stem.source:
+            raise OutputError(f"{stem.source} would be replaced by its own render; choose another --out")

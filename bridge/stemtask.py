@@ -1,0 +1,96 @@
+"""One stem's way as a task that workers run: what goes wrong on it fails this stem alone."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bridge.audiofile import PART_SUFFIX
+from bridge.delivery import GainDecision, decide_gain
+from bridge.errors import RenderStoppedError, ReverieError
+from bridge.plan import Plan, StemPlan
+from bridge.stemjob import (
+    Progress,
+    RenderedStem,
+    StemResult,
+    deliver_stem,
+    render_stem,
+    scratch_path,
+)
+
+__all__ = ["StemTask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StemTask:
+    """One stem's way, whole or one half of it, to be run here or in another process.
+
+    Args:
+        plan: The stem's plan.
+        stem: The stem.
+        stage: ``whole``; or ``chain``, then ``deliver``, where all stems share a level or a length.
+        overwrite: Whether its target may be replaced.
+        rendered: For ``deliver``: what its ``chain`` gave.
+        decision: For ``deliver``: its gain.
+        n_samples: For ``deliver``: the common length.
+    """
+
+    plan: Plan
+    stem: StemPlan
+    stage: Literal["whole", "chain", "deliver"] = "whole"
+    overwrite: bool = False
+    rendered: RenderedStem | None = None
+    decision: GainDecision | None = None
+    n_samples: int = 0
+
+    def run(
+        self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
+    ) -> StemResult | RenderedStem:
+        """Do it; whatever goes wrong fails this stem alone.
+
+        Raises:
+            RenderStoppedError: It was stopped.
+        """
+        is_kept = False
+        try:
+            rendered, decision = self.rendered, self.decision
+            if rendered is None:
+                rendered = render_stem(self.plan, self.stem, tell, is_cancelled)
+            if self.stage == "chain":
+                is_kept = True
+                return rendered
+            if decision is None:
+                decision = decide_gain(self.plan.read_preset().level, rendered.before, rendered.after)
+            n_samples = max(self.n_samples, rendered.n_samples)
+            return deliver_stem(self.plan, self.stem, rendered, decision, n_samples, self.overwrite, tell)
+        except RenderStoppedError:
+            raise
+        except Exception as error:
+            return self.failed(_reason(error))
+        finally:
+            if not is_kept:
+                self.clean_up()
+
+    def failed(self, error: str) -> StemResult:
+        """Return the result of a stem that failed, for a reason in one line."""
+        return StemResult(name=self.stem.name, status="failed", target=Path(self.stem.target), error=error)
+
+    def clean_up(self) -> None:
+        """Remove the scratch file, whole or half."""
+        scratch = scratch_path(self.stem)
+        scratch.unlink(missing_ok=True)
+        scratch.with_name(f".{scratch.name}{PART_SUFFIX}").unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return one line for what went wrong; what nobody foresaw says where it happened, for a report of it."""
+    if isinstance(error, ReverieError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return f"an unforeseen error, please report it: {type(error).__name__}: {error} ({where})".replace(
+        "\n", " "
+    )

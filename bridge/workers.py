@@ -1,0 +1,158 @@
+"""Run tasks here or in worker processes: progress comes back, Ctrl-C reaches all, a dead one costs one task.
+
+Workers are spawned, never forked: Torch and pedalboard do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+from queue import Empty
+from typing import Any, Protocol, TypeVar
+
+from bridge.errors import RenderStoppedError
+
+__all__ = ["Task", "WorkerDiedError", "run_tasks"]
+
+_POLL_S = 0.2
+Result_co = TypeVar("Result_co", covariant=True)
+Result = TypeVar("Result")
+
+
+class WorkerDiedError(Exception):
+    """Stands for the result of a task whose process was killed, twice."""
+
+
+class Task(Protocol[Result_co]):
+    """Something to run, here or elsewhere: it must pickle."""
+
+    def run(self, tell: Callable[[Any], None], is_cancelled: Callable[[], bool]) -> Result_co:
+        """Do it.
+
+        Args:
+            tell: Takes what is told on the way.
+            is_cancelled: Asked often; true stops.
+        """
+        ...
+
+    def clean_up(self) -> None:
+        """Remove what a killed process has left."""
+        ...
+
+
+def run_tasks(
+    tasks: Sequence[Task[Result]],
+    keep: Callable[[Task[Result], Result | WorkerDiedError], None],
+    *,
+    jobs: int,
+    tell: Callable[[Any], None],
+    is_cancelled: Callable[[], bool],
+) -> None:
+    """Run tasks, in whatever order they get done.
+
+    Args:
+        tasks: What to run.
+        keep: Takes each task with its result, in this process, as soon as there is one.
+        jobs: How many run at the same time; 1 runs them in this process.
+        tell: Takes what tasks tell on the way, in this process.
+        is_cancelled: Asked often; true stops.
+
+    Raises:
+        RenderStoppedError: It was stopped; the results that were ready have been kept.
+    """
+    if jobs <= 1 or len(tasks) <= 1:
+        for task in tasks:
+            keep(task, task.run(tell, is_cancelled))
+        return
+    lost: list[Task[Result]] = []
+
+    def sort(task: Task[Result], result: Result | WorkerDiedError) -> None:
+        if isinstance(result, WorkerDiedError):
+            lost.append(task)
+        else:
+            keep(task, result)
+
+    _run_pool(tasks, sort, jobs, tell, is_cancelled)
+    for task in lost:
+        # A worker died and took the pool along. Alone in a pool, the task it died of names itself.
+        _run_pool([task], keep, 1, tell, is_cancelled)
+
+
+def _run_pool(
+    tasks: Sequence[Task[Result]],
+    keep: Callable[[Task[Result], Result | WorkerDiedError], None],
+    jobs: int,
+    tell: Callable[[Any], None],
+    is_cancelled: Callable[[], bool],
+) -> None:
+    context = get_context("spawn")
+    stop, told = context.Event(), context.Queue()
+    with ProcessPoolExecutor(
+        min(jobs, len(tasks)), mp_context=context, initializer=_begin_worker, initargs=(stop, told)
+    ) as pool:
+        futures: dict[Future[Result], Task[Result]] = {pool.submit(_run_here, task): task for task in tasks}
+        waiting = set(futures)
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+                _pass_on(told, tell)
+                for future in done:
+                    keep(futures[future], _result(future, futures[future]))
+                if is_cancelled():
+                    raise RenderStoppedError("stopped while rendering")
+        except BaseException:
+            # Workers see the event within a block or a step, and remove what they were writing.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    keep(futures[future], future.result())
+            raise
+
+
+def _result(future: Future[Any], task: Task[Any]) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        task.clean_up()
+        return WorkerDiedError("its worker process died (killed, or out of memory); run it again")
+
+
+def _pass_on(told: Queue[Any], tell: Callable[[Any], None]) -> None:
+    try:
+        while True:
+            tell(told.get_nowait())
+    except Empty:
+        pass
+
+
+# A worker process has no other way to keep what it was begun with.
+_begun: list[tuple[Event, Queue[Any]]] = []
+
+
+def _begin_worker(stop: Event, told: Queue[Any]) -> None:
+    """Leave Ctrl-C to the parent, which asks its workers to stop."""
+    _begun.append((stop, told))
+    told.cancel_join_thread()  # what nobody reads any more must not keep a worker alive
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End when the parent is gone, however it went: nobody is left to take the result."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_here(task: Task[Result]) -> Result:
+    stop, told = _begun[-1]
+    return task.run(told.put, stop.is_set)
