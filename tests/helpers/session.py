@@ -14,7 +14,7 @@ version = 1
 uuid = "00000000-0000-4000-8000-000000000001"
 
 [meta]
-name = "Under Test"
+name = "{name}"
 category = "Utility"
 
 [[chain]]
@@ -25,10 +25,12 @@ params = {{ network = "texture", objective = "layer:frames4", update = "{update}
 """
 
 
-def write_preset(folder: Path, *, depth: float = 1.0, update: str = "add", more: str = "") -> Path:
+def write_preset(
+    folder: Path, *, depth: float = 1.0, update: str = "add", more: str = "", name: str = "under-test"
+) -> Path:
     """Write a preset of one dream."""
-    path = folder / "under-test.toml"
-    path.write_text(PRESET.format(depth=depth, update=update, more=more))
+    path = folder / f"{name}.toml"
+    path.write_text(PRESET.format(name=name, depth=depth, update=update, more=more))
     return path
 
 
