@@ -23,7 +23,7 @@ from bridge.plan import Plan
 from bridge.planning import build_plan
 from bridge.tomlplace import find_line
 
-__all__ = ["Job", "JobError", "build_batch", "read_jobs"]
+__all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]
 
 
 class JobError(InputError):
@@ -163,7 +163,7 @@ def read_jobs(path: Path | str) -> tuple[Job, ...]:
     if path.suffix.lower() not in (".toml", ".csv"):
         raise JobError(f"{path}: a job list is a .toml or a .csv file")
     rows = _toml_rows(text, path) if path.suffix.lower() == ".toml" else _csv_rows(text, path)
-    jobs = tuple(_parse_job(data, where).beside(path.parent) for data, where in rows)
+    jobs = tuple(parse_job(data, where).beside(path.parent) for data, where in rows)
     if not jobs:
         raise JobError(f"{path}: holds no jobs; a .toml list has [[jobs]], a .csv list lines below a header")
     return jobs
@@ -203,11 +203,21 @@ def _cell(name: str, cell: str) -> object:
     return [part.strip() for part in cell.split(";")] if is_many else cell.strip()
 
 
-def _parse_job(data: Mapping[str, Any], where: str) -> Job:
+def parse_job(data: Mapping[str, Any], where: str) -> Job:
+    """Build a job from plain data.
+
+    Args:
+        data: By the keys of `Job`.
+        where: Put at the start of errors.
+
+    Raises:
+        JobError: A key or value is wrong.
+    """
     try:
         return Job.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also missing under its right name: the misspelling says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         raise JobError(f"{where}: no key {key!r}; {nearest_names(key, Job.model_fields)}")

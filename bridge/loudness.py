@@ -16,7 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Loudness", "LoudnessMeter", "k_weighting", "measure_loudness", "true_peak_factor"]
+from bridge.truepeak import TruePeakMeter, true_peak_factor
+
+__all__ = ["Loudness", "LoudnessMeter", "k_weighting", "measure_loudness"]
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -27,8 +29,6 @@ _MOMENTARY: Final = 40  # slots in 400 ms
 _SHORT_TERM: Final = 300  # slots in 3 s
 _ABSOLUTE_GATE_LUFS: Final = -70.0
 _OFFSET_LUFS: Final = -0.691
-_TAPS: Final = 24
-_SEGMENT: Final = 64
 _SILENCE: Final = -math.inf
 
 
@@ -94,9 +94,8 @@ class LoudnessMeter:
         self._weights = _channel_weights(n_channels)
         self._sections = k_weighting(sample_rate)
         self._filter_state = np.zeros((len(self._sections), n_channels, 2))
-        self._unslotted = np.zeros((2, 0))
+        self._waiting: Floats = np.zeros((n_channels, 0), np.float32)
         self._n_slots = 0
-        self._n_samples = 0
         self._weighted_sum = 0.0
         self._plain_sum = 0.0
         self._recent: Doubles = np.zeros(0)
@@ -106,7 +105,7 @@ class LoudnessMeter:
         self._gating_energies: list[Doubles] = []
         self._short_term_energies: list[Doubles] = []
         self._sample_peak = 0.0
-        self._true_peak = _TruePeak(n_channels, true_peak_factor(sample_rate))
+        self._true_peak = TruePeakMeter(n_channels, true_peak_factor(sample_rate))
 
     def push(self, block: npt.NDArray[np.floating[Any]]) -> None:
         """Take the next samples.
@@ -114,62 +113,75 @@ class LoudnessMeter:
         Args:
             block: (channels, samples), full scale 1.0.
         """
-        from scipy.signal import sosfilt
-
         if block.shape[1] == 0:
             return
-        self._sample_peak = max(self._sample_peak, float(np.abs(block).max()))
-        self._true_peak.push(np.asarray(block, np.float32))
-        samples = np.asarray(block, np.float64)
-        weighted, self._filter_state = sosfilt(self._sections, samples, axis=1, zi=self._filter_state)
-        energies = np.stack([self._weights @ weighted**2, (samples**2).sum(axis=0)])
-        self._n_samples += block.shape[1]
-        self._unslotted = np.concatenate([self._unslotted, energies], axis=1)
-        self._fill_slots()
+        samples = np.asarray(block, np.float32)
+        self._sample_peak = max(self._sample_peak, float(samples.max()), -float(samples.min()))
+        self._true_peak.push(samples)
+        self._waiting = np.concatenate([self._waiting, samples], axis=1)
+        edges = self._slot_edges()
+        if len(edges) > 1:
+            whole, self._waiting = np.split(self._waiting, edges[-1:], axis=1)
+            self._fill_slots(whole, edges)
 
-    def result(self) -> Loudness:
-        """Return the figures for everything pushed so far; more may follow."""
-        rest = self._unslotted.sum(axis=1)
-        n = max(1, self._n_samples)
-        n_plain = n * len(self._weights)
+    def result(self, gain: float = 1.0) -> Loudness:
+        """Return the figures for everything pushed so far; more may follow.
+
+        Args:
+            gain: What the sound is going to be multiplied with: the figures are those it will then have.
+        """
+        weighted, plain, _ = self._energies(self._waiting, np.zeros(1, np.int64))
+        power = gain * gain
+        n_samples = self._boundary(self._n_slots) + self._waiting.shape[1]
+        weighted_mean = power * (self._weighted_sum + float(weighted.sum())) / max(1, n_samples)
+        plain_mean = power * (self._plain_sum + float(plain.sum())) / max(1, n_samples * len(self._weights))
         is_gated = self._n_slots >= _MOMENTARY
         return Loudness(
-            integrated_lufs=_gated_loudness(np.concatenate(self._gating_energies))
+            integrated_lufs=_gated_loudness(power * np.concatenate(self._gating_energies))
             if is_gated
-            else _lufs((self._weighted_sum + float(rest[0])) / n),
-            momentary_max_lufs=_lufs(self._momentary_max),
-            short_term_max_lufs=_lufs(self._short_term_max),
-            range_lu=_loudness_range(self._short_term_energies),
-            true_peak_dbtp=_decibels(max(self._sample_peak, self._true_peak.result())),
-            sample_peak_dbfs=_decibels(self._sample_peak),
-            rms_dbfs=_decibels(math.sqrt((self._plain_sum + float(rest[1])) / n_plain)),
+            else _lufs(weighted_mean),
+            momentary_max_lufs=_lufs(power * self._momentary_max),
+            short_term_max_lufs=_lufs(power * self._short_term_max),
+            range_lu=_loudness_range([power * energies for energies in self._short_term_energies]),
+            true_peak_dbtp=_decibels(gain * max(self._sample_peak, self._true_peak.result())),
+            sample_peak_dbfs=_decibels(gain * self._sample_peak),
+            rms_dbfs=_decibels(math.sqrt(plain_mean)),
             is_gated=is_gated,
         )
 
     def _boundary(self, slot: int) -> int:
         return (slot * self._sample_rate + _SLOTS_PER_S // 2) // _SLOTS_PER_S
 
-    def _fill_slots(self) -> None:
-        """Sum whole slots only, so that no figure depends on where a block ended."""
+    def _slot_edges(self) -> npt.NDArray[np.int64]:
+        """Return where the waiting samples are cut into whole slots; no figure depends on blocks' ends."""
         begin = self._boundary(self._n_slots)
-        count = 0
-        while self._boundary(self._n_slots + count + 1) - begin <= self._unslotted.shape[1]:
-            count += 1
-        if count == 0:
-            return
-        edges = np.array([self._boundary(self._n_slots + i) - begin for i in range(count + 1)])
-        slots = np.add.reduceat(self._unslotted[:, : edges[-1]], edges[:-1], axis=1)
-        self._unslotted = self._unslotted[:, edges[-1] :]
-        for weighted, plain in slots.T.tolist():
-            self._weighted_sum += weighted
-            self._plain_sum += plain
+        n_most = self._waiting.shape[1] * _SLOTS_PER_S // self._sample_rate + 2
+        edges = np.array([self._boundary(self._n_slots + i) - begin for i in range(n_most)])
+        return edges[edges <= self._waiting.shape[1]]
+
+    def _fill_slots(self, samples: Floats, edges: npt.NDArray[np.int64]) -> None:
+        weighted, plain, self._filter_state = self._energies(samples, edges[:-1])
+        for weighted_energy, plain_energy in zip(weighted.tolist(), plain.tolist(), strict=True):
+            self._weighted_sum += weighted_energy
+            self._plain_sum += plain_energy
         first_new = self._n_slots
-        self._n_slots += count
-        self._recent = np.concatenate([self._recent, slots[0]])
+        self._n_slots += len(weighted)
+        self._recent = np.concatenate([self._recent, weighted])
         self._recent_sizes = np.concatenate([self._recent_sizes, np.diff(edges)])
         self._update_windows(first_new)
         self._recent = self._recent[-(_SHORT_TERM - 1) :]
         self._recent_sizes = self._recent_sizes[-(_SHORT_TERM - 1) :]
+
+    def _energies(self, samples: Floats, starts: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles, Doubles]:
+        """Return K-weighted and plain energy from each start to the next, and the filters' new state."""
+        from scipy.signal import sosfilt
+
+        if samples.shape[1] == 0:
+            return np.zeros(0), np.zeros(0), self._filter_state
+        weighted, state = sosfilt(self._sections, samples, axis=1, zi=self._filter_state)
+        np.square(weighted, out=weighted)
+        plain = np.add.reduceat(np.square(samples), starts, axis=1)
+        return self._weights @ np.add.reduceat(weighted, starts, axis=1), plain.sum(axis=0), state
 
     def _update_windows(self, first_new: int) -> None:
         momentary, ends = self._window_means(_MOMENTARY, first_new)
@@ -191,77 +203,6 @@ class LoudnessMeter:
         sizes = np.lib.stride_tricks.sliding_window_view(self._recent_sizes[-needed:], width)
         means: Doubles = windows.sum(axis=1) / sizes.sum(axis=1)
         return means, ends
-
-
-def true_peak_factor(sample_rate: int) -> int:
-    """Return how finely peaks are looked for between samples: at 192 kHz or more in all, as BS.1770 asks.
-
-    >>> [true_peak_factor(rate) for rate in (44100, 48000, 96000, 192000)]
-    [4, 4, 2, 1]
-    """
-    if sample_rate >= 176_400:
-        return 1
-    return 2 if sample_rate >= 88_200 else 4
-
-
-class _TruePeak:
-    """Find the highest point between samples, by windowed-sinc interpolation at fixed fractions.
-
-    Only where the samples are high enough for an interpolated value to exceed the highest found so far is
-    anything interpolated, which leaves the result as it is and saves most of the work. All the points
-    between 64 samples come from one row of a matrix product.
-    """
-
-    def __init__(self, n_channels: int, factor: int) -> None:
-        kernels = _interpolation_kernels(factor)
-        self._matrix: Floats = np.zeros((_SEGMENT + _TAPS - 1, kernels.shape[1] * _SEGMENT), np.float32)
-        for column in range(self._matrix.shape[1]):
-            kernel, start = divmod(column, _SEGMENT)
-            self._matrix[start : start + _TAPS, column] = kernels[:, kernel]
-        self._gain_limit = float(np.abs(kernels).sum(axis=0).max(initial=1.0))
-        self._history = np.zeros((n_channels, _TAPS - 1), np.float32)
-        self._peak = 0.0
-
-    def push(self, block: Floats) -> None:
-        if self._matrix.shape[1] == 0:
-            return
-        samples = np.concatenate([self._history, block], axis=1)
-        self._peak = self._search(samples, self._peak)
-        self._history = samples[:, -(_TAPS - 1) :]
-
-    def result(self) -> float:
-        if self._matrix.shape[1] == 0:
-            return 0.0
-        ringing = np.concatenate([self._history, np.zeros_like(self._history)], axis=1)
-        return self._search(ringing, self._peak)
-
-    def _search(self, samples: Floats, peak: float) -> float:
-        n_segments = -(-(samples.shape[1] - (_TAPS - 1)) // _SEGMENT)
-        length = n_segments * _SEGMENT + _TAPS - 1
-        padded = np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, _SEGMENT + _TAPS - 1, axis=1)
-        segments = windows[:, ::_SEGMENT].reshape(-1, _SEGMENT + _TAPS - 1)
-        bounds = np.maximum(segments.max(axis=1), -segments.min(axis=1)) * self._gain_limit
-        highest = int(bounds.argmax())
-        if bounds[highest] > peak:
-            peak = max(peak, self._interpolated_peak(segments[highest : highest + 1]))
-            peak = max(peak, self._interpolated_peak(segments[bounds > peak]))
-        return peak
-
-    def _interpolated_peak(self, segments: Floats) -> float:
-        values = segments @ self._matrix
-        return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-
-
-def _interpolation_kernels(factor: int) -> Floats:
-    """Return the taps for the points between two samples, as (taps, factor - 1)."""
-    offsets = np.arange(1, factor) / factor
-    distance = np.arange(_TAPS)[:, None] - (_TAPS // 2 - 1) - offsets[None, :]
-    # Kaiser's window at beta 6 keeps images 65 dB down and the band flat to 20 kHz at 48 kHz.
-    window = np.i0(6.0 * np.sqrt(np.clip(1 - (distance / (_TAPS / 2)) ** 2, 0, 1))) / np.i0(6.0)
-    kernels = np.sinc(distance) * window
-    normalised: Floats = (kernels / kernels.sum(axis=0)).astype(np.float32)
-    return normalised
 
 
 def _channel_weights(n_channels: int) -> Doubles:

@@ -17,7 +17,15 @@ from bridge.errors import OutputError, PresetError
 from bridge.loudness import Loudness
 from bridge.plan import Plan
 
-__all__ = ["Manifest", "StemRecord", "append_record", "manifest_path", "read_manifest", "write_manifest"]
+__all__ = [
+    "Manifest",
+    "StemRecord",
+    "append_record",
+    "is_settled",
+    "manifest_path",
+    "read_manifest",
+    "write_manifest",
+]
 
 _PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
@@ -137,13 +145,18 @@ def append_record(path: Path, name: str, record: StemRecord) -> None:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def is_settled(path: Path) -> bool:
+    """Return whether nothing stands beside a manifest that a killed render has left there."""
+    return not (_journal_path(path).exists() or _part_path(path).exists())
+
+
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest by an atomic rename; the notes beside it are taken up into it.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = _part_path(path)
     try:
         part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         part.replace(path)
@@ -171,6 +184,10 @@ def read_manifest(path: Path) -> Manifest:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
         raise PresetError(f"{path}: not a manifest ({reason}); it is none, or damaged") from None
+
+
+def _part_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def _journal_path(path: Path) -> Path:

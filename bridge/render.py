@@ -15,7 +15,7 @@ from bridge.audiofile import hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder
-from bridge.manifest import Manifest, append_record, manifest_path, read_manifest, write_manifest
+from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_stem, read_song
 from bridge.plan import Plan, StemPlan, hash_file
 from bridge.stemjob import Progress, RenderedStem, StemResult
@@ -179,7 +179,7 @@ class _Run:
 
     def begin(self) -> None:
         """Note what is under way."""
-        if self.waiting:
+        if self.waiting or not is_settled(self._path):
             write_manifest(self._manifest, self._path)
             self._has_begun = True
 

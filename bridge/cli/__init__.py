@@ -17,7 +17,8 @@ import typer
 __all__ = ["COMMANDS", "build_app", "main"]
 
 COMMANDS: dict[str, str] = {
-    "render": "Render stems through a preset.",
+    "render": "Render stems through presets.",
+    "batch": "Render every job of a list.",
     "plan": "Say what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",
     "networks": "List, show and install the networks sounds are dreamed with.",

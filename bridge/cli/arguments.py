@@ -1,29 +1,41 @@
-"""Arguments that several commands share, and the plan they describe."""
+"""Arguments that several commands share, and the job they describe."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from bridge.jobs import Job
+
 __all__ = [
+    "AlignOption",
     "BpmOption",
     "DeviceOption",
+    "JobsOption",
     "JsonOption",
     "MidiOption",
+    "MidisOption",
     "NameOption",
     "OnMissing",
     "OnMissingOption",
     "OutOption",
     "PresetOption",
+    "RateOption",
     "SeedOption",
     "SetOption",
     "StemsArgument",
     "SubtypeOption",
     "ThreadsOption",
     "VariationOption",
+    "VariationsOption",
+    "takes_job",
 ]
 
 
@@ -41,14 +53,37 @@ StemsArgument = Annotated[
     list[Path], typer.Argument(metavar="STEM|FOLDER...", help="Audio files, and folders of them.")
 ]
 PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME|FILE", help="A preset by name, or a .toml file.")
+    list[str],
+    typer.Option(
+        "--preset", "-p", metavar="NAME|FILE", help="A preset by name, or a .toml file; may be repeated."
+    ),
 ]
 MidiOption = Annotated[
     Path | None,
     typer.Option("--midi", "-m", metavar="FILE", help="Tempo, meter, markers, notes and controller lanes."),
 ]
+MidisOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--midi",
+        "-m",
+        metavar="FILE",
+        help="Tempo, meter, markers, notes and controller lanes; repeated, each is a render of its own.",
+    ),
+]
 BpmOption = Annotated[
     float | None, typer.Option("--bpm", metavar="BPM", help="A tempo that wins over the MIDI file's.")
+]
+AlignOption = Annotated[
+    bool,
+    typer.Option(
+        "--align/--no-align",
+        help="Stems are one session: one rate, start and length; or each file is on its own.",
+    ),
+]
+RateOption = Annotated[
+    int | None,
+    typer.Option("--rate", metavar="HZ", help="Sample rate to render at; that of most stems by default."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -57,9 +92,18 @@ SetOption = Annotated[
 VariationOption = Annotated[
     str | None, typer.Option("--variation", metavar="NAME", help="One of the preset's variations.")
 ]
+VariationsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variation", metavar="NAME", help="One of the preset's variations; repeated, each is a render."
+    ),
+]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where rendered stems go.")]
 DeviceOption = Annotated[
-    str, typer.Option("--device", "-d", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
+    str,
+    typer.Option(
+        "--device", "-d", metavar="DEVICE", help="auto, cpu, cuda; cuda:0,cuda:1 take stems in turn."
+    ),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help="Added to every seed in the preset.", min=0)
@@ -81,8 +125,69 @@ NameOption = Annotated[
     typer.Option(
         "--name",
         metavar="TEMPLATE",
-        help="Names of the outputs: reverie, pe-wing, or text with {stem}, {preset}, {variation}, {bpm}, "
-        "{rate_khz}, {bits}, {index}, {date}; [parts] without a value are left out.",
+        help="Names of the outputs: reverie, pe-wing, or text with {stem}, {preset}, {variation}, {midi}, "
+        "{bpm}, {rate_khz}, {bits}, {index}, {date}; \\[parts] without a value are left out.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", help="Stems rendered at the same time.", min=1)
+]
+
+
+def takes_job(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every argument that describes a job; it is called with the `Job` in their place."""
+
+    @functools.wraps(command)
+    def with_arguments(**values: Any) -> None:
+        job = _build_job(**{name: values.pop(name) for name in job_arguments})
+        command(job, **values)
+
+    job_arguments = inspect.signature(_build_job).parameters
+    own = [p for name, p in inspect.signature(command).parameters.items() if name != "job"]
+    hints = get_type_hints(_build_job, {**globals(), "Job": object}, include_extras=True)
+    hints |= get_type_hints(command, {**command.__globals__, "Job": object}, include_extras=True)
+    parameters = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in job_arguments.values()]
+    parameters += [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own]
+    with_arguments.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_arguments.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_arguments
+
+
+def _build_job(
+    stems: StemsArgument,
+    preset: PresetOption,
+    out: OutOption,
+    midi: MidisOption = None,
+    bpm: BpmOption = None,
+    align: AlignOption = True,
+    rate: RateOption = None,
+    settings: SetOption = None,
+    variation: VariationsOption = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    subtype: SubtypeOption = None,
+    name: NameOption = "reverie",
+    on_missing: OnMissingOption = OnMissing.FAIL,
+) -> Job:
+    from bridge.jobs import parse_job
+
+    given = {
+        "stems": stems,
+        "preset": preset,
+        "out": out,
+        "midi": midi or (),
+        "bpm": bpm,
+        "align": align,
+        "rate": rate,
+        "settings": settings or (),
+        "variation": variation or (),
+        "device": device,
+        "seed": seed,
+        "threads": threads,
+        "subtype": subtype,
+        "name": name,
+        "on_missing": on_missing.value,
+    }
+    return parse_job(given, "command line")

@@ -2,64 +2,44 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from bridge.cli import arguments as a
-from bridge.cli.arguments import OnMissing
 
 if TYPE_CHECKING:
+    from bridge.jobs import Job
     from bridge.plan import Plan
 
-__all__ = ["app", "print_plan"]
+__all__ = ["app", "print_plans"]
 
 app = typer.Typer()
 
 
 @app.command()
-def plan(
-    stems: a.StemsArgument,
-    preset: a.PresetOption,
-    out: a.OutOption,
-    midi: a.MidiOption = None,
-    bpm: a.BpmOption = None,
-    settings: a.SetOption = None,
-    variation: a.VariationOption = None,
-    device: a.DeviceOption = "auto",
-    seed: a.SeedOption = 0,
-    threads: a.ThreadsOption = None,
-    subtype: a.SubtypeOption = None,
-    name: a.NameOption = "reverie",
-    on_missing: a.OnMissingOption = OnMissing.FAIL,
-    as_json: a.JsonOption = False,
-) -> None:
+@a.takes_job
+def plan(job: Job, as_json: a.JsonOption = False) -> None:
     """Say what a render would do, and what it would cost; write nothing."""
-    from bridge.planning import build_plan
+    from bridge.jobs import build_batch
 
-    built = build_plan(
-        stems,
-        preset,
-        out_dir=out,
-        midi=midi,
-        bpm=bpm,
-        settings=settings or (),
-        variation=variation,
-        device=device,
-        threads=threads,
-        seed=seed,
-        subtype=subtype,
-        name_template=name,
-        on_missing=on_missing.value,
-    )
-    print_plan(built, as_json)
+    print_plans(build_batch([job]), as_json)
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
-    """Print a plan for people, or as JSON."""
+def print_plans(plans: Sequence[Plan], as_json: bool) -> None:
+    """Print plans for people, or as JSON."""
     if as_json:
-        typer.echo(plan.to_json())
+        typer.echo(json.dumps({"plans": [plan.model_dump(mode="json") for plan in plans]}, indent=2))
         return
+    for index, one in enumerate(plans):
+        if index:
+            typer.echo("")
+        _print_plan(one)
+
+
+def _print_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -78,7 +58,9 @@ def print_plan(plan: Plan, as_json: bool) -> None:
             f"{stem.depth_integral_s:.0f} step-seconds",
             stem.target,
         )
-    Console(soft_wrap=True).print(table)
+    # A piped table is for grep: no column may be cut for want of a terminal's width.
+    console = Console()
+    Console(soft_wrap=True, width=None if console.is_terminal else 10_000).print(table)
     total = sum(stem.depth_integral_s for stem in plan.stems)
     typer.echo(f"in all   {total:.0f} step-seconds: seconds of sound times steps of dreaming")
     for warning in plan.warnings:

@@ -128,7 +128,7 @@ def test_dry_run_and_plan_write_nothing(session: Path, capsys: pytest.CaptureFix
     assert main(run(session, "--dry-run")) == 0
     assert "lead" in capsys.readouterr().out
     assert main(["plan", *run(session, "--json")[1:]]) == 0
-    data = json.loads(capsys.readouterr().out)
+    (data,) = json.loads(capsys.readouterr().out)["plans"]
     assert data["format"] == "reverie/plan"
     assert data["stems"][0]["depth_integral_s"] == pytest.approx(1.2, abs=1e-6)
     assert not (session / "out").exists()
@@ -137,7 +137,7 @@ def test_dry_run_and_plan_write_nothing(session: Path, capsys: pytest.CaptureFix
 def test_json_reports_every_stem(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a program reads is complete and on standard output."""
     assert main(run(session, "--json")) == 0
-    data = json.loads(capsys.readouterr().out)
+    (data,) = json.loads(capsys.readouterr().out)["renders"]
 
     assert data["stems"][0]["status"] == "done"
     assert data["stems"][0]["record"]["sha256_samples"]
@@ -214,3 +214,45 @@ def test_doctor_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert found["torch"]["state"].startswith("2.11")
     assert found["timbre"]["is_good"]
+
+
+def test_presets_and_variations_multiply_and_are_logged(
+    session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two presets on one command line are two renders, each with its manifest and report, in one log."""
+    log = session / "log.jsonl"
+    more = ("--preset", "null-reference", "--report", "--log", log, "--jobs", 2)
+    assert main(run(session, *more)) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    names = {path.name for path in (session / "out").iterdir()}
+    assert names == {
+        f"{part}.{kind}"
+        for part in ("under-test", "null-reference")
+        for kind in ("manifest.json", "report.html")
+    } | {"lead__under-test.wav", "lead__null-reference.wav"}
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events.count("done") == 2
+    assert events[-1] == "end"
+
+
+def test_a_job_list_renders_from_the_command_line(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list is rendered, its dry run writes nothing, and a wrong column is one line and exit code 2."""
+    jobs = session / "jobs.csv"
+    jobs.write_text("stems,preset,out\nstems,under-test.toml;null-reference,out\n")
+    assert main(["batch", str(jobs), "--dry-run"]) == 0
+    assert not (session / "out").exists()
+    assert main(["batch", str(jobs)]) == 0
+    assert len(list((session / "out").glob("*.wav"))) == 2
+    jobs.write_text("stems,preset,output\nstems,null-reference,out\n")
+    capsys.readouterr()
+    assert main(["batch", str(jobs)]) == 2
+    assert "no key 'output'" in capsys.readouterr().err
+
+
+def test_fail_fast_stops_at_the_first_failure(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What comes after a stem that failed is not begun where that is asked for, and the exit code is 1."""
+    write_stem(session / "stems" / "a_wide.wav", n_channels=2)
+    failing = ("--set", "dream.stereo=mid_side", "--fail-fast")
+    write_stem(session / "stems" / "lead.wav", n_channels=1)
+    assert main(run(session, *failing)) == 1
+    assert "The rest was not begun" in capsys.readouterr().err

@@ -1,0 +1,201 @@
+"""What the commands that render share: their options, the run, its progress and what is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bridge.cli.plan import print_plans
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from bridge.jobs import Job
+    from bridge.plan import Plan
+    from bridge.render import Progress, RenderReport, StemResult
+
+__all__ = [
+    "DryRunOption",
+    "KeepGoingOption",
+    "LogOption",
+    "OverwriteOption",
+    "ReportOption",
+    "print_reports",
+    "render_jobs",
+]
+
+SOME_FAILED = 3
+T = TypeVar("T")
+
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+KeepGoingOption = Annotated[
+    bool, typer.Option("--keep-going/--fail-fast", help="Whether the others go on after a stem has failed.")
+]
+ReportOption = Annotated[
+    bool, typer.Option("--report", help="Write a report, one HTML file, beside each manifest.")
+]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", metavar="FILE", help="Add what happens to a file, as JSON lines.")
+]
+
+
+def render_jobs(
+    job_list: Sequence[Job],
+    *,
+    jobs: int,
+    overwrite: bool,
+    dry_run: bool,
+    keep_going: bool,
+    report: bool,
+    log: Path | None,
+    as_json: bool,
+) -> None:
+    """Plan jobs, render them with progress on a terminal, and print what became of them."""
+    from bridge.jobs import build_batch
+    from bridge.render import render_plans
+
+    plans = build_batch(job_list)
+    if dry_run:
+        print_plans(plans, as_json)
+        return
+    for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
+        typer.echo(f"reverie: warning: {warning}", err=True)
+    listeners: list[Callable[[Progress], None]] = []
+    takers: list[Callable[[StemResult], None]] = []
+    with ExitStack() as held:
+        if log is not None:
+            from bridge.eventlog import EventLog
+
+            events = held.enter_context(EventLog(log))
+            events.begin(plans)
+            listeners.append(events.on_progress)
+            takers.append(events.on_result)
+        if not as_json and sys.stderr.isatty():
+            listeners.append(held.enter_context(_Display(plans)).on_progress)
+        reports = render_plans(
+            plans,
+            overwrite=overwrite,
+            jobs=jobs,
+            keep_going=keep_going,
+            on_progress=_to_all(listeners),
+            on_result=_to_all(takers),
+        )
+    if report:
+        _write_reports(reports)
+    print_reports(reports, as_json)
+    n_failed = sum(len(one.failed) for one in reports)
+    if n_failed:
+        raise typer.Exit(SOME_FAILED if n_failed < sum(len(one.stems) for one in reports) else 1)
+
+
+def _to_all(listeners: Sequence[Callable[[T], None]]) -> Callable[[T], None]:
+    def tell(what: T) -> None:
+        for listener in listeners:
+            listener(what)
+
+    return tell
+
+
+class _Display:
+    """Bars on a terminal: one for all, one for each stem under way."""
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._lengths_s = {Path(stem.target): stem.duration_s for plan in plans for stem in plan.stems}
+        self._fractions = dict.fromkeys(self._lengths_s, 0.0)
+        self._stems: dict[Path, TaskID] = {}
+
+    def __enter__(self) -> _Display:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
+        self._bars: Bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._bars.start()
+        self._began = time.monotonic()
+        self._all = self._bars.add_task("all", total=sum(self._lengths_s.values()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def on_progress(self, progress: Progress) -> None:
+        """Move the bars."""
+        self._fractions[progress.target] = progress.fraction
+        if progress.phase == "done":
+            if progress.target in self._stems:
+                self._bars.remove_task(self._stems.pop(progress.target))
+        else:
+            if progress.target not in self._stems:
+                self._stems[progress.target] = self._bars.add_task(progress.stem, total=1.0)
+            self._bars.update(self._stems[progress.target], completed=progress.fraction)
+        done_s = sum(length * self._fractions[path] for path, length in self._lengths_s.items())
+        speed = done_s / max(time.monotonic() - self._began, 1e-3)
+        n_done = sum(fraction == 1.0 for fraction in self._fractions.values())
+        text = f"all: {n_done} of {len(self._fractions)} stems, {speed:.2g}x real time"
+        self._bars.update(self._all, completed=done_s, description=text)
+
+
+def _write_reports(reports: Sequence[RenderReport]) -> None:
+    from bridge.manifest import read_manifest
+    from bridge.report import write_report
+
+    for one in reports:
+        if any(stem.record is not None for stem in one.stems):
+            path = one.manifest.with_name(f"{one.plan.name}.report.html")
+            write_report(read_manifest(one.manifest), path, overwrite=True)
+            typer.echo(f"report: {path}", err=True)
+
+
+def print_reports(reports: Sequence[RenderReport], as_json: bool) -> None:
+    """Print what became of each stem."""
+    if as_json:
+        typer.echo(json.dumps({"renders": [_report_data(one) for one in reports]}, indent=2))
+        return
+    for one in reports:
+        for stem in one.stems:
+            _print_stem(stem)
+        if any(stem.record is not None for stem in one.stems):
+            typer.echo(f"manifest: {one.manifest}", err=True)
+
+
+def _report_data(report: RenderReport) -> dict[str, Any]:
+    return {
+        "manifest": str(report.manifest),
+        "stems": [
+            {
+                "name": stem.name,
+                "status": stem.status,
+                "target": str(stem.target),
+                "error": stem.error or None,
+                "record": stem.record.model_dump(mode="json") if stem.record else None,
+            }
+            for stem in report.stems
+        ],
+    }
+
+
+def _print_stem(stem: StemResult) -> None:
+    for warning in stem.warnings:
+        typer.echo(f"reverie: warning: {stem.name}: {warning}", err=True)
+    if stem.record is None:
+        typer.echo(f"reverie: {stem.name} failed: {stem.error}", err=True)
+        return
+    before, after = stem.record.before, stem.record.after
+    note = "  (finished earlier)" if stem.status == "kept" else ""
+    typer.echo(
+        f"{stem.target}  {_level(before['integrated_lufs'])} -> {_level(after['integrated_lufs'])} LUFS, "
+        f"{_level(after['true_peak_dbtp'])} dBTP{note}"
+    )
+
+
+def _level(value: float | bool | None) -> str:
+    return "silent" if value is None else f"{value:.1f}"
