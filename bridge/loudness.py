@@ -157,7 +157,8 @@ class LoudnessMeter:
         begin = self._boundary(self._n_slots)
         n_most = self._waiting.shape[1] * _SLOTS_PER_S // self._sample_rate + 2
         edges = np.array([self._boundary(self._n_slots + i) - begin for i in range(n_most)])
-        return edges[edges <= self._waiting.shape[1]]
+        whole: npt.NDArray[np.int64] = edges[edges <= self._waiting.shape[1]]
+        return whole
 
     def _fill_slots(self, samples: Floats, edges: npt.NDArray[np.int64]) -> None:
         weighted, plain, self._filter_state = self._energies(samples, edges[:-1])

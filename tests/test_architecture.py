@@ -13,7 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"errors", "records", "units", "tomlplace"},
-    {"riff", "wavmeta", "quantise", "audiosink", "audiowriter", "audiofile", "loudness", "compare"}
+    {
+        "riff",
+        "wavmeta",
+        "quantise",
+        "audiosink",
+        "audiowriter",
+        "audiofile",
+        "truepeak",
+        "loudness",
+        "compare",
+    }
+    | {"limiter"}
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}
     | {"tempogrid", "tempomap", "tempo", "alignment"}
     | {"envelopes", "processors", "hosts", "delivery", "naming"},

@@ -11,6 +11,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -48,15 +50,20 @@ def build_app(called: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         add_completion=called is None,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()
-    def root() -> None:
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say it and stop.")
+        ] = False,
+    ) -> None:
         """Let sound dream: render stems through chains of dreams, effects and VST3 plugins."""
 
     for name, line in COMMANDS.items():
         if called is not None and name != called:
-            app.command(name, help=line)(root)
+            app.command(name, help=line)(_not_called)
             continue
         group: typer.Typer = importlib.import_module(f"bridge.cli.{name}").app
         commands = group.registered_commands
@@ -65,6 +72,16 @@ def build_app(called: str | None = None) -> typer.Typer:
         else:
             app.add_typer(group, name=name, help=line)
     return app
+
+
+def _not_called() -> None:
+    """Stand for a command that is listed but was not called, so that its module need not be loaded."""
+
+
+def _say_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(metadata.version("reverie-audio"))
+        raise typer.Exit
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import mido
@@ -256,3 +257,12 @@ def test_fail_fast_stops_at_the_first_failure(session: Path, capsys: pytest.Capt
     write_stem(session / "stems" / "lead.wav", n_channels=1)
     assert main(run(session, *failing)) == 1
     assert "The rest was not begun" in capsys.readouterr().err
+
+
+def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` says the installed version; `-h` is help everywhere."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == metadata.version("reverie-audio")
+    for command in ((), ("render",), ("presets", "list")):
+        assert main([*command, "-h"]) == 0
+        assert "Usage" in capsys.readouterr().out

@@ -162,6 +162,24 @@ def test_the_figures_depend_on_no_chunking(block: int) -> None:
     assert meter.result() == measure_loudness(samples, 48000)
 
 
+@pytest.mark.parametrize("gain", [0.25, 1.0, 3.0])
+def test_a_gain_is_foreseen(gain: float) -> None:
+    """The figures foretold for a gain are those of the sound with that gain, gates and all, within 1e-4 dB.
+
+    Quiet parts pass the absolute gate or do not, so a gain is more than so many dB added to a figure; what
+    is left is the rounding of 32-bit samples.
+    """
+    samples = programme(48000)
+    samples[:, : 10 * 48000] *= np.float32(0.003)  # about -70 LUFS
+    meter = LoudnessMeter(48000, 2)
+    meter.push(samples)
+    foretold, found = meter.result(gain), measure_loudness(samples * np.float32(gain), 48000)
+    for name in ("integrated_lufs", "range_lu", "true_peak_dbtp", "sample_peak_dbfs", "rms_dbfs"):
+        assert getattr(foretold, name) == pytest.approx(getattr(found, name), abs=1e-4)
+    if gain != 1.0:  # the check can fail: adding decibels to every figure is not enough
+        assert abs(found.range_lu - meter.result().range_lu) > 0.01
+
+
 def test_silence_has_no_loudness() -> None:
     """Digital silence is minus infinity everywhere, without a warning."""
     found = measure_loudness(silence(2), 48000)
