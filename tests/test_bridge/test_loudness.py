@@ -185,7 +185,7 @@ def test_a_gain_is_foreseen(gain: float) -> None:
     foretold, found = meter.result(gain), measure_loudness(samples * np.float32(gain), 48000)
     for name in ("integrated_lufs", "range_lu", "true_peak_dbtp", "sample_peak_dbfs", "rms_dbfs"):
         assert getattr(foretold, name) == pytest.approx(getattr(found, name), abs=1e-4)
-    assert (found.range_lu > 1) == (gain >= 1)  # the quieter half passes the gate, or does not
+    assert (found.range_lu > 10) == (gain >= 1)  # the quieter half passes the gate, or does not
 
 
 def test_silence_has_no_loudness() -> None:
