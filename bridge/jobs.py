@@ -34,6 +34,12 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
 
 
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("is empty; '.' is this folder")
+    return value
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
 
@@ -48,12 +54,14 @@ class Job(BaseModel):
 
     stems: Paths = Field(min_length=1, description="Audio files, and folders of them.")
     preset: Texts = Field(min_length=1, description="Presets by name, or .toml files.")
-    out: Path = Field(description="Where rendered stems go.")
+    out: Annotated[Path, BeforeValidator(_not_empty)] = Field(description="Where rendered stems go.")
     variation: Texts = Field(default=(), description="Variations of the presets; '' is the preset itself.")
     midi: Paths = Field(default=(), description="MIDI files; each is a render of its own.")
     bpm: float | None = Field(default=None, gt=0, description="A tempo that wins over the MIDI file's.")
     align: bool = Field(default=True, description="Whether the stems are one session.")
-    rate: int | None = Field(default=None, gt=0, description="Sample rate to render at, in Hz.")
+    rate: int | None = Field(
+        default=None, ge=8_000, le=768_000, description="Sample rate to render at, in Hz."
+    )
     settings: Texts = Field(default=(), description="node.param=value changes to the preset.")
     device: str = Field(default="auto", description="auto, cpu, cuda:0, or several with commas between.")
     threads: int | None = Field(default=None, ge=1, le=256)
@@ -223,4 +231,6 @@ def parse_job(data: Mapping[str, Any], where: str) -> Job:
         raise JobError(f"{where}: no key {key!r}; {nearest_names(key, Job.model_fields)}")
     if first["type"] == "missing":
         raise JobError(f"{where}: {key!r} is missing: {Job.model_fields[key].description}")
-    raise JobError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}")
+    raise JobError(
+        f"{where}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"
+    )

@@ -111,6 +111,7 @@ def build_plan(
     >>> [stem.name for stem in plan.stems]
     ['bass', 'drums', 'keys', 'lead']
     """
+    _check_out(stems, Path(out_dir))
     loaded = preset if isinstance(preset, Preset) else load_preset(preset)
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
@@ -165,6 +166,15 @@ def build_plan(
         on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _check_out(stems: Sequence[Path | str], out_dir: Path) -> None:
+    for path in map(Path, stems):
+        if path.is_dir() and path.resolve() == out_dir.resolve():
+            raise OutputError(
+                f"{path}: is the folder of the stems: renders there would be taken for stems the next time; "
+                f"choose another --out, such as {path / 'rendered'}"
+            )
 
 
 def _place(

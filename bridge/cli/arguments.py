@@ -98,7 +98,7 @@ VariationsOption = Annotated[
         "--variation", metavar="NAME", help="One of the preset's variations; repeated, each is a render."
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where rendered stems go.")]
+OutOption = Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Where rendered stems go.")]
 DeviceOption = Annotated[
     str,
     typer.Option(

@@ -82,6 +82,8 @@ def test_toml_and_csv_say_the_same(session: Path) -> None:
         ("x.csv", 'stems,preset,out\n"a,b,c\n', ["x.csv", "not valid CSV"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nbpmm=3\n', ["x.toml:5", "'bpmm'", "'bpm'"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nbpm=0\n', ["bpm = 0", "greater than 0"]),
+        ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout=""\n', ["out = ''", "is empty"]),
+        ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nrate=0\n', ["rate = 0", "8000"]),
         ("x.toml", "[[jobs]\n", ["not valid TOML"]),
         ("x.toml", "jobs = 3\n", ["[[jobs]]"]),
         ("x.txt", "", [".toml or a .csv"]),

@@ -220,6 +220,13 @@ def test_nothing_is_written_for_input_that_cannot_be_used(tmp_path: Path) -> Non
     assert not out.exists()
 
 
+def test_renders_do_not_go_among_the_stems(tmp_path: Path) -> None:
+    """A folder of stems is not rendered into itself: its renders would be stems the next time."""
+    write_stem(tmp_path / "stems" / "a.wav")
+    with pytest.raises(OutputError, match="taken for stems the next time"):
+        build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "stems")
+
+
 def test_another_stem_can_be_dreamed_towards(tmp_path: Path) -> None:
     """Targets and guides name stems of the session, at any rate."""
     write_stem(tmp_path / "stems" / "lead.wav")
