@@ -8,7 +8,6 @@ name there is either the whole file or nothing. The same samples always give the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.audiosink import TAG_ATTRIBUTES
+from bridge.audiosink import TAG_ATTRIBUTES, SampleDigest
 from bridge.audiowriter import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
@@ -227,10 +226,9 @@ def hash_samples(path: Path | str) -> str:
     Channels, rate and length go into it; headers, metadata and compression do not.
     """
     with AudioReader(path) as reader:
-        info = reader.info
-        digest = hashlib.sha256(struct.pack("<IIQ", info.sample_rate, info.n_channels, info.n_samples))
+        digest = SampleDigest(reader.info.sample_rate, reader.info.n_channels)
         for block in reader:
-            digest.update(np.ascontiguousarray(block.T, "<f4").tobytes())
+            digest.update(block)
     return digest.hexdigest()
 
 

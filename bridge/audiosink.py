@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
 from bridge.wavmeta import AudioMetadata
 
-__all__ = ["SUBTYPE_BITS", "TAG_ATTRIBUTES", "Sink", "open_sink"]
+__all__ = ["SUBTYPE_BITS", "TAG_ATTRIBUTES", "SampleDigest", "Sink", "encode_preview", "open_sink"]
 
 SUBTYPE_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
 """Bits a sample takes in a file, by sample type."""
@@ -145,6 +147,29 @@ class _SndfileSink:
 
     def abandon(self) -> None:
         self._file.close()
+
+
+class SampleDigest:
+    """Hash what a file sounds like: rate, channels, and its samples as they decode to 32-bit floats.
+
+    Args:
+        sample_rate: Hz.
+        n_channels: Channels.
+    """
+
+    def __init__(self, sample_rate: int, n_channels: int) -> None:
+        self._sha256 = hashlib.sha256(struct.pack("<II", sample_rate, n_channels))
+
+    def update(self, samples: npt.NDArray[Any], bits: int | None = None) -> None:
+        """Take the next (channels, samples): floats, or integers of so many bits."""
+        frames = np.ascontiguousarray(samples.T, "<f4")
+        if bits is not None:
+            frames *= np.float32(0.5 ** (bits - 1))
+        self._sha256.update(frames.data)
+
+    def hexdigest(self) -> str:
+        """Return the sha256 of everything so far."""
+        return self._sha256.hexdigest()
 
 
 def encode_preview(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bridge.audiosink import SUBTYPE_BITS, open_sink
+from bridge.audiosink import SUBTYPE_BITS, SampleDigest, open_sink
 from bridge.errors import OutputError, RenderError, nearest_names
 from bridge.quantise import Quantiser
 from bridge.wavmeta import AudioMetadata
@@ -28,7 +28,10 @@ __all__ = [
     "OUTPUT_SUBTYPES",
     "PART_SUFFIX",
     "AudioWriter",
+    "check_finite",
+    "check_space",
     "find_fault",
+    "output_error",
     "output_subtype",
     "short_reason",
 ]
@@ -120,6 +123,7 @@ class AudioWriter:
         self._n_channels = n_channels
         self._subtype = subtype
         self._n_written = 0
+        self._digest = SampleDigest(sample_rate, n_channels)
         self._bytes_needed = (
             None if n_samples is None else n_samples * n_channels * SUBTYPE_BITS[subtype] // 8
         )
@@ -132,7 +136,8 @@ class AudioWriter:
         self._is_open = True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._check_space()
+            if self._bytes_needed is not None and self._format != "FLAC":
+                check_space(self._path, self._bytes_needed)
             self._sink = open_sink(
                 self._part,
                 file_format=self._format,
@@ -163,6 +168,11 @@ class AudioWriter:
         return self._quantiser.n_clipped if self._quantiser else 0
 
     @property
+    def sha256_samples(self) -> str:
+        """What `bridge.audiofile.hash_samples` finds in the file, once it is closed."""
+        return self._digest.hexdigest()
+
+    @property
     def metadata_left_out(self) -> tuple[str, ...]:
         """What of the metadata this format cannot hold, for a warning."""
         return self._sink.metadata_left_out
@@ -188,14 +198,7 @@ class AudioWriter:
             raise ValueError(
                 f"{self._path}: got a block of shape {block.shape} for {self._n_channels} channels"
             )
-        fault = find_fault(block)
-        if fault is not None:
-            channel, sample = fault
-            raise RenderError(
-                f"{self._path}: {block[channel, sample]} at sample {self._n_written + sample} of channel "
-                f"{channel + 1} would be written; nothing was. A processor of the chain makes it: disable "
-                "its nodes in turn to find which."
-            )
+        check_finite(self._path, block, self._n_written)
         self._n_written += block.shape[1]
         self._put(self._quantiser.push(block) if self._quantiser else block)
 
@@ -229,6 +232,7 @@ class AudioWriter:
     def _put(self, samples: npt.NDArray[Any]) -> None:
         if samples.shape[1] == 0:
             return
+        self._digest.update(samples, SUBTYPE_BITS[self._subtype] if self._quantiser else None)
         try:
             self._sink.write(samples)
         except (OSError, RuntimeError, AssertionError) as error:
@@ -240,31 +244,38 @@ class AudioWriter:
         with contextlib.suppress(OSError):
             self._part.unlink()
 
-    def _check_space(self) -> None:
-        if self._bytes_needed is not None and self._format != "FLAC":
-            free = shutil.disk_usage(self._path.parent).free
-            if self._bytes_needed > free:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def _output_error(self, error: BaseException) -> OutputError:
-        if isinstance(error, OutputError):
-            return error
-        number = error.errno if isinstance(error, OSError) else None
-        free = _free_bytes(self._path)
         written = self._n_written * self._n_channels * SUBTYPE_BITS[self._subtype] // 8
-        needed = self._bytes_needed if self._bytes_needed is not None else written
-        if number in _NO_SPACE or (number is None and free < written):
-            more = "" if self._bytes_needed is not None else " or more"
-            return OutputError(
-                f"{self._path}: the disk is full or a quota is reached: {_megabytes(needed)}{more} are "
-                f"needed, {_megabytes(free)} are free. Nothing was left behind; make room and render again."
-            )
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return OutputError(
-                f"{self._path.parent}: this folder cannot be written to ({os.strerror(number or 0)}). "
-                "Choose another with --out."
-            )
-        return OutputError(f"{self._path}: cannot be written ({short_reason(error)})")
+        return output_error(self._path, error, self._bytes_needed or written)
+
+
+def check_space(path: Path, n_bytes: int) -> None:
+    """Refuse a disk that cannot take so many bytes.
+
+    Raises:
+        OSError: There is less room beside the path.
+    """
+    if n_bytes > shutil.disk_usage(path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def output_error(path: Path, error: BaseException, n_bytes: int) -> OutputError:
+    """Say why a file cannot be written, of which about so many bytes are needed."""
+    if isinstance(error, OutputError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    free = _free_bytes(path)
+    if number in _NO_SPACE or (number is None and free < n_bytes):
+        return OutputError(
+            f"{path}: the disk is full or a quota is reached: at least {_megabytes(n_bytes)} are needed, "
+            f"{_megabytes(free)} are free. Nothing was left behind; make room and render again."
+        )
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(
+            f"{path.parent}: this folder cannot be written to ({os.strerror(number or 0)}). "
+            "Choose another with --out."
+        )
+    return OutputError(f"{path}: cannot be written ({short_reason(error)})")
 
 
 def _check_output(
@@ -301,6 +312,22 @@ def _format_of(path: Path) -> str:
             f"{path}: no format for the suffix {path.suffix!r}; {nearest_names(path.suffix, _FORMATS)}"
         )
     return name
+
+
+def check_finite(path: Path, block: npt.NDArray[np.floating[Any]], position: int) -> None:
+    """Refuse to write NaN and infinity; `position` is that of the block's first sample.
+
+    Raises:
+        RenderError: A sample is not finite.
+    """
+    fault = find_fault(block)
+    if fault is not None:
+        channel, sample = fault
+        raise RenderError(
+            f"{path}: {block[channel, sample]} at sample {position + sample} of channel {channel + 1} would "
+            "be written; nothing was. A processor of the chain makes it: disable its nodes in turn to find "
+            "which."
+        )
 
 
 def find_fault(block: npt.NDArray[np.floating[Any]]) -> tuple[int, int] | None:

@@ -1,8 +1,9 @@
 """How loud and how long a delivered stem is: policies as data, decisions as pure functions.
 
-Levels are set by one static gain a stem, never by dynamics, so stems keep their shape. The gain has two
-parts: the level asked for (`level_db`) and a trim that keeps the true peak below the ceiling (`trim_db`).
-With a common trim every stem gets the same one, so that the stems still add up to their mix.
+Levels are set by one static gain a stem, so stems keep their shape. The gain has two parts: the level asked
+for (`level_db`) and a trim that keeps the true peak below the ceiling (`trim_db`). With a common trim every
+stem gets the same one, so that the stems still add up to their mix. Where a limiter is asked for there is no
+trim: it turns down the peaks alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bridge.loudness import Loudness
 
@@ -31,6 +32,7 @@ __all__ = [
 
 _GAIN_DIGITS = 4  # far below anything audible, and no figure depends on the last bits of a measurement
 _AUTO_HOLD_S = 0.5
+_HEARD_DB = 0.1
 
 
 class LevelPolicy(BaseModel):
@@ -49,6 +51,18 @@ class LevelPolicy(BaseModel):
     common_trim: bool = Field(
         default=False, description="One trim for all stems, so that they still add up to their mix."
     )
+    limiter: bool = Field(
+        default=False,
+        description="Turn down only the peaks that exceed the ceiling, instead of trimming the whole stem.",
+    )
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> LevelPolicy:
+        if self.limiter and self.common_trim:
+            raise ValueError(
+                "limiter and common_trim exclude each other: stems limited one by one no longer add up"
+            )
+        return self
 
 
 class TailPolicy(BaseModel):
@@ -79,16 +93,18 @@ class GainDecision:
     """State the gain of one stem and why.
 
     Args:
-        level_db: For the level asked for.
+        wanted_db: What the level asked for would take.
+        level_db: The same within `max_gain_db`.
         trim_db: 0 or less, for the ceiling.
         reason: One line for people and the manifest.
-        is_capped: Whether `max_gain_db` kept the level from being reached.
+        is_limited: Whether peaks exceed the ceiling with this gain and are left to a limiter.
     """
 
-    level_db: float
-    trim_db: float
+    wanted_db: float = 0.0
+    level_db: float = 0.0
+    trim_db: float = 0.0
     reason: str
-    is_capped: bool = False
+    is_limited: bool = False
 
     @property
     def gain_db(self) -> float:
@@ -99,6 +115,20 @@ class GainDecision:
     def gain(self) -> float:
         """The factor to multiply with; exactly 1 where nothing is to be changed."""
         return 1.0 if self.gain_db == 0.0 else float(10.0 ** (self.gain_db / 20.0))
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell the user where the level asked for is given up; a tenth of a dB is not heard."""
+        missed_db = self.wanted_db - self.gain_db
+        if abs(missed_db) <= _HEARD_DB:
+            return None
+        side = "below" if missed_db > 0 else "above"
+        remedy = (
+            "level.limiter = true would turn down only the peaks, a higher level.ceiling_dbtp let them be"
+            if self.trim_db < -_HEARD_DB
+            else "a higher level.max_gain_db allows more"
+        )
+        return f"{abs(missed_db):.1f} dB {side} the level asked for ({self.reason}); {remedy}"
 
 
 def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainDecision:
@@ -114,20 +144,21 @@ def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainD
     2.0
     """
     if after.is_silent or not math.isfinite(after.true_peak_dbtp):
-        return GainDecision(level_db=0.0, trim_db=0.0, reason="silent: left alone")
+        return GainDecision(reason="silent: left alone")
     if policy.mode in ("match", "keep") and before == after:
-        return GainDecision(level_db=0.0, trim_db=0.0, reason="unchanged: left alone")
-    wanted, what = _wanted_level(policy, before, after)
+        return GainDecision(reason="unchanged: left alone")
+    wanted, reason = _wanted_level(policy, before, after)
     level = round(min(max(wanted, -policy.max_gain_db), policy.max_gain_db), _GAIN_DIGITS)
-    is_capped = abs(wanted) > policy.max_gain_db
-    over = after.true_peak_dbtp + level - policy.ceiling_dbtp
-    trim = -math.ceil(max(0.0, over) * 10**_GAIN_DIGITS) / 10**_GAIN_DIGITS
-    reason = what
-    if is_capped:
+    if abs(wanted) > policy.max_gain_db:
         reason += f", limited to {policy.max_gain_db:g} dB"
+    over = max(0.0, after.true_peak_dbtp + level - policy.ceiling_dbtp)
+    trim = -math.ceil(over * 10**_GAIN_DIGITS) / 10**_GAIN_DIGITS + 0.0
+    if policy.limiter and trim < 0:
+        reason += f", peaks up to {over:.2f} dB above {policy.ceiling_dbtp:g} dBTP limited"
+        return GainDecision(wanted_db=wanted, level_db=level, reason=reason, is_limited=True)
     if trim < 0:
         reason += f", trimmed {trim:.2f} dB for {policy.ceiling_dbtp:g} dBTP"
-    return GainDecision(level_db=level, trim_db=trim + 0.0, reason=reason, is_capped=is_capped)
+    return GainDecision(wanted_db=wanted, level_db=level, trim_db=trim, reason=reason)
 
 
 def share_gains(policy: LevelPolicy, decisions: Sequence[GainDecision]) -> tuple[GainDecision, ...]:
@@ -143,13 +174,19 @@ def share_gains(policy: LevelPolicy, decisions: Sequence[GainDecision]) -> tuple
     if policy.mode in ("peak", "lufs"):
         level = min(d.level_db for d in moved)
         trim = min(min(d.level_db + d.trim_db for d in moved) - level, 0.0)
+        reason = f"{policy.mode} of the loudest stem, shared"
         return tuple(
-            replace(d, level_db=level, trim_db=trim, reason=f"{policy.mode} of the loudest stem, shared")
-            for d in decisions
+            GainDecision(wanted_db=level + trim, level_db=level, trim_db=trim, reason=reason)
+            for _ in decisions
         )
     trim = min(d.trim_db for d in moved)
     return tuple(
-        d if d.trim_db == trim else replace(d, trim_db=trim, reason=f"{d.reason}, shared trim {trim:.2f} dB")
+        replace(
+            d,
+            wanted_db=d.wanted_db + trim,
+            trim_db=trim,
+            reason=d.reason if d.trim_db == trim else f"{d.reason}, shared trim {trim:.2f} dB",
+        )
         for d in decisions
     )
 

@@ -124,6 +124,16 @@ class LoudnessMeter:
             whole, self._waiting = np.split(self._waiting, edges[-1:], axis=1)
             self._fill_slots(whole, edges)
 
+    @property
+    def n_channels(self) -> int:
+        """Channels."""
+        return len(self._weights)
+
+    @property
+    def n_samples(self) -> int:
+        """How much was pushed so far."""
+        return self._boundary(self._n_slots) + self._waiting.shape[1]
+
     def result(self, gain: float = 1.0) -> Loudness:
         """Return the figures for everything pushed so far; more may follow.
 
@@ -131,10 +141,9 @@ class LoudnessMeter:
             gain: What the sound is going to be multiplied with: the figures are those it will then have.
         """
         weighted, plain, _ = self._energies(self._waiting, np.zeros(1, np.int64))
-        power = gain * gain
-        n_samples = self._boundary(self._n_slots) + self._waiting.shape[1]
-        weighted_mean = power * (self._weighted_sum + float(weighted.sum())) / max(1, n_samples)
-        plain_mean = power * (self._plain_sum + float(plain.sum())) / max(1, n_samples * len(self._weights))
+        power, n_samples = gain * gain, max(1, self.n_samples)
+        weighted_mean = power * (self._weighted_sum + float(weighted.sum())) / n_samples
+        plain_mean = power * (self._plain_sum + float(plain.sum())) / (n_samples * len(self._weights))
         is_gated = self._n_slots >= _MOMENTARY
         return Loudness(
             integrated_lufs=_gated_loudness(power * np.concatenate(self._gating_energies))

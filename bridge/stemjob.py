@@ -5,6 +5,7 @@ Both passes stream in constant memory. What goes wrong leaves nothing behind und
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,24 +15,19 @@ from typing import Literal
 import numpy as np
 
 from bridge.alignment import AlignedReader
-from bridge.audiofile import (
-    AudioMetadata,
-    AudioReader,
-    AudioWriter,
-    hash_samples,
-    read_info,
-    read_metadata,
-)
+from bridge.audiofile import AudioMetadata, AudioWriter, read_info, read_metadata
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
+from bridge.limiter import Limiter
 from bridge.loudness import Loudness, LoudnessMeter
 from bridge.manifest import StemRecord
 from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound, read_song
 from bridge.plan import Plan, StemPlan
 from bridge.quantise import stem_dither_seed
 from bridge.records import AudioArray
+from bridge.scratch import ScratchWriter, read_scratch
 
 __all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
 
@@ -78,15 +74,30 @@ class StemResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedStem:
-    """A stem in its scratch file, before its level is decided."""
+    """A stem in its scratch file, before its level is decided.
+
+    Args:
+        scratch: The file.
+        before: The stem as it came.
+        meter: Has heard the whole scratch file.
+        n_samples: How much of it is to be delivered.
+        wall_s: How long it took.
+        warnings: What the user should know.
+        plugins: Who they are, by node.
+    """
 
     scratch: Path
     before: Loudness
-    after: Loudness
+    meter: LoudnessMeter
     n_samples: int
     wall_s: float
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]
+
+    @property
+    def after(self) -> Loudness:
+        """The stem as it left its chain."""
+        return self.meter.result()
 
 
 def render_stem(
@@ -120,7 +131,7 @@ def render_stem(
     return RenderedStem(
         scratch=scratch,
         before=measured.before.result(),
-        after=measured.after_result(),
+        meter=measured.after_meter(),
         n_samples=measured.tail.n_samples,
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
@@ -131,7 +142,7 @@ def render_stem(
 def scratch_path(stem: StemPlan) -> Path:
     """Return where a stem waits between its chain and its level: hidden, beside its target."""
     target = Path(stem.target)
-    return target.with_name(f".{target.name}.scratch.wav")
+    return target.with_name(f".{target.name}.scratch")
 
 
 def _tail_samples(opened: OpenStem, song: Song) -> int:
@@ -168,12 +179,12 @@ class _Measurements:
         self.comparison.push_output(block)
         self.tail.push(block)
 
-    def after_result(self) -> Loudness:
+    def after_meter(self) -> LoudnessMeter:
         if self._after is None:
             raise RenderError(
                 "the chain gave no sound at all; disable its nodes in turn to find which is mute"
             )
-        return self._after.result()
+        return self._after
 
 
 def _write_scratch(
@@ -185,30 +196,14 @@ def _write_scratch(
     is_cancelled: Callable[[], bool] | None,
 ) -> None:
     stem = opened.stem
-    writer: AudioWriter | None = None
-    try:
-        with open_stem_sound(stem) as reader:
-            for block in _stream(opened, reader, n_tail, measured, meter):
-                if is_cancelled is not None and is_cancelled():
-                    raise RenderStoppedError("stopped while rendering")
-                if not block.shape[1]:
-                    continue
+    n_bytes = (stem.n_samples + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
+    with ScratchWriter(scratch, n_bytes) as writer, open_stem_sound(stem) as reader:
+        for block in _stream(opened, reader, n_tail, measured, meter):
+            if is_cancelled is not None and is_cancelled():
+                raise RenderStoppedError("stopped while rendering")
+            if block.shape[1]:
                 measured.push_output(block)
-                writer = writer or AudioWriter(
-                    scratch,
-                    sample_rate=stem.sample_rate,
-                    n_channels=block.shape[0],
-                    subtype="FLOAT",
-                    overwrite=True,
-                    n_samples=stem.n_samples + n_tail,
-                )
                 writer.write(block)
-        if writer is not None:
-            writer.close()
-    except BaseException:
-        if writer is not None:
-            writer.abort()
-        raise
 
 
 def _stream(
@@ -256,57 +251,75 @@ def deliver_stem(
         ReverieError: It cannot be written; nothing stands under its name.
     """
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
-    tail = plan.read_preset().tail
-    gain = np.float32(decision.gain)
+    preset = plan.read_preset()
     target = Path(stem.target)
-    with AudioReader(rendered.scratch) as reader:
-        n_channels = reader.info.n_channels
-        final = LoudnessMeter(stem.sample_rate, n_channels)
-        metadata = _placed_metadata(stem).processed(
-            sample_rate=stem.sample_rate,
-            n_channels=n_channels,
-            bits=SUBTYPE_BITS[stem.target_subtype],
-            text=f"Reverie, {plan.preset['meta']['name']}",
-        )
-        with AudioWriter(
-            target,
-            sample_rate=stem.sample_rate,
-            n_channels=n_channels,
-            subtype=stem.target_subtype,
-            overwrite=overwrite,
-            n_samples=n_samples,
-            dither_seed=stem_dither_seed(plan.seed, stem.name),
-            metadata=metadata,
-        ) as writer:
-            position = 0
-            while position < n_samples:
-                block = _read_padded(reader, min(BLOCK_SAMPLES, n_samples - position))
-                block = fade_out(
-                    block * gain,
-                    position,
-                    policy=tail,
-                    sample_rate=stem.sample_rate,
-                    n_stem=stem.n_samples,
-                    n_total=n_samples,
-                )
-                final.push(block)
-                writer.write(block)
-                position += block.shape[1]
+    warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
+    n_channels = rendered.meter.n_channels
+    final = LoudnessMeter(stem.sample_rate, n_channels)
+    # What only a gain is done to, with no tail cut or faded, need not be measured again.
+    is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.n_samples
+    metadata = _placed_metadata(stem).processed(
+        sample_rate=stem.sample_rate,
+        n_channels=n_channels,
+        bits=SUBTYPE_BITS[stem.target_subtype],
+        text=f"Reverie, {plan.preset['meta']['name']}",
+    )
+    limiter = None
+    if decision.is_limited:
+        limiter = Limiter(preset.level.ceiling_dbtp, sample_rate=stem.sample_rate, n_channels=n_channels)
+    with AudioWriter(
+        target,
+        sample_rate=stem.sample_rate,
+        n_channels=n_channels,
+        subtype=stem.target_subtype,
+        overwrite=overwrite,
+        n_samples=n_samples,
+        dither_seed=stem_dither_seed(plan.seed, stem.name),
+        metadata=metadata,
+    ) as writer:
+        for block in _levelled(rendered, n_samples, decision, limiter):
+            faded = fade_out(
+                block,
+                writer.n_samples,
+                policy=preset.tail,
+                sample_rate=stem.sample_rate,
+                n_stem=stem.n_samples,
+                n_total=n_samples,
+            )
+            if not is_only_amplified:
+                final.push(faded)
+            writer.write(faded)
     record = StemRecord.build(
         key=plan.stem_key(stem),
-        sha256_samples=hash_samples(target),
+        sha256_samples=writer.sha256_samples,
         n_samples=n_samples,
         n_channels=n_channels,
         before=rendered.before,
-        after=final.result(),
+        after=rendered.meter.result(decision.gain) if is_only_amplified else final.result(),
         decision=decision,
         n_clipped=writer.n_clipped,
         wall_s=rendered.wall_s,
-        warnings=rendered.warnings,
+        warnings=warnings,
         plugins=rendered.plugins,
     )
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
-    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=rendered.warnings)
+    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
+
+
+def _levelled(
+    rendered: RenderedStem, n_samples: int, decision: GainDecision, limiter: Limiter | None
+) -> Iterator[AudioArray]:
+    """Go through a stem at its level, cut to a length or with silence up to it."""
+    gain, n_left = np.float32(decision.gain), n_samples
+    silence = np.zeros((rendered.meter.n_channels, BLOCK_SAMPLES), np.float32)
+    for block in itertools.chain(read_scratch(rendered.scratch), itertools.repeat(silence)):
+        if not n_left:
+            break
+        block = block[:, :n_left] * gain
+        n_left -= block.shape[1]
+        yield block if limiter is None else limiter.push(block)
+    if limiter is not None:
+        yield limiter.flush()
 
 
 def _placed_metadata(stem: StemPlan) -> AudioMetadata:
@@ -316,12 +329,6 @@ def _placed_metadata(stem: StemPlan) -> AudioMetadata:
     if stem.start_samples is None and ratio == 1.0:
         return metadata
     return metadata.moved(stem.start_samples, stem.head_samples, ratio)
-
-
-def _read_padded(reader: AudioReader, n_samples: int) -> AudioArray:
-    """Read on with silence where the sound has ended before a common length."""
-    block = reader.read(n_samples)
-    return np.pad(block, ((0, 0), (0, n_samples - block.shape[1])))
 
 
 def _fix_threads(plan: Plan) -> None:

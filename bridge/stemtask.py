@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bridge.audiofile import PART_SUFFIX
 from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
 from bridge.plan import Plan, StemPlan
@@ -80,9 +79,7 @@ class StemTask:
 
     def clean_up(self) -> None:
         """Remove the scratch file, whole or half."""
-        scratch = scratch_path(self.stem)
-        scratch.unlink(missing_ok=True)
-        scratch.with_name(f".{scratch.name}{PART_SUFFIX}").unlink(missing_ok=True)
+        scratch_path(self.stem).unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

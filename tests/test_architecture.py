@@ -31,7 +31,7 @@ LAYERS = (
     {"preset", "library"},
     {"session"},
     {"plancheck", "plan", "planning"},
-    {"opening", "manifest", "stemjob", "stemtask", "workers", "render", "jobs", "eventlog"}
+    {"opening", "manifest", "scratch", "stemjob", "stemtask", "workers", "render", "jobs", "eventlog"}
     | {"pictures", "report", "exchange", "verify", "folderlock"},
     {"cli", "server", "studio"},
 )

@@ -47,8 +47,9 @@ def test_match_is_limited_and_says_so() -> None:
     """A stem that lost 30 dB gets 12, and the decision tells."""
     decision = decide_gain(LevelPolicy(), BEFORE, after(-50, -36))
     assert decision.gain_db == 12
-    assert decision.is_capped
     assert "limited to 12 dB" in decision.reason
+    assert decision.warning is not None
+    assert decision.warning.startswith("18.0 dB below the level asked for")
 
 
 def test_the_ceiling_holds_in_every_mode() -> None:

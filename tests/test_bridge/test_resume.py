@@ -67,8 +67,7 @@ def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
 
 @pytest.mark.parametrize(("module", "name", "n"), [
     ("stemtask", "render_stem", 2),  # between two stems
-    ("stemjob", "hash_samples", 2),  # an output has its name, the manifest does not know it yet
-    ("render", "append_record", 2),  # the same, a moment later
+    ("render", "append_record", 2),  # an output has its name, the manifest does not know it yet
     ("stemjob", "read_metadata", 2),  # the scratch file is there, the output not yet
 ])  # fmt: skip
 def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int) -> None:
