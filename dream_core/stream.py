@@ -11,12 +11,15 @@ The recurrence (depth ``d(t)`` in steps, ``A`` the update)::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dream_core.companions import Companions, Fault
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.listener import Listener
 from dream_core.runtime import default_batch, draw_integer
@@ -51,6 +54,23 @@ class StepReport:
     score: float
 
 
+class Turn(NamedTuple):
+    """A window that is to take a step, and whose it is."""
+
+    stream: DreamStream
+    window_index: int
+
+    @property
+    def wave(self) -> Wave:
+        """The wave the window is in."""
+        return self.stream.wave
+
+    @property
+    def window(self) -> WaveWindow:
+        """The window."""
+        return self.wave.windows[self.window_index]
+
+
 class DreamStream:
     """Dream a sound that arrives in blocks.
 
@@ -67,6 +87,7 @@ class DreamStream:
         on_step: Called after every step of every window.
         is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
         on_warning: Called with one line when something had to be given up (a smaller batch).
+        companions: Where streams of other threads meet, so that their windows step in one batch.
     """
 
     def __init__(
@@ -83,6 +104,7 @@ class DreamStream:
         on_step: Callable[[StepReport], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
+        companions: Companions | None = None,
     ) -> None:
         if update.needs_target and target is None:
             raise SettingError(f"update {settings.update!r} needs a target sound; none was given")
@@ -103,12 +125,18 @@ class DreamStream:
         self._on_step = on_step
         self._is_cancelled = is_cancelled
         self._on_warning = on_warning
+        self._companions = companions
         self.reset()
 
     @property
     def window_samples(self) -> int:
         """Length of a window."""
         return self._wave.window_samples
+
+    @property
+    def wave(self) -> Wave:
+        """The sound on its way, with its windows."""
+        return self._wave
 
     @property
     def batch(self) -> int:
@@ -161,65 +189,100 @@ class DreamStream:
 
     def _run(self, is_end: bool) -> Tensor:
         self._wave.advance()
-        while (ready := self._wave.ready()) and (is_end or len(ready) >= self._batch):
-            self._step(ready[: self._batch])
-            self._wave.advance()
+        with self._companions.taking_part() if self._companions is not None else nullcontext():
+            while (ready := self._wave.ready()) and (is_end or len(ready) >= self._batch):
+                self._step(ready[: self._batch])
+                self._wave.advance()
         done = self._wave.take_finished()
         return torch.cat(done, 1) if done else torch.zeros(self._n_channels, 0, device=self._device)
 
     def _step(self, indices: list[int]) -> None:
         if self._is_cancelled is not None and self._is_cancelled():
             raise CancelledError("stopped")
-        if self._has_room_for(indices):
-            return
+        turns = [Turn(self, i) for i in indices]
+        if self._companions is None:
+            faults = self.take_turns(turns)
+        else:
+            faults = self._companions.step(self._kind(indices), self, turns)
+        if faults:
+            raise faults[0].error
+
+    def _kind(self, indices: list[int]) -> Hashable:
+        """Return what windows must have in common to step together."""
+        if self._target is not None or self._listener.objective.references:
+            return id(self)
+        return (
+            id(self._listener.network),
+            self._listener.objective.text,
+            self._listener.sample_rate,
+            self._settings,
+            self._n_channels,
+            self._batch,
+            self._first_step + self._wave.windows[indices[0]].taken,
+            self._wave.sound_under(indices[0]).shape[-1],  # a sound shorter than a window has its own length
+            tuple(self._wave.lanes_under(indices[0])),
+        )
+
+    def take_turns(self, turns: Sequence[Turn]) -> list[Fault]:
+        """Step windows, of this stream or of others of its kind; return what went wrong with whose.
+
+        Where the device has too little memory, half as many go on at a time.
+        """
+        faults = self._with_room(turns)
+        if faults is not None:
+            return faults
         # Outside the handler: while an exception lives, so do the tensors of the step that failed.
         self._batch = max(1, self._batch // 2)
         torch.cuda.empty_cache()
         if self._on_warning is not None:
             self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
-        for start in range(0, len(indices), self._batch):
-            self._step(indices[start : start + self._batch])
+        return [
+            fault
+            for start in range(0, len(turns), self._batch)
+            for fault in self.take_turns(turns[start : start + self._batch])
+        ]
 
-    def _has_room_for(self, indices: list[int]) -> bool:
+    def _with_room(self, turns: Sequence[Turn]) -> list[Fault] | None:
         try:
-            self._step_batch(indices)
+            return self._step_batch(turns)
         except torch.cuda.OutOfMemoryError:
             if self._batch == 1:
                 raise
-            return False
-        return True
+            return None
 
-    def _step_batch(self, indices: list[int]) -> None:
+    def _step_batch(self, turns: Sequence[Turn]) -> list[Fault]:
         # A short batch is filled up with its last window: the shape decides how sums are ordered.
-        filled = indices + [indices[-1]] * (self._batch - len(indices))
-        windows = [self._wave.windows[i] for i in filled]
-        current = torch.stack([self._wave.sound_under(i) for i in filled])
+        filled = [*turns, *[turns[-1]] * (self._batch - len(turns))]
+        windows = [turn.window for turn in filled]
+        current = torch.stack([turn.wave.sound_under(turn.window_index) for turn in filled])
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         window, scores = self._build_window(filled, windows, current)
         state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
         proposal = unfold_channels(proposal_rows, window.current, current, mode)
-        self._check(windows[: len(indices)], groups, window.original, proposal, gradient)
-        for n, held in enumerate(windows[: len(indices)]):
+        faults = self._check(turns, groups, window.original, proposal, gradient)
+        for n, turn in enumerate(turns):
+            held = turn.window
             held.proposal = proposal[n, :, : held.n_samples]
             held.taken += 1
             part = slice(n * groups, (n + 1) * groups)
             held.state = {} if held.taken == held.n_steps else {k: v[part] for k, v in state.items()}
-            if self._on_step is not None:
-                self._on_step(
-                    StepReport(
-                        window_index=held.index,
-                        step_index=window.step_index,
-                        start_s=self._start_s(held),
-                        score=float(scores[0][part].mean()),
-                    )
-                )
+            turn.stream.report_step(held, window.step_index, float(scores[0][part].mean()))
+        return faults
+
+    def report_step(self, window: WaveWindow, step_index: int, score: float) -> None:
+        """Tell that a step of a window has been taken."""
+        if self._on_step is not None:
+            start_s = self._wave.start_sample(window) / self._listener.sample_rate
+            self._on_step(
+                StepReport(window_index=window.index, step_index=step_index, start_s=start_s, score=score)
+            )
 
     def _build_window(
-        self, filled: list[int], windows: list[WaveWindow], current: Tensor
+        self, filled: Sequence[Turn], windows: list[WaveWindow], current: Tensor
     ) -> tuple[Window, list[Tensor]]:
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
-        context = fold_channels(torch.stack([self._wave.context_under(i) for i in filled]), mode)
+        context = fold_channels(torch.stack([t.wave.context_under(t.window_index) for t in filled]), mode)
         margin = self._wave.margin_samples
         original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
         n_valid = torch.tensor([one.n_samples for one in windows], device=self._device)
@@ -249,9 +312,6 @@ class DreamStream:
         )
         return window, scores
 
-    def _start_s(self, window: WaveWindow) -> float:
-        return self._wave.start_sample(window) / self._listener.sample_rate
-
     def _offset(self, step_index: int) -> int:
         if not self._settings.jitter:
             return 0
@@ -264,10 +324,10 @@ class DreamStream:
         draw = draw_integer(1 << 16, self._settings.seed, step_index, 1) / (1 << 15) - 1.0
         return float(2.0 ** (most * draw))
 
-    def _moving(self, filled: list[int], groups: int) -> dict[str, float | Tensor]:
+    def _moving(self, filled: Sequence[Turn], groups: int) -> dict[str, float | Tensor]:
         low, high = self._band_hz()
         values: dict[str, float | Tensor] = {"step": self._settings.step, "low_hz": low, "high_hz": high}
-        under = [self._wave.lanes_under(i) for i in filled]
+        under = [turn.wave.lanes_under(turn.window_index) for turn in filled]
         for name in under[0]:
             lane = torch.stack([lanes[name] for lanes in under])
             values[name] = lane.repeat_interleave(groups, dim=0)[:, None]
@@ -303,24 +363,30 @@ class DreamStream:
 
     def _check(
         self,
-        windows: list[WaveWindow],
+        turns: Sequence[Turn],
         groups: int,
         original: Tensor,
         proposal: Tensor,
         gradient: Tensor,
-    ) -> None:
+    ) -> list[Fault]:
         if bool(torch.isfinite(proposal).all()) and bool(gradient.flatten(1).any(1).all()):
-            return
-        for n, held in enumerate(windows):
-            place = f"step {held.taken + 1} of the window at {self._start_s(held):.2f} s"
-            if not bool(torch.isfinite(proposal[n]).all()):
-                raise NonFiniteError(f"{place}: the dream is not finite; use a smaller step")
+            return []
+        faults = []
+        for n, turn in enumerate(turns):
+            start_s = turn.wave.start_sample(turn.window) / self._listener.sample_rate
+            place = f"step {turn.window.taken + 1} of the window at {start_s:.2f} s"
             part = slice(n * groups, (n + 1) * groups)
             # The network hears the sum of the rows: where that is silent (a quiet passage, channels that
             # cancel) there is nothing to say.
             is_audible = float(original[part].mean(dim=1).square().mean().sqrt()) > AUDIBLE
-            if is_audible and not bool(gradient[part].any()):
-                raise NonFiniteError(
+            if not bool(torch.isfinite(proposal[n]).all()):
+                text = f"{place}: the dream is not finite; use a smaller step"
+            elif is_audible and not bool(gradient[part].any()):
+                text = (
                     f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
                     "hears nothing there to ascend on; choose another layer or channel, or depth 0 there"
                 )
+            else:
+                continue
+            faults.append(Fault(owner=turn.stream, error=NonFiniteError(text)))
+        return faults
