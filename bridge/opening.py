@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,10 @@ from bridge.processors.native import build_builtin
 from bridge.records import AudioArray, ParamSpec
 
 if TYPE_CHECKING:
+    from dream_core.companions import Companions
     from dream_core.stream import StepReport
 
-__all__ = ["Callbacks", "OpenStem", "open_stem", "open_stem_sound", "read_song"]
+__all__ = ["Callbacks", "OpenStem", "open_companions", "open_stem", "open_stem_sound", "read_song"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,13 @@ class Callbacks:
         on_step: Called after every dream step of every window.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
+        companions: Where the dreams of all stems on one device meet.
     """
 
     on_step: Callable[[StepReport], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
+    companions: Companions | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +84,22 @@ def read_song(plan: Plan, stem: StemPlan) -> Song:
             raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
         midi = read_midi(plan.midi.path)
     return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
+
+
+def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:
+    """Return a meeting for every GPU that plans dream on: stems rendered in threads share its batches.
+
+    There is none where a plugin is hosted in this process: such plugins load in the main thread only.
+    """
+    plans = list(plans)
+    nodes = [node for plan in plans for node in plan.preset["chain"] if node["enabled"]]
+    is_dreaming = any(node["use"] == "dream" for node in nodes)
+    if not is_dreaming or any(node["use"] == "vst3" and node["isolation"] == "none" for node in nodes):
+        return {}
+    from dream_core.companions import Companions
+
+    devices = {device for plan in plans for device in plan.device.split(",") if device.startswith("cuda")}
+    return {device: Companions() for device in devices}
 
 
 def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> OpenStem:
@@ -171,6 +190,7 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks
         on_step=callbacks.on_step,
         is_cancelled=callbacks.is_cancelled,
         on_warning=callbacks.on_warning,
+        companions=callbacks.companions,
         **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.wanted_references):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bridge.audiofile import hash_samples
@@ -16,7 +16,7 @@ from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
-from bridge.opening import Callbacks, open_stem, read_song
+from bridge.opening import Callbacks, open_companions, open_stem, read_song
 from bridge.plan import Plan, StemPlan, hash_file
 from bridge.stemjob import Progress, RenderedStem, StemResult
 from bridge.stemtask import StemTask
@@ -126,9 +126,14 @@ def render_plans(
                 run.begin()
                 for result in run.results.values():
                     announce(result)
+            meetings = open_companions(plans) if jobs > 1 else {}
             for stage in (_Run.first_tasks, _Run.last_tasks):
-                tasks = [task for run in runs for task in stage(run)]
-                run_tasks(tasks, keep, jobs=jobs, tell=tell, is_cancelled=stops)
+                tasks = [
+                    replace(task, companions=meetings.get(task.plan.device_for(task.stem)))
+                    for run in runs
+                    for task in stage(run)
+                ]
+                run_tasks(tasks, keep, jobs=jobs, in_threads=bool(meetings), tell=tell, is_cancelled=stops)
         finally:
             for run in runs:
                 run.end()

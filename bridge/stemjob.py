@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from bridge.plan import Plan, StemPlan
 from bridge.quantise import stem_dither_seed
 from bridge.records import AudioArray
 from bridge.scratch import ScratchWriter, read_scratch
+
+if TYPE_CHECKING:
+    from dream_core.companions import Companions
 
 __all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
 
@@ -105,6 +108,7 @@ def render_stem(
     stem: StemPlan,
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
+    companions: Companions | None = None,
 ) -> RenderedStem:
     """Stream a stem through its chain into a scratch file beside its target, measuring before and after.
 
@@ -116,7 +120,12 @@ def render_stem(
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="open"))
     _fix_threads(plan)
     meter = _WorkMeter(stem, tell)
-    callbacks = Callbacks(on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append)
+    callbacks = Callbacks(
+        on_step=meter.on_step,
+        is_cancelled=is_cancelled,
+        on_warning=warnings.append,
+        companions=companions,
+    )
     song = read_song(plan, stem)
     opened = open_stem(plan, stem, song, callbacks)
     try:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
@@ -19,6 +19,9 @@ from bridge.stemjob import (
     render_stem,
     scratch_path,
 )
+
+if TYPE_CHECKING:
+    from dream_core.companions import Companions
 
 __all__ = ["StemTask"]
 
@@ -35,6 +38,7 @@ class StemTask:
         rendered: For ``deliver``: what its ``chain`` gave.
         decision: For ``deliver``: its gain.
         n_samples: For ``deliver``: the common length.
+        companions: Where the dreams of stems in other threads meet.
     """
 
     plan: Plan
@@ -44,6 +48,7 @@ class StemTask:
     rendered: RenderedStem | None = None
     decision: GainDecision | None = None
     n_samples: int = 0
+    companions: Companions | None = None
 
     def run(
         self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
@@ -57,7 +62,7 @@ class StemTask:
         try:
             rendered, decision = self.rendered, self.decision
             if rendered is None:
-                rendered = render_stem(self.plan, self.stem, tell, is_cancelled)
+                rendered = render_stem(self.plan, self.stem, tell, is_cancelled, self.companions)
             if self.stage == "chain":
                 is_kept = True
                 return rendered

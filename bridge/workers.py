@@ -1,6 +1,6 @@
 """Run tasks here or in worker processes: progress comes back, Ctrl-C reaches all, a dead one costs one task.
 
-Workers are spawned, never forked: Torch and pedalboard do not survive a fork.
+Processes are spawned, never forked: Torch and pedalboard do not survive a fork.
 """
 
 from __future__ import annotations
@@ -8,13 +8,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from queue import Empty
+from queue import Queue as ThreadQueue
 from typing import Any, Protocol, TypeVar
 
 from bridge.errors import RenderStoppedError
@@ -52,6 +62,7 @@ def run_tasks(
     keep: Callable[[Task[Result], Result | WorkerDiedError], None],
     *,
     jobs: int,
+    in_threads: bool = False,
     tell: Callable[[Any], None],
     is_cancelled: Callable[[], bool],
 ) -> None:
@@ -60,7 +71,9 @@ def run_tasks(
     Args:
         tasks: What to run.
         keep: Takes each task with its result, in this process, as soon as there is one.
-        jobs: How many run at the same time; 1 runs them in this process.
+        jobs: How many run at the same time; 1 runs them here.
+        in_threads: Whether they are threads of this process, so that they can share what is on a GPU, and
+            not processes of their own.
         tell: Takes what tasks tell on the way, in this process.
         is_cancelled: Asked often; true stops.
 
@@ -79,38 +92,69 @@ def run_tasks(
         else:
             keep(task, result)
 
-    _run_pool(tasks, sort, jobs, tell, is_cancelled)
+    n_workers = min(jobs, len(tasks))
+    _run_pool(_threads(n_workers) if in_threads else _processes(n_workers), tasks, sort, tell, is_cancelled)
     for task in lost:
         # A worker died and took the pool along. Alone in a pool, the task it died of names itself.
-        _run_pool([task], keep, 1, tell, is_cancelled)
+        _run_pool(_processes(1), [task], keep, tell, is_cancelled)
 
 
-def _run_pool(
-    tasks: Sequence[Task[Result]],
-    keep: Callable[[Task[Result], Result | WorkerDiedError], None],
-    jobs: int,
-    tell: Callable[[Any], None],
-    is_cancelled: Callable[[], bool],
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pool:
+    """Workers, and what they share with their parent."""
+
+    executor: Executor
+    submit: Callable[[Task[Any]], Future[Any]]
+    stop: Event | threading.Event
+    told: Queue[Any] | ThreadQueue[Any]
+
+
+@contextmanager
+def _processes(n_workers: int) -> Iterator[_Pool]:
     context = get_context("spawn")
     stop, told = context.Event(), context.Queue()
     with ProcessPoolExecutor(
-        min(jobs, len(tasks)), mp_context=context, initializer=_begin_worker, initargs=(stop, told)
-    ) as pool:
-        futures: dict[Future[Result], Task[Result]] = {pool.submit(_run_here, task): task for task in tasks}
+        n_workers, mp_context=context, initializer=_begin_worker, initargs=(stop, told)
+    ) as executor:
+        yield _Pool(
+            executor=executor, submit=lambda task: executor.submit(_run_here, task), stop=stop, told=told
+        )
+
+
+@contextmanager
+def _threads(n_workers: int) -> Iterator[_Pool]:
+    stop, told = threading.Event(), ThreadQueue[Any]()
+    with ThreadPoolExecutor(n_workers) as executor:
+        yield _Pool(
+            executor=executor,
+            submit=lambda task: executor.submit(task.run, told.put, stop.is_set),
+            stop=stop,
+            told=told,
+        )
+
+
+def _run_pool(
+    opened: AbstractContextManager[_Pool],
+    tasks: Sequence[Task[Result]],
+    keep: Callable[[Task[Result], Result | WorkerDiedError], None],
+    tell: Callable[[Any], None],
+    is_cancelled: Callable[[], bool],
+) -> None:
+    with opened as pool:
+        futures: dict[Future[Result], Task[Result]] = {pool.submit(task): task for task in tasks}
         waiting = set(futures)
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-                _pass_on(told, tell)
+                _pass_on(pool.told, tell)
                 for future in done:
                     keep(futures[future], _result(future, futures[future]))
                 if is_cancelled():
                     raise RenderStoppedError("stopped while rendering")
         except BaseException:
             # Workers see the event within a block or a step, and remove what they were writing.
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.stop.set()
+            pool.executor.shutdown(wait=True, cancel_futures=True)
             for future in waiting:
                 if future.done() and not future.cancelled() and future.exception() is None:
                     keep(futures[future], future.result())
@@ -125,7 +169,7 @@ def _result(future: Future[Any], task: Task[Any]) -> Any:
         return WorkerDiedError("its worker process died (killed, or out of memory); run it again")
 
 
-def _pass_on(told: Queue[Any], tell: Callable[[Any], None]) -> None:
+def _pass_on(told: Queue[Any] | ThreadQueue[Any], tell: Callable[[Any], None]) -> None:
     try:
         while True:
             tell(told.get_nowait())

@@ -13,18 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"errors", "records", "units", "tomlplace"},
-    {
-        "riff",
-        "wavmeta",
-        "quantise",
-        "audiosink",
-        "audiowriter",
-        "audiofile",
-        "truepeak",
-        "loudness",
-        "compare",
-    }
-    | {"limiter"}
+    {"riff", "wavmeta", "quantise", "platformaudio", "audiosink", "audiowriter", "audiofile"}
+    | {"truepeak", "loudness", "limiter", "compare"}
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}
     | {"tempogrid", "tempomap", "tempo", "alignment"}
     | {"envelopes", "processors", "hosts", "delivery", "naming"},
@@ -40,9 +30,10 @@ LAYERS = (
 OWNERS = {
     "soundfile": {"bridge.audiofile", "bridge.audiosink", "bridge.audiowriter"},
     "mido": {"bridge.midimessages", "bridge.midifile", "bridge.midiwrite"},
-    "pedalboard": {"bridge.processors.native", "bridge.processors.chain", "bridge.hosts"},
+    "pedalboard": {"bridge.processors.native", "bridge.processors.chain", "bridge.hosts"}
+    | {"bridge.platformaudio"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.specs", "bridge.cli", "bridge.errors"}
-    | {"bridge.stemjob", "bridge.plancheck", "bridge.manifest", "bridge.opening"},
+    | {"bridge.stemjob", "bridge.stemtask", "bridge.plancheck", "bridge.manifest", "bridge.opening"},
 }
 """Who may import what; everybody else goes through them."""
 

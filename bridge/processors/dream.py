@@ -15,6 +15,7 @@ from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio, check_p
 from bridge.processors.specs import DREAM_PARAMETERS
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 from dream_core.ascent import build_update, open_stream
+from dream_core.companions import Companions
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
 from dream_core.grammar import parse_objective
 from dream_core.networks import get_card, load_network, weights_sha256
@@ -42,6 +43,7 @@ class Dream:
         on_step: Called after every step of every window.
         is_cancelled: Asked before every step; true stops.
         on_warning: Called with one line when something had to be given up.
+        companions: Where dreams of other threads meet, to share a network and its batches.
         settings: The fields of :class:`dream_core.DreamSettings`.
 
     Raises:
@@ -65,6 +67,7 @@ class Dream:
         on_step: Callable[[StepReport], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
+        companions: Companions | None = None,
         **settings: ParamValue,
     ) -> None:
         self._device_name = device
@@ -75,6 +78,7 @@ class Dream:
             "on_step": on_step,
             "is_cancelled": is_cancelled,
             "on_warning": on_warning,
+            "companions": companions,
         }
         self._stream: DreamStream | None = None
         self._shape = (0, 0.0)
@@ -222,9 +226,10 @@ class Dream:
 
     def _load(self) -> Network:
         if self._network is None:
-            self._network = load_network(
-                str(self._values["network"]), device=resolve_device(self._device_name)
-            )
+            # A network that listens to references is kept apart: it would hear them while others step.
+            companions = None if self.wanted_references else self._options["companions"]
+            load = load_network if companions is None else companions.load_network
+            self._network = load(str(self._values["network"]), device=resolve_device(self._device_name))
         return self._network
 
     def _open_stream(self, n_channels: int, sample_rate: float) -> DreamStream:

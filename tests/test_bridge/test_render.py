@@ -15,6 +15,7 @@ from bridge import build_plan, read_manifest, render_plan
 from bridge.errors import AudioFileError, OutputError, PresetError
 from bridge.loudness import measure_loudness
 from bridge.plan import Plan
+from dream_core.companions import Companions
 
 CC_PRESET = """
 [[modulators]]
@@ -120,6 +121,25 @@ def test_the_same_plan_gives_the_same_samples_with_any_number_of_workers(tmp_pat
 
     assert len(hashes[0]) == 3
     assert hashes[0] == hashes[1]
+
+
+def test_stems_that_share_a_device_come_out_as_they_do_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rendered in threads that share network and batches, as on a GPU, every stem is the same."""
+    for seed, name in enumerate("abc"):
+        write_stem(tmp_path / "stems" / f"{name}.wav", seed=seed)
+    plan = build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "alone")
+    alone = render_plan(plan)
+    shared = build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "shared")
+    companions = Companions()
+    monkeypatch.setattr("bridge.render.open_companions", lambda _plans: {"cpu": companions})
+    together = render_plan(shared, jobs=3)
+
+    hashes = [[s.record.sha256_samples for s in report.stems if s.record] for report in (alone, together)]
+    assert len(hashes[0]) == 3
+    assert hashes[0] == hashes[1]
+    assert companions.n_batches > 0
 
 
 def test_a_manifest_reproduces_its_outputs(tmp_path: Path) -> None:
