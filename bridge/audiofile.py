@@ -1,4 +1,4 @@
-"""Audio files: read any that libsndfile reads, write the ones studios deliver.
+"""Audio files: read any that libsndfile or the system reads, write the ones studios deliver.
 
 Reading gives ``(channels, samples)`` float32, in blocks or whole; 16- and 24-bit samples survive it exactly.
 Writing goes to a hidden file beside the target and is renamed when everything is on disk, so under the final
@@ -24,11 +24,12 @@ from bridge.audiowriter import (
     OUTPUT_SUBTYPES,
     PART_SUFFIX,
     AudioWriter,
+    choose_output,
     find_fault,
-    output_subtype,
     short_reason,
 )
 from bridge.errors import AudioFileError, nearest_names
+from bridge.platformaudio import PLATFORM_SUFFIXES, PlatformAudio
 from bridge.records import AudioArray
 from bridge.riff import walk_chunks
 from bridge.wavmeta import AudioMetadata, parse_metadata
@@ -44,8 +45,8 @@ __all__ = [
     "AudioMetadata",
     "AudioReader",
     "AudioWriter",
+    "choose_output",
     "hash_samples",
-    "output_subtype",
     "read_audio",
     "read_info",
     "read_metadata",
@@ -55,7 +56,7 @@ BLOCK_SAMPLES: Final = 1 << 16
 
 AUDIO_SUFFIXES: Final = (
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".flac", ".caf", ".au", ".snd",
-    ".ogg", ".oga", ".opus", ".mp3",
+    ".ogg", ".oga", ".opus", ".mp3", *PLATFORM_SUFFIXES,
 )  # fmt: skip
 """Suffixes under which a folder of stems is searched for audio."""
 
@@ -232,7 +233,7 @@ def hash_samples(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def _open_for_reading(path: Path) -> soundfile.SoundFile:
+def _open_for_reading(path: Path) -> soundfile.SoundFile | PlatformAudio:
     import soundfile
 
     try:
@@ -250,9 +251,21 @@ def _open_for_reading(path: Path) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(path)
     except (RuntimeError, TypeError) as error:
+        if path.suffix.lower() in PLATFORM_SUFFIXES:
+            return _open_by_platform(path)
         raise AudioFileError(
             f"{path}: is not audio that can be read ({short_reason(error)}); WAV, AIFF, FLAC, W64, CAF, OGG "
             "and MP3 are. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
+        ) from error
+
+
+def _open_by_platform(path: Path) -> PlatformAudio:
+    try:
+        return PlatformAudio(path)
+    except (ValueError, RuntimeError) as error:
+        raise AudioFileError(
+            f"{path}: AAC is read where the system decodes it, on macOS and Windows, and this file cannot be "
+            "decoded here. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
         ) from error
 
 
@@ -281,7 +294,7 @@ def _check_rate(path: Path, sample_rate: int) -> None:
         )
 
 
-def _check_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
+def _check_info(path: Path, file: soundfile.SoundFile | PlatformAudio) -> AudioInfo:
     info = AudioInfo(
         path=path,
         sample_rate=int(file.samplerate),
@@ -292,7 +305,10 @@ def _check_info(path: Path, file: soundfile.SoundFile) -> AudioInfo:
     )
     _check_rate(path, info.sample_rate)
     if info.n_channels > MAX_CHANNELS:
-        raise AudioFileError(f"{path}: has {info.n_channels} channels; at most {MAX_CHANNELS} are accepted")
+        raise AudioFileError(
+            f"{path}: has {info.n_channels} channels; at most {MAX_CHANNELS} are accepted. "
+            "Export its groups as stems of their own."
+        )
     if info.n_samples <= 0:
         raise AudioFileError(f"{path}: holds no samples. Export it again with a time range selected.")
     if info.format not in (

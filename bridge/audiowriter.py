@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -30,13 +31,14 @@ __all__ = [
     "AudioWriter",
     "check_finite",
     "check_space",
+    "choose_output",
     "find_fault",
     "output_error",
-    "output_subtype",
     "short_reason",
 ]
 
-MAX_CHANNELS: Final = 64
+MAX_CHANNELS: Final = 32
+"""No layout of loudspeakers has more; a file with more holds several stems."""
 MAX_SAMPLE_RATE: Final = 768_000
 
 PART_SUFFIX: Final = ".part"
@@ -44,7 +46,7 @@ PART_SUFFIX: Final = ".part"
 
 _FORMATS: Final = {
     ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64",
-    ".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".flac": "FLAC", ".caf": "CAF",
+    ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF", ".flac": "FLAC", ".caf": "CAF",
 }  # fmt: skip
 
 OUTPUT_SUBTYPES: Final[dict[str, tuple[str, ...]]] = {
@@ -60,13 +62,50 @@ OUTPUT_SUBTYPES: Final[dict[str, tuple[str, ...]]] = {
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def output_subtype(subtype: str, file_format: str = "WAV") -> str:
-    """Name the sample type to write that loses least of what was read.
+_SUBTYPE_NAMES: Final = {
+    name.casefold(): subtype
+    for subtype, short in (("PCM_16", "16"), ("PCM_24", "24"), ("PCM_32", "32"), ("FLOAT", "32f"))
+    for name in (subtype, subtype.replace("_", ""), short)
+}
 
-    >>> output_subtype("PCM_16"), output_subtype("DOUBLE"), output_subtype("FLOAT", "FLAC")
-    ('PCM_16', 'FLOAT', 'PCM_24')
+
+def choose_output(
+    source_format: str, source_subtype: str, *, file_format: str | None = None, subtype: str | None = None
+) -> tuple[str, str]:
+    """Return suffix and sample type to write: what is asked for, else what loses least of what was read.
+
+    Args:
+        source_format: Container that was read.
+        source_subtype: Sample type that was read.
+        file_format: Container asked for, in any case: ``wav``, ``flac`` ...
+        subtype: Sample type asked for, in any case: ``PCM_24``, ``pcm24``, ``24``, ``32f``, ``float`` ...
+
+    Raises:
+        OutputError: There is no such container or sample type, or the one cannot hold the other.
+
+    >>> choose_output("WAV", "DOUBLE"), choose_output("MP3", "MPEG_LAYER_III", subtype="16")
+    (('.wav', 'FLOAT'), ('.wav', 'PCM_16'))
+    >>> choose_output("WAV", "FLOAT", file_format="flac")
+    ('.flac', 'PCM_24')
     """
-    accepted = OUTPUT_SUBTYPES[file_format]
+    wanted = None if subtype is None else _SUBTYPE_NAMES.get(subtype.casefold())
+    if subtype is not None and wanted is None:
+        raise OutputError(f"no sample type is called {subtype!r}; {nearest_names(subtype, _SUBTYPE_NAMES)}")
+    container = source_format if source_format in ("AIFF", "FLAC", "W64", "CAF") else "WAV"
+    if file_format is not None:
+        container = file_format.upper()
+        if container not in OUTPUT_SUBTYPES:
+            raise OutputError(f"cannot write {file_format!r}; {nearest_names(container, OUTPUT_SUBTYPES)}")
+    elif wanted is not None and wanted not in OUTPUT_SUBTYPES[container]:
+        container = "WAV"
+    accepted = OUTPUT_SUBTYPES[container]
+    if wanted is not None and wanted not in accepted:
+        raise OutputError(f"{container} cannot hold {wanted}; {nearest_names(wanted, accepted)}")
+    suffix = next(suffix for suffix, name in _FORMATS.items() if name == container)
+    return suffix, wanted or _nearest_subtype(source_subtype, accepted)
+
+
+def _nearest_subtype(subtype: str, accepted: Sequence[str]) -> str:
     if subtype in accepted:
         return subtype
     if subtype in ("PCM_S8", "PCM_U8", "ULAW", "ALAW"):

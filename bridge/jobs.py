@@ -66,7 +66,8 @@ class Job(BaseModel):
     device: str = Field(default="auto", description="auto, cpu, cuda:0, or several with commas between.")
     threads: int | None = Field(default=None, ge=1, le=256)
     seed: int = Field(default=0, ge=0)
-    subtype: str | None = Field(default=None, description="PCM_16, PCM_24, PCM_32 or FLOAT.")
+    format: str | None = Field(default=None, description="wav, aiff, flac, w64, caf or rf64.")
+    subtype: str | None = Field(default=None, description="16, 24, 32 or float.")
     name: str = Field(default="reverie", description="Template of the outputs' names.")
     on_missing: Literal["fail", "bypass"] = "fail"
 
@@ -92,6 +93,7 @@ class Job(BaseModel):
                 device=self.device,
                 threads=self.threads,
                 seed=self.seed,
+                file_format=self.format,
                 subtype=self.subtype,
                 name_template=self.name,
                 on_missing=self.on_missing,

@@ -13,17 +13,16 @@ from typing import Literal
 from bridge.alignment import Alignment, Placement, align_stems
 from bridge.audiofile import (
     AUDIO_SUFFIXES,
-    OUTPUT_SUBTYPES,
     PART_SUFFIX,
     AudioInfo,
     AudioReader,
-    output_subtype,
+    choose_output,
     read_info,
     read_metadata,
 )
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.envelopes import Envelopes, Song, follower_stems
-from bridge.errors import AudioFileError, OutputError, nearest_names
+from bridge.errors import AudioFileError, OutputError
 from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
@@ -33,8 +32,6 @@ from bridge.preset import Preset, apply_settings, node_parameters
 from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
 
 __all__ = ["build_plan", "find_stems"]
-
-_CONTAINERS = {"W64": ".w64", "AIFF": ".aiff", "FLAC": ".flac"}
 
 
 def find_stems(paths: Iterable[Path | str]) -> list[Path]:
@@ -80,6 +77,7 @@ def build_plan(
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    file_format: str | None = None,
     subtype: str | None = None,
     name_template: str = "reverie",
     on_missing: Literal["fail", "bypass"] = "fail",
@@ -100,7 +98,8 @@ def build_plan(
         device: Where dreams are computed.
         threads: Torch's threads on the CPU.
         seed: Added to every seed in the preset.
-        subtype: Sample type to write (``PCM_24``, ``FLOAT``); None keeps each stem's own.
+        file_format: Container to write (``wav``, ``flac``, ``aiff`` ...); None keeps each stem's own.
+        subtype: Sample type to write (``24``, ``PCM_24``, ``float`` ...); None keeps each stem's own.
         name_template: How outputs are called: a template of `bridge.naming`, or the name of one.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
 
@@ -132,7 +131,7 @@ def build_plan(
     for info, alignment, placement in _place(infos, align, sample_rate):
         warnings += alignment.warnings
         names["index"] = f"{len(planned) + 1:02d}"
-        stem = _plan_stem(info, alignment, placement, Path(out_dir), subtype, template, names)
+        stem = _plan_stem(info, alignment, placement, Path(out_dir), file_format, subtype, template, names)
         song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
         envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
         warnings += envelopes.warnings
@@ -220,17 +219,12 @@ def _plan_stem(
     alignment: Alignment,
     placement: Placement,
     out_dir: Path,
+    file_format: str | None,
     subtype: str | None,
     template: str,
     names: Mapping[str, object],
 ) -> StemPlan:
-    suffix = _CONTAINERS.get(info.format, ".wav")
-    container = {".aiff": "AIFF", ".flac": "FLAC", ".w64": "W64"}.get(suffix, "WAV")
-    written = subtype or output_subtype(info.subtype, container)
-    if written not in OUTPUT_SUBTYPES[container]:
-        suffix, container = ".wav", "WAV"
-    if written not in OUTPUT_SUBTYPES[container]:
-        raise OutputError(f"no file can hold {written!r}; {nearest_names(written, OUTPUT_SUBTYPES['WAV'])}")
+    suffix, written = choose_output(info.format, info.subtype, file_format=file_format, subtype=subtype)
     values = {**names, **audio_values(info.path.stem, alignment.sample_rate, SUBTYPE_BITS[written])}
     return StemPlan(
         name=info.path.stem,

@@ -18,6 +18,7 @@ __all__ = [
     "AlignOption",
     "BpmOption",
     "DeviceOption",
+    "FormatOption",
     "JobsOption",
     "JsonOption",
     "MidiOption",
@@ -111,14 +112,18 @@ SeedOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", help="Threads on the CPU; one a core, at most eight.", min=1, max=256
+        "--threads", metavar="N", help="Threads on the CPU; one for every second core, at most eight.", min=1, max=256
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="NAME", help="wav, aiff, flac, w64, caf or rf64; as each stem by default."
     ),
 ]
 SubtypeOption = Annotated[
     str | None,
-    typer.Option(
-        "--subtype", metavar="TYPE", help="PCM_16, PCM_24, PCM_32 or FLOAT; as each stem by default."
-    ),
+    typer.Option("--subtype", metavar="TYPE", help="16, 24, 32 or float; as each stem by default."),
 ]
 NameOption = Annotated[
     str,
@@ -167,6 +172,7 @@ def _build_job(
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
+    format: FormatOption = None,  # noqa: A002 - the name of the option
     subtype: SubtypeOption = None,
     name: NameOption = "reverie",
     on_missing: OnMissingOption = OnMissing.FAIL,
@@ -186,6 +192,7 @@ def _build_job(
         "device": device,
         "seed": seed,
         "threads": threads,
+        "format": format,
         "subtype": subtype,
         "name": name,
         "on_missing": on_missing.value,
