@@ -91,8 +91,7 @@ class Listener:
             rate = max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
         patches = self.network.listen(resample(mono, self.sample_rate, rate), offset_frames)
         n_items, n_patches = patches.shape[:2]
-        with tap(self.network, self.objective.layers - {LOGITS}) as activations:
-            logits = self.network(patches.flatten(0, 1))
-        heard = {name: value.unflatten(0, (n_items, n_patches)) for name, value in activations.items()}
-        heard[LOGITS] = logits.unflatten(0, (n_items, n_patches))
-        return heard
+        layers = self.objective.layers
+        with tap(self.network, layers - {LOGITS}, leaves_early=LOGITS not in layers) as heard:
+            heard[LOGITS] = self.network(patches.flatten(0, 1))
+        return {name: value.unflatten(0, (n_items, n_patches)) for name, value in heard.items()}

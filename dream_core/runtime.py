@@ -68,8 +68,12 @@ def _make_repeatable() -> None:
 
 
 def default_threads() -> int:
-    """Return how many threads a CPU gets where nothing is said: one a core, eight at most."""
-    return max(1, min(8, os.cpu_count() or 1))
+    """Return how many threads a CPU gets where nothing is said: one for every second core, eight at most.
+
+    Threads that step together wait for each other at every layer: where one of them shares its core with
+    another program they all wait for it.
+    """
+    return max(1, min(8, (os.cpu_count() or 1) // 2))
 
 
 def set_threads(n_threads: int | None) -> int:
@@ -80,7 +84,7 @@ def set_threads(n_threads: int | None) -> int:
     policy of OpenMP, which the command line sets before Torch is loaded.)
 
     Args:
-        n_threads: 1 or more; None takes one for each core, eight at most.
+        n_threads: 1 or more; None takes one for every second core, eight at most.
 
     Raises:
         SettingError: Not 1 to 256.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,8 +16,14 @@ from dream_core.networks.card import Network
 __all__ = ["tap"]
 
 
+class _AllHeardError(Exception):
+    """Ends a forward pass whose rest nobody asked for."""
+
+
 @contextmanager
-def tap(network: Network, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+def tap(
+    network: Network, layers: Collection[str], *, leaves_early: bool = False
+) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of named layers while the block runs.
 
     The hooks are removed when the block ends, also when it ends in an error.
@@ -25,6 +31,8 @@ def tap(network: Network, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     Args:
         network: The network to listen in on.
         layers: Names from its card.
+        leaves_early: Leave the block as soon as every layer has been heard: what lies behind the last one
+            costs nothing.
 
     Returns:
         A mapping that is filled at every forward pass: layer name to its latest output.
@@ -39,6 +47,8 @@ def tap(network: Network, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     def keeper(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             activations[name] = output
+            if leaves_early and len(activations) == len(layers):
+                raise _AllHeardError
 
         return keep
 
@@ -49,7 +59,8 @@ def tap(network: Network, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
                     f"network {network.card.name!r} has no layer {name!r}; {nearest_names(name, modules)}"
                 )
             handles.append(modules[name].register_forward_hook(keeper(name)))
-        yield activations
+        with suppress(_AllHeardError):
+            yield activations
     finally:
         for handle in handles:
             handle.remove()

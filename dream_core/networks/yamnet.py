@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dream_core.errors import WeightsError
 from dream_core.frontend import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
+from dream_core.networks.fused import can_fuse, conv_relu
 from dream_core.networks.log_mel_network import LogMelNetwork
 
 __all__ = ["CARD", "N_CLASSES", "SPEC", "YamNet", "card_with_classes", "check_published", "fold_published"]
@@ -153,12 +154,14 @@ class _ConvRelu(nn.Module):
             # TensorFlow pads a strided 3x3 by one zero after an even length, by one on each side of an odd.
             height, width = x.shape[2:]
             x = nn.functional.pad(x, (width % 2, 1, height % 2, 1))
+        is_tapped = any(module._forward_hooks for module in (self.conv, self.bn, self.relu))
+        if can_fuse(x) and not is_tapped:
+            return conv_relu(x, self.bn)
         normalised = self.bn(x)
         if self.conv._forward_hooks:
             self.conv(normalised)
         # What is tapped must outlive the ReLU; else the ReLU may overwrite it.
-        is_tapped = bool(self.bn._forward_hooks)
-        return cast(Tensor, self.relu(normalised, inplace=not is_tapped))
+        return cast(Tensor, self.relu(normalised, inplace=not self.bn._forward_hooks))
 
 
 class _Unfolded(nn.Module):

@@ -140,3 +140,20 @@ def test_taps_leave_nothing_behind() -> None:
         pass
 
     assert n_hooks() == 0
+
+
+def test_a_tap_can_leave_when_all_is_heard() -> None:
+    """What lies behind the last layer asked for is not computed, and what was heard is the same."""
+    network = SmallNet()
+    patches = network.listen(torch.from_numpy(make_sound()))[0]
+    with tap(network, ["first"]) as whole:
+        network(patches)
+    reached: list[str] = []
+    handle = network.second.register_forward_hook(lambda *_: reached.append("second"))
+    with tap(network, ["first"], leaves_early=True) as heard:
+        network(patches)
+        reached.append("the end")
+    handle.remove()
+
+    assert torch.equal(heard["first"], whole["first"])
+    assert reached == []

@@ -122,7 +122,8 @@ def test_tapping_every_layer_changes_nothing() -> None:
     with tap(network, network.layer_modules()) as heard:
         tapped = network(patches)
 
-    assert torch.equal(tapped, untapped)
+    # A convolution that is tapped is not fused with its ReLU and sums in another order.
+    torch.testing.assert_close(tapped, untapped, atol=1e-4, rtol=1e-4)
     assert torch.equal(heard["layer5/pointwise_conv/bn"].relu(), heard["layer5/pointwise_conv/relu"])
     assert (heard["layer5/pointwise_conv/bn"] < 0).any()
 
