@@ -24,9 +24,11 @@ __all__ = [
     "is_settled",
     "manifest_path",
     "read_manifest",
+    "report_path",
     "write_manifest",
 ]
 
+_SUFFIX = ".manifest.json"
 _PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
 
@@ -128,7 +130,12 @@ class Manifest(_Record):
 
 def manifest_path(plan: Plan) -> Path:
     """Return where a plan's manifest is: beside its outputs, under the plan's name."""
-    return Path(plan.out_dir) / f"{plan.name}.manifest.json"
+    return Path(plan.out_dir) / f"{plan.name}{_SUFFIX}"
+
+
+def report_path(manifest: Path) -> Path:
+    """Return where a manifest's report is: beside it, under the same name."""
+    return manifest.with_name(manifest.name.removesuffix(_SUFFIX) + ".report.html")
 
 
 def append_record(path: Path, name: str, record: StemRecord) -> None:

@@ -145,12 +145,12 @@ class _Display:
 
 
 def _write_reports(reports: Sequence[RenderReport]) -> None:
-    from bridge.manifest import read_manifest
+    from bridge.manifest import read_manifest, report_path
     from bridge.report import write_report
 
     for one in reports:
         if any(stem.record is not None for stem in one.stems):
-            path = one.manifest.with_name(f"{one.plan.name}.report.html")
+            path = report_path(one.manifest)
             write_report(read_manifest(one.manifest), path, overwrite=True)
             typer.echo(f"report: {path}", err=True)
 

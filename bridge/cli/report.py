@@ -16,13 +16,14 @@ app = typer.Typer()
 def report_command(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="By default report.html beside the manifest.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="By default PRESET.report.html beside the manifest."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a render's report: pictures, envelopes, levels and sound in one file that opens from disk."""
-    from bridge.manifest import read_manifest
+    from bridge.manifest import read_manifest, report_path
     from bridge.report import write_report
 
-    path = out or manifest.with_name("report.html")
+    path = out or report_path(manifest)
     typer.echo(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))
