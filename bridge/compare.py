@@ -7,9 +7,10 @@ constant offset in time would hide that, so it is looked for, reported and taken
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -105,10 +106,13 @@ class FolderComparison:
 
 
 def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
-    """Null-test two files, or two folders file by file, paired by their path within the folder.
+    """Null-test two files, or two folders file by file.
+
+    Files are paired by their path within the folder; what is left over, by the name of the stem: a render is
+    called after its stem, with more before and after it (``bass.wav``, ``bass__bloom.wav``).
 
     Raises:
-        InputError: A folder against a file, or folders without audio.
+        InputError: A folder against a file, folders without audio, or a file that may be paired with several.
         AudioFileError: A file cannot be read, or two differ in sample rate or channels.
     """
     a, b = Path(a), Path(b)
@@ -123,11 +127,40 @@ def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
     names_a, names_b = _audio_names(a), _audio_names(b)
     if not names_a and not names_b:
         raise InputError(f"{a} and {b}: neither folder holds audio files")
+    pairs = {name: name for name in names_a & names_b}
+    pairs |= _pair_by_stem(names_a - names_b, names_b - names_a)
     return FolderComparison(
-        files=tuple(compare_files(a / name, b / name) for name in sorted(names_a & names_b)),
-        only_a=tuple(sorted(names_a - names_b)),
-        only_b=tuple(sorted(names_b - names_a)),
+        files=tuple(compare_files(a / one, b / other) for one, other in sorted(pairs.items())),
+        only_a=tuple(sorted(names_a - pairs.keys())),
+        only_b=tuple(sorted(names_b - set(pairs.values()))),
     )
+
+
+def _pair_by_stem(names_a: set[str], names_b: set[str]) -> dict[str, str]:
+    """Pair each name with the one it is called after, whichever folder holds the renders.
+
+    Of several the longest counts: ``vox lead__bloom`` belongs to ``vox lead``, not to ``vox``.
+    """
+    pairs: dict[str, str] = {}
+    for name, others in [*((n, names_b) for n in names_a), *((n, names_a) for n in names_b)]:
+        owners = [other for other in others if _is_called_after(name, other)]
+        longest = max((len(PurePath(owner).stem) for owner in owners), default=0)
+        for owner in (o for o in owners if len(PurePath(o).stem) == longest):
+            one, other = (name, owner) if name in names_a else (owner, name)
+            known = next((pair for pair in pairs.items() if (pair[0] == one) != (pair[1] == other)), None)
+            if known is not None:
+                two = sorted({one, other, *known} - ({one, other} & set(known)))
+                shared = next(iter({one, other} & set(known)))
+                raise InputError(f"{shared}: may belong to {' or '.join(two)}; compare these one by one")
+            pairs[one] = other
+    return pairs
+
+
+def _is_called_after(name: str, stem: str) -> bool:
+    """Tell whether a name holds another as a whole, cut off by what is neither letter nor digit."""
+    path, other = PurePath(name), PurePath(stem)
+    whole = rf"(?<![^\W_]){re.escape(other.stem)}(?![^\W_])"
+    return path.parent == other.parent and re.search(whole, path.stem) is not None
 
 
 def compare_files(a: Path | str, b: Path | str, *, max_offset_s: float = 1.0) -> Comparison:

@@ -104,6 +104,36 @@ def test_folders_are_paired_by_name(tmp_path: Path) -> None:
         compare_paths(tmp_path / "a", tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_a_folder_of_renders_is_paired_with_its_stems(tmp_path: Path, is_swapped: bool) -> None:
+    """Names that a template made are paired with the stem they are called after, the longest that fits."""
+    samples = noise(1_000)
+    stems = ("vox.wav", "vox lead.wav", "kick.wav", "bass.wav", "room.wav")
+    renders = (
+        "vox__bloom.wav",
+        "vox lead__bloom-deep.wav",
+        "AB_MI01_kick_48k24.wav",
+        "bass.aiff",
+        "rooms.wav",
+    )
+    for folder, names in (("stems", stems), ("renders", renders)):
+        for name in names:
+            write(tmp_path / folder / name, samples)
+    a, b = ("renders", "stems") if is_swapped else ("stems", "renders")
+    result = compare_paths(tmp_path / a, tmp_path / b)
+    found = {(c.b.name, c.a.name) if is_swapped else (c.a.name, c.b.name) for c in result.files}
+    assert found == set(zip(stems[:4], renders[:4], strict=True))
+    assert {*result.only_a, *result.only_b} == {"room.wav", "rooms.wav"}  # a part of a word is no name
+
+
+def test_a_stem_with_two_renders_is_not_guessed(tmp_path: Path) -> None:
+    """Two presets in one folder make two candidates, which are named; the user decides."""
+    for name in ("a/kick.wav", "b/kick__bloom.wav", "b/kick__veil.wav"):
+        write(tmp_path / name, noise(1_000))
+    with pytest.raises(InputError, match=r"kick\.wav: may belong to kick__bloom\.wav or kick__veil\.wav"):
+        compare_paths(tmp_path / "a", tmp_path / "b")
+
+
 def test_the_command_prints_and_exits_by_the_tolerance(tmp_path: Path) -> None:
     """Exit 0 within the tolerance and 1 beyond it, as a table or as JSON."""
     samples = noise(5_000)
