@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -13,7 +14,15 @@ import numpy.typing as npt
 from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
 from bridge.wavmeta import AudioMetadata
 
-__all__ = ["SUBTYPE_BITS", "TAG_ATTRIBUTES", "SampleDigest", "Sink", "encode_preview", "open_sink"]
+__all__ = [
+    "SUBTYPE_BITS",
+    "TAG_ATTRIBUTES",
+    "SampleDigest",
+    "SampleFormat",
+    "Sink",
+    "encode_preview",
+    "open_sink",
+]
 
 SUBTYPE_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
 """Bits a sample takes in a file, by sample type."""
@@ -47,53 +56,63 @@ class Sink(Protocol):
         """Close without completing anything."""
 
 
-def open_sink(
-    part: Path,
-    *,
-    file_format: str,
-    subtype: str,
-    sample_rate: int,
-    n_channels: int,
-    metadata: AudioMetadata,
-) -> Sink:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFormat:
+    """Say how a file holds its samples.
+
+    Args:
+        container: ``WAV``, ``RF64``, ``W64``, ``AIFF``, ``CAF`` or ``FLAC``.
+        subtype: A key of `SUBTYPE_BITS`.
+        sample_rate: Hz.
+        n_channels: Channels.
+    """
+
+    container: str
+    subtype: str
+    sample_rate: int
+    n_channels: int
+
+    @property
+    def bits(self) -> int:
+        """Bits a sample."""
+        return SUBTYPE_BITS[self.subtype]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether samples are floats."""
+        return self.subtype == "FLOAT"
+
+
+def open_sink(part: Path, form: SampleFormat, metadata: AudioMetadata) -> Sink:
     """Create a file of that format.
 
     Raises:
         OSError: The file cannot be created.
         RuntimeError: The format cannot hold such samples.
     """
-    kind = _WavSink if file_format in ("WAV", "RF64") else _SndfileSink
-    return kind(part, file_format, subtype, sample_rate, n_channels, metadata)
+    kind = _WavSink if form.container in ("WAV", "RF64") else _SndfileSink
+    return kind(part, form, metadata)
 
 
 class _WavSink:
-    def __init__(
-        self,
-        part: Path,
-        file_format: str,
-        subtype: str,
-        sample_rate: int,
-        n_channels: int,
-        metadata: AudioMetadata,
-    ) -> None:
+    def __init__(self, part: Path, form: SampleFormat, metadata: AudioMetadata) -> None:
         self.metadata_left_out: tuple[str, ...] = ()
-        self._bits = SUBTYPE_BITS[subtype]
-        self._is_float = subtype == "FLOAT"
+        self._form = form
         self._file: BinaryIO = part.open("wb")
         self._stream = WavStream(
             self._file,
-            sample_rate=sample_rate,
-            n_channels=n_channels,
-            bits=self._bits,
-            is_float=self._is_float,
+            sample_rate=form.sample_rate,
+            n_channels=form.n_channels,
+            bits=form.bits,
+            is_float=form.is_float,
             chunks=metadata.build_chunks(),
-            riff_limit=0 if file_format == "RF64" else RIFF_LIMIT,
+            riff_limit=0 if form.container == "RF64" else RIFF_LIMIT,
         )
 
     def write(self, samples: npt.NDArray[Any]) -> None:
-        frames = np.ascontiguousarray(samples.T, "<f4" if self._is_float else "<i4")
-        if self._bits < 32:
-            frames = frames.view(np.uint8).reshape(-1, 4)[:, : self._bits // 8]
+        frames = np.ascontiguousarray(samples.T, "<f4" if self._form.is_float else "<i4")
+        if self._form.bits < 32:
+            frames = frames.view(np.uint8).reshape(-1, 4)[:, : self._form.bits // 8]
         self._stream.write(frames.tobytes())
 
     def finish(self) -> None:
@@ -105,23 +124,16 @@ class _WavSink:
 
 
 class _SndfileSink:
-    def __init__(
-        self,
-        part: Path,
-        file_format: str,
-        subtype: str,
-        sample_rate: int,
-        n_channels: int,
-        metadata: AudioMetadata,
-    ) -> None:
+    def __init__(self, part: Path, form: SampleFormat, metadata: AudioMetadata) -> None:
         import soundfile
 
         self._part = part
-        self._bits = SUBTYPE_BITS[subtype]
-        self._is_float = subtype == "FLOAT"
+        self._form = form
         part.open("wb").close()  # libsndfile does not say why it cannot create a file; Python does
-        self._file = soundfile.SoundFile(part, "w", sample_rate, n_channels, subtype, format=file_format)
-        can_tag = file_format in ("AIFF", "FLAC", "CAF")
+        self._file = soundfile.SoundFile(
+            part, "w", form.sample_rate, form.n_channels, form.subtype, format=form.container
+        )
+        can_tag = form.container in ("AIFF", "FLAC", "CAF")
         for name, attribute in TAG_ATTRIBUTES.items():
             if can_tag and metadata.tags.get(name):
                 setattr(self._file, attribute, metadata.tags[name])
@@ -135,10 +147,10 @@ class _SndfileSink:
 
     def write(self, samples: npt.NDArray[Any]) -> None:
         # libsndfile takes fixed-point samples at the top of 32 bits and hands them on without rounding.
-        if self._is_float:
+        if self._form.is_float:
             self._file.write(np.ascontiguousarray(samples.T, np.float32))
         else:
-            self._file.write(np.ascontiguousarray(samples.T, np.int32) << (32 - self._bits))
+            self._file.write(np.ascontiguousarray(samples.T, np.int32) << (32 - self._form.bits))
 
     def finish(self) -> None:
         self._file.close()

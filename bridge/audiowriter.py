@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bridge.audiosink import SUBTYPE_BITS, SampleDigest, open_sink
+from bridge.audiosink import SUBTYPE_BITS, SampleDigest, SampleFormat, open_sink
 from bridge.errors import OutputError, RenderError, nearest_names
 from bridge.quantise import Quantiser
 from bridge.wavmeta import AudioMetadata
@@ -177,14 +177,10 @@ class AudioWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._bytes_needed is not None and self._format != "FLAC":
                 check_space(self._path, self._bytes_needed)
-            self._sink = open_sink(
-                self._part,
-                file_format=self._format,
-                subtype=subtype,
-                sample_rate=sample_rate,
-                n_channels=n_channels,
-                metadata=metadata or AudioMetadata(),
+            form = SampleFormat(
+                container=self._format, subtype=subtype, sample_rate=sample_rate, n_channels=n_channels
             )
+            self._sink = open_sink(self._part, form, metadata or AudioMetadata())
         except OSError as error:
             raise self._output_error(error) from error
         except RuntimeError as error:

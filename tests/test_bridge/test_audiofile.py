@@ -56,6 +56,16 @@ def test_samples_on_the_grid_come_back_bit_for_bit(tmp_path: Path, file_format: 
     assert (info.format, info.subtype, info.n_samples, info.n_channels) == (file_format, subtype, 30_000, 2)
 
 
+def test_32_bit_integers_hold_floats_to_their_last_step(tmp_path: Path) -> None:
+    """Floats above 2^-8 come back exactly; fainter ones are rounded by half a step, at -193 dBFS."""
+    samples = noise(20_000, 2, level=0.1)
+    found, _ = read_audio(write(tmp_path / "a.wav", samples, subtype="PCM_32"))
+    loud = np.abs(samples) >= 2.0**-8
+    assert 0.5 < loud.mean() < 1
+    np.testing.assert_array_equal(found[loud], samples[loud])
+    assert np.abs(found.astype(np.float64) - samples).max() <= 2.0**-32
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_the_integers_of_a_file_made_elsewhere_survive(tmp_path: Path, subtype: str) -> None:
     """Reading a foreign file and writing it in its own sample type gives the same integers or floats."""
