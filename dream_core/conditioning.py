@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dream_core.framing import overlap_add
 from dream_core.settings import DreamSettings, Normalisation
 
 __all__ = [
@@ -147,10 +148,12 @@ def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor
     level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
     opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
     gain = held * opening.square() * (3.0 - 2.0 * opening)
+    # A raised cosine from the middle of a cell to the next: the change keeps to its own band.
+    spread = torch.hann_window(2 * cell, dtype=gain.dtype, device=gain.device)
+    cells = nn.functional.pad(gain, (1, 1), mode="replicate")[..., None] * spread
+    first_middle = cell + cell // 2
     n_samples = original.shape[-1]
-    # Linear between the middles of cells: no step that could be heard as a click.
-    spread = nn.functional.interpolate(gain, size=gain.shape[-1] * cell, mode="linear", align_corners=False)
-    return spread[..., :n_samples]
+    return overlap_add(cells, cell, first_middle + n_samples)[..., first_middle:]
 
 
 def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:

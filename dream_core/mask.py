@@ -3,7 +3,7 @@
 The sound's complex short-time spectrum ``X`` is kept; what is optimised is a log-gain ``u`` on it::
 
     M = exp(B tanh(u / B)),  B = 24 dB
-    e = sqrt(sum_f |X|^2 / sum_f |M X|^2)              in every frame: energy stays where it was
+    e = sqrt(sum_f k |X|^2 / sum_f k |M X|^2)          in every frame: it stays as loud (k is K-weighting)
     y(u) = x + istft((e M - 1) X)
     u <- u + step * 2 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dream_core.conditioning import clip_deviations, condition, envelope_guard, onset_strength
 from dream_core.settings import DreamSettings
-from dream_core.spectral import istft, stft
+from dream_core.spectral import bin_frequencies_hz, istft, k_weighting, stft
 from dream_core.updates import State, Window
 
 __all__ = ["Mask"]
@@ -33,6 +33,9 @@ GAIN_BOUND = 24.0 * math.log(10.0) / 20.0
 
 NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
 """A unit step moves the typical bin by 2 dB."""
+
+MOST_LOST = 3.0 * math.log(10.0) / 20.0
+"""The most that is made up for what overlapping frames cancel of each other, in nepers."""
 
 ADAM_BETAS = (0.9, 0.99)
 
@@ -113,18 +116,38 @@ class Mask:
         weights = window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1], window.margin)
         log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
         if window.settings.energy:
-            power = weights * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
-            before = power.sum(dim=1, keepdim=True)
-            after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
-            # Outside the band the weight is zero and the gain exactly one.
-            log_gain = log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
-        shift = torch.expm1(log_gain)[:, None] * spectrum
-        change = istft(shift, octave.n_fft, octave.hop_samples, window.context.shape[-1])
+            log_gain = self._keep_loudness(log_gain, weights, spectrum, window, octave)
+        change = self._synthesise(log_gain, spectrum, window, octave)
         if not window.settings.guard:
             return change
         with torch.no_grad():
             scale = envelope_guard(window.context, change, window.sample_rate)
         return change * scale
+
+    def _keep_loudness(
+        self, log_gain: Tensor, weights: Tensor, spectrum: Tensor, window: Window, octave: _Octave
+    ) -> Tensor:
+        """Return gains that leave each frame as loud as it was; outside the band they stay exactly one."""
+        frequencies_hz = bin_frequencies_hz(octave.n_fft, window.sample_rate, spectrum.device)
+        loudness = weights * k_weighting(frequencies_hz)[:, None]
+
+        def power(of: Tensor) -> Tensor:
+            return (loudness * (of.real.square() + of.imag.square()).sum(dim=1)).sum(dim=1, keepdim=True)
+
+        before = power(spectrum)
+        after = power(torch.exp(log_gain)[:, None] * spectrum)
+        log_gain = log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
+        with torch.no_grad():
+            # Where frames that overlap disagree they cancel: a little is lost on the way to sound.
+            sound = window.context + self._synthesise(log_gain, spectrum, window, octave)
+            heard = power(stft(sound, octave.n_fft, octave.hop_samples))
+            lost = 0.5 * torch.log((before + 1e-12) / (heard + 1e-12))
+        return log_gain + weights * torch.clamp(lost, 0.0, MOST_LOST)
+
+    @staticmethod
+    def _synthesise(log_gain: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
+        shift = torch.expm1(log_gain)[:, None] * spectrum
+        return istft(shift, octave.n_fft, octave.hop_samples, window.context.shape[-1])
 
     @staticmethod
     def _optimise(direction: Tensor, state: State, octave: _Octave, settings: DreamSettings) -> Tensor:

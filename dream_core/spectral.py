@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dream_core.framing import cut_frames, overlap_add
 
-__all__ = ["bin_frequencies_hz", "istft", "soft_band", "stft"]
+__all__ = ["bin_frequencies_hz", "istft", "k_weighting", "soft_band", "stft"]
 
 
 def stft(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
@@ -52,6 +52,25 @@ def _window(like: Tensor, n_fft: int) -> Tensor:
 def bin_frequencies_hz(n_fft: int, sample_rate: float, device: torch.device) -> Tensor:
     """Return the centre frequency of every bin."""
     return torch.arange(n_fft // 2 + 1, device=device, dtype=torch.float32) * (sample_rate / n_fft)
+
+
+def k_weighting(frequencies_hz: Tensor) -> Tensor:
+    """Return how much the power at each frequency counts for loudness.
+
+    Source:
+        ITU-R BS.1770-4, its two filters as analogue prototypes; De Man 2018, "Evaluation of implementations
+        of the EBU R128 loudness measurement".
+    """
+
+    def response(f0_hz: float, q: float, gains: tuple[float, float, float]) -> Tensor:
+        w = frequencies_hz / f0_hz
+        low, middle, high = gains
+        above = (low - high * w.square()).square() + (middle * w / q).square()
+        return above / ((1.0 - w.square()).square() + (w / q).square())
+
+    shelf_gain = 10.0 ** (3.99984385397 / 20.0)
+    shelf = response(1681.9744509555, 0.7071752369554, (1.0, shelf_gain**0.499666774155, shelf_gain))
+    return shelf * response(38.13547087613982, 0.5003270373253953, (0.0, 0.0, 1.0))
 
 
 def soft_band(
