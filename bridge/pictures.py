@@ -15,7 +15,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SoundPicture", "SoundPictureMaker", "encode_png", "spectrogram_png", "waveform_svg"]
+__all__ = [
+    "SoundPicture",
+    "SoundPictureMaker",
+    "encode_png",
+    "frequency_height",
+    "spectrogram_png",
+    "waveform_svg",
+]
 
 COLUMNS: Final = 900
 ROWS: Final = 160
@@ -112,6 +119,15 @@ def _bands(sample_rate: int) -> npt.NDArray[np.intp]:
     return np.floor(edges_hz / sample_rate * _FFT).astype(np.intp)
 
 
+def frequency_height(frequency_hz: float, sample_rate: int) -> float:
+    """Return how high up a spectrogram a frequency stands, 0 at its foot and 1 at its top.
+
+    >>> round(frequency_height(24_000, 48_000), 3)
+    1.0
+    """
+    return float(np.log(frequency_hz / LOWEST_HZ) / np.log(sample_rate / 2 / LOWEST_HZ))
+
+
 def spectrogram_png(picture: SoundPicture) -> bytes:
     """Return the spectrogram as a PNG: dark is -100 dB and below, light is full scale."""
     share = np.clip(1.0 - picture.levels_db / FLOOR_DB, 0.0, 1.0) * (len(_COLOURS) - 1)
@@ -135,11 +151,11 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     )
 
 
-def waveform_svg(picture: SoundPicture, height: int = 90) -> str:
-    """Return the peaks as the path of an SVG, full scale at its edges."""
+def waveform_svg(picture: SoundPicture, highest: float = 1.0, height: int = 90) -> str:
+    """Return the peaks as the path of an SVG, with the highest amplitude at its edges."""
     n_columns = len(picture.lows)
-    top = _points(enumerate((1.0 - picture.highs) * height / 2))
-    bottom = _points(reversed(list(enumerate((1.0 - picture.lows) * height / 2))))
+    top = _points(enumerate((1.0 - picture.highs / highest) * height / 2))
+    bottom = _points(reversed(list(enumerate((1.0 - picture.lows / highest) * height / 2))))
     return (
         f'<svg class="wave" viewBox="0 0 {n_columns} {height}" preserveAspectRatio="none" aria-hidden="true">'
         f'<path d="M{top} L{bottom} Z"/></svg>'

@@ -24,9 +24,14 @@ from bridge.audiosink import encode_preview
 from bridge.envelopes import Song
 from bridge.errors import InputError, OutputError
 from bridge.manifest import Manifest, StemRecord
-from bridge.midifile import read_midi
 from bridge.opening import open_stem_sound
-from bridge.pictures import SoundPicture, SoundPictureMaker, spectrogram_png, waveform_svg
+from bridge.pictures import (
+    SoundPicture,
+    SoundPictureMaker,
+    frequency_height,
+    spectrogram_png,
+    waveform_svg,
+)
 from bridge.plan import Plan, StemPlan, plan_envelopes
 from bridge.tempo import TempoMap
 
@@ -115,7 +120,9 @@ def build_report(manifest: Manifest) -> str:
             f"<header><h1>{_text(meta.get('name', 'Render'))}</h1>",
             f"<p>{_text(meta.get('description', ''))}</p>",
             _warnings(plan.warnings),
-            "</header>",
+            "<p><kbd>Space</kbd> plays, <kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd> choose before, after and ",
+            "difference, <kbd>&larr;</kbd> <kbd>&rarr;</kbd> move, <kbd>&uarr;</kbd> <kbd>&darr;</kbd> ",
+            "change the stem.</p></header>",
             _levels_table(stems),
             *(_stem_section(stem, tempo_map, PREVIEW_S / len(stems)) for stem in stems),
             _chain_section(plan),
@@ -137,7 +144,7 @@ def _gather_stem(manifest: Manifest, stem: StemPlan) -> StemReport:
 
 
 def _curves(plan: Plan, stem: StemPlan) -> tuple[EnvelopeCurve, ...]:
-    midi = None if plan.midi is None else read_midi(plan.midi.path)
+    midi = None if plan.midi is None else plan.midi.read()
     song = Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
     envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
     step = max(1, stem.n_samples // _CURVE_POINTS)
@@ -287,10 +294,12 @@ def _level(value: float | bool | None) -> str:
 def _stem_section(stem: StemReport, tempo_map: TempoMap, preview_s: float) -> str:
     sight = _look(stem, preview_s)
     buttons = "".join(f'<button type="button" data-view="{name}">{label}</button>' for name, label in _VIEWS)
+    highest = max(float(max(p.highs.max(), -p.lows.min())) for p in sight.pictures.values()) or 1.0
+    hertz = _frequency_labels(stem.plan.sample_rate)
     figures = "".join(
-        f'<figure data-view="{name}"><figcaption>{label}</figcaption>{waveform_svg(sight.pictures[name])}'
-        f'<img alt="Spectrogram: {label}" '
-        f'src="data:image/png;base64,{_base64(spectrogram_png(sight.pictures[name]))}"></figure>'
+        f'<figure data-view="{name}"><figcaption>{label}</figcaption>'
+        f'{waveform_svg(sight.pictures[name], highest)}<div class="spectrum"><img alt="Spectrogram: {label}" '
+        f'src="data:image/png;base64,{_base64(spectrogram_png(sight.pictures[name]))}">{hertz}</div></figure>'
         for name, label in _VIEWS
     )
     sounds = "".join(
@@ -312,7 +321,16 @@ def _stem_section(stem: StemReport, tempo_map: TempoMap, preview_s: float) -> st
         f'<div class="timeline">{figures}{_envelope_svg(stem.curves, tempo_map, sight.duration_s)}'
         '<div class="cursor"></div></div>'
         f"<p>{_text(stem.record.gain_reason)} ({stem.record.gain_db:+.2f} dB). The difference is what was "
-        f"added before that gain.{heard}</p>{sounds}</section>"
+        f"added before that gain. Waveforms are drawn to {20 * np.log10(highest):+.1f} dBFS.{heard}</p>"
+        f"{sounds}</section>"
+    )
+
+
+def _frequency_labels(sample_rate: int) -> str:
+    return "".join(
+        f'<span style="bottom:{100 * frequency_height(hertz, sample_rate):.1f}%">{label}</span>'
+        for hertz, label in ((100, "100 Hz"), (1_000, "1 kHz"), (10_000, "10 kHz"))
+        if hertz < 0.9 * sample_rate / 2
     )
 
 

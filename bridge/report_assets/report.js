@@ -2,8 +2,10 @@
 // Three versions of a stem play as one: all start on the same sample of one clock, and only their gains differ.
 (() => {
   const FADE_S = 0.01;
+  const STEP_S = 2;
   let context = null;
-  let current = null;
+  let current = null; // the player that sounds
+  let chosen = null; // the player that keys go to
 
   class Player {
     constructor(section) {
@@ -20,7 +22,8 @@
       this.button = section.querySelector(".play");
       this.cursor = section.querySelector(".cursor");
       this.clock = section.querySelector(".clock");
-      this.button.addEventListener("click", () => (this.startedAt === null ? this.play() : this.pause()));
+      this.button.addEventListener("click", () => this.toggle());
+      section.addEventListener("pointerdown", () => this.choose());
       for (const button of section.querySelectorAll(".player [data-view]")) {
         button.addEventListener("click", () => this.select(button.dataset.view));
       }
@@ -34,6 +37,16 @@
 
     get time() {
       return this.startedAt === null ? this.position : this.position + context.currentTime - this.startedAt;
+    }
+
+    choose() {
+      if (chosen) chosen.section.classList.remove("chosen");
+      chosen = this;
+      this.section.classList.add("chosen");
+    }
+
+    toggle() {
+      return this.startedAt === null ? this.play() : this.pause();
     }
 
     async load() {
@@ -132,5 +145,36 @@
     }
   }
 
-  window.reverieReport = { players: [...document.querySelectorAll(".stem")].map((stem) => new Player(stem)) };
+  const players = [...document.querySelectorAll(".stem")].map((stem) => new Player(stem));
+  if (players.length) players[0].choose();
+
+  const turn = (by) => {
+    const wasPlaying = chosen.startedAt !== null;
+    const { view, time } = chosen;
+    if (wasPlaying) chosen.pause();
+    players[(players.indexOf(chosen) + by + players.length) % players.length].choose();
+    chosen.select(view);
+    chosen.seek(time);
+    chosen.section.scrollIntoView({ block: "nearest" });
+    if (wasPlaying) chosen.play();
+  };
+
+  const KEYS = {
+    " ": () => chosen.toggle(),
+    1: () => chosen.select("before"),
+    2: () => chosen.select("after"),
+    3: () => chosen.select("difference"),
+    ArrowLeft: () => chosen.seek(chosen.time - STEP_S),
+    ArrowRight: () => chosen.seek(chosen.time + STEP_S),
+    ArrowUp: () => turn(-1),
+    ArrowDown: () => turn(1),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (!chosen || !(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault(); // a space would also press the button that has the focus, or scroll the page
+    KEYS[event.key]();
+  });
+
+  window.reverieReport = { players };
 })();

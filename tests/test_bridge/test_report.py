@@ -29,6 +29,7 @@ from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
 from bridge.report import build_report, write_report
+from bridge.tempo import ClockSettings
 
 PRESET = {
     "format": "reverie/preset",
@@ -62,7 +63,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with AudioWriter(folder / f"{name}.wav", sample_rate=48000, n_channels=len(samples)) as writer:
             writer.write(samples)
     stems = [folder / f"{name}.wav" for name in sounds]
-    plan = build_plan(stems, parse_preset(PRESET, "test"), out_dir=folder / "out", bpm=120)
+    plan = build_plan(
+        stems, parse_preset(PRESET, "test"), out_dir=folder / "out", clock=ClockSettings(bpm=120)
+    )
     report = render_plan(plan)
     assert report.failed == ()
     return report.manifest
@@ -259,6 +262,19 @@ DRIVER = """
     result.held = player.time === paused;
     player.seek(1.5);
     result.cursor = player.cursor.style.left;
+    const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+    press("1");
+    result.key_view = player.view;
+    press("ArrowRight");
+    result.key_time = player.position;
+    press("ArrowDown");
+    const next = window.reverieReport.players[1];
+    result.key_stem = [next.section.classList.contains("chosen"), next.view, next.position];
+    press(" ");
+    await wait(400);
+    result.key_plays = next.startedAt !== null && next.time > next.position;
+    press(" ");
+    result.key_pauses = next.startedAt === null;
   } catch (error) {
     result.error = String(error);
   }
@@ -313,3 +329,7 @@ def test_it_works_in_a_browser_without_network(page: str, tmp_path: Path) -> Non
     assert result["advanced"]
     assert result["held"]
     assert result["cursor"] == "50%"
+    assert (result["key_view"], result["key_time"]) == ("before", 3)
+    assert result["key_stem"] == [True, "before", 3]
+    assert result["key_plays"]
+    assert result["key_pauses"]
