@@ -5,7 +5,8 @@ used: importing the package imports neither Torch nor pedalboard.
 
 - in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``VST3``
 - whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``
-- the clock       ``read_tempo_map``, ``plan_envelopes``
+- batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
+- the clock       ``ClockSettings``, ``read_tempo_map``, ``plan_envelopes``
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bridge.errors import ReverieError
+    from bridge.jobs import Job, build_batch, read_jobs
     from bridge.library import load_preset
     from bridge.manifest import Manifest, read_manifest
     from bridge.opening import read_song
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
     from bridge.processors.chain import Chain, Mix, Node
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
-    from bridge.render import RenderReport, render_plan
-    from bridge.tempo import TempoMap, read_tempo_map
+    from bridge.render import RenderReport, render_plan, render_plans
+    from bridge.tempo import ClockSettings, TempoMap, read_tempo_map
 
 __all__ = [
     "VST3",
     "Chain",
+    "ClockSettings",
     "Dream",
+    "Job",
     "Manifest",
     "Mix",
     "Node",
@@ -39,20 +43,25 @@ __all__ = [
     "RenderReport",
     "ReverieError",
     "TempoMap",
+    "build_batch",
     "build_plan",
     "load_preset",
     "plan_envelopes",
+    "read_jobs",
     "read_manifest",
     "read_preset",
     "read_song",
     "read_tempo_map",
     "render_plan",
+    "render_plans",
 ]
 
 _HOMES = {
     "VST3": "processors.vst3",
     "Chain": "processors.chain",
+    "ClockSettings": "tempo",
     "Dream": "processors.dream",
+    "Job": "jobs",
     "Manifest": "manifest",
     "Mix": "processors.chain",
     "Node": "processors.chain",
@@ -61,14 +70,17 @@ _HOMES = {
     "RenderReport": "render",
     "ReverieError": "errors",
     "TempoMap": "tempo",
+    "build_batch": "jobs",
     "build_plan": "planning",
     "load_preset": "library",
     "plan_envelopes": "plan",
+    "read_jobs": "jobs",
     "read_manifest": "manifest",
     "read_preset": "preset",
     "read_song": "opening",
     "read_tempo_map": "tempo",
     "render_plan": "render",
+    "render_plans": "render",
 }
 
 

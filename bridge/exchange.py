@@ -10,7 +10,6 @@ import numpy as np
 from bridge.envelopes import Song
 from bridge.errors import SessionError, nearest_names
 from bridge.manifest import Manifest
-from bridge.midifile import read_midi
 from bridge.midiwrite import TICKS_PER_BEAT, thin_lane
 from bridge.plan import StemPlan, plan_envelopes
 from bridge.session.model import Session, StemTrack
@@ -28,25 +27,32 @@ def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> 
     Args:
         manifest: Of the render.
         session: Where it goes; each stem is then paired with the track of its name, or the track that plays
-            a file of its name.
+            a file of its name. One without such a track gets its own last.
 
     Raises:
-        SessionError: A stem has no track in the session.
+        SessionError: No stem has a track in the session: it is another session's render.
     """
     preset = str(manifest.plan.preset["meta"]["name"])
+    stems = [stem for stem in manifest.plan.stems if stem.name in manifest.stems]
+    tracks = {stem.name: stem.name if session is None else _find_track(session, stem) for stem in stems}
+    if session is not None and not any(tracks.values()):
+        known = nearest_names(stems[0].name if stems else "", [track.name for track in session.tracks])
+        raise SessionError(
+            f"{session.path}: no track is called as a stem of the render is or plays its file "
+            f"({', '.join(tracks) or 'none is finished'}); {known}"
+        )
     return tuple(
         StemTrack(
-            source_track=stem.name if session is None else _find_track(session, stem),
+            source_track=tracks[stem.name],
             name=f"{stem.name} [{preset}]",
             audio=Path(stem.target),
             depth_points=_depth_points(manifest, stem),
         )
-        for stem in manifest.plan.stems
-        if stem.name in manifest.stems
+        for stem in stems
     )
 
 
-def _find_track(session: Session, stem: StemPlan) -> str:
+def _find_track(session: Session, stem: StemPlan) -> str | None:
     wanted = stem.name.casefold()
     for track in session.tracks:
         if track.name.casefold() == wanted:
@@ -54,15 +60,12 @@ def _find_track(session: Session, stem: StemPlan) -> str:
     for track in session.tracks:
         if any(Path(clip.media).stem.casefold() == wanted for clip in track.clips):
             return track.name
-    known = nearest_names(stem.name, [track.name for track in session.tracks])
-    raise SessionError(
-        f"{session.path}: no track is called {stem.name!r} or plays a file of that name; {known}"
-    )
+    return None
 
 
 def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, float], ...]:
     plan = manifest.plan
-    midi = None if plan.midi is None else read_midi(plan.midi.path)
+    midi = None if plan.midi is None else plan.midi.read()
     tempo_map = plan.read_tempo_map()
     song = Song(tempo_map=tempo_map, midi=midi, length_s=stem.duration_s)
     envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)

@@ -21,6 +21,7 @@ from bridge.manifest import manifest_path
 from bridge.naming import check_names
 from bridge.plan import Plan
 from bridge.planning import build_plan
+from bridge.tempo import ClockSettings, parse_meter
 from bridge.tomlplace import find_line
 
 __all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]
@@ -58,6 +59,11 @@ class Job(BaseModel):
     variation: Texts = Field(default=(), description="Variations of the presets; '' is the preset itself.")
     midi: Paths = Field(default=(), description="MIDI files; each is a render of its own.")
     bpm: float | None = Field(default=None, gt=0, description="A tempo that wins over the MIDI file's.")
+    meter: str | None = Field(default=None, description="A meter that wins over the MIDI file's: 7/8.")
+    offset_s: float = Field(default=0.0, description="Where the MIDI file starts in the stems, in seconds.")
+    first_bar: int = Field(default=1, description="Number of the first bar; 0 is a pick-up.")
+    pattern: int | None = Field(default=None, ge=1, description="Which track of a type 2 MIDI file.")
+    ppq: int | None = Field(default=None, ge=1, description="Ticks a quarter note, where the file says 0.")
     align: bool = Field(default=True, description="Whether the stems are one session.")
     rate: int | None = Field(
         default=None, ge=8_000, le=768_000, description="Sample rate to render at, in Hz."
@@ -70,6 +76,21 @@ class Job(BaseModel):
     subtype: str | None = Field(default=None, description="16, 24, 32 or float.")
     name: str = Field(default="reverie", description="Template of the outputs' names.")
     on_missing: Literal["fail", "bypass"] = "fail"
+
+    def clock(self) -> ClockSettings:
+        """Return what the job says of the song's time.
+
+        Raises:
+            TempoError: Not a meter.
+        """
+        return ClockSettings(
+            bpm=self.bpm,
+            meter=None if self.meter is None else parse_meter(self.meter, "meter"),
+            offset_s=self.offset_s,
+            first_bar=self.first_bar,
+            pattern=self.pattern,
+            ppq=self.ppq,
+        )
 
     def build_plans(self) -> Iterator[Plan]:
         """Build a plan for every preset, variation and MIDI file.
@@ -85,7 +106,7 @@ class Job(BaseModel):
                 preset,
                 out_dir=self.out,
                 midi=midi,
-                bpm=self.bpm,
+                clock=self.clock(),
                 align=self.align,
                 sample_rate=self.rate,
                 settings=self.settings,

@@ -12,7 +12,6 @@ import numpy as np
 from bridge.alignment import AlignedReader
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
-from bridge.midifile import read_midi
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
 from bridge.preset import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
@@ -82,7 +81,7 @@ def read_song(plan: Plan, stem: StemPlan) -> Song:
     if plan.midi is not None:
         if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
             raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
-        midi = read_midi(plan.midi.path)
+        midi = plan.midi.read()
     return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.alignment import Placement
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
+from bridge.midifile import MidiFile, read_midi
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec
@@ -36,6 +37,12 @@ class MidiSource(_Record):
 
     path: str
     sha256: str
+    pattern: int | None = Field(default=None, description="which track of a type 2 file")
+    ppq: int | None = Field(default=None, description="ticks a quarter note, for a file that says 0")
+
+    def read(self) -> MidiFile:
+        """Read the file as the plan reads it."""
+        return read_midi(self.path, pattern=self.pattern, ppq=self.ppq)
 
 
 class StemPlan(_Record):

@@ -6,6 +6,7 @@ Nothing is written, and nothing is opened that can crash.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
 from bridge.plancheck import MISSING, check_dreams, check_plugins
 from bridge.preset import Preset, apply_settings, node_parameters
-from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map
+from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 
 __all__ = ["build_plan", "find_stems"]
 
@@ -69,7 +70,7 @@ def build_plan(
     *,
     out_dir: Path | str,
     midi: Path | str | None = None,
-    bpm: float | None = None,
+    clock: ClockSettings | None = None,
     align: bool = True,
     sample_rate: int | None = None,
     settings: Sequence[str] = (),
@@ -89,7 +90,7 @@ def build_plan(
         preset: A preset, its name, or a path to one.
         out_dir: Where rendered stems go.
         midi: A MIDI file with tempo, meter, markers, notes and lanes.
-        bpm: A tempo that wins over the MIDI file's.
+        clock: Tempo, meter and place of the song; what it says wins over the MIDI file.
         align: Whether the stems are one session and come out with one rate, start and length; false takes
             each on its own.
         sample_rate: Hz to render at; None takes that of most stems, or with `align` false each stem's own.
@@ -115,8 +116,8 @@ def build_plan(
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     infos = [_inspect(path) for path in find_stems(stems)]
-    parsed = None if midi is None else read_midi(midi)
-    tempo_map = _tempo_map(parsed, bpm, infos, resolved)
+    clock = clock or ClockSettings()
+    parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     hashes = {info.path.stem: hash_file(info.path) for info in infos}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
@@ -154,7 +155,12 @@ def build_plan(
         tempo_map=tempo_map.to_dict(),
         midi=None
         if midi is None
-        else MidiSource(path=str(Path(midi).resolve()), sha256=hash_file(Path(midi))),
+        else MidiSource(
+            path=str(Path(midi).resolve()),
+            sha256=hash_file(Path(midi)),
+            pattern=clock.pattern,
+            ppq=clock.ppq,
+        ),
         stems=tuple(planned),
         out_dir=str(Path(out_dir).resolve()),
         networks=dreams.networks,
@@ -197,21 +203,21 @@ def _inspect(path: Path) -> AudioInfo:
     return info
 
 
-def _tempo_map(
-    midi: MidiFile | None, bpm: float | None, infos: Sequence[AudioInfo], preset: Preset
-) -> TempoMap:
-    hinted = next((found for info in infos if (found := bpm_from_name(info.path.stem)) is not None), None)
-    default = hinted if hinted is not None else preset.meta.bpm_hint
-    if midi is not None:
-        return build_tempo_map(midi, bpm=bpm, default_bpm=default)
-    if bpm is not None:
-        return TempoMap.constant(bpm)
-    if default is not None:
-        source = "stem name" if hinted is not None else "preset default"
-        return TempoMap.constant(default, source=source)
-    needs_clock = bool(preset.modulators)
-    warning = "no tempo was given: 120 BPM in 4/4 is used. Give --midi or --bpm."
-    return TempoMap.constant(120.0, source="default", warnings=(warning,) if needs_clock else ())
+def _read_clock(
+    midi: Path | str | None, said: ClockSettings, infos: Sequence[AudioInfo], preset: Preset
+) -> tuple[MidiFile | None, TempoMap]:
+    named = next((found for info in infos if (found := bpm_from_name(info.path.stem)) is not None), None)
+    parsed = None if midi is None else read_midi(midi, pattern=said.pattern, ppq=said.ppq)
+    tempo_map = build_clock(
+        parsed,
+        said,
+        hint_bpm=preset.meta.bpm_hint if named is None else named,
+        hint_source="preset default" if named is None else "stem name",
+    )
+    if parsed is None and tempo_map.source == "default" and preset.modulators:
+        warning = "no tempo was given: 120 BPM in 4/4 is used. Give --midi or --bpm."
+        tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))
+    return parsed, tempo_map
 
 
 def _plan_stem(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,11 +24,13 @@ from bridge.units import TICKS_PER_BAR_BEAT
 
 __all__ = [
     "BarPositions",
+    "ClockSettings",
     "Marker",
     "Meter",
     "Tempo",
     "TempoMap",
     "bpm_from_name",
+    "build_clock",
     "build_tempo_map",
     "parse_meter",
     "read_tempo_map",
@@ -38,6 +40,65 @@ SET_TEMPO, TIME_SIGNATURE = 0x51, 0x58
 DEFAULT_BPM = 120.0
 DEFAULT_METER = (4, 4)
 _MAX_WARNINGS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSettings:
+    """Say of a song's time what its files do not, or say wrongly.
+
+    Args:
+        bpm: Quarter notes a minute; wins over the MIDI file's tempo.
+        meter: Wins over the file's, such as ``(7, 8)``.
+        offset_s: Seconds of the stems at which the file's first tick sounds.
+        first_bar: Number of the first bar; 0 where it is a pick-up.
+        pattern: Which track of a type 2 file to read, from 1.
+        ppq: Ticks a quarter note, for a file that says 0.
+    """
+
+    bpm: float | None = None
+    meter: tuple[int, int] | None = None
+    offset_s: float = 0.0
+    first_bar: int = 1
+    pattern: int | None = None
+    ppq: int | None = None
+
+
+def build_clock(
+    midi: MidiFile | None,
+    said: ClockSettings,
+    *,
+    hint_bpm: float | None = None,
+    hint_source: str = "preset default",
+) -> TempoMap:
+    """Build a song's clock from its MIDI file, if it has one, and from what is said.
+
+    Args:
+        midi: The file, already read.
+        said: What wins over it.
+        hint_bpm: A tempo where nobody says one.
+        hint_source: Whose hint that is.
+
+    Raises:
+        TempoError: A tempo or a meter that cannot be meant.
+    """
+    if midi is not None:
+        return build_tempo_map(
+            midi,
+            bpm=said.bpm,
+            meter=said.meter,
+            offset_s=said.offset_s,
+            first_bar=said.first_bar,
+            default_bpm=hint_bpm,
+        )
+    bpm = said.bpm if said.bpm is not None else hint_bpm
+    source = "--bpm" if said.bpm is not None else hint_source if hint_bpm is not None else "default"
+    constant = TempoMap.constant(
+        DEFAULT_BPM if bpm is None else bpm,
+        said.meter or DEFAULT_METER,
+        offset_s=said.offset_s,
+        source=source,
+    )
+    return replace(constant, first_bar=said.first_bar)
 
 
 def read_tempo_map(

@@ -13,20 +13,26 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.jobs import Job
+    from bridge.tempo import ClockSettings
 
 __all__ = [
     "AlignOption",
     "BpmOption",
     "DeviceOption",
+    "FirstBarOption",
     "FormatOption",
     "JobsOption",
     "JsonOption",
+    "MeterOption",
     "MidiOption",
     "MidisOption",
     "NameOption",
+    "OffsetOption",
     "OnMissing",
     "OnMissingOption",
     "OutOption",
+    "PatternOption",
+    "PpqOption",
     "PresetOption",
     "RateOption",
     "SeedOption",
@@ -36,6 +42,7 @@ __all__ = [
     "ThreadsOption",
     "VariationOption",
     "VariationsOption",
+    "clock_settings",
     "takes_job",
 ]
 
@@ -75,6 +82,23 @@ MidisOption = Annotated[
 BpmOption = Annotated[
     float | None, typer.Option("--bpm", metavar="BPM", help="A tempo that wins over the MIDI file's.")
 ]
+MeterOption = Annotated[
+    str | None, typer.Option("--meter", metavar="N/D", help="A meter that wins over the MIDI file's.")
+]
+OffsetOption = Annotated[
+    float, typer.Option("--offset", metavar="SECONDS", help="Where the MIDI file starts in the stems.")
+]
+FirstBarOption = Annotated[
+    int, typer.Option("--first-bar", metavar="N", help="Number of the first bar; 0 is a pick-up.")
+]
+PatternOption = Annotated[
+    int | None,
+    typer.Option("--pattern", metavar="N", min=1, help="Which track of a type 2 MIDI file, from 1."),
+]
+PpqOption = Annotated[
+    int | None,
+    typer.Option("--ppq", metavar="TICKS", min=1, help="Ticks a quarter note, where the MIDI file says 0."),
+]
 AlignOption = Annotated[
     bool,
     typer.Option(
@@ -112,7 +136,11 @@ SeedOption = Annotated[
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", help="Threads on the CPU; one for every second core, at most eight.", min=1, max=256
+        "--threads",
+        metavar="N",
+        help="Threads on the CPU; one for every second core, at most eight.",
+        min=1,
+        max=256,
     ),
 ]
 FormatOption = Annotated[
@@ -140,6 +168,27 @@ JobsOption = Annotated[
 ]
 
 
+def clock_settings(
+    bpm: float | None,
+    meter: str | None,
+    offset_s: float,
+    first_bar: int,
+    pattern: int | None,
+    ppq: int | None,
+) -> ClockSettings:
+    """Return what the options say of the song's time."""
+    from bridge.tempo import ClockSettings, parse_meter
+
+    return ClockSettings(
+        bpm=bpm,
+        meter=None if meter is None else parse_meter(meter, "--meter"),
+        offset_s=offset_s,
+        first_bar=first_bar,
+        pattern=pattern,
+        ppq=ppq,
+    )
+
+
 def takes_job(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command every argument that describes a job; it is called with the `Job` in their place."""
 
@@ -165,6 +214,11 @@ def _build_job(
     out: OutOption,
     midi: MidisOption = None,
     bpm: BpmOption = None,
+    meter: MeterOption = None,
+    offset: OffsetOption = 0.0,
+    first_bar: FirstBarOption = 1,
+    pattern: PatternOption = None,
+    ppq: PpqOption = None,
     align: AlignOption = True,
     rate: RateOption = None,
     settings: SetOption = None,
@@ -185,6 +239,11 @@ def _build_job(
         "out": out,
         "midi": midi or (),
         "bpm": bpm,
+        "meter": meter,
+        "offset_s": offset,
+        "first_bar": first_bar,
+        "pattern": pattern,
+        "ppq": ppq,
         "align": align,
         "rate": rate,
         "settings": settings or (),

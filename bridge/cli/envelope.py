@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.arguments import BpmOption, MidiOption, SeedOption, SetOption, VariationOption
+from bridge.cli import arguments as a
 
 __all__ = ["app"]
 
@@ -20,10 +20,15 @@ MAX_LENGTH_S = 86_400.0
 @app.command()
 def envelope_command(
     preset_name: Annotated[str, typer.Argument(metavar="PRESET|FILE")],
-    midi_path: MidiOption = None,
-    bpm: BpmOption = None,
-    settings: SetOption = None,
-    variation: VariationOption = None,
+    midi_path: a.MidiOption = None,
+    bpm: a.BpmOption = None,
+    meter: a.MeterOption = None,
+    offset: a.OffsetOption = 0.0,
+    first_bar: a.FirstBarOption = 1,
+    pattern: a.PatternOption = None,
+    ppq: a.PpqOption = None,
+    settings: a.SetOption = None,
+    variation: a.VariationOption = None,
     length: Annotated[
         str | None,
         typer.Option("--length", metavar="LENGTH", help="'32 bars', '90 s'; the file's by default."),
@@ -42,7 +47,7 @@ def envelope_command(
     sample_rate: Annotated[
         int, typer.Option("--sample-rate", metavar="HZ", min=1000, help="Rate the envelopes are placed at.")
     ] = 48_000,
-    seed: SeedOption = 0,
+    seed: a.SeedOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
 ) -> None:
     """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
@@ -54,7 +59,7 @@ def envelope_command(
     from bridge.midiwrite import write_midi
     from bridge.plan import plan_envelopes
     from bridge.preset import apply_settings
-    from bridge.tempo import TempoMap, build_tempo_map
+    from bridge.tempo import build_clock
     from bridge.units import parse_duration
 
     if bits not in (7, 14):
@@ -63,13 +68,9 @@ def envelope_command(
         if path is not None and path.exists() and not overwrite:
             raise OutputError(f"{path}: exists already; say --overwrite, or another name")
     preset = apply_settings(load_preset(preset_name), settings or (), variation)
-    midi = None if midi_path is None else read_midi(midi_path)
-    hint = preset.meta.bpm_hint
-    if midi is not None:
-        tempo_map = build_tempo_map(midi, bpm=bpm, default_bpm=hint)
-    else:
-        source = "--bpm" if bpm else "preset default" if hint else "default"
-        tempo_map = TempoMap.constant(bpm or hint or 120.0, source=source)
+    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq)
+    midi = None if midi_path is None else read_midi(midi_path, pattern=pattern, ppq=ppq)
+    tempo_map = build_clock(midi, said, hint_bpm=preset.meta.bpm_hint)
     if length is None and midi is not None:
         length_s = float(tempo_map.ticks_to_seconds(midi.end_tick))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.arguments import BpmOption, JsonOption
+from bridge.cli import arguments as a
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,29 +29,23 @@ def group() -> None:
 @app.command("show")
 def show_command(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    bpm: BpmOption = None,
-    meter: Annotated[str | None, typer.Option("--meter", metavar="N/D", help="A meter that wins.")] = None,
-    offset_s: Annotated[
-        float, typer.Option("--offset", metavar="SECONDS", help="Where the file starts in the stems.")
-    ] = 0.0,
-    pattern: Annotated[
-        int | None, typer.Option("--pattern", metavar="N", help="Which track of a type 2 file, from 1.")
-    ] = None,
-    ppq: Annotated[
-        int | None,
-        typer.Option("--ppq", metavar="TICKS", help="Ticks a quarter note, where the file says 0."),
-    ] = None,
+    bpm: a.BpmOption = None,
+    meter: a.MeterOption = None,
+    offset: a.OffsetOption = 0.0,
+    first_bar: a.FirstBarOption = 1,
+    pattern: a.PatternOption = None,
+    ppq: a.PpqOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse whatever mido refuses.")] = False,
-    as_json: JsonOption = False,
+    as_json: a.JsonOption = False,
 ) -> None:
     """Show tempo, meters, markers, tracks, controller lanes and what was doubtful."""
     from bridge.midifile import read_midi
     from bridge.midisummary import summarise_midi
-    from bridge.tempo import build_tempo_map, parse_meter
+    from bridge.tempo import build_clock
 
+    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq)
     midi = read_midi(file, strict=strict, pattern=pattern, ppq=ppq)
-    given_meter = None if meter is None else parse_meter(meter, "--meter")
-    tempo_map = build_tempo_map(midi, bpm=bpm, meter=given_meter, offset_s=offset_s)
+    tempo_map = build_clock(midi, said)
     summary = summarise_midi(midi, tempo_map)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))

@@ -178,7 +178,7 @@ def test_interrupting_keeps_what_is_done(session: Path, jobs: int) -> None:
 
     assert process.returncode == 130
     assert error.strip().splitlines()[-1].startswith("reverie: stopped")
-    assert [p.name for p in out.iterdir() if "scratch" in p.name or p.suffix == ".part"] == []
+    assert [p.name for p in out.glob("*") if "scratch" in p.name or p.suffix == ".part"] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,6 +16,7 @@ from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.records import AudioArray
 from bridge.render import RenderReport, render_plan
+from bridge.tempo import ClockSettings
 
 RATE = 48_000
 
@@ -38,7 +39,9 @@ def render(
         "level": level,
     }
     stems = [folder / f"{name}.wav" for name in sounds]
-    plan = build_plan(stems, parse_preset(preset, "test"), out_dir=folder / "out", bpm=120)
+    plan = build_plan(
+        stems, parse_preset(preset, "test"), out_dir=folder / "out", clock=ClockSettings(bpm=120)
+    )
     report = render_plan(plan)
     assert report.failed == ()
     return report

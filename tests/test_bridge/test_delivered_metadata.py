@@ -13,6 +13,7 @@ from bridge.errors import OutputError
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
+from bridge.tempo import ClockSettings
 from bridge.wavmeta import Broadcast, Marker
 
 PRESET = {
@@ -77,7 +78,11 @@ def test_outputs_are_named_by_the_template(tmp_path: Path) -> None:
 
     def targets(*stems: Path, template: str) -> list[str]:
         plan = build_plan(
-            stems, parse_preset(PRESET, "test"), out_dir=tmp_path / "out", bpm=128, name_template=template
+            stems,
+            parse_preset(PRESET, "test"),
+            out_dir=tmp_path / "out",
+            clock=ClockSettings(bpm=128),
+            name_template=template,
         )
         return [Path(stem.target).name for stem in plan.stems]
 

@@ -20,6 +20,7 @@ from bridge.midilanes import read_lane
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.session import read_session
+from bridge.tempo import ClockSettings
 
 PRESET = {
     "format": "reverie/preset",
@@ -53,7 +54,7 @@ def render(folder: Path, *names: str) -> Path:
         [folder / f"{name}.wav" for name in names],
         parse_preset(PRESET, "test"),
         out_dir=folder / "out",
-        bpm=120,
+        clock=ClockSettings(bpm=120),
     )
     manifest = Manifest.begin(plan, {})
     for stem in plan.stems:
@@ -97,8 +98,18 @@ def test_a_render_goes_into_a_folder_for_any_daw(tmp_path: Path) -> None:
     assert read_lane(song, "cc", 1, track=1).values.max() == 1.0
 
 
-def test_a_stem_without_a_track_is_named(tmp_path: Path) -> None:
-    """The nearest track is suggested, and Live sets are not written."""
+def test_a_render_of_some_tracks_and_none_goes_back(tmp_path: Path) -> None:
+    """One stem has its track, one has none and comes last, the other tracks stay as they are."""
     project = write_project(tmp_path / "song.dawproject")
-    with pytest.raises(SessionError, match=r"no track is called 'key'.*did you mean 'Keys'"):
+    manifest = render(tmp_path, "vocals", "choir")
+    run("write", manifest, "--into", project, "--out", tmp_path / "dreamed.dawproject")
+    names = [track.name for track in read_session(tmp_path / "dreamed.dawproject").tracks]
+    expected = ["Band", "Vocals", "vocals [Ramp]", "vocals [Ramp] depth", "Keys", "Master"]
+    assert names == [*expected, "choir [Ramp]", "choir [Ramp] depth"]
+
+
+def test_a_render_of_another_session_is_refused(tmp_path: Path) -> None:
+    """Where no stem has a track, the nearest one is suggested."""
+    project = write_project(tmp_path / "song.dawproject")
+    with pytest.raises(SessionError, match=r"no track is called.*\(key\).*did you mean 'Keys'"):
         run("write", render(tmp_path, "key"), "--into", project, "--out", tmp_path / "x.dawproject")

@@ -12,9 +12,10 @@ import soundfile
 from helpers.session import make_sound, write_midi, write_preset, write_stem
 
 from bridge import build_plan, read_manifest, render_plan
-from bridge.errors import AudioFileError, OutputError, PresetError
+from bridge.errors import AudioFileError, MidiFileError, OutputError, PresetError
 from bridge.loudness import measure_loudness
 from bridge.plan import Plan
+from bridge.tempo import ClockSettings
 from dream_core.companions import Companions
 
 CC_PRESET = """
@@ -272,3 +273,48 @@ def test_the_manifest_is_the_plan_and_what_was_measured(tmp_path: Path) -> None:
     assert data["versions"]["torch"].startswith("2.11")
     assert data["stems"]["s"]["before"]["integrated_lufs"] < 0
     assert len(data["stems"]["s"]["sha256_samples"]) == 64
+
+
+def test_what_is_said_of_the_clock_wins_and_stays(tmp_path: Path) -> None:
+    """Tempo, meter, offset and first bar reach the plan's clock, read back, and move an edge in the sound."""
+    stem = write_stem(tmp_path / "s.wav", seconds=3.0, sample_rate=48000, subtype="FLOAT")
+    events = [
+        (0, mido.Message("control_change", control=1, value=0)),
+        (960, mido.Message("control_change", control=1, value=127)),
+    ]
+    said = ClockSettings(bpm=90.0, meter=(7, 8), offset_s=0.25, first_bar=0)
+    plan = build_plan(
+        [stem],
+        write_preset(tmp_path, more=CC_PRESET),
+        midi=write_midi(tmp_path / "song.mid", events),
+        clock=said,
+        out_dir=tmp_path / "out",
+    )
+    clock = Plan.from_json(plan.to_json()).read_tempo_map()
+    assert (float(clock.bpm_at(0.0)), clock.meters[0].numerator, clock.first_bar) == (90.0, 7, 0)
+    render_plan(plan)
+    changed = np.flatnonzero((read(stem) != read(plan.stems[0].target)).any(axis=0))
+    assert abs(changed[0] - (0.25 + 2 * 60 / 90) * 48000) <= 1.0
+
+
+def test_a_pattern_of_a_type_2_file_is_read_again_as_it_was_planned(tmp_path: Path) -> None:
+    """The plan knows which pattern was meant, and a render without it is refused with what there is."""
+    stem = write_stem(tmp_path / "s.wav", subtype="FLOAT")
+    file = mido.MidiFile(type=2, ticks_per_beat=480)
+    for value in (0, 127):
+        message = mido.Message("control_change", control=1, value=value)
+        file.tracks.append(mido.MidiTrack([message]))
+    file.save(tmp_path / "patterns.mid")
+    preset, midi = write_preset(tmp_path, more=CC_PRESET), tmp_path / "patterns.mid"
+    with pytest.raises(MidiFileError, match="--pattern"):
+        build_plan([stem], preset, midi=midi, out_dir=tmp_path / "out")
+    still, moved = (
+        build_plan(
+            [stem], preset, midi=midi, clock=ClockSettings(pattern=pattern), out_dir=tmp_path / f"out{pattern}"
+        )
+        for pattern in (1, 2)
+    )
+    for plan in (still, moved):
+        assert not render_plan(plan).failed
+    assert np.array_equal(read(stem), read(still.stems[0].target))
+    assert not np.array_equal(read(stem), read(moved.stems[0].target))

@@ -40,11 +40,12 @@ def dream_together(
         except NonFiniteError as error:
             return error
 
-    with ThreadPoolExecutor(len(sounds)) as pool:
-        with companions.taking_part():  # so that no batch is stepped before all have come
-            futures = [pool.submit(one, sound) for sound in sounds]
-            while len(companions) < len(sounds):
-                time.sleep(0.001)
+    pool = ThreadPoolExecutor(len(sounds))
+    with companions.taking_part():  # so that no batch is stepped before all have come
+        futures = [pool.submit(one, sound) for sound in sounds]
+        while len(companions) < len(sounds):
+            time.sleep(0.001)
+    pool.shutdown()
     return [future.result() for future in futures]
 
 
