@@ -68,6 +68,9 @@ def write_command(
     stems = build_rendered_stems(read_manifest(manifest), session)
     write = write_dawproject if session.format == "dawproject" else write_reaper
     write(into, out, stems, mute_sources=mute_sources, overwrite=overwrite)
+    for stem in stems:
+        if stem.source_track is None:
+            typer.echo(f"note: {stem.name}: no track is called so or plays its file; it comes last", err=True)
     typer.echo(str(out))
 
 

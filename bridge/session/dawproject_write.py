@@ -113,9 +113,9 @@ class _Editor:
     def add_stem(self, stem: StemTrack, *, mute_source: bool) -> str:
         """Add the tracks of one stem; return the name its audio gets in the archive."""
         info = read_info(stem.audio)
-        source = self._find_track(stem.source_track)
-        channel = source.find("Channel")
-        destination = None if channel is None else channel.get("destination")
+        source = None if stem.source_track is None else self._find_track(stem.source_track)
+        channel = None if source is None else source.find("Channel")
+        destination = self._master() if channel is None else channel.get("destination")
         audio_track = self._build_track(stem.name, "audio", destination, info.n_channels)
         added = [audio_track]
         lanes = self._arrangement_lanes()
@@ -127,11 +127,24 @@ class _Editor:
             lanes.append(self._depth_lane(depth_track, stem, info))
         if mute_source and channel is not None:
             self._mute(channel)
-        parent = self._parents[source]
-        position = list(parent).index(source) + 1
+        parent = self._structure() if source is None else self._parents[source]
+        position = len(parent) if source is None else list(parent).index(source) + 1
         for offset, track in enumerate(added):
             parent.insert(position + offset, track)
         return member
+
+    def _structure(self) -> ET.Element:
+        structure = self._root.find("Structure")
+        if structure is None:
+            raise SessionError(
+                f"{self._where}: has no tracks to add one to; save the session again in its DAW"
+            )
+        return structure
+
+    def _master(self) -> str | None:
+        """Return where a track of its own sounds: the first channel that is the master."""
+        masters = (c for c in self._structure().iter("Channel") if c.get("role") == "master")
+        return next((channel.get("id") for channel in masters), None)
 
     def _find_track(self, name: str) -> ET.Element:
         tracks = {track.get("name", ""): track for track in reversed(list(find_tracks(self._root)))}

@@ -104,14 +104,14 @@ class StemTrack:
     """Name what is handed back to the session.
 
     Args:
-        source_track: Name of the track it was made from; the new one comes after it.
+        source_track: Name of the track it was made from, after which the new one comes; None puts it last.
         name: Of the new track, such as ``Vocals [Lucid Bloom]``.
         audio: The rendered file.
         start_s: Where it begins in the session.
         depth_points: (beats, depth 0 to 1) of its envelope, written as a lane of controller 1; may be empty.
     """
 
-    source_track: str
+    source_track: str | None
     name: str
     audio: Path
     start_s: float = 0.0

@@ -112,6 +112,10 @@ def write_reaper(
     project = _read(source)
     for stem in stems:
         tracks = {_track_name(block): block for block in reversed(list(project.blocks("TRACK")))}
+        if stem.source_track is None:
+            last = max(map(project.children.index, tracks.values()), default=len(project.children) - 1)
+            project.children.insert(last + 1, _new_track(stem))
+            continue
         if stem.source_track not in tracks:
             known = nearest_names(stem.source_track, tracks)
             raise SessionError(f"{source}: has no track {stem.source_track!r}; {known}")

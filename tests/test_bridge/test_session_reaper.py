@@ -126,6 +126,19 @@ def test_a_project_goes_through_with_only_the_new_track_added(tmp_path: Path, en
     assert (clip.start_s, clip.duration_s, Path(clip.media)) == (1.5, 2.0, audio)
 
 
+def test_a_stem_without_a_track_comes_last(tmp_path: Path) -> None:
+    """A stem that was made from no track of the project gets the last one."""
+    audio = tmp_path / "a.wav"
+    with AudioWriter(audio, sample_rate=48000, n_channels=1) as writer:
+        writer.write(np.zeros((1, 10), np.float32))
+    stems = [
+        StemTrack(source_track=source, name=f"from {source}", audio=audio) for source in (None, "Lead Vox")
+    ]
+    write_reaper(project(tmp_path), tmp_path / "out.rpp", stems, mute_sources=True)
+    names = [track.name for track in read_reaper(tmp_path / "out.rpp").tracks]
+    assert names == ["Lead Vox", "from Lead Vox", "Keys", "from None"]
+
+
 def test_sources_are_muted_when_asked(tmp_path: Path) -> None:
     """The source track's mute is set and its solo left."""
     audio = tmp_path / "a.wav"
