@@ -215,7 +215,7 @@ def _build_job(
     midi: MidisOption = None,
     bpm: BpmOption = None,
     meter: MeterOption = None,
-    offset: OffsetOption = 0.0,
+    offset_s: OffsetOption = 0.0,
     first_bar: FirstBarOption = 1,
     pattern: PatternOption = None,
     ppq: PpqOption = None,
@@ -231,29 +231,8 @@ def _build_job(
     name: NameOption = "reverie",
     on_missing: OnMissingOption = OnMissing.FAIL,
 ) -> Job:
+    # The arguments are called what a job's keys are called.
+    given = {key: value for key, value in locals().items() if value is not None}
     from bridge.jobs import parse_job
 
-    given = {
-        "stems": stems,
-        "preset": preset,
-        "out": out,
-        "midi": midi or (),
-        "bpm": bpm,
-        "meter": meter,
-        "offset_s": offset,
-        "first_bar": first_bar,
-        "pattern": pattern,
-        "ppq": ppq,
-        "align": align,
-        "rate": rate,
-        "settings": settings or (),
-        "variation": variation or (),
-        "device": device,
-        "seed": seed,
-        "threads": threads,
-        "format": format,
-        "subtype": subtype,
-        "name": name,
-        "on_missing": on_missing.value,
-    }
     return parse_job(given, "command line")

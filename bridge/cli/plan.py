@@ -47,7 +47,8 @@ def _print_plan(plan: Plan) -> None:
     tempo = plan.read_tempo_map()
     chain = " > ".join(f"{node.id} ({node.use})" for node in preset.chain if node.enabled) or "empty"
     typer.echo(f"preset   {preset.meta.name}: {chain}")
-    typer.echo(f"tempo    {float(tempo.bpm_at(0.0)):g} BPM at the start, from {tempo.source}")
+    meter = f"{tempo.meters[0].numerator}/{tempo.meters[0].denominator}"
+    typer.echo(f"tempo    {float(tempo.bpm_at(0.0)):g} BPM in {meter} at the start, from {tempo.source}")
     table = Table("stem", "length", "format", "deepest", "work", "target", box=None, pad_edge=False)
     for stem in plan.stems:
         table.add_row(
