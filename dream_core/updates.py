@@ -103,7 +103,10 @@ class Window:
     def band_weights(self, n_fft: int, hop_samples: int, n_frames: int, margin: int = 0) -> Tensor:
         """Return how much of each bin the dream may touch, ``(items or 1, bins, frames or 1)``."""
         frequencies = bin_frequencies_hz(n_fft, self.sample_rate, self.current.device)[:, None]
+        # A frame's window spreads a bin over its neighbours: the lower edge stays a bin away from the band's.
+        bin_hz = self.sample_rate / n_fft
         low = self.at_frames(self.low_hz, hop_samples, n_frames, margin)
+        low = low + torch.clamp(torch.as_tensor(low) / 6.0, max=bin_hz)
         high = self.at_frames(self.high_hz, hop_samples, n_frames, margin)
         weights = soft_band(frequencies, low, high).to(self.current.dtype)
         return weights if weights.ndim == 3 else weights[None]
