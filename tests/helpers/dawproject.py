@@ -165,7 +165,43 @@ _ALLOWED = {
     "RealPoint": {"time", "value", "interpolation"},
     "Mute": {"name", "color", "comment", "id", "parameterID", "value"},
 }  # fmt: skip
+_VALUES = {  # what the schema enumerates, attribute by attribute
+    "timeUnit": {"beats", "seconds"},
+    "contentTimeUnit": {"beats", "seconds"},
+    "unit": {
+        "linear", "normalized", "percent", "decibel", "hertz", "semitones", "seconds", "beats", "bpm",
+    },
+    "role": {"regular", "master", "effect", "submix", "vca"},
+    "contentType": {"audio", "automation", "notes", "video", "markers", "tracks"},
+    "interpolation": {"hold", "linear"},
+    "expression": {
+        "gain", "pan", "transpose", "timbre", "formant", "pressure", "channelController", "channelPressure",
+        "polyPressure", "pitchBend", "programChange",
+    },
+    "loaded": {"true", "false"},
+    "solo": {"true", "false"},
+}  # fmt: skip
+_WHOLE = {
+    "channels",
+    "sampleRate",
+    "audioChannels",
+    "channel",
+    "controller",
+    "key",
+    "numerator",
+    "denominator",
+}
+_REAL = {"time", "duration", "playStart", "playStop", "loopStart", "loopEnd", "contentTime"}
 _CONTENT = {"Lanes", "Notes", "Clips", "ClipSlot", "Warps", "Audio", "Video", "Points"}
+
+
+def _is_valid(name: str, value: str) -> bool:
+    if name in _VALUES:
+        return set(value.split()) <= _VALUES[name]
+    try:
+        return name not in _WHOLE | _REAL or (int(value) if name in _WHOLE else float(value)) is not None
+    except ValueError:
+        return False
 
 
 def schema_faults(root: Element) -> list[str]:
@@ -188,6 +224,13 @@ def schema_faults(root: Element) -> list[str]:
         faults += [f"{tag} lacks {name}" for name in _REQUIRED.get(tag, set()) - set(element.attrib)]
         if tag in _ALLOWED:
             faults += [f"{tag} has {name}" for name in set(element.attrib) - _ALLOWED[tag]]
+        if tag in ("Points", "TempoAutomation", "TimeSignatureAutomation") and children.count("Target") != 1:
+            faults.append(f"{tag} has {children.count('Target')} targets")
+        faults += [
+            f"{tag} has {name}={value!r}"
+            for name, value in element.attrib.items()
+            if not _is_valid(name, value)
+        ]
         for name in ("track", "destination", "parameter"):
             if element.get(name) is not None and element.get(name) not in ids:
                 faults.append(f"{tag} refers to {element.get(name)}")

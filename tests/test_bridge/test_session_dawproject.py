@@ -97,7 +97,7 @@ def test_the_written_project_keeps_the_schema_and_all_else(tmp_path: Path) -> No
     audio = rendered(tmp_path / "x.wav")
     stems = [
         StemTrack(source_track=name, name=f"{name} [Dream]", audio=audio, depth_points=((0.0, 0.5),))
-        for name in ("Vocals", "Keys")
+        for name in ("Vocals", "Keys", None)
     ]
     write_dawproject(source, target, stems)
     with zipfile.ZipFile(source) as before, zipfile.ZipFile(target) as after:
@@ -118,13 +118,16 @@ def test_the_written_project_keeps_the_schema_and_all_else(tmp_path: Path) -> No
 
 
 def test_the_schema_check_can_fail() -> None:
-    """Markers before Lanes, a missing attribute and a dangling reference are each found."""
+    """Wrong order, a missing attribute, a dangling reference and values that are none are each found."""
     root = ET.fromstring(
-        '<Project><Arrangement><Markers/><Lanes track="nobody"><Clips><Clip/></Clips></Lanes>'
-        "</Arrangement></Project>"
+        '<Project><Arrangement><Markers/><Lanes track="nobody" timeUnit="bars"><Clips><Clip/></Clips>'
+        '<Points><RealPoint time="soon" value="1"/></Points></Lanes></Arrangement></Project>'
     )
     faults = " ".join(schema_faults(root))
-    for fault in ("['Markers', 'Lanes']", "Clip lacks time", "refers to nobody"):
+    for fault in (
+        "['Markers', 'Lanes']", "Clip lacks time", "refers to nobody", "timeUnit='bars'", "time='soon'",
+        "0 targets",
+    ):  # fmt: skip
         assert fault in faults
 
 
