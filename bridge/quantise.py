@@ -197,10 +197,6 @@ def _find_runs(
     """
     if n_ready == 0:
         return [], exact_before
-    # Sound that was processed lies off the grid nearly everywhere, and a few samples show it.
-    probes = scaled[[*range(0, len(scaled), EXACT_RUN_SAMPLES // 2), n_ready - 1, len(scaled) - 1]]
-    if (probes != np.rint(probes)).all():
-        return [(0, n_ready, False)], 0
     off_grid = np.flatnonzero(scaled != np.rint(scaled))
     # Nothing comes after the last sample that dither could be switched to: a run there may be short.
     end = len(scaled) + (EXACT_RUN_SAMPLES if n_ready == len(scaled) else 0)
