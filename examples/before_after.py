@@ -30,7 +30,7 @@ def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
     stem = plan.stems[stem_index]
     preset = plan.read_preset()
     envelopes = bridge.plan_envelopes(
-        preset, bridge.read_song(plan), stem.sample_rate, plan.seed, stem=stem.name
+        preset, bridge.read_song(plan, stem), stem.sample_rate, plan.seed, stem=stem.name
     )
     figure, (before, after, depth) = plt.subplots(
         3, 1, sharex=True, figsize=(12, 8), height_ratios=(3, 3, 1), layout="constrained"
@@ -39,7 +39,7 @@ def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
         picture_db = spectrogram_db(path)
         extent = (0.0, stem.duration_s, 0.0, stem.sample_rate / 2000)
         axes.imshow(picture_db, origin="lower", aspect="auto", extent=extent, vmin=-70, vmax=40, cmap="magma")
-        axes.set(ylim=(0, 11), ylabel="kHz", title=f"{stem.name}, {title}")
+        axes.set(ylim=(0, min(11.0, stem.sample_rate / 2000)), ylabel="kHz", title=f"{stem.name}, {title}")
     for node_id, parameter in envelopes.moving:
         if parameter == "depth":
             values = envelopes.values(node_id, parameter, 0, stem.n_samples)[::64]
