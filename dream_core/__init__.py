@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dream_core.ascent import dream, list_updates, open_stream
+    from dream_core.ascent import dream, dream_each, list_updates, open_stream
     from dream_core.errors import DreamError
     from dream_core.grammar import parse_objective
     from dream_core.networks import get_card, list_networks, load_network
@@ -27,6 +27,7 @@ __all__ = [
     "DreamError",
     "DreamSettings",
     "dream",
+    "dream_each",
     "get_card",
     "list_devices",
     "list_networks",
@@ -42,6 +43,7 @@ _HOMES = {
     "DreamError": "errors",
     "DreamSettings": "settings",
     "dream": "ascent",
+    "dream_each": "ascent",
     "get_card": "networks",
     "list_devices": "runtime",
     "list_networks": "networks",

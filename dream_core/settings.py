@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from dream_core.errors import SettingError
 from dream_core.naming import nearest_names
 
-__all__ = ["DEPTH_LIMIT", "DreamSettings", "Normalisation", "Optimiser", "StereoMode"]
+__all__ = [
+    "DEPTH_LIMIT",
+    "HOP_DIVISORS",
+    "MOVING_SETTINGS",
+    "RANGES",
+    "TRANSFORM_LENGTHS",
+    "DreamSettings",
+    "Normalisation",
+    "Optimiser",
+    "StereoMode",
+]
 
 StereoMode = Literal["linked", "mid_side", "independent"]
 Normalisation = Literal["frame", "band", "window"]
@@ -18,6 +29,37 @@ Optimiser = Literal["plain", "adam"]
 DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
 
+MOVING_SETTINGS = ("step", "low_hz", "high_hz")
+"""Settings that, like the depth, may have a value of their own at every sample."""
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "step": (0.0, 10.0),
+    "low_hz": (0.0, 96000.0),
+    "high_hz": (0.0, 96000.0),
+    "smooth_frames": (0.0, 32.0),
+    "smooth_bins": (0.0, 32.0),
+    "varispeed_octaves": (0.0, 2.0),
+    "octaves": (1.0, 5.0),
+    "tv_time": (0.0, 10.0),
+    "tv_frequency": (0.0, 10.0),
+    "momentum": (0.0, 0.95),
+    "protect_transients": (0.0, 1.0),
+    "threshold_db": (-96.0, 0.0),
+    "knee_db": (0.0, 48.0),
+    "seed": (0.0, 2.0**31),
+    "window_s": (0.5, 60.0),
+    "fade_s": (0.001, 0.5),
+}
+"""What is accepted for each number."""
+
+TRANSFORM_LENGTHS = (512, 1024, 2048, 4096, 8192)
+HOP_DIVISORS = (4, 8, 16)
+
+
+def _either(numbers: tuple[int, ...]) -> str:
+    *most, last = (str(number) for number in numbers)
+    return f"{', '.join(most)} or {last}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DreamSettings:
@@ -25,15 +67,17 @@ class DreamSettings:
 
     Args:
         objective: What is maximised, as :mod:`dream_core.objectives` writes it.
-        update: How a gradient becomes the next sound; a name from :func:`dream_core.list_updates`.
+        update: How a gradient becomes the next sound: a name from :func:`dream_core.list_updates`, or a cut
+            spelt out, ``cut:OPERAND:MASK:PHASE:add``.
         step: Size of one step in the update's own unit; 1.0 is what it was tuned for. 0..10.
         low_hz: Lowest frequency the dream may touch; below the network's band means the network's band.
         high_hz: Highest frequency the dream may touch; 0 means the upper edge of the network's band.
         stereo: ``linked`` moves all channels alike and keeps the image; ``mid_side`` and ``independent``
             dream them apart.
         jitter: Shift the network's patch grid at every step, so that no frame is always at a patch's edge.
-        varispeed_octaves: The network hears each step at another speed, at most this many octaves slower or
-            faster, drawn from the seed: what image dreaming does by scaling. 0..2.
+        varispeed_octaves: The network hears each step as a copy resampled by at most this many octaves,
+            slower or faster, drawn from the seed: the octaves of image dreaming. The gradient comes back
+            through the resampler to the sound itself: no detail is lost that had to be put back. 0..2.
         octaves: How many masks of different frame lengths take turns, from tones to attacks. 1..5.
         normalisation: Over what a gradient is scaled to unit size: each frame, each third of an octave
             (``band``) or the window.
@@ -43,7 +87,7 @@ class DreamSettings:
         tv_frequency: The same for neighbouring frequencies. 0..10.
         optimiser: ``plain`` ascends along the gradient, ``adam`` scales each bin by its own history.
         momentum: How much of the last step goes into the next one, for ``plain``. 0..0.95.
-        energy: Keeps the energy of each frame where it was.
+        energy: Keeps each frame as loud as it was.
         protect_transients: How much of a step is withheld where a sound begins. 0..1.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
@@ -84,27 +128,14 @@ class DreamSettings:
     hop_divisor: int = 4
 
     def __post_init__(self) -> None:
-        self._check_range("step", 0.0, 10.0)
-        self._check_range("low_hz", 0.0, 96000.0)
-        self._check_range("high_hz", 0.0, 96000.0)
-        self._check_range("smooth_frames", 0.0, 32.0)
-        self._check_range("smooth_bins", 0.0, 32.0)
-        self._check_range("varispeed_octaves", 0.0, 2.0)
-        self._check_range("octaves", 1, 5)
-        self._check_range("tv_time", 0.0, 10.0)
-        self._check_range("tv_frequency", 0.0, 10.0)
-        self._check_range("momentum", 0.0, 0.95)
-        self._check_range("protect_transients", 0.0, 1.0)
-        self._check_range("threshold_db", -96.0, 0.0)
-        self._check_range("knee_db", 0.0, 48.0)
-        self._check_range("window_s", 0.5, 60.0)
-        self._check_range("fade_s", 0.001, min(0.5, self.window_s / 4))
-        if self.n_fft not in (512, 1024, 2048, 4096, 8192):
-            raise SettingError(f"n_fft = {self.n_fft}; 512, 1024, 2048, 4096 or 8192 is accepted")
-        if self.hop_divisor not in (4, 8, 16):
-            raise SettingError(f"hop_divisor = {self.hop_divisor}; 4, 8 or 16 is accepted")
+        for name, (low, high) in RANGES.items():
+            self._check_range(name, low, high)
+        self._check_range("fade_s", 0.0, self.window_s / 4)
+        for name, lengths in (("n_fft", TRANSFORM_LENGTHS), ("hop_divisor", HOP_DIVISORS)):
+            if getattr(self, name) not in lengths:
+                raise SettingError(f"{name} = {getattr(self, name)}; {_either(lengths)} is accepted")
         if int(self.octaves) != self.octaves:
-            raise SettingError(f"octaves = {self.octaves:g}; 1, 2, 3, 4 or 5 is accepted")
+            raise SettingError(f"octaves = {self.octaves:g}; {_either((1, 2, 3, 4, 5))} is accepted")
         for name, kinds in (
             ("stereo", StereoMode),
             ("normalisation", Normalisation),
@@ -120,6 +151,8 @@ class DreamSettings:
 
     def _check_range(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise SettingError(f"{name} = {value!r} is not a number; {low:g}..{high:g} is accepted")
         if not low <= value <= high:
             raise SettingError(f"{name} = {value:g} is outside {low:g}..{high:g}")
 

@@ -28,10 +28,7 @@ from dream_core.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.updates import State, Update, Window
 from dream_core.wave import Wave, WaveWindow
 
-__all__ = ["MOVING_SETTINGS", "DreamStream", "StepReport"]
-
-MOVING_SETTINGS = ("step", "low_hz", "high_hz")
-"""Settings that, like the depth, may have a value of their own at every sample."""
+__all__ = ["DreamStream", "StepReport"]
 
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""

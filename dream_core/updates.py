@@ -7,7 +7,7 @@ updates keep a state of their own between the steps of a window, like an optimis
 The canonical DreamSound modes differ only in what is cut, by what, with whose phase, and what it is added
 to; they are one formula (:class:`SpectralCut`)::
 
-    x + step * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
+    x + step * 0.2 * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
 
 Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo).
 Gradients are scaled to the loudness of the sound they belong to, so that a step means the same at every
@@ -30,14 +30,18 @@ from torch import Tensor
 from dream_core.settings import DreamSettings
 from dream_core.spectral import bin_frequencies_hz, istft, soft_band, stft
 
-__all__ = ["Add", "Gradient", "Score", "SpectralCut", "Update", "Window", "waveform_gradient"]
+__all__ = ["Add", "Gradient", "Score", "Source", "SpectralCut", "Update", "Window", "waveform_gradient"]
 
 Score = Callable[[Tensor], Tensor]
 """Mono sound ``(items, samples)`` to a score an item, differentiable."""
 
 State = dict[str, Tensor]
 
+SHARE_PER_STEP = 0.2
+"""How much of what passes a cut one step adds: dreamsound's own step size."""
+
 Source = Literal["sound", "gradient", "target", "target_gradient"]
+"""A sound whose spectrum a cut can use: the present one, its gradient, another, or that one's gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,11 @@ class Window:
     def original(self) -> Tensor:
         """The undreamed sound under the window."""
         return self.crop(self.context)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether any setting has a value of its own at every sample."""
+        return any(isinstance(value, Tensor) for value in (self.step, self.low_hz, self.high_hz))
 
     def crop(self, sound: Tensor) -> Tensor:
         """Return a sound without its margins."""
@@ -239,7 +248,7 @@ class SpectralCut:
             passed = torch.polar(operand.abs() * cut, phase.angle())
         result = istft(passed, window.n_fft, window.hop_samples, window.current.shape[-1])
         if self.adds:
-            return window.current + window.step * result, state, gradient
+            return window.current + window.step * SHARE_PER_STEP * result, state, gradient
         return _cross_fade(window, result), state, gradient
 
     def _spectra(self, window: Window, gradient: Tensor) -> dict[Source, Tensor]:

@@ -21,8 +21,8 @@ from dream_core.grammar import parse_objective
 from dream_core.networks import get_card, load_network, weights_sha256
 from dream_core.networks.card import Network
 from dream_core.runtime import default_threads, resolve_device
-from dream_core.settings import DreamSettings
-from dream_core.stream import MOVING_SETTINGS, DreamStream, StepReport
+from dream_core.settings import MOVING_SETTINGS, DreamSettings
+from dream_core.stream import DreamStream, StepReport
 
 __all__ = ["Dream", "hash_networks", "resolve_compute"]
 

@@ -8,15 +8,30 @@ from typing import get_args
 from bridge.errors import ProcessorError, nearest_names
 from bridge.processors.builtins import BUILTINS
 from bridge.records import ParamSpec
-from dream_core.settings import DEPTH_LIMIT, DreamSettings, Normalisation, Optimiser, StereoMode
+from dream_core.settings import (
+    DEPTH_LIMIT,
+    HOP_DIVISORS,
+    MOVING_SETTINGS,
+    RANGES,
+    TRANSFORM_LENGTHS,
+    DreamSettings,
+    Normalisation,
+    Optimiser,
+    StereoMode,
+)
 
 __all__ = ["DREAM_PARAMETERS", "processor_parameters", "processor_titles"]
 
 _DEFAULTS = DreamSettings()
-_MOVING = ("step", "low_hz", "high_hz")
+_RANGES = {
+    **RANGES,
+    "n_fft": (TRANSFORM_LENGTHS[0], TRANSFORM_LENGTHS[-1]),
+    "hop_divisor": (HOP_DIVISORS[0], HOP_DIVISORS[-1]),
+}
 
 
-def _setting(name: str, low: float, high: float, unit: str, text: str) -> ParamSpec:
+def _setting(name: str, unit: str, text: str) -> ParamSpec:
+    low, high = _RANGES[name]
     return ParamSpec(
         name=name,
         default=getattr(_DEFAULTS, name),
@@ -24,7 +39,7 @@ def _setting(name: str, low: float, high: float, unit: str, text: str) -> ParamS
         maximum=high,
         unit=unit,
         curve="log" if unit == "Hz" else "linear",
-        automation="sample" if name in _MOVING else "none",
+        automation="sample" if name in MOVING_SETTINGS else "none",
         help=text,
     )
 
@@ -46,31 +61,31 @@ _SPECS = (
     ),
     ParamSpec(name="objective", default=_DEFAULTS.objective, help="what is maximised"),
     ParamSpec(name="update", default=_DEFAULTS.update, help="how a gradient becomes the next sound"),
-    _setting("step", 0.0, 10.0, "", "size of a step; 1 is what the update was tuned for"),
+    _setting("step", "", "size of a step; 1 is what the update was tuned for"),
     ParamSpec(name="target", default="", help="the stem that targeted updates take their sound from"),
-    _setting("low_hz", 0.0, 96000.0, "Hz", "lowest frequency the dream may touch"),
-    _setting("high_hz", 0.0, 96000.0, "Hz", "highest frequency the dream may touch; 0: the network's"),
+    _setting("low_hz", "Hz", "lowest frequency the dream may touch"),
+    _setting("high_hz", "Hz", "highest frequency the dream may touch; 0: the network's"),
     _choice("stereo", StereoMode, "which channels dream as one"),
     ParamSpec(name="jitter", default=True, help="shift the network's patch grid at every step"),
-    _setting("varispeed_octaves", 0.0, 2.0, "octaves", "how far each step is heard at another speed"),
-    _setting("octaves", 1.0, 5.0, "", "masks of different frame lengths that take turns"),
+    _setting("varispeed_octaves", "octaves", "how far each step is heard at another speed"),
+    _setting("octaves", "", "masks of different frame lengths that take turns"),
     _choice("normalisation", Normalisation, "over what a gradient is scaled to unit size"),
-    _setting("smooth_frames", 0.0, 32.0, "frames", "smooths the gradient in time"),
-    _setting("smooth_bins", 0.0, 32.0, "bins", "smooths the gradient in frequency"),
-    _setting("tv_time", 0.0, 10.0, "", "pulls gains that jump in time together"),
-    _setting("tv_frequency", 0.0, 10.0, "", "pulls gains of neighbouring frequencies together"),
+    _setting("smooth_frames", "frames", "smooths the gradient in time"),
+    _setting("smooth_bins", "bins", "smooths the gradient in frequency"),
+    _setting("tv_time", "", "pulls gains that jump in time together"),
+    _setting("tv_frequency", "", "pulls gains of neighbouring frequencies together"),
     _choice("optimiser", Optimiser, "how the direction is followed"),
-    _setting("momentum", 0.0, 0.95, "", "how much of the last step goes into the next"),
-    ParamSpec(name="energy", default=True, help="keep the energy of each frame where it was"),
-    _setting("protect_transients", 0.0, 1.0, "", "how much of a step is withheld where a sound begins"),
-    _setting("threshold_db", -96.0, 0.0, "dB", "where a spectral cut begins, below the loudest bin"),
-    _setting("knee_db", 0.0, 48.0, "dB", "how soft the cut is"),
+    _setting("momentum", "", "how much of the last step goes into the next"),
+    ParamSpec(name="energy", default=True, help="keep each frame as loud as it was"),
+    _setting("protect_transients", "", "how much of a step is withheld where a sound begins"),
+    _setting("threshold_db", "dB", "where a spectral cut begins, below the loudest bin"),
+    _setting("knee_db", "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),
-    _setting("seed", 0.0, 2.0**31, "", "chooses the jitter"),
-    _setting("window_s", 0.5, 60.0, "s", "length of the windows the sound is dreamed in"),
-    _setting("fade_s", 0.001, 0.5, "s", "cross-fade between windows"),
-    _setting("n_fft", 512.0, 8192.0, "samples", "length of the transform at 44.1 and 48 kHz"),
-    _setting("hop_divisor", 4.0, 16.0, "", "the hop is n_fft divided by this"),
+    _setting("seed", "", "chooses the jitter"),
+    _setting("window_s", "s", "length of the windows the sound is dreamed in"),
+    _setting("fade_s", "s", "cross-fade between windows"),
+    _setting("n_fft", "samples", "length of the transform at 44.1 and 48 kHz"),
+    _setting("hop_divisor", "", "the hop is n_fft divided by this"),
 )
 
 DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}
