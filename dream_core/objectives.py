@@ -21,7 +21,7 @@ and are written the same way in presets: ``0.5*layer:block3 + class:flute - clas
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -77,7 +77,7 @@ class Objective:
     Args:
         score: Maps what was heard to ``(items,)``.
         layers: Layers it needs.
-        text: How it is written in a preset.
+        terms: What it adds up, as presets write it: factors and terms.
         needs_original: Whether it compares with the undreamed sound.
         references: Names of other sounds it compares with.
         checks: Each raises where a network does not fit.
@@ -85,7 +85,7 @@ class Objective:
 
     score: Score
     layers: frozenset[str]
-    text: str
+    terms: tuple[tuple[float, str], ...]
     needs_original: bool = False
     references: frozenset[str] = frozenset()
     checks: tuple[Callable[[NetworkCard], None], ...] = ()
@@ -102,21 +102,32 @@ class Objective:
         for check in self.checks:
             check(card)
 
+    @property
+    def text(self) -> str:
+        """How it is written in a preset."""
+        first, *rest = self.terms
+        return _written(*first, sign="-" * (first[0] < 0)) + "".join(
+            _written(factor, term, sign=" - " if factor < 0 else " + ") for factor, term in rest
+        )
+
     def __add__(self, other: Objective) -> Objective:
-        return self._join(other, 1.0, f"{self.text} + {other.text}")
+        return Objective(
+            lambda heard: self.score(heard) + other.score(heard),
+            self.layers | other.layers,
+            self.terms + other.terms,
+            self.needs_original or other.needs_original,
+            self.references | other.references,
+            self.checks + other.checks,
+        )
 
     def __sub__(self, other: Objective) -> Objective:
-        return self._join(other, -1.0, f"{self.text} - {other.text}")
+        return self + -other
 
     def __mul__(self, factor: float) -> Objective:
-        text = self.text if factor == 1.0 else f"{factor:g}*{self.text}"
-        return Objective(
-            lambda heard: factor * self.score(heard),
-            self.layers,
-            text,
-            self.needs_original,
-            self.references,
-            self.checks,
+        return replace(
+            self,
+            score=lambda heard: factor * self.score(heard),
+            terms=tuple((factor * own, term) for own, term in self.terms),
         )
 
     __rmul__ = __mul__
@@ -124,15 +135,14 @@ class Objective:
     def __neg__(self) -> Objective:
         return self * -1.0
 
-    def _join(self, other: Objective, sign: float, text: str) -> Objective:
-        return Objective(
-            lambda heard: self.score(heard) + sign * other.score(heard),
-            self.layers | other.layers,
-            text,
-            self.needs_original or other.needs_original,
-            self.references | other.references,
-            self.checks + other.checks,
-        )
+
+def _written(factor: float, term: str, sign: str) -> str:
+    size = abs(factor)
+    return sign + (term if size == 1.0 else f"{repr(float(size)).removesuffix('.0')}*{term}")
+
+
+def _term(text: str) -> tuple[tuple[float, str], ...]:
+    return ((1.0, text),)
 
 
 def _item_mean(activation: Tensor) -> Tensor:
@@ -158,13 +168,13 @@ def _check_channel(name: str, index: int) -> Callable[[NetworkCard], None]:
 
 def layer(name: str) -> Objective:
     """Maximise the mean activation of a layer."""
-    return Objective(lambda heard: _item_mean(heard.layers[name]), frozenset({name}), f"layer:{name}")
+    return Objective(lambda heard: _item_mean(heard.layers[name]), frozenset({name}), _term(f"layer:{name}"))
 
 
 def layer_l2(name: str) -> Objective:
     """Maximise the mean squared activation of a layer, whatever its sign."""
     return Objective(
-        lambda heard: _item_mean(heard.layers[name].square()), frozenset({name}), f"layer_l2:{name}"
+        lambda heard: _item_mean(heard.layers[name].square()), frozenset({name}), _term(f"layer_l2:{name}")
     )
 
 
@@ -173,7 +183,7 @@ def channel(name: str, index: int) -> Objective:
     return Objective(
         lambda heard: _item_mean(heard.layers[name][:, :, index]),
         frozenset({name}),
-        f"channel:{name}:{index}",
+        _term(f"channel:{name}:{index}"),
         checks=(_check_channel(name, index),),
     )
 
@@ -188,7 +198,7 @@ def neuron(name: str, index: int) -> Objective:
         return activation.mean(dim=1)
 
     return Objective(
-        score, frozenset({name}), f"neuron:{name}:{index}", checks=(_check_channel(name, index),)
+        score, frozenset({name}), _term(f"neuron:{name}:{index}"), checks=(_check_channel(name, index),)
     )
 
 
@@ -201,7 +211,7 @@ def direction(name: str, seed: int = 0) -> Objective:
         along = draw_unit_vector(means.shape[2], seed).to(means)
         return (means * along).sum(dim=2).mean(dim=1)
 
-    return Objective(score, frozenset({name}), f"direction:{name}:{seed}")
+    return Objective(score, frozenset({name}), _term(f"direction:{name}:{seed}"))
 
 
 def class_logit(name: str = "auto") -> Objective:
@@ -220,9 +230,9 @@ def class_logit(name: str = "auto") -> Objective:
         return heard.layers[LOGITS][:, :, index].mean(dim=1)
 
     if name == "auto":
-        return Objective(auto, frozenset({LOGITS}), "class:auto", checks=(_check_has_classes,))
+        return Objective(auto, frozenset({LOGITS}), _term("class:auto"), checks=(_check_has_classes,))
     text = f"class:{name}" if name.replace("_", "").isalnum() else f'class:"{name}"'
-    return Objective(named, frozenset({LOGITS}), text, checks=(check,))
+    return Objective(named, frozenset({LOGITS}), _term(text), checks=(check,))
 
 
 def _class_index(name: str, classes: tuple[str, ...], network: str) -> int:
@@ -257,7 +267,7 @@ def guided(name: str, reference: str) -> Objective:
         return (here * guide[best]).mean(dim=(1, 2))
 
     return Objective(
-        score, frozenset({name}), f"guided:{name}:{reference}", references=frozenset({reference})
+        score, frozenset({name}), _term(f"guided:{name}:{reference}"), references=frozenset({reference})
     )
 
 
@@ -291,7 +301,9 @@ def style(name: str, reference: str) -> Objective:
         distance = (gram(_places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
         return -distance / (target.square().mean() + 1e-12)
 
-    return Objective(score, frozenset({name}), f"style:{name}:{reference}", references=frozenset({reference}))
+    return Objective(
+        score, frozenset({name}), _term(f"style:{name}:{reference}"), references=frozenset({reference})
+    )
 
 
 def content(name: str) -> Objective:
@@ -302,7 +314,7 @@ def content(name: str) -> Objective:
         distance = (heard.layers[name] - original).square().flatten(1).mean(dim=1)
         return -distance / (original.square().flatten(1).mean(dim=1) + 1e-12)
 
-    return Objective(score, frozenset({name}), f"content:{name}", needs_original=True)
+    return Objective(score, frozenset({name}), _term(f"content:{name}"), needs_original=True)
 
 
 def _places(activation: Tensor) -> Tensor:

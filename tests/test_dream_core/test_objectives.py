@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from helpers.nets import SmallNet
+from scipy.signal import resample_poly
 from torch import nn
 
 from dream_core import DreamSettings, dream, parse_objective
@@ -17,7 +20,7 @@ from dream_core.errors import (
     ObjectiveError,
 )
 from dream_core.listener import Listener
-from dream_core.objectives import channel, class_logit, content, layer
+from dream_core.objectives import Heard, Objective, channel, class_logit, content, guided, layer, style
 from dream_core.taps import tap
 
 RATE = 16000
@@ -83,6 +86,22 @@ def test_objectives_add_subtract_and_scale() -> None:
     assert score(both) == pytest.approx(parts, rel=1e-5)
     assert both.text == "2*layer:first - channel:second:1 + class:low"
     assert score(parse_objective(both.text)) == pytest.approx(score(both), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("objective", "text"),
+    [
+        (-(layer("first") + 0.5 * layer("second")), "-layer:first - 0.5*layer:second"),
+        (2.0 * (layer("first") - class_logit("low")), "2*layer:first - 2*class:low"),
+        (1e-7 * layer("first") - -1.0 * layer("second"), "1e-07*layer:first + layer:second"),
+        (layer("first") * (1.0 / 3.0), "0.3333333333333333*layer:first"),
+        (class_logit("a name"), 'class:"a name"'),
+    ],
+)
+def test_an_objective_reads_back_as_it_is_written(objective: Objective, text: str) -> None:
+    """Factors and signs reach every term of a sum, and the text means the objective it was written by."""
+    assert objective.text == text
+    assert parse_objective(text).terms == objective.terms
 
 
 def test_auto_takes_the_class_heard_loudest() -> None:
@@ -157,3 +176,27 @@ def test_a_tap_can_leave_when_all_is_heard() -> None:
 
     assert torch.equal(heard["first"], whole["first"])
     assert reached == []
+
+
+def test_guided_pulls_each_place_to_its_best_match() -> None:
+    """The score is the dot product with the guide's most alike place, not with its mean or its first."""
+    here = torch.tensor([[[[1.0, 0.0], [0.0, 2.0]]]])  # one item, one patch, two channels at two places
+    guide = torch.tensor([[[3.0, 0.5, -9.0], [0.0, 4.0, 9.0]]])  # three places: (3, 0), (0.5, 4), (-9, 9)
+    heard = Heard({"first": here}, (), references={"other": {"first": guide}})
+
+    # (1, 0) is most like (3, 0), (0, 2) most like (-9, 9): 3 and 18 over two places by two channels.
+    assert float(guided("first", "other").score(heard)[0]) == pytest.approx((3.0 + 18.0) / 4)
+
+
+@pytest.mark.parametrize("kind", [guided, style])
+def test_a_reference_is_heard_at_the_networks_rate(kind: Callable[[str, str], Objective]) -> None:
+    """The same two sounds at three times the rate score the same: the reference is resampled as well."""
+    sound, other = make_sound()[0], make_sound(3)[0]
+
+    def score(rate: int, heard: np.ndarray, guide: np.ndarray) -> float:
+        listener = Listener(SmallNet(), kind("first", "other"), rate, {"other": torch.from_numpy(guide)})
+        return float(listener.score(torch.from_numpy(heard[None]))[0])
+
+    fast = [resample_poly(x, 3, 1).astype(np.float32) for x in (sound, other)]
+    # Two resamplers of other lengths differ near the upper edge of the band.
+    assert score(3 * RATE, *fast) == pytest.approx(score(RATE, sound, other), rel=0.02)
