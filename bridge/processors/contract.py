@@ -107,6 +107,11 @@ class Processor(Protocol):
         ...
 
 
+MIX_SPEC = ParamSpec(
+    name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
+)
+"""How much of a node is heard: the chain's own parameter of every node."""
+
 MAX_CHANNELS = 64
 """More are taken for a mistaken layout."""
 
@@ -117,6 +122,10 @@ def check_audio(input_array: AudioArray, where: str, max_channels: int | None = 
     Raises:
         ProcessorError: Not a ``(channels, samples)`` float32 array, or more channels than accepted.
     """
+    if not hasattr(input_array, "ndim"):
+        raise ProcessorError(
+            f"{where}: got a {type(input_array).__name__}; a NumPy array (channels, samples) is accepted"
+        )
     if input_array.ndim != 2:
         raise ProcessorError(
             f"{where}: got an array of shape {input_array.shape}; (channels, samples) is accepted. "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,9 +31,9 @@ __all__ = ["Dream", "hash_networks", "resolve_compute"]
 class Dream:
     """Let a sound dream: gradient ascent on what a network hears in it.
 
-    Sits in a :class:`bridge.Chain` beside pedalboard's plugins. The depth is how many steps have been taken
-    at an instant: a number, or through automation one for every sample; where it is 0 the sound passes bit
-    for bit.
+    Sits in a :class:`bridge.Chain` beside pedalboard's plugins; as theirs, its parameters are attributes too.
+    The depth is how many steps have been taken at an instant: a number, or through automation one for every
+    sample; where it is 0 the sound passes bit for bit.
 
     Args:
         network: Name of a network, or a loaded one.
@@ -50,7 +51,7 @@ class Dream:
         ProcessorError: A setting does not exist, does not fit the network or is out of range.
 
     >>> dream = Dream(depth=4.0, objective="layer:block3")
-    >>> dream.get_parameter("depth")
+    >>> dream.depth
     4.0
     """
 
@@ -81,11 +82,22 @@ class Dream:
             "companions": companions,
         }
         self._stream: DreamStream | None = None
-        self._shape = (0, 0.0)
+        self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
         for key, value in {"network": name, "depth": depth, **settings}.items():
             self._values[key] = check_parameter(key, value, DREAM_PARAMETERS, "dream")
         self._settings()
+
+    def __getattr__(self, name: str) -> ParamValue:
+        if name in DREAM_PARAMETERS:
+            return self._values[name]
+        raise AttributeError(f"a Dream has no {name!r}; {nearest_names(name, DREAM_PARAMETERS)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("_") or name == "references":
+            object.__setattr__(self, name, value)
+        else:
+            self.set_parameter(name, cast(ParamValue, value))
 
     def __repr__(self) -> str:
         changed = {k: v for k, v in self._values.items() if v != DREAM_PARAMETERS[k].default}
@@ -171,18 +183,19 @@ class Dream:
         """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample."""
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
+        rate = _whole_rate(sample_rate)
         if reset:
             self.reset()
         n_channels, n_samples = input_array.shape
         _check_lanes(automation or {}, n_samples)
-        if self._stream is not None and self._shape != (n_channels, float(sample_rate)):
+        if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = (automation or {}).get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
         moving = {name: lane for name, lane in (automation or {}).items() if name in MOVING_SETTINGS}
         with _border():
             if self._stream is None:
-                self._stream = self._open_stream(n_channels, float(sample_rate))
+                self._stream = self._open_stream(n_channels, rate)
             done = list(self._push(self._stream, input_array, depth, moving))
             if reset:
                 done.append(self._stream.finish())
@@ -232,18 +245,24 @@ class Dream:
             self._network = load(str(self._values["network"]), device=resolve_device(self._device_name))
         return self._network
 
-    def _open_stream(self, n_channels: int, sample_rate: float) -> DreamStream:
+    def _open_stream(self, n_channels: int, sample_rate: int) -> DreamStream:
         self._shape = (n_channels, sample_rate)
         target = str(self._values["target"])
         return open_stream(
             self._load(),
             self._settings(),
-            round(sample_rate),
+            sample_rate,
             n_channels,
             references=self.references,
             target=target or None,
             **self._options,
         )
+
+
+def _whole_rate(sample_rate: float) -> int:
+    if isinstance(sample_rate, (bool, str)) or not math.isfinite(sample_rate) or sample_rate <= 0:
+        raise ProcessorError(f"dream: sample_rate = {sample_rate!r}; a number of Hz is accepted, as 44100")
+    return round(sample_rate)
 
 
 def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:

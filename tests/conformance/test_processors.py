@@ -148,9 +148,32 @@ def test_wrong_arrays_are_refused(name: str) -> None:
         processor.process(np.zeros(100, np.float32), RATE)
     with pytest.raises(ProcessorError, match="float32"):
         processor.process(np.zeros((2, 100)), RATE)  # type: ignore[arg-type]
+    with pytest.raises(ProcessorError, match="got a list"):
+        processor.process([[0.0, 0.0]], RATE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FACTORIES)
 def test_it_is_a_processor(name: str) -> None:
     """The structural type agrees."""
     assert isinstance(FACTORIES[name](), Processor)
+
+
+def test_a_dreams_parameters_are_attributes() -> None:
+    """As with pedalboard's plugins; a misspelt one names the nearest and never is set in silence."""
+    dream = _dream()
+    dream.depth = 3.0
+
+    assert dream.depth == dream.get_parameter("depth") == 3.0
+    with pytest.raises(ProcessorError, match="did you mean 'depth'"):
+        dream.dept = 4.0
+    with pytest.raises(AttributeError, match="did you mean 'depth'"):
+        _ = dream.dept
+    with pytest.raises(ProcessorError, match=r"outside 0\.\.100 steps"):
+        dream.depth = 101.0
+
+
+@pytest.mark.parametrize("sample_rate", [0, -44100, float("nan"), "44100"])
+def test_a_dream_wants_a_sample_rate(sample_rate: float) -> None:
+    """What is no rate is said, with what is."""
+    with pytest.raises(ProcessorError, match="a number of Hz is accepted"):
+        _dream(depth=1.0).process(make_sound(), sample_rate)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.nets import SmallNet
 
-from dream_core import DreamSettings, dream, open_stream
+from dream_core import DreamSettings, dream, dream_each, open_stream
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 
 RATE = 16000
@@ -245,3 +245,99 @@ def test_an_objective_without_gradient_names_step_and_window(network: SmallNet) 
     settings = DreamSettings(objective="layer:second - layer:second", window_s=0.5, jitter=False)
     with pytest.raises(NonFiniteError, match=r"step 1 of the window at 0\.00 s.*no gradient"):
         dream(make_sound()[:, 6000:], RATE, network, settings)
+
+
+@pytest.mark.parametrize(
+    ("sound", "depth", "sample_rate", "message"),
+    [
+        (make_sound()[0], 1.0, RATE, r"pass sound\[None, :\]"),
+        ([[0.0, 0.1]], 1.0, RATE, "the sound is list"),
+        ((make_sound() * 32767).astype(np.int16), 1.0, RATE, "samples are int16"),
+        (make_sound(), np.ones(7), RATE, r"depth has shape \(7,\)"),
+        (make_sound(), 1.0, 0, "sample_rate = 0"),
+        (make_sound(), 1.0, 44100.5, r"sample_rate = 44100\.5"),
+        (make_sound(), float("nan"), RATE, "depth must stay"),
+    ],
+)
+def test_what_is_no_sound_or_depth_is_said(
+    network: SmallNet, sound: np.ndarray, depth: float, sample_rate: int, message: str
+) -> None:
+    """Layout, type, length and rate are never guessed."""
+    with pytest.raises(SettingError, match=message):
+        dream(sound, sample_rate, network, SETTINGS, depth=depth)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(network: SmallNet) -> None:
+    """A device with room for two windows dreams what one dreams that is given two at a time."""
+
+    class TightNet(SmallNet):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            if patches.shape[0] > 2 * patches_a_window:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(patches)
+
+    patches_a_window = network.listen(torch.zeros(1, RATE // 2)).shape[1]
+    sound, said = make_sound(), []
+    dreamed = dream(sound, RATE, TightNet(), SETTINGS, depth=2.0, batch=8, on_warning=said.append)
+
+    assert np.array_equal(dreamed, dream(sound, RATE, network, SETTINGS, depth=2.0, batch=2))
+    assert said == [f"the device is out of memory; going on with {n} windows at a time" for n in (4, 2)]
+
+
+def test_without_room_for_one_window_the_error_is_the_devices(network: SmallNet) -> None:
+    """Halving ends at one window."""
+
+    class NoRoomNet(SmallNet):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        dream(make_sound(), RATE, NoRoomNet(), SETTINGS, depth=1.0, batch=4)
+
+
+def test_a_target_runs_beside_the_sound(network: SmallNet) -> None:
+    """Every window takes from the target what lies under it, not its beginning."""
+    sound = make_sound(2.0)
+    n = sound.shape[1]
+    # A target that sounds only from 1.2 s on: what is added before that can only be misplaced.
+    target = make_sound(2.0, seed=3)
+    target[:, : round(1.2 * RATE)] = 0.0
+    settings = DreamSettings(
+        objective="layer:second", window_s=0.5, fade_s=0.03, update="cut:target:target:target:add"
+    )
+    dreamed = dream(sound, RATE, network, settings, depth=1.0, references={"t": target}, target="t")
+    change = np.abs(dreamed - sound).max(axis=0)
+
+    frame = settings.n_fft_at(RATE)
+    assert change[: round(1.2 * RATE) - frame].max() < 1e-6
+    assert change[round(1.2 * RATE) + frame : n - frame].max() > 0.01
+
+
+def test_a_last_stub_belongs_to_the_window_before_it(network: SmallNet) -> None:
+    """A sound that ends within a cross-fade is dreamed there by the window that covers it, to its end."""
+    hop = round(0.5 * RATE) - round(0.03 * RATE)
+    sound = make_sound(3.0)[:, 9000 : 9000 + 2 * hop + 200]
+    settings = with_update("add", jitter=False)
+    dreamed = dream(sound, RATE, network, settings, depth=1.0)
+
+    # The same window, with the sound cut where it begins: what it proposes is the end of the whole.
+    alone = dream(sound[:, hop:], RATE, network, settings, depth=1.0)
+    np.testing.assert_array_equal(dreamed[:, 2 * hop :], alone[:, hop:])
+    assert np.abs(dreamed - sound)[:, 2 * hop :].max() > 1e-4
+
+
+def test_dreams_of_each_layer_add_up(network: SmallNet) -> None:
+    """Dreaming each layer apart and adding the changes is what it says; the last layers are the default."""
+    sound = make_sound()
+    apart = [
+        dream(sound, RATE, network, DreamSettings(objective=f"layer:{name}"), depth=2.0) - sound
+        for name in ("first", "second")
+    ]
+    settings = DreamSettings(update="mask")
+
+    np.testing.assert_allclose(
+        dream_each(sound, RATE, network, settings=settings, depth=2.0), sound + apart[0] + apart[1], atol=1e-7
+    )
+    np.testing.assert_array_equal(
+        dream_each(sound, RATE, network, ["layer:second"], depth=2.0), sound + apart[1]
+    )

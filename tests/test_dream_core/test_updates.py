@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.nets import SmallNet
+from scipy.signal import sosfreqz
 
+from bridge.loudness import k_weighting as k_weighting_filters
+from bridge.loudness import measure_loudness
 from dream_core import DreamSettings, dream, list_updates, open_stream
+from dream_core.ascent import build_update
 from dream_core.conditioning import (
     envelope_guard,
     gaussian_smooth,
@@ -15,7 +19,8 @@ from dream_core.conditioning import (
     onset_strength,
     total_variation_gradient,
 )
-from dream_core.spectral import istft, stft
+from dream_core.errors import SettingError
+from dream_core.spectral import istft, k_weighting, stft
 
 RATE = 44100
 
@@ -101,6 +106,68 @@ def test_a_moving_band_edge_is_heard_when_it_moves() -> None:
 
     # Past the frame that straddles the edge.
     assert level_db(change[:, : n // 2 - 4096]) > level_db(change[:, n // 2 + 4096 :]) + 20
+
+
+@pytest.mark.parametrize("lane_hz", [0.0, 20000.0])
+def test_a_lane_of_the_upper_edge_stays_in_the_networks_band(lane_hz: float) -> None:
+    """0 stands for the network's own edge, and what lies above that edge is held to it."""
+    sound = make_sound()
+    n = sound.shape[1]
+    plain = dreamed(sound, depth=2.0)
+    stream = open_stream(SmallNet(), DreamSettings(objective="layer:second"), RATE, 1)
+    depth = torch.full((n,), 2.0, dtype=torch.float64)
+    lanes = {"high_hz": torch.full((n,), lane_hz)}
+    out = torch.cat([stream.push(torch.from_numpy(sound), depth, lanes), stream.finish()], 1).numpy()
+
+    # Band edges in float32 lanes against float64 settings.
+    np.testing.assert_allclose(out, plain, atol=1e-5)
+    assert np.abs(out - sound).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cut:gradient:sound:add", "write it as cut:OPERAND:MASK:PHASE:add"),
+        ("cut:gradiant:sound:sound:add", "did you mean 'gradient'"),
+        ("expand:sound:sound:sound:swap", "write it as expand:"),
+    ],
+)
+def test_a_misspelt_cut_is_said(name: str, message: str) -> None:
+    """The form and the nearest source are named."""
+    with pytest.raises(SettingError, match=message):
+        build_update(name)
+
+
+@pytest.mark.parametrize("change", [{"low_hz": 200.0}, {"high_hz": 5000.0}])
+def test_legacy_updates_refuse_a_band(change: dict[str, object]) -> None:
+    """What the package has not is not silently left out."""
+    with pytest.raises(SettingError, match="a package that has no band"):
+        dreamed(make_sound(), depth=1.0, update="legacy_0163_0", **change)
+
+
+def test_loudness_weights_are_those_of_the_standard() -> None:
+    """The curve the mask keeps loudness by is that of the digital filters of ITU-R BS.1770 at 48 kHz."""
+    sos = k_weighting_filters(48000)
+    frequencies = np.array([30.0, 60.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0])
+    _, response = sosfreqz(
+        np.insert(sos, 3, 1.0, axis=1) if sos.shape[1] == 5 else sos, frequencies, fs=48000
+    )
+    ours = 10 * np.log10(k_weighting(torch.from_numpy(frequencies)).numpy())
+
+    # Below a tenth of the rate the bilinear transform bends the curve by less than a tenth of a decibel.
+    np.testing.assert_allclose(ours, 20 * np.log10(np.abs(response)), atol=0.1)
+
+
+@pytest.mark.parametrize("seconds", [1.5, 6.0])
+def test_mask_keeps_loudness(seconds: float) -> None:
+    """Ten steps move integrated loudness by at most half a unit; without the rule they move it by more."""
+    sound = make_sound(seconds)
+    before = measure_loudness(sound, RATE).integrated_lufs
+
+    kept = measure_loudness(dreamed(sound, depth=10.0), RATE).integrated_lufs - before
+    free = measure_loudness(dreamed(sound, depth=10.0, energy=False), RATE).integrated_lufs - before
+    assert abs(kept) <= 0.5
+    assert abs(free) > 1.0
 
 
 def test_a_moving_step_scales_the_change() -> None:
