@@ -309,10 +309,8 @@ def test_a_pattern_of_a_type_2_file_is_read_again_as_it_was_planned(tmp_path: Pa
     with pytest.raises(MidiFileError, match="--pattern"):
         build_plan([stem], preset, midi=midi, out_dir=tmp_path / "out")
     still, moved = (
-        build_plan(
-            [stem], preset, midi=midi, clock=ClockSettings(pattern=pattern), out_dir=tmp_path / f"out{pattern}"
-        )
-        for pattern in (1, 2)
+        build_plan([stem], preset, midi=midi, clock=ClockSettings(pattern=n), out_dir=tmp_path / f"out{n}")
+        for n in (1, 2)
     )
     for plan in (still, moved):
         assert not render_plan(plan).failed
