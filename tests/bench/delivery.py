@@ -32,6 +32,7 @@ from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.processors.chain import Chain
 from bridge.render import render_plan
+from bridge.tempo import ClockSettings
 
 HERE = Path(__file__)
 RATE = 48_000
@@ -88,7 +89,7 @@ def write_stem(path: Path, minutes: float, seed: int = 0) -> Path:
 def make_plan(stems: list[Path], out: Path) -> Plan:
     """Plan a render of stems into a new folder."""
     shutil.rmtree(out, ignore_errors=True)
-    return build_plan(stems, parse_preset(PRESET, "bench"), out_dir=out, bpm=120)
+    return build_plan(stems, parse_preset(PRESET, "bench"), out_dir=out, clock=ClockSettings(bpm=120))
 
 
 def timed(work: Callable[[], object]) -> float:
