@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import MidiFileError, nearest_names
 from bridge.midifile import MidiFile
+
+if TYPE_CHECKING:
+    from bridge.tempomap import TempoMap
 
 __all__ = [
     "LANE_EVENTS",
@@ -31,6 +34,7 @@ __all__ = [
     "parameter_numbers",
     "read_lane",
     "read_notes",
+    "timed_messages",
     "track_index",
 ]
 
@@ -216,6 +220,34 @@ def read_lane(
         chosen_rows &= midi.data1 == number
     rows = np.flatnonzero(chosen_rows)
     return MidiLane(ticks=midi.tick[rows], values=midi.data2[rows] / 127.0)
+
+
+def timed_messages(
+    midi: MidiFile, tempo_map: TempoMap, *, channel: int | None = None, track: int | str | None = None
+) -> list[tuple[float, bytes]]:
+    """Return channel messages as an instrument takes them: seconds and bytes, from the start of the song.
+
+    Args:
+        midi: The file.
+        tempo_map: The song's clock.
+        channel: Take only this one, 1..16.
+        track: Take only this one, by number from 1 or by name.
+
+    Raises:
+        MidiFileError: No such track.
+
+    Notes from before the start are left out; controllers, bends and programs set by then count from it.
+    """
+    rows = np.flatnonzero(_selection(midi, channel, track_index(midi, track)))
+    seconds = np.asarray(tempo_map.ticks_to_seconds(midi.tick[rows]))
+    columns = (midi.status, midi.data1, midi.data2)
+    return [
+        (max(time_s, 0.0), bytes((status, data1, data2)[: 2 if 0xC0 <= status < 0xE0 else 3]))
+        for time_s, status, data1, data2 in zip(
+            seconds.tolist(), *(column[rows].tolist() for column in columns), strict=True
+        )
+        if time_s >= 0.0 or status >= 0xB0
+    ]
 
 
 def parameter_numbers(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bridge.alignment import AlignedReader
+from bridge.alignment import AlignedReader, resampled_length
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
+from bridge.midilanes import timed_messages
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
 from bridge.preset import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
@@ -20,6 +21,7 @@ from bridge.processors.native import build_builtin
 from bridge.records import AudioArray, ParamSpec
 
 if TYPE_CHECKING:
+    from bridge.processors.vst3 import VST3
     from dream_core.companions import Companions
     from dream_core.stream import StepReport
 
@@ -51,7 +53,7 @@ class OpenStem:
     stem: StemPlan
     chain: Chain
     envelopes: Envelopes
-    plugins: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, VST3] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -62,8 +64,14 @@ class OpenStem:
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
-        for plugin in self.plugins.values():
-            plugin.close()
+        _close(self.plugins)
+
+
+def _close(plugins: Mapping[str, VST3]) -> None:
+    for plugin in plugins.values():
+        if isinstance(plugin.sidechain, StemSidechain):
+            plugin.sidechain.close()
+        plugin.close()
 
 
 def open_stem_sound(stem: StemPlan) -> AlignedReader:
@@ -110,7 +118,7 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
     preset = plan.read_preset()
     nodes: list[Node] = []
     missing: set[str] = set()
-    opened: dict[str, Any] = {}
+    opened: dict[str, VST3] = {}
     plugin_specs: dict[str, Mapping[str, ParamSpec]] = {}
     try:
         for node in preset.chain:
@@ -121,8 +129,10 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
                 missing.add(node.id)
                 continue
             if node.use == "vst3":
-                opened[node.id] = processor
-                plugin_specs[node.id] = processor.parameters
+                plugin = cast("VST3", processor)
+                opened[node.id] = plugin
+                plugin_specs[node.id] = plugin.parameters
+                _feed(plugin, node, nodes, plan, stem, song, callbacks.on_warning or _ignore)
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
         envelopes = plan_envelopes(
             preset.without(missing),
@@ -134,8 +144,7 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
             followers=_followers(preset, plan, stem),
         )
     except BaseException:
-        for plugin in opened.values():
-            plugin.close()
+        _close(opened)
         raise
     return OpenStem(plan=plan, stem=stem, chain=Chain(nodes), envelopes=envelopes, plugins=opened)
 
@@ -162,6 +171,7 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -
             plugin_name=node.plugin_name,
             params=node.params,
             state=node.state,
+            has_sidechain=node.sidechain is not None,
             isolation=node.isolation,
             backend=node.backend,
             on_fault=node.on_fault,
@@ -175,6 +185,78 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -
         if callbacks.on_warning is not None:
             callbacks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
         return None
+
+
+def _feed(
+    plugin: VST3,
+    node: NodeSpec,
+    before: Sequence[Node],
+    plan: Plan,
+    stem: StemPlan,
+    song: Song,
+    on_warning: Callable[[str], None],
+) -> None:
+    """Give a plugin what it hears besides the sound before it: another stem, or the song's notes.
+
+    Raises:
+        PresetError: There is no MIDI to play, or the node cannot play any.
+    """
+    if node.plugin_version not in (None, plugin.version):
+        on_warning(
+            f"{plugin.name}: version {plugin.version} is installed, the preset's state was saved with "
+            f"{node.plugin_version}; listen whether it sounds as meant"
+        )
+    if node.sidechain is not None:
+        plugin.sidechain = StemSidechain(_find_stem(plan, node.sidechain), stem)
+    if not plugin.is_instrument:
+        if node.channel is not None or node.track is not None:
+            raise PresetError(f"node {node.id!r}: channel and track belong to instruments; this is an effect")
+        return
+    if before:
+        raise PresetError(
+            f"node {node.id!r}: an instrument takes the place of the sound, so it stands first in its chain"
+        )
+    if song.midi is None:
+        raise PresetError(f"node {node.id!r}: {plugin.name} plays the song's notes; give --midi FILE")
+    messages = timed_messages(song.midi, song.tempo_map, channel=node.channel, track=node.track)
+    if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
+        on_warning(f"{plugin.name}: the MIDI it is given has no notes, so it is silent")
+    plugin.play(messages)
+
+
+class StemSidechain:
+    """One stem as another's second input: read along with it, in constant memory.
+
+    Args:
+        stem: What is heard.
+        main: Whose time and rate it follows.
+    """
+
+    def __init__(self, stem: StemPlan, main: StemPlan) -> None:
+        rates = stem.sample_rate, main.sample_rate
+        self._placement = replace(
+            stem.placement,
+            head_samples=resampled_length(stem.head_samples, *rates),
+            n_samples=resampled_length(stem.own_samples, *rates),
+        )
+        self._main = main
+        self._reader: AlignedReader | None = None
+
+    def __call__(self, start: int, n_samples: int) -> AudioArray:
+        """Return the next samples; silence follows the end. Position 0 begins anew."""
+        if start == 0 or self._reader is None:
+            self.close()
+            self._reader = AlignedReader(
+                self._placement, sample_rate=self._main.sample_rate, n_samples=self._main.n_samples
+            )
+        sound = self._reader.read(n_samples)
+        return np.pad(sound, ((0, 0), (0, n_samples - sound.shape[1])))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
 
 def _ignore(_warning: str) -> None:
@@ -199,17 +281,22 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks
 
 
 def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
+    other = _find_stem(plan, name)
+    with open_stem_sound(other) as reader:
+        samples = reader.read(other.n_samples)
+    if other.sample_rate != stem.sample_rate:
+        import soxr
+
+        samples = soxr.resample(samples.T, other.sample_rate, stem.sample_rate, "VHQ").T
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _find_stem(plan: Plan, name: str) -> StemPlan:
     for other in plan.stems:
         if other.name == name:
-            with open_stem_sound(other) as reader:
-                samples = reader.read(other.n_samples)
-            if other.sample_rate != stem.sample_rate:
-                import soxr
-
-                samples = soxr.resample(samples.T, other.sample_rate, stem.sample_rate, "VHQ").T
-            return np.ascontiguousarray(samples, dtype=np.float32)
+            return other
     names = ", ".join(repr(other.name) for other in plan.stems)
-    raise PresetError(f"stem {name!r} is dreamed towards but was not given; the stems are {names}")
+    raise PresetError(f"stem {name!r} is listened to but was not given; the stems are {names}")
 
 
 def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:

@@ -64,7 +64,7 @@ class StemPlan(_Record):
     own_samples: int = Field(description="length of the stem itself, at the session's rate")
     start_samples: int | None = Field(default=None, description="the session's start, since midnight")
     listens_to: dict[str, str] = Field(
-        default_factory=dict, description="other stems it follows or dreams towards, to the sha256 of each"
+        default_factory=dict, description="stems it follows, dreams towards or is keyed by, to their sha256"
     )
     peak_depth: float = Field(description="deepest dream in steps")
     depth_integral_s: float = Field(description="integral of depth over time: steps x seconds")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bridge.errors import PresetError, nearest_names
-from bridge.preset import Preset
+from bridge.preset import NodeSpec, Preset
 
-__all__ = ["MISSING", "DreamFacts", "check_dreams", "check_plugins"]
+__all__ = ["MISSING", "DreamFacts", "check_dreams", "check_plugins", "check_sidechains"]
 
 MISSING = "missing"
 """Stands for the hash of a plugin that is not installed."""
@@ -62,15 +62,37 @@ def check_dreams(
     return DreamFacts(wanted=wanted, networks=hash_networks(used), device=device, threads=threads)
 
 
+def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
+    """Return the stems that plugins hear as their second input.
+
+    Raises:
+        PresetError: One is not given.
+        PluginError: The host that feeds sidechains is not installed.
+    """
+    nodes = [node for node in _plugins(preset) if node.sidechain is not None]
+    if nodes:
+        from bridge.hosts.opening import choose_backend
+    for node in nodes:
+        choose_backend(node.backend, has_sidechain=True)
+        if node.sidechain not in names:
+            raise PresetError(
+                f"node {node.id!r} has stem {node.sidechain!r} for its sidechain, which is not given; "
+                f"{nearest_names(str(node.sidechain), names)}"
+            )
+    return frozenset(str(node.sidechain) for node in nodes)
+
+
+def _plugins(preset: Preset) -> list[NodeSpec]:
+    return [node for node in preset.chain if node.use == "vst3" and node.enabled]
+
+
 def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
     """Return the hash of every plugin a preset hosts or requires, or that it is missing.
 
     Raises:
         PluginNotFoundError: One is not installed, and `on_missing` is ``fail``.
     """
-    wanted = [
-        (node.plugin or "", node.plugin_name) for node in preset.chain if node.use == "vst3" and node.enabled
-    ]
+    wanted = [(node.plugin or "", node.plugin_name) for node in _plugins(preset)]
     wanted += [(name, None) for name in preset.requires.plugins]
     if not wanted:
         return {}

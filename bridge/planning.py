@@ -28,7 +28,7 @@ from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
-from bridge.plancheck import MISSING, check_dreams, check_plugins
+from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
 from bridge.preset import Preset, apply_settings, node_parameters
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 
@@ -122,6 +122,7 @@ def build_plan(
     hashes = {info.path.stem: hash_file(info.path) for info in infos}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)
+    sidechains = check_sidechains(resolved, list(hashes))
     warnings += [
         f"{name} is not installed: what needs it is bypassed" for name in plugins if plugins[name] == MISSING
     ]
@@ -137,7 +138,7 @@ def build_plan(
         envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
         warnings += envelopes.warnings
         peak, integral = _depth(resolved, envelopes, stem)
-        heard = dreams.wanted | set(follower_stems(resolved.modulators, stem.name))
+        heard = dreams.wanted | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
             "sha256": hashes[stem.name],
             "listens_to": {name: hashes[name] for name in sorted(heard) if name in hashes},

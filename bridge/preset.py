@@ -23,7 +23,7 @@ from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.envelopes import Macro, MidiMap, Modulator, Route
 from bridge.envelopes.grammar import modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
-from bridge.processors.contract import check_parameter
+from bridge.processors.contract import MIX_SPEC, check_parameter
 from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec, ParamValue
 from bridge.tomlplace import find_line
@@ -52,11 +52,9 @@ Category = Literal[
 ]
 CATEGORIES: tuple[str, ...] = get_args(Category)
 
-_ID = r"^[a-z][a-z0-9_-]{0,31}$"
+_PLUGIN_KEYS = ("plugin", "plugin_name", "state", "plugin_version", "sidechain", "channel", "track")
 
-MIX_SPEC = ParamSpec(
-    name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
-)
+_ID = r"^[a-z][a-z0-9_-]{0,31}$"
 
 
 class _Model(BaseModel):
@@ -90,6 +88,18 @@ class NodeSpec(_Model):
     plugin_name: str | None = Field(default=None, description="which plugin of a bundle with several")
     state: str | None = Field(
         default=None, description="for `vst3`: base64, or a .vstpreset beside the preset"
+    )
+    plugin_version: str | None = Field(
+        default=None, description="for `vst3`: the version the state was saved with; another one is a warning"
+    )
+    sidechain: str | None = Field(
+        default=None, description="for `vst3`: the stem its second input hears; needs reverie-audio[host]"
+    )
+    channel: int | None = Field(
+        default=None, ge=1, le=16, description="for an instrument: the MIDI channel it plays; all by default"
+    )
+    track: int | str | None = Field(
+        default=None, description="for an instrument: number (from 1) or name of the MIDI track it plays"
     )
     isolation: Literal["process", "none"] = Field(
         default="process", description="for `vst3`: a process of its own, which a crash does not leave"
@@ -360,8 +370,9 @@ def _check_chain(preset: Preset, where: str) -> None:
             if not node.plugin:
                 raise PresetError(f"{place}: a vst3 node needs plugin = its name or path")
             continue
-        if node.plugin or node.state:
-            raise PresetError(f"{place}: plugin and state belong to vst3 nodes; this one uses {node.use!r}")
+        foreign = [name for name in _PLUGIN_KEYS if getattr(node, name) is not None]
+        if foreign:
+            raise PresetError(f"{place}: {foreign[0]} belongs to vst3 nodes; this one uses {node.use!r}")
         try:
             specs = processor_parameters(node.use)
             for name, value in node.params.items():

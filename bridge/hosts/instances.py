@@ -134,7 +134,7 @@ class PluginInstances:
         self._uid = description.uid
         is_first = description.plugin_names[:1] == (description.name,)
         if may_change_backend and is_first and wants_clock(description):
-            better = choose_backend("auto", needs_more=True)
+            better = choose_backend("auto", has_clock=True)
             if better != self.backend:
                 session.close()
                 self.backend = better

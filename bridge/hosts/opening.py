@@ -23,21 +23,28 @@ def has_minihost() -> bool:
     return importlib.util.find_spec("minihost") is not None
 
 
-def choose_backend(backend: BackendName | Literal["auto"], needs_more: bool) -> BackendName:
+def choose_backend(
+    backend: BackendName | Literal["auto"], *, has_sidechain: bool = False, has_clock: bool = False
+) -> BackendName:
     """Return the backend to use.
 
     Args:
         backend: What was asked for.
-        needs_more: Whether the node needs what pedalboard cannot give: the song's clock, or a sidechain.
+        has_sidechain: Whether a second input is fed, which pedalboard cannot.
+        has_clock: Whether the plugin follows the song's clock; without minihost it goes without.
 
     Raises:
-        PluginError: minihost is asked for and not installed.
+        PluginError: What is asked for takes minihost, and that is not installed.
     """
-    if backend == "minihost" and not has_minihost():
-        raise PluginError("backend 'minihost' is not installed; run: pip install 'reverie-audio[host]'")
-    if backend == "auto":
-        return "minihost" if needs_more and has_minihost() else "pedalboard"
-    return backend
+    wants_minihost = backend == "minihost" or has_sidechain
+    if backend == "pedalboard" and has_sidechain:
+        raise PluginError('backend \'pedalboard\' has no sidechain; use backend = "auto" or "minihost"')
+    if wants_minihost and not has_minihost():
+        why = "a sidechain takes the minihost backend, which" if has_sidechain else "backend 'minihost'"
+        raise PluginError(f"{why} is not installed; run: pip install 'reverie-audio[host]'")
+    if wants_minihost or (backend == "auto" and has_clock and has_minihost()):
+        return "minihost"
+    return "pedalboard"
 
 
 def wants_clock(description: PluginDescription) -> bool:

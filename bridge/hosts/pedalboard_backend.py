@@ -101,7 +101,8 @@ class PedalboardBackend:
         """Forget every sample seen and get ready for blocks of at most `block_samples`."""
         if sidechain_channels:
             raise PluginError(
-                f"{self._description.name}: pedalboard has no sidechain; use the minihost backend"
+                f"{self._description.name}: pedalboard has no sidechain; has_sidechain=True takes "
+                "the minihost backend"
             )
         self._sample_rate, self._block_samples = sample_rate, block_samples
         try:

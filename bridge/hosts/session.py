@@ -33,6 +33,7 @@ _TAIL_SILENCE_S = 1.0
 _TAIL_LIMIT_S = 30.0
 _TAIL_THRESHOLD = 10.0 ** (-80.0 / 20.0)
 _MEASURE_BLOCK_SAMPLES = 4096
+_NOTE_ON, _NOTE_OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
 
 class PluginSession(Protocol):
@@ -248,23 +249,23 @@ class LocalSession:
         self._measure(np.zeros((self._channels, 64), np.float32))
 
     def tail_seconds(self) -> float:
-        """Measure how long the plugin sounds on after a noise burst, down to -80 dBFS."""
-        if self.description.is_instrument:
-            return 0.0
+        """Measure how long the plugin sounds on after a noise burst or a note's end, down to -80 dBFS."""
         rate = int(self._sample_rate)
         burst = np.random.default_rng(0).uniform(-0.5, 0.5, (self._channels, int(_TAIL_BURST_S * rate)))
-        self._measure(burst.astype(np.float32))
+        is_instrument = self.description.is_instrument
+        self._measure(burst.astype(np.float32), [(0, _NOTE_ON)] if is_instrument else [])
         silence = np.zeros((self._channels, _MEASURE_BLOCK_SAMPLES), np.float32)
+        midi: list[MidiMessage] = [(0, _NOTE_OFF)] if is_instrument else []
         last_heard, n_fed = 0, 0
         while n_fed < _TAIL_LIMIT_S * rate and n_fed - last_heard < _TAIL_SILENCE_S * rate:
-            output = self._backend.process(silence, (), None, 0)
+            output, midi = self._backend.process(silence, midi, None, 0), []
             heard = np.flatnonzero(np.abs(output).max(axis=0) > _TAIL_THRESHOLD)
             if len(heard):
                 last_heard = n_fed + int(heard[-1]) + 1
             n_fed += silence.shape[1]
         return max(0, last_heard - self._backend.latency_samples) / rate
 
-    def _measure(self, audio: AudioArray) -> None:
+    def _measure(self, audio: AudioArray, midi: Sequence[MidiMessage] = ()) -> None:
         try:
             self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
         except ChannelCountError as refusal:
@@ -272,7 +273,8 @@ class LocalSession:
             self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
             audio = np.resize(audio, (self._channels, audio.shape[1]))
         for start in range(0, audio.shape[1], _MEASURE_BLOCK_SAMPLES):
-            self._backend.process(audio[:, start : start + _MEASURE_BLOCK_SAMPLES], (), None, 0)
+            first = midi if start == 0 else ()
+            self._backend.process(audio[:, start : start + _MEASURE_BLOCK_SAMPLES], first, None, 0)
         self._progress[1] = self._backend.latency_samples
 
     def get_state(self) -> bytes:

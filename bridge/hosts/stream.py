@@ -1,7 +1,8 @@
 """One stream of sound through a plugin whose channels may not be the sound's.
 
 A mono sound goes through a stereo plugin on both channels and comes back as their mean; a stereo sound goes
-through a mono plugin as two instances, one a channel, as DAWs do it. Nothing else is adapted.
+through a mono plugin as two instances, one a channel, as DAWs do it. A sidechain is heard with as many
+channels as the plugin's main input. Nothing else is adapted.
 """
 
 from __future__ import annotations
@@ -78,9 +79,8 @@ class PluginStream:
 
     def _start(self, channels: int) -> None:
         for supervisor in self._used:
-            supervisor.start(
-                self.shape.sample_rate, channels, self.block_samples, self.shape.sidechain_channels
-            )
+            sidechain_channels = channels if self.shape.sidechain_channels else 0
+            supervisor.start(self.shape.sample_rate, channels, self.block_samples, sidechain_channels)
 
     def _adapt(self, refusal: ChannelCountError) -> _Layout:
         match refusal.asked, refusal.accepted:
@@ -158,11 +158,12 @@ class PluginStream:
     def _turn(self, audio: AudioArray, events: EventArray) -> AudioArray:
         main, sidechain = audio[: self.shape.channels], audio[self.shape.channels :]
         if self._layout == "direct":
-            parts = [audio]
+            mains = [main]
         elif self._layout == "spread":
-            parts = [np.concatenate([main, main, sidechain])]
+            mains = [np.concatenate([main, main])]
         else:
-            parts = [np.concatenate([main[i : i + 1], sidechain]) for i in range(2)]
+            mains = [main[:1], main[1:]]
+        parts = [np.concatenate([one, _fit(sidechain, len(one))]) for one in mains]
         outputs = [one.process(part, events) for one, part in zip(self._used, parts, strict=True)]
         if len(self._used) > 1 and any(supervisor.is_bypassed for supervisor in self._used):
             for supervisor in self._used:
@@ -180,3 +181,10 @@ class PluginStream:
         n_ready = min(one.shape[1] for one in joined)
         self._waiting = [one[:, n_ready:] for one in joined]
         return np.concatenate([one[:, :n_ready] for one in joined])
+
+
+def _fit(sidechain: AudioArray, channels: int) -> AudioArray:
+    """Give a sidechain so many channels: a mono one on all of them, any other as its mean."""
+    if len(sidechain) in (0, channels):
+        return sidechain
+    return np.repeat(sidechain.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)

@@ -19,15 +19,17 @@ import numpy.typing as npt
 import pedalboard
 
 from bridge.errors import ProcessorError, nearest_names
-from bridge.processors.contract import DEFAULT_BUFFER_SIZE, Processor, check_audio, check_parameter
+from bridge.processors.contract import (
+    DEFAULT_BUFFER_SIZE,
+    MIX_SPEC,
+    Processor,
+    check_audio,
+    check_parameter,
+)
 from bridge.processors.native import Native
 from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 
 __all__ = ["Chain", "Mix", "Node"]
-
-_MIX = ParamSpec(
-    name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,7 +199,9 @@ class Chain(MutableSequence[Any]):
     @property
     def latency_samples(self) -> int:
         """The sum of the nodes' latencies."""
-        return sum(_processor(node).latency_samples for node in self.nodes if node.enabled)
+        running = [stage.processor for stage in self._stages or ()]
+        idle = [_processor(node) for node in self.nodes if node.enabled]
+        return sum(processor.latency_samples for processor in (running or idle))
 
     @property
     def tail_seconds(self) -> float:
@@ -209,7 +213,7 @@ class Chain(MutableSequence[Any]):
         """Every node's parameters as ``node.parameter``, and ``node.mix``."""
         specs: dict[str, ParamSpec] = {}
         for node in self.nodes:
-            specs[f"{node.name}.mix"] = _MIX
+            specs[f"{node.name}.mix"] = MIX_SPEC
             for name, spec in _processor(node).parameters.items():
                 specs[f"{node.name}.{name}"] = spec
         return specs
@@ -234,7 +238,7 @@ class Chain(MutableSequence[Any]):
         node, parameter = self._find(name)
         if parameter == "mix" and "mix" not in _processor(node).parameters:
             self._refuse_while_streaming()
-            node.mix = float(check_parameter("mix", value, {"mix": _MIX}, node.name))
+            node.mix = float(check_parameter("mix", value, {"mix": MIX_SPEC}, node.name))
         else:
             _processor(node).set_parameter(parameter, value)
 

@@ -26,6 +26,7 @@ __all__ = [
     "AUTOMATION_BLOCK_SAMPLES",
     "DEFAULT_BUFFER_SIZE",
     "MAX_CHANNELS",
+    "MIX_SPEC",
     "Processor",
     "check_audio",
     "check_parameter",

@@ -27,6 +27,7 @@ __all__ = ["Native", "build_builtin"]
 
 _BY_CLASS = {builtin.class_name: (name, builtin) for name, builtin in BUILTINS.items()}
 _MAX_TAIL_S = 30.0
+_LATENCY_PROBE_SAMPLES = 1 << 17
 
 
 def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> Native:
@@ -79,8 +80,18 @@ class Native:
 
     @property
     def latency_samples(self) -> int:
-        """What the plugin withholds while it streams; known once it has streamed."""
-        return self._n_in - self._n_out
+        """What the plugin withholds: as of the last block in a stream, else measured with silence.
+
+        pedalboard's own effects do not tell; a pitch shifter is more than a second late.
+        """
+        if self._n_fed:
+            return self._n_fed - self._n_out
+        rate = self._sample_rate or 48000.0
+        silence = np.zeros((self._n_channels or 2, _LATENCY_PROBE_SAMPLES), np.float32)
+        self.plugin.reset()
+        given = self.plugin.process(silence, rate, DEFAULT_BUFFER_SIZE, reset=False)
+        self.plugin.reset()
+        return silence.shape[1] - int(given.shape[1])
 
     @property
     def tail_seconds(self) -> float:

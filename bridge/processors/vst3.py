@@ -13,7 +13,7 @@ aligned with it, whatever latency the plugin has or changes to.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -39,6 +39,9 @@ from bridge.tempomap import TempoMap
 __all__ = ["VST3"]
 
 _Answer = TypeVar("_Answer")
+
+SidechainSource = Callable[[int, int], AudioArray]
+"""Returns (channels, samples) of the second input, given the first sample and how many."""
 
 _MAX_BUFFER_SAMPLES = 16384
 
@@ -94,6 +97,9 @@ class VST3:
         self.path, plugin_name = find_plugin(plugin, plugin_name)
         self._binary = check_bundle(self.path)
         self.automation_block_samples = automation_block_samples
+        self.sidechain: SidechainSource | None = None
+        self._messages: Sequence[tuple[float, bytes]] | None = None
+        self._notes: EventArray | None = None
         self._stream: PluginStream | None = None
         self._tail_seconds: float | None = None
         options = LoadOptions(
@@ -104,8 +110,9 @@ class VST3:
             on_fault=on_fault,
             max_level_db=max_level_db,
         )
+        backend_name = choose_backend(backend, has_sidechain=has_sidechain)
         may_change_backend = backend == "auto" and tempo_map is not None
-        self._instances = PluginInstances(options, choose_backend(backend, has_sidechain), may_change_backend)
+        self._instances = PluginInstances(options, backend_name, may_change_backend)
         self._controls = self._instances.controls
         self.description = self._instances.description
         try:
@@ -249,11 +256,11 @@ class VST3:
 
     @property
     def tail_seconds(self) -> float:
-        """How long the plugin sounds on, measured down to -80 dB with a noise burst; 0 while a stream runs.
+        """How long the plugin sounds on, measured down to -80 dB after noise or a note; 0 in a stream.
 
         What plugins report is often wrong, so it is measured, once for every change of a parameter.
         """
-        if self._tail_seconds is None and self._stream is None and self.is_effect:
+        if self._tail_seconds is None and self._stream is None:
             self._tail_seconds = self._instances.tail_seconds()
         return self._tail_seconds or 0.0
 
@@ -290,8 +297,8 @@ class VST3:
             reset: Treat the array as a whole sound; False continues a stream.
             automation: One value a sample for each moving parameter, in its own unit: 0/1 for a switch, the
                 position in the list for a choice. It moves at the start of each automation block.
-            sidechain: (channels, samples) float32, as long as the input, for the plugin's second input;
-                needs the minihost backend.
+            sidechain: (channels, samples) float32, as long as the input, for the plugin's second input
+                (`has_sidechain`); None asks the attribute `sidechain`, a function of position and length.
 
         Returns:
             (channels, samples) float32: as long as the input when `reset`, else what is ready.
@@ -300,12 +307,15 @@ class VST3:
             PluginFaultError: The plugin crashed, hung or sent nonsense, and `on_fault` does not go on.
         """
         check_audio(input_array, self.name)
-        if self.is_instrument:
+        if self.is_instrument and self._messages is None:
             raise ProcessorError(
                 f"{self.name}: an instrument takes notes, not audio; call render(messages, ...)"
             )
         if reset:
             self.reset()
+        if sidechain is None and self.sidechain is not None:
+            position = 0 if self._stream is None else self._stream.position_samples
+            sidechain = self.sidechain(position, input_array.shape[1])
         stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
         events = self._events(stream, input_array.shape[1], automation or {})
         pieces = stream.push(input_array, sidechain, events)
@@ -336,15 +346,26 @@ class VST3:
         Returns:
             (channels, samples) float32, latency taken out.
         """
+        self.play(messages)
+        silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
+        try:
+            return self.process(silence, sample_rate, buffer_size, automation=automation)
+        finally:
+            self._messages = None
+
+    def play(self, messages: Iterable[tuple[float, bytes]]) -> None:
+        """Let an instrument play notes in every stream from now on, instead of the sound it is given.
+
+        Args:
+            messages: Seconds from the start of the stream and bytes of every MIDI channel message.
+
+        Raises:
+            ProcessorError: The plugin is an effect.
+        """
         if not self.is_instrument:
             raise ProcessorError(f"{self.name}: an effect takes audio, not notes; call process(audio, ...)")
         self.reset()
-        silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
-        stream = self._begin(silence, float(sample_rate), buffer_size, None)
-        notes = midi_events(messages, sample_rate, self.name)
-        events = self._events(stream, silence.shape[1], automation or {}, notes)
-        pieces = stream.push(silence, None, events)
-        return stream.join([*pieces, *self._end(stream)])
+        self._messages = tuple(messages)
 
     def flush(self) -> AudioArray:
         """End the stream and return the samples still withheld."""
@@ -393,6 +414,8 @@ class VST3:
         if stream is not None and stream.fits(sample_rate, channels, sidechain_channels):
             return stream
         self._stream = None
+        if self._messages is not None:
+            self._notes = midi_events(self._messages, sample_rate, self.name)
         shape = StreamShape(sample_rate=sample_rate, channels=channels, sidechain_channels=sidechain_channels)
         block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
         self._stream = self._instances.open_stream(shape, block_samples)
@@ -403,7 +426,6 @@ class VST3:
         stream: PluginStream,
         n_samples: int,
         automation: Mapping[str, Lane],
-        notes: EventArray | None = None,
     ) -> EventArray:
         position = stream.position_samples
         parts: list[EventArray] = []
@@ -415,6 +437,9 @@ class VST3:
         parts += self._controls.automate(automation, n_samples, position, self.automation_block_samples)
         if automation:
             self._tail_seconds = None
-        if notes is not None:
+        if self._messages is not None and self._notes is not None:
+            first, last = np.searchsorted(self._notes["offset"], (position, position + n_samples))
+            notes = self._notes[first:last].copy()
+            notes["offset"] -= position
             parts.append(notes)
         return merge_events(*parts)

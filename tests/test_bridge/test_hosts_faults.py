@@ -366,10 +366,10 @@ def test_random_faults_cost_one_stem_each() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_random_faults_leave_nothing() -> None:
-    """The same a hundred times, with processes, descriptors and shared memory counted before and after."""
-    generator = random.Random(int(os.environ.get("REVERIE_FAULT_SEED", "0")))
-    for _ in range(100):
+def test_many_random_faults_leave_nothing() -> None:
+    """The same again and again; tests/bench/hosting.py --faults 100 does it a hundred times."""
+    generator = random.Random(0)
+    for _ in range(12):
         fault = generator.choice(["Crash", "Hang", "NaN", "Kill"])
         said, wrong = inject(fault, generator)
         assert said

@@ -61,15 +61,17 @@ def test_every_block_is_offline() -> None:
 
 def test_backends_are_chosen_by_need() -> None:
     """Auto takes pedalboard unless the song's clock or a sidechain is needed and minihost is there."""
-    assert choose_backend("auto", needs_more=False) == "pedalboard"
-    assert choose_backend("auto", needs_more=True) == ("minihost" if HAS_MINIHOST else "pedalboard")
+    assert choose_backend("auto") == "pedalboard"
+    assert choose_backend("auto", has_clock=True) == ("minihost" if HAS_MINIHOST else "pedalboard")
 
 
-@pytest.mark.skipif(HAS_MINIHOST, reason="minihost is installed")
-def test_minihost_asked_for_and_absent_is_an_error() -> None:
-    """A backend that is not installed is named with the command that installs it."""
-    with pytest.raises(PluginError, match="pip install"):
-        choose_backend("minihost", needs_more=False)
+@pytest.mark.parametrize("backend", ["auto", "minihost"])
+def test_minihost_needed_and_absent_is_an_error(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sidechain without the host that feeds one names the command that installs it."""
+    monkeypatch.setattr("bridge.hosts.opening.has_minihost", lambda: False)
+    assert choose_backend("auto", has_clock=True) == "pedalboard"
+    with pytest.raises(PluginError, match=r"pip install 'reverie-audio\[host\]'"):
+        choose_backend(backend, has_sidechain=True)  # type: ignore[arg-type]
 
 
 @needs_minihost
@@ -126,6 +128,18 @@ def test_pedalboard_refuses_a_sidechain() -> None:
     """A sidechain that would not be heard is an error that names the backend that hears it."""
     with VST3(EFFECT, backend="pedalboard") as vst3, pytest.raises(PluginError, match="minihost"):
         vst3.process(noise(), SAMPLE_RATE, sidechain=noise())
+
+
+@needs_minihost
+@pytest.mark.parametrize(("n_main", "n_side"), [(1, 2), (2, 1), (1, 1)])
+def test_a_sidechain_is_heard_with_the_channels_of_the_input(n_main: int, n_side: int) -> None:
+    """A mono key reaches both sides of a stereo plugin; a stereo one is heard by a mono sound as its mean."""
+    main, side = noise(channels=n_main, seed=1), noise(channels=n_side, seed=2)
+    expected = np.repeat(side.mean(axis=0, keepdims=True), n_main, axis=0)
+    with VST3(EFFECT, has_sidechain=True, params={"sidechain": "Replace"}) as vst3:
+        heard = vst3.process(main, SAMPLE_RATE, BLOCK, sidechain=side)
+    # A mean of two float32 rounds once.
+    np.testing.assert_allclose(heard, expected, atol=1e-7)
 
 
 @needs_minihost
