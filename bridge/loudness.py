@@ -10,6 +10,7 @@ implementations of the EBU R128 loudness measurement", AES 145 (2018).
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def measure_loudness(samples: npt.NDArray[np.floating[Any]], sample_rate: int) -
 
 
 class LoudnessMeter:
-    """Measure a stream block by block; memory grows by 3 kB a minute, for the gates alone.
+    """Measure a stream block by block; memory grows by 10 kB a minute, for the gates alone.
 
     Args:
         sample_rate: Hz.
@@ -102,8 +103,8 @@ class LoudnessMeter:
         self._recent_sizes: Doubles = np.zeros(0)
         self._momentary_max = 0.0
         self._short_term_max = 0.0
-        self._gating_energies: list[Doubles] = []
-        self._short_term_energies: list[Doubles] = []
+        self._gating_energies = array("d")
+        self._short_term_energies = array("d")
         self._sample_peak = 0.0
         self._true_peak = TruePeakMeter(n_channels, true_peak_factor(sample_rate))
 
@@ -132,7 +133,7 @@ class LoudnessMeter:
     @property
     def n_samples(self) -> int:
         """How much was pushed so far."""
-        return self._boundary(self._n_slots) + self._waiting.shape[1]
+        return int(self._boundary(self._n_slots) + self._waiting.shape[1])
 
     def result(self, gain: float = 1.0) -> Loudness:
         """Return the figures for everything pushed so far; more may follow.
@@ -146,12 +147,12 @@ class LoudnessMeter:
         plain_mean = power * (self._plain_sum + float(plain.sum())) / (n_samples * len(self._weights))
         is_gated = self._n_slots >= _MOMENTARY
         return Loudness(
-            integrated_lufs=_gated_loudness(power * np.concatenate(self._gating_energies))
+            integrated_lufs=_gated_loudness(power * np.array(self._gating_energies))
             if is_gated
             else _lufs(weighted_mean),
             momentary_max_lufs=_lufs(power * self._momentary_max),
             short_term_max_lufs=_lufs(power * self._short_term_max),
-            range_lu=_loudness_range([power * energies for energies in self._short_term_energies]),
+            range_lu=_loudness_range(power * np.array(self._short_term_energies)),
             true_peak_dbtp=_decibels(gain * max(self._sample_peak, self._true_peak.result())),
             sample_peak_dbfs=_decibels(gain * self._sample_peak),
             rms_dbfs=_decibels(math.sqrt(plain_mean)),
@@ -197,11 +198,11 @@ class LoudnessMeter:
         momentary, ends = self._window_means(_MOMENTARY, first_new)
         if len(momentary):
             self._momentary_max = max(self._momentary_max, float(momentary.max()))
-            self._gating_energies.append(momentary[(ends - _MOMENTARY) % _GATING_STEP == 0])
+            self._gating_energies.extend(momentary[(ends - _MOMENTARY) % _GATING_STEP == 0])
         short_term, ends = self._window_means(_SHORT_TERM, first_new)
         if len(short_term):
             self._short_term_max = max(self._short_term_max, float(short_term.max()))
-            self._short_term_energies.append(short_term[(ends - _SHORT_TERM) % _GATING_STEP == 0])
+            self._short_term_energies.extend(short_term[(ends - _SHORT_TERM) % _GATING_STEP == 0])
 
     def _window_means(self, width: int, first_new: int) -> tuple[Doubles, npt.NDArray[np.int64]]:
         """Return the mean energy of every window that ends in a new slot, and the slot it ends before."""
@@ -249,9 +250,8 @@ def _gated_loudness(energies: Doubles) -> float:
     return _lufs(float(loud[loud > gate].mean()))
 
 
-def _loudness_range(short_term_energies: list[Doubles]) -> float:
+def _loudness_range(energies: Doubles) -> float:
     """Return the span from the 10th to the 95th percentile of the gated short-term loudness, in LU."""
-    energies = np.concatenate(short_term_energies) if short_term_energies else np.zeros(0)
     loud = energies[energies > _energy(_ABSOLUTE_GATE_LUFS)]
     if len(loud) == 0:
         return 0.0

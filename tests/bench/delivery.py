@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +162,13 @@ def render_speed(stem: Path, folder: Path) -> Iterator[Row]:
     )
 
 
+def computing(n_processes: int) -> None:
+    """Let processes compute in registers alone, for some seconds of one core in all."""
+    program = f"sum(i * i for i in range({60_000_000 // n_processes}))"
+    for process in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(n_processes)]:
+        process.wait()
+
+
 def worker_speed(folder: Path) -> Iterator[Row]:
     """Render eight stems by one worker and by two."""
     stems = [write_stem(folder / f"stem{i}.wav", 3.0, seed=i) for i in range(8)]
@@ -175,7 +182,14 @@ def worker_speed(folder: Path) -> Iterator[Row]:
     render(1)
     speed = in_turns(lambda: render(1), lambda: render(2), 3)
     is_same = all(digest == digests[0] for digest in digests)
+    ceiling = in_turns(lambda: computing(1), lambda: computing(2), 3)
     yield "eight stems of 3 min: two workers beside one", speed, ">= 1.7", "none" if is_same else "differ"
+    yield (
+        "two processes that only compute, beside one, at the time: the most this machine gives",
+        ceiling,
+        "",
+        "",
+    )
 
 
 def memory(folder: Path, hours: list[float]) -> Iterator[Row]:
@@ -218,6 +232,11 @@ def main() -> None:
                 chain_speed(stem), render_speed(stem, folder), worker_speed(folder), memory(folder, hours)
             )
         )
+    write_table(rows)
+
+
+def write_table(rows: Sequence[Row]) -> None:
+    """Write the rows beside this file, and print them."""
     lines = [
         "# Delivery, measured",
         "",
