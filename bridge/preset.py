@@ -40,6 +40,7 @@ __all__ = [
     "apply_settings",
     "node_parameters",
     "parse_preset",
+    "parse_value",
     "preset_schema",
     "read_preset",
 ]
@@ -305,7 +306,7 @@ def apply_settings(
         key, equals, written = text.partition("=")
         if not equals:
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
-        pairs.append((key.strip(), _parse_value(written.strip()), f"--set {text!r}"))
+        pairs.append((key.strip(), parse_value(written.strip()), f"--set {text!r}"))
     data = preset.to_dict()
     for key, value, where in pairs:
         _apply(data, preset, key, value, where)
@@ -349,7 +350,12 @@ def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, wh
         node["mix"] = value
 
 
-def _parse_value(text: str) -> ParamValue:
+def parse_value(text: str) -> ParamValue:
+    """Read a value as the command line writes one: true, false, 50%, a number, or a choice.
+
+    >>> parse_value("50%"), parse_value("-6"), parse_value("Invert")
+    (0.5, -6.0, 'Invert')
+    """
     if text in ("true", "false"):
         return text == "true"
     if text.endswith("%"):

@@ -17,7 +17,7 @@ LAYERS = (
     | {"truepeak", "loudness", "limiter", "compare"}
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}
     | {"tempogrid", "tempomap", "tempo", "alignment"}
-    | {"envelopes", "processors", "hosts", "delivery", "naming"},
+    | {"envelopes", "processors", "hosts", "delivery", "naming", "instruments"},
     {"preset", "library"},
     {"session"},
     {"plancheck", "plan", "planning"},

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Scan, list, show and check VST3 plugins.", no_args_is_help=True)
+app = typer.Typer(help="Scan, list, show, check, save and play VST3 plugins.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Plugin = Annotated[str, typer.Argument(help="An installed plugin's name, or the path of a bundle.")]
@@ -137,6 +137,78 @@ def check(
         _print_table(["level", "check", "outcome", "detail"], rows)
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def state(
+    plugin: _Plugin,
+    out: Annotated[Path, typer.Option("--out", help="The .vstpreset to write, beside your preset.")],
+    plugin_name: _PluginName = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="parameter=value, as `plugins show` names them.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Save a plugin's state as a .vstpreset and print the preset's node that plays it."""
+    from bridge.errors import OutputError, PresetError
+    from bridge.preset import parse_value
+    from bridge.processors.vst3 import VST3
+
+    if out.suffix.lower() != ".vstpreset":
+        raise OutputError(f"--out {out}: a plugin's state is a .vstpreset; name it so")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists already; use --overwrite to replace it")
+    with VST3(plugin, plugin_name=plugin_name) as vst3:
+        for setting in settings or ():
+            name, equals, value = setting.partition("=")
+            if not equals:
+                raise PresetError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
+            vst3.set_parameter(name.strip(), parse_value(value.strip()))
+        vst3.save_state(out)
+        node = {"id": "plugin", "use": "vst3", "plugin": plugin}
+        if plugin_name is not None:
+            node["plugin_name"] = plugin_name
+        node |= {"plugin_version": vst3.version, "state": out.name}
+    typer.echo("[[chain]]")
+    for key, text in node.items():
+        typer.echo(f"{key} = {json.dumps(text, ensure_ascii=False)}")
+
+
+@app.command()
+def play(
+    plugin: _Plugin,
+    midi: Annotated[Path, typer.Argument(help="The MIDI file it plays.")],
+    out: Annotated[Path, typer.Option("--out", help="The stem to write, such as bass.wav.")],
+    plugin_name: _PluginName = None,
+    state: Annotated[Path | None, typer.Option("--state", help="A .vstpreset: the sound to play.")] = None,
+    channel: Annotated[
+        int | None, typer.Option("--channel", min=1, max=16, help="Play only this MIDI channel.")
+    ] = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="Play only this track: number or name.")
+    ] = None,
+    sample_rate: Annotated[int, typer.Option("--sample-rate", min=8000, max=384000)] = 48000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Let an instrument play a MIDI file into a stem, ready for `reverie render`."""
+    from bridge.instruments import play_midi
+    from bridge.midifile import read_midi
+    from bridge.processors.vst3 import VST3
+    from bridge.tempo import read_tempo_map
+
+    song, tempo_map = read_midi(midi), read_tempo_map(midi)
+    with VST3(plugin, plugin_name=plugin_name, state=state, tempo_map=tempo_map) as vst3:
+        duration_s = play_midi(
+            vst3,
+            song,
+            tempo_map,
+            out,
+            sample_rate=sample_rate,
+            channel=channel,
+            track=int(track) if track is not None and track.isdecimal() else track,
+            overwrite=overwrite,
+        )
+    typer.echo(f"{out}: {duration_s:.1f} s of {vst3.name}", err=True)
 
 
 def _print_json(data: object) -> None:

@@ -1,7 +1,7 @@
 """Measure hosting: how long a child takes, how fast sound goes through it, and what faults leave behind.
 
-    python tests/bench/hosting.py             the table
-    python tests/bench/hosting.py --faults 100 --seed 3     random faults instead
+    python tests/bench/hosting.py             writes hosting.md
+    python tests/bench/hosting.py --faults 100 --seed 3     random faults instead, added to it
 
 Needs the conformance plugins (`bash tests/plugins/build.sh`). Figures are the best of a few runs: everything
 slower is the machine's other business.
@@ -32,6 +32,8 @@ from bridge.errors import PluginFaultError  # noqa: E402
 from bridge.processors.vst3 import VST3  # noqa: E402
 from bridge.records import ParamValue  # noqa: E402
 
+TABLE = Path(__file__).with_suffix(".md")
+LINES: list[str] = []
 SECONDS = 10
 RUNS = 5
 
@@ -47,7 +49,9 @@ def best_s(run: Callable[[], object], runs: int = RUNS) -> float:
 
 
 def row(what: str, figure: str, target: str = "") -> None:
-    print(f"| {what:62} | {figure:>16} | {target:>10} |")
+    line = f"| {what} | {figure} | {target} |"
+    print(line, flush=True)
+    LINES.append(line)
 
 
 def measure() -> None:
@@ -55,7 +59,7 @@ def measure() -> None:
     sound = noise(SECONDS * int(SAMPLE_RATE))
     blocks = [np.ascontiguousarray(sound[:, i : i + 512]) for i in range(0, sound.shape[1], 512)]
     row("what", "measured", "target")
-    row("-" * 62, "-" * 16, "-" * 10)
+    row("---", "---", "---")
     row("child ready", f"{best_s(lambda: VST3(EFFECT).close()):.3f} s", "<= 0.5 s")
 
     def streamed(vst3: VST3) -> None:
@@ -106,8 +110,8 @@ def measure() -> None:
         plugin.close()
 
 
-def inject_faults(count: int, seed: int) -> None:
-    """Render four stems at a time, one with a random fault, and count what is left behind."""
+def inject_faults(count: int, seed: int) -> str:
+    """Render four stems at a time, one with a random fault; return what became of all and what is left."""
     generator = random.Random(seed)
     before = len(child_process_ids()), open_descriptors()
     reports: Counter[str] = Counter()
@@ -125,9 +129,12 @@ def inject_faults(count: int, seed: int) -> None:
                 else:
                     n_intact += np.array_equal(vst3.process(sound, SAMPLE_RATE, 512), clean)
     after = len(child_process_ids()), open_descriptors()
-    print(f"{count} renders of 4 stems, one fault each; stems untouched: {n_intact} of {3 * count}")
-    print(f"faults reported: {dict(reports)}")
-    print(f"(children, descriptors, of which shared memory is one) before {before}, after {after}")
+    told = ", ".join(f"{n} x {what}" for what, n in sorted(reports.items()))
+    return (
+        f"{count} renders of 4 stems with one random fault each (seed {seed}): {n_intact} of {3 * count} "
+        f"other stems bit-identical to a clean run. Told: {told}. (Children, open descriptors of which shared "
+        f"memory is one) before {before}, after {after}."
+    )
 
 
 def _fail(vst3: VST3, fault: str, sound: np.ndarray, generator: random.Random) -> str:
@@ -153,9 +160,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.faults:
-        inject_faults(arguments.faults, arguments.seed)
+        summary = inject_faults(arguments.faults, arguments.seed)
+        print(summary)
+        with TABLE.open("a") as table:
+            table.write(f"\n{summary}\n")
     else:
         measure()
+        head = "# Hosting, measured\n\nBy `tests/bench/hosting.py`, stereo at 48 kHz; best of a few runs.\n\n"
+        TABLE.write_text(head + "\n".join(LINES) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
+import mido
+import numpy as np
 import pytest
-from helpers.vst3 import EFFECT, misbehaving_copy, needs_plugins
+import soundfile
+from helpers.session import write_midi
+from helpers.vst3 import EFFECT, INSTRUMENT, misbehaving_copy, needs_plugins
 from typer.testing import CliRunner
 
 from bridge.cli.plugins import app
-from bridge.errors import PluginError
+from bridge.errors import MidiFileError, OutputError, PluginError, ProcessorError
+from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
 
@@ -53,3 +59,38 @@ def test_check_prints_verdicts_and_fails_for_a_failure() -> None:
     assert {result["outcome"] for result in results} == {"passed"}
     with pytest.raises(PluginError, match="no such plugin"):
         run("check", "absent.vst3")
+
+
+def test_state_saves_a_sound_and_the_node_that_plays_it(tmp_path: Path) -> None:
+    """What `state` prints is a preset's node: pasted into one, it plays the sound that was set."""
+    out = tmp_path / "dark.vstpreset"
+    node = tomllib.loads(
+        run("state", str(EFFECT), "--set", "gain_db=-6", "--set", "mode=Invert", "--out", str(out))
+    )["chain"][0]
+    with VST3(node["plugin"], state=tmp_path / node["state"]) as vst3:
+        assert vst3.get_parameter("gain_db") == pytest.approx(-6.0, abs=1e-5)  # float32 of the travel
+        assert vst3.get_parameter("mode") == "Invert"
+        assert node["plugin_version"] == vst3.version
+    with pytest.raises(OutputError, match="--overwrite"):
+        run("state", str(EFFECT), "--out", str(out))
+    with pytest.raises(ProcessorError, match=r"gain_dbb.*gain_db"):
+        run("state", str(EFFECT), "--set", "gain_dbb=1", "--out", str(tmp_path / "other.vstpreset"))
+
+
+def test_play_makes_a_stem_of_midi(tmp_path: Path) -> None:
+    """An instrument's notes land on their samples in a file as long as the song; a wrong track is told."""
+    song = write_midi(
+        tmp_path / "song.mid",
+        [(480, mido.Message("note_on", note=69)), (960, mido.Message("note_off", note=69))],
+    )
+    out = tmp_path / "lead.wav"
+    run("play", str(INSTRUMENT), str(song), "--out", str(out), "--channel", "1")
+    sound, rate = soundfile.read(out)
+    # 120 BPM: a beat is half a second. The first sample of a sine is zero.
+    heard = np.flatnonzero(np.abs(sound).max(axis=1))
+    assert (rate, heard[0], heard[-1]) == (48000, 24001, 47999)
+    with pytest.raises(MidiFileError, match="no notes"):
+        run("play", str(INSTRUMENT), str(song), "--out", str(out), "--channel", "2", "--overwrite")
+    with pytest.raises(ProcessorError, match="takes audio, not notes"):
+        run("play", str(EFFECT), str(song), "--out", str(tmp_path / "no.wav"))
+    assert not (tmp_path / "no.wav").exists()

@@ -1,0 +1,71 @@
+"""Make a stem of MIDI: an instrument plays a song's notes into an audio file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bridge.audiofile import AudioWriter
+from bridge.errors import MidiFileError
+from bridge.midifile import MidiFile
+from bridge.midilanes import timed_messages
+from bridge.processors.vst3 import VST3
+from bridge.tempomap import TempoMap
+
+__all__ = ["play_midi"]
+
+_BLOCK_SAMPLES = 1 << 16
+
+
+def play_midi(
+    plugin: VST3,
+    midi: MidiFile,
+    tempo_map: TempoMap,
+    path: Path,
+    *,
+    sample_rate: int = 48000,
+    channel: int | None = None,
+    track: int | str | None = None,
+    overwrite: bool = False,
+) -> float:
+    """Write what an instrument plays as stereo float, from the start of the song to its last sound.
+
+    Args:
+        plugin: The instrument.
+        midi: Notes, bends and controllers.
+        tempo_map: The song's clock.
+        path: The stem.
+        sample_rate: Hz.
+        channel: Play only this MIDI channel, 1..16.
+        track: Play only this track, by number from 1 or by name.
+        overwrite: Whether a file of that name may be replaced.
+
+    Returns:
+        The stem's length in seconds.
+
+    Raises:
+        MidiFileError: No such track, or nothing to play.
+        ProcessorError: The plugin is an effect.
+    """
+    messages = timed_messages(midi, tempo_map, channel=channel, track=track)
+    if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
+        raise MidiFileError(
+            f"{midi.name}: no notes to play there; to see its tracks and channels run: reverie midi show"
+        )
+    duration_s = float(tempo_map.ticks_to_seconds(midi.end_tick)) + plugin.tail_seconds
+    n_samples = round(duration_s * sample_rate)
+    plugin.play(messages)
+    with AudioWriter(
+        path,
+        sample_rate=sample_rate,
+        n_channels=2,
+        subtype="FLOAT",
+        overwrite=overwrite,
+        n_samples=n_samples,
+    ) as writer:
+        for start in range(0, n_samples, _BLOCK_SAMPLES):
+            silence = np.zeros((2, min(_BLOCK_SAMPLES, n_samples - start)), np.float32)
+            writer.write(plugin.process(silence, sample_rate, reset=False))
+        writer.write(plugin.flush())
+    return n_samples / sample_rate
