@@ -132,7 +132,7 @@ def inject_faults(count: int, seed: int) -> str:
     told = ", ".join(f"{n} x {what}" for what, n in sorted(reports.items()))
     return (
         f"{count} renders of 4 stems with one random fault each (seed {seed}): {n_intact} of {3 * count} "
-        f"other stems bit-identical to a clean run. Told: {told}. (Children, open descriptors of which shared "
+        f"other stems bit-identical to a clean run. Told: {told}. Children and open descriptors (shared "
         f"memory is one) before {before}, after {after}."
     )
 

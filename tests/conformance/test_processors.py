@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pedalboard
 import pytest
 from helpers.nets import SmallNet
+from helpers.vst3 import EFFECT, needs_plugins
 
 from bridge.errors import ProcessorError
 from bridge.processors.builtins import BUILTINS
@@ -15,10 +16,13 @@ from bridge.processors.chain import Chain, Mix, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
 from bridge.processors.native import Native, build_builtin
+from bridge.processors.vst3 import VST3
 
 RATE = 48000
 RANDOM_STREAM = {"mp3_compressor"}
 """Their output depends on when the codec's own frames begin."""
+LOOK_AHEAD = {"dream", "chain"}
+"""A dream waits for whole windows of sound, and gives them back without a delay."""
 
 
 def _dream(**settings: object) -> Dream:
@@ -34,6 +38,8 @@ FACTORIES: dict[str, Callable[[], Processor]] = {
     "chain": lambda: Chain([pedalboard.Delay(0.01), Node(processor=_dream(depth=1.0), mix=0.5)]),
     "nested": lambda: Chain([Chain([pedalboard.PitchShift(2)]), pedalboard.Gain(-6)]),
     "mix": lambda: Mix([pedalboard.PitchShift(5), pedalboard.Gain(-3)]),
+    "vst3": lambda: VST3(EFFECT, params={"cutoff_hz": 900.0, "latency_samples": 777.0}),
+    "vst3 in a chain": lambda: Chain([pedalboard.Gain(-3), Node(processor=VST3(EFFECT), mix=0.5)]),
 }
 
 NEUTRAL: dict[str, Callable[[], Processor]] = {
@@ -44,7 +50,13 @@ NEUTRAL: dict[str, Callable[[], Processor]] = {
     "dry chain": lambda: Chain([Node(processor=pedalboard.Distortion(), mix=0.0)]),
     "disabled": lambda: Chain([Node(processor=pedalboard.Distortion(), enabled=False)]),
     "one branch": lambda: Mix([pedalboard.Gain(0.0)]),
+    "vst3": lambda: VST3(EFFECT, params={"latency_samples": 2048.0}),
 }
+
+
+def cases(names: Iterable[str]) -> list[object]:
+    """Return the names as parameters of a test; those that need the conformance plugins say so."""
+    return [pytest.param(name, marks=needs_plugins if "vst3" in name else ()) for name in names]
 
 
 def make_sound(n_samples: int = 30000, n_channels: int = 2) -> np.ndarray:
@@ -65,7 +77,7 @@ def stream(processor: Processor, sound: np.ndarray, sizes: list[int]) -> np.ndar
     return np.concatenate(pieces, axis=1)
 
 
-@pytest.mark.parametrize("name", NEUTRAL)
+@pytest.mark.parametrize("name", cases(NEUTRAL))
 def test_neutral_settings_null(name: str) -> None:
     """At neutral settings the output is the input, bit for bit."""
     sound = make_sound()
@@ -73,7 +85,7 @@ def test_neutral_settings_null(name: str) -> None:
     assert np.array_equal(sound, NEUTRAL[name]().process(sound, RATE))
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_a_whole_sound_keeps_its_length_and_is_finite(name: str) -> None:
     """As many samples come back as went in, all of them numbers, mono and stereo."""
     for n_channels in (1, 2):
@@ -85,7 +97,7 @@ def test_a_whole_sound_keeps_its_length_and_is_finite(name: str) -> None:
         assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTORIES) - RANDOM_STREAM))
+@pytest.mark.parametrize("name", cases(sorted(set(FACTORIES) - RANDOM_STREAM)))
 def test_blocks_do_not_matter(name: str) -> None:
     """A stream cut anywhere is the whole sound, sample for sample."""
     sound = make_sound()
@@ -99,7 +111,7 @@ def test_blocks_do_not_matter(name: str) -> None:
     np.testing.assert_allclose(streamed, whole, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTORIES) - RANDOM_STREAM))
+@pytest.mark.parametrize("name", cases(sorted(set(FACTORIES) - RANDOM_STREAM)))
 def test_reset_forgets(name: str) -> None:
     """After a reset the same sound gives the same samples."""
     processor = FACTORIES[name]()
@@ -111,7 +123,7 @@ def test_reset_forgets(name: str) -> None:
     assert np.array_equal(first, processor.process(sound, RATE))
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_very_short_sounds_keep_their_layout(name: str) -> None:
     """A sound with fewer samples than channels is still (channels, samples)."""
     for n_samples in (1, 2, 3):
@@ -119,7 +131,7 @@ def test_very_short_sounds_keep_their_layout(name: str) -> None:
         assert FACTORIES[name]().process(sound, RATE).shape == sound.shape
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_state_goes_round(name: str) -> None:
     """Every parameter that is read can be set, and reads the same afterwards."""
     processor = FACTORIES[name]()
@@ -130,7 +142,7 @@ def test_state_goes_round(name: str) -> None:
     assert values == {key: processor.get_parameter(key) for key in processor.parameters}
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_wrong_parameters_are_refused(name: str) -> None:
     """A misspelt parameter is an error, never a silent no-op."""
     processor = FACTORIES[name]()
@@ -140,7 +152,7 @@ def test_wrong_parameters_are_refused(name: str) -> None:
         processor.get_parameter("misspelt")
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_wrong_arrays_are_refused(name: str) -> None:
     """Layout and type are never guessed."""
     processor = FACTORIES[name]()
@@ -152,7 +164,7 @@ def test_wrong_arrays_are_refused(name: str) -> None:
         processor.process([[0.0, 0.0]], RATE)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+@pytest.mark.parametrize("name", cases(FACTORIES))
 def test_it_is_a_processor(name: str) -> None:
     """The structural type agrees."""
     assert isinstance(FACTORIES[name](), Processor)
@@ -177,3 +189,20 @@ def test_a_dream_wants_a_sample_rate(sample_rate: float) -> None:
     """What is no rate is said, with what is."""
     with pytest.raises(ProcessorError, match="a number of Hz is accepted"):
         _dream(depth=1.0).process(make_sound(), sample_rate)
+
+
+@pytest.mark.parametrize("name", cases(sorted(set(FACTORIES) - RANDOM_STREAM - LOOK_AHEAD)))
+def test_latency_is_what_a_stream_withholds(name: str) -> None:
+    """A processor that is told to be late by so many samples keeps back as many while it streams."""
+    processor = FACTORIES[name]()
+    told = processor.latency_samples
+    sound = make_sound(4 * RATE)
+    ready = sum(
+        processor.process(sound[:, i : i + 8192], RATE, reset=False).shape[1]
+        for i in range(0, sound.shape[1], 8192)
+    )
+    rest = processor.flush().shape[1]
+
+    assert ready + rest == sound.shape[1]
+    # pedalboard's pitch shifter drifts by some samples; the last block may wait to be gathered.
+    assert told - 64 <= rest <= told + 8192 + 64
