@@ -22,7 +22,6 @@ from bridge.audiowriter import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
     OUTPUT_SUBTYPES,
-    PART_SUFFIX,
     AudioWriter,
     choose_output,
     find_fault,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AUDIO_SUFFIXES",
     "OUTPUT_SUBTYPES",
-    "PART_SUFFIX",
     "AudioInfo",
     "AudioMetadata",
     "AudioReader",

@@ -22,12 +22,12 @@ from bridge.audiosink import SUBTYPE_BITS, SampleDigest, SampleFormat, open_sink
 from bridge.errors import OutputError, RenderError, nearest_names
 from bridge.quantise import Quantiser
 from bridge.wavmeta import AudioMetadata
+from bridge.wholefile import part_path
 
 __all__ = [
     "MAX_CHANNELS",
     "MAX_SAMPLE_RATE",
     "OUTPUT_SUBTYPES",
-    "PART_SUFFIX",
     "AudioWriter",
     "check_finite",
     "check_space",
@@ -40,9 +40,6 @@ __all__ = [
 MAX_CHANNELS: Final = 32
 """No layout of loudspeakers has more; a file with more holds several stems."""
 MAX_SAMPLE_RATE: Final = 768_000
-
-PART_SUFFIX: Final = ".part"
-"""Ends the name of a file that is still being written."""
 
 _FORMATS: Final = {
     ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64",
@@ -166,7 +163,7 @@ class AudioWriter:
         self._bytes_needed = (
             None if n_samples is None else n_samples * n_channels * SUBTYPE_BITS[subtype] // 8
         )
-        self._part = self._path.with_name(f".{self._path.name}{PART_SUFFIX}")
+        self._part = part_path(self._path)
         self._quantiser: Quantiser | None = None
         if subtype != "FLOAT":
             # 32 bits hold every float32 up to full scale but the faintest bits of the quietest: no dither.

@@ -16,6 +16,7 @@ from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
 from bridge.loudness import Loudness
 from bridge.plan import Plan
+from bridge.wholefile import part_path, write_whole
 
 __all__ = [
     "Manifest",
@@ -154,7 +155,7 @@ def append_record(path: Path, name: str, record: StemRecord) -> None:
 
 def is_settled(path: Path) -> bool:
     """Return whether nothing stands beside a manifest that a killed render has left there."""
-    return not (_journal_path(path).exists() or _part_path(path).exists())
+    return not (_journal_path(path).exists() or part_path(path).exists())
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -163,14 +164,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     Raises:
         OutputError: The folder cannot be written to.
     """
-    part = _part_path(path)
-    try:
+    with write_whole(path) as part:
         part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
-        _journal_path(path).unlink(missing_ok=True)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    _journal_path(path).unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -191,10 +187,6 @@ def read_manifest(path: Path) -> Manifest:
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
         raise PresetError(f"{path}: not a manifest ({reason}); it is none, or damaged") from None
-
-
-def _part_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
 
 
 def _journal_path(path: Path) -> Path:

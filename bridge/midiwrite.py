@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import MidiFileError, OutputError
+from bridge.errors import MidiFileError
 from bridge.tempomap import TempoMap
+from bridge.wholefile import check_free, write_whole
 
 __all__ = ["WrittenLane", "build_midi", "thin_lane", "write_midi"]
 
@@ -69,16 +70,10 @@ def write_midi(
         OutputError: The file exists, or cannot be written.
     """
     file = Path(path)
-    if file.exists() and not overwrite:
-        raise OutputError(f"{file}: exists already; say --overwrite, or another name")
+    check_free(file, overwrite)
     data = build_midi(tempo_map, lanes, length_s=length_s)
-    partial = file.with_name(f".{file.name}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{file}: cannot be written ({error.strerror}); check the folder") from None
+    with write_whole(file) as part:
+        part.write_bytes(data)
 
 
 def build_midi(tempo_map: TempoMap, lanes: Sequence[WrittenLane] = (), *, length_s: float) -> bytes:

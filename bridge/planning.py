@@ -14,7 +14,6 @@ from typing import Literal
 from bridge.alignment import Alignment, Placement, align_stems
 from bridge.audiofile import (
     AUDIO_SUFFIXES,
-    PART_SUFFIX,
     AudioInfo,
     AudioReader,
     choose_output,
@@ -31,6 +30,7 @@ from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
 from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
 from bridge.preset import Preset, apply_settings, node_parameters
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
+from bridge.wholefile import PART_SUFFIX
 
 __all__ = ["build_plan", "find_stems"]
 

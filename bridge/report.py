@@ -22,7 +22,7 @@ from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum
 from bridge.audiofile import AudioMetadata, AudioReader, read_info
 from bridge.audiosink import encode_preview
 from bridge.envelopes import Song
-from bridge.errors import InputError, OutputError
+from bridge.errors import InputError
 from bridge.manifest import Manifest, StemRecord
 from bridge.opening import open_stem_sound
 from bridge.pictures import (
@@ -34,6 +34,7 @@ from bridge.pictures import (
 )
 from bridge.plan import Plan, StemPlan, plan_envelopes
 from bridge.tempo import TempoMap
+from bridge.wholefile import check_free, write_whole
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
 
@@ -93,18 +94,10 @@ def write_report(manifest: Manifest, path: Path | str, *, overwrite: bool = Fals
         OutputError: The file exists or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already. Give another name, or allow it with --overwrite.")
+    check_free(path, overwrite)
     text = build_report(manifest)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with write_whole(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -53,7 +53,7 @@ def envelope_command(
     """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
     from bridge.envelopes import Song
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
-    from bridge.errors import InputError, OutputError
+    from bridge.errors import InputError
     from bridge.library import load_preset
     from bridge.midifile import read_midi
     from bridge.midiwrite import write_midi
@@ -61,12 +61,13 @@ def envelope_command(
     from bridge.preset import apply_settings
     from bridge.tempo import build_clock
     from bridge.units import parse_duration
+    from bridge.wholefile import check_free, write_whole
 
     if bits not in (7, 14):
         raise InputError(f"--bits {bits}: 7 and 14 are accepted")
     for path in (png, table, lanes):
-        if path is not None and path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists already; say --overwrite, or another name")
+        if path is not None:
+            check_free(path, overwrite)
     preset = apply_settings(load_preset(preset_name), settings or (), variation)
     said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq)
     midi = None if midi_path is None else read_midi(midi_path, pattern=pattern, ppq=ppq)
@@ -81,7 +82,10 @@ def envelope_command(
         )
     song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
     envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
-    step = max(round(float(tempo_map.advance(0.0, parse_duration(every, "--every"))) * sample_rate), 1)
+    every_s = float(tempo_map.advance(0.0, parse_duration(every, "--every")))
+    if every_s <= 0:
+        raise InputError(f"--every {every}: rows need a distance; 10 ms and 1/16 are accepted")
+    step = max(round(every_s * sample_rate), 1)
     warnings = [*(midi.warnings if midi else ()), *tempo_map.warnings, *envelopes.warnings]
     for warning in dict.fromkeys(warnings):
         typer.echo(f"warning: {warning}", err=True)
@@ -90,7 +94,7 @@ def envelope_command(
     if table is not None and str(table) == "-":
         write_envelopes_csv(sys.stdout, envelopes, song, sample_rate, step)
     elif table is not None:
-        with table.open("w", encoding="utf-8", newline="") as stream:
+        with write_whole(table) as part, part.open("w", encoding="utf-8", newline="") as stream:
             write_envelopes_csv(stream, envelopes, song, sample_rate, step)
     if lanes is not None:
         written = envelope_lanes(envelopes, song, sample_rate, step, bits=bits)

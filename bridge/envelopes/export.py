@@ -17,6 +17,7 @@ from bridge.envelopes.routing import Envelopes
 from bridge.errors import EnvelopeError
 from bridge.midilanes import read_notes
 from bridge.midiwrite import WrittenLane
+from bridge.wholefile import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_envelopes", "envelope_lanes", "sparkline", "write_envelopes_csv"]
 
 _CONTROLLERS = {7: (1, 11, 74, 71, *range(16, 32), *range(75, 96)), 14: (1, 11, *range(16, 32))}
+_PICTURES = ("png", "svg", "pdf")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MAX_BAR_LINES = 200
 
@@ -92,11 +94,16 @@ def envelope_lanes(
 
 
 def draw_envelopes(path: Path | str, envelopes: Envelopes, song: Song, sample_rate: int, title: str) -> None:
-    """Draw every moving parameter over bars and beats, with markers and notes, as a PNG.
+    """Draw every moving parameter over bars and beats, with markers and notes, as a PNG, SVG or PDF.
 
     Raises:
-        EnvelopeError: Nothing moves, or matplotlib is not installed.
+        EnvelopeError: Nothing moves, matplotlib is not installed, or the file is to be something else.
+        OutputError: The file cannot be written.
     """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _PICTURES:
+        raise EnvelopeError(f"{path}: pictures are drawn as {', '.join(f'.{one}' for one in _PICTURES)}")
     if not envelopes.moving:
         raise EnvelopeError("nothing moves in this preset; there is no envelope to draw")
     try:
@@ -127,7 +134,8 @@ def draw_envelopes(path: Path | str, envelopes: Envelopes, song: Song, sample_ra
         axis.set_xlim(0.0, song.length_s)
     axes[-1].set_xlabel("seconds")
     figure.suptitle(title)
-    figure.savefig(path)
+    with write_whole(path) as part:
+        figure.savefig(part, format=kind)
 
 
 def sparkline(

@@ -14,11 +14,12 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from bridge.audiofile import AudioInfo, read_info
-from bridge.errors import OutputError, SessionError, nearest_names
+from bridge.errors import SessionError, nearest_names
 from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
 from bridge.session.model import StemTrack
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
 from bridge.tempo import TempoMap
+from bridge.wholefile import check_free, write_whole
 
 __all__ = ["write_dawproject"]
 
@@ -47,31 +48,22 @@ def write_dawproject(
         OutputError: The target exists or cannot be written.
     """
     source, target = Path(source), Path(target)
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target}: exists already. Give another name, or allow it with --overwrite.")
-    part = target.with_name(f".{target.name}.part")
+    check_free(target, overwrite)
     with open_archive(source) as archive:
         names = safe_member_names(archive, str(source))
         root = parse_xml(read_member(archive, PROJECT_MEMBER, str(source)), f"{source}: {PROJECT_MEMBER}")
         editor = _Editor(root, set(names), str(source))
         media = {editor.add_stem(stem, mute_source=mute_sources): stem.audio for stem in stems}
         document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with zipfile.ZipFile(part, "w") as output:
-                for info in archive.infolist():
-                    _copy_member(archive, output, info, document)
-                for name, path in media.items():
-                    with (
-                        path.open("rb") as file,
-                        output.open(_new_member(name), "w", force_zip64=True) as out,
-                    ):
-                        shutil.copyfileobj(file, out, 1 << 20)
-            part.replace(target)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-        finally:
-            part.unlink(missing_ok=True)
+        with write_whole(target) as part, zipfile.ZipFile(part, "w") as output:
+            for info in archive.infolist():
+                _copy_member(archive, output, info, document)
+            for name, path in media.items():
+                with (
+                    path.open("rb") as file,
+                    output.open(_new_member(name), "w", force_zip64=True) as out,
+                ):
+                    shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _copy_member(

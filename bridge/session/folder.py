@@ -16,6 +16,7 @@ from bridge.midiwrite import WrittenLane, build_midi
 from bridge.naming import check_names
 from bridge.session.model import StemTrack
 from bridge.tempo import TempoMap
+from bridge.wholefile import write_whole
 
 __all__ = ["write_exchange_folder"]
 
@@ -95,16 +96,11 @@ def write_exchange_folder(
     taken = next((t for t in targets if t.exists() and t.resolve() not in sources), None)
     if taken is not None and not overwrite:
         raise OutputError(f"{taken}: exists already. Give another folder, or allow it with --overwrite.")
-    try:
-        (folder / "stems").mkdir(parents=True, exist_ok=True)
-        for stem in stems:
-            _copy(stem.audio, folder / "stems" / stem.audio.name)
-        for name, data in texts.items():
-            part = folder / f".{name}.part"
+    for stem in stems:
+        _copy(stem.audio, folder / "stems" / stem.audio.name)
+    for name, data in texts.items():
+        with write_whole(folder / name) as part:
             part.write_bytes(data)
-            part.replace(folder / name)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
     return folder
 
 
@@ -116,12 +112,8 @@ def _depth_lane(stem: StemTrack, tempo_map: TempoMap) -> WrittenLane:
 def _copy(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
-    part = target.with_name(f".{target.name}.part")
-    try:
+    with write_whole(target) as part:
         shutil.copyfile(source, part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _tempo_csv(tempo_map: TempoMap) -> bytes:

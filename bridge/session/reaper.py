@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from bridge.audiofile import read_info
-from bridge.errors import OutputError, SessionError, nearest_names
+from bridge.errors import SessionError, nearest_names
 from bridge.session.model import Clip, Session, StemTrack, Track
 from bridge.session.numbers import parse_number
 from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
+from bridge.wholefile import check_free, write_whole
 
 __all__ = ["read_reaper", "write_reaper"]
 
@@ -107,8 +108,7 @@ def write_reaper(
         OutputError: The target exists or cannot be written.
     """
     source, target = Path(source), Path(target)
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target}: exists already. Give another name, or allow it with --overwrite.")
+    check_free(target, overwrite)
     project = _read(source)
     for stem in stems:
         tracks = {_track_name(block): block for block in reversed(list(project.blocks("TRACK")))}
@@ -123,17 +123,10 @@ def write_reaper(
         if mute_sources:
             _mute(origin)
         project.children.insert(project.children.index(origin) + 1, _new_track(stem))
-    part = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ending = "\r\n" if project.head.endswith("\r") else "\n"
-        text = "".join(line.rstrip("\r") + ending for line in project.lines())
+    ending = "\r\n" if project.head.endswith("\r") else "\n"
+    text = "".join(line.rstrip("\r") + ending for line in project.lines())
+    with write_whole(target) as part:
         part.write_bytes(text.encode("utf-8", errors="surrogateescape"))
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> _Block:

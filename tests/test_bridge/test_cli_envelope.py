@@ -123,3 +123,56 @@ def test_a_preset_that_needs_midi_says_so_without_it(
 
     assert "no MIDI file is given" in captured.err
     assert "peak 0" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--every", "0s", "--csv", "out.csv"), "rows need a distance"),
+        (("--bpm", "0"), "0 BPM"),
+        (("--png", "out.xyz"), ".png, .svg, .pdf"),
+        (("--csv", "file/out.csv"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_drawn_or_written_is_one_line(
+    arguments: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Wrong distances, tempos, kinds of pictures and places end with one line and leave nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["envelope", "lucid-bloom", *arguments]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("option", "writer"), [("--csv", "write_envelopes_csv"), ("--png", "Figure.savefig")]
+)
+def test_a_full_disk_leaves_no_half_file(
+    option: str,
+    writer: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is half written when the disk is full is removed, and what stood there before stays."""
+
+    def fill(target: object, *_arguments: object, **_options: object) -> None:
+        if hasattr(target, "write"):
+            target.write("half")
+        raise OSError(28, "No space left on device")
+
+    if option == "--csv":
+        monkeypatch.setattr(f"bridge.envelopes.export.{writer}", fill)
+    else:
+        monkeypatch.setattr(f"matplotlib.figure.{writer}", fill)
+    target = tmp_path / f"out.{option[2:]}"
+    target.write_text("before")
+    assert main(["envelope", "lucid-bloom", option, str(target), "--overwrite"]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]

@@ -120,7 +120,7 @@ def test_a_lane_that_cannot_be_written_is_refused() -> None:
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
-    """A file that exists stays, unless it is said; a folder that does not is an error of one line."""
+    """A file that exists stays, unless it is said; a folder that is a file is an error of one line."""
     path = tmp_path / "lane.mid"
     write_midi(path, CLOCK, length_s=1.0)
 
@@ -128,5 +128,5 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         write_midi(path, CLOCK, length_s=1.0)
     write_midi(path, CLOCK, length_s=2.0, overwrite=True)
     with pytest.raises(OutputError, match="cannot be written"):
-        write_midi(tmp_path / "none" / "lane.mid", CLOCK, length_s=1.0)
+        write_midi(path / "lane.mid", CLOCK, length_s=1.0)
     assert [child.name for child in tmp_path.iterdir()] == ["lane.mid"]
