@@ -267,11 +267,13 @@ def deliver_stem(
     final = LoudnessMeter(stem.sample_rate, n_channels)
     # What only a gain is done to, with no tail cut or faded, need not be measured again.
     is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.n_samples
+    foretold = rendered.meter.result(decision.gain) if is_only_amplified else None
     metadata = _placed_metadata(stem).processed(
         sample_rate=stem.sample_rate,
         n_channels=n_channels,
         bits=SUBTYPE_BITS[stem.target_subtype],
         text=f"Reverie, {plan.preset['meta']['name']}",
+        loudness=foretold,
     )
     limiter = None
     if decision.is_limited:
@@ -295,7 +297,7 @@ def deliver_stem(
                 n_stem=stem.n_samples,
                 n_total=n_samples,
             )
-            if not is_only_amplified:
+            if foretold is None:
                 final.push(faded)
             writer.write(faded)
     record = StemRecord.build(
@@ -304,7 +306,7 @@ def deliver_stem(
         n_samples=n_samples,
         n_channels=n_channels,
         before=rendered.before,
-        after=rendered.meter.result(decision.gain) if is_only_amplified else final.result(),
+        after=foretold or final.result(),
         decision=decision,
         n_clipped=writer.n_clipped,
         wall_s=rendered.wall_s,

@@ -127,7 +127,9 @@ class AudioMetadata:
         broadcast = replace(self.broadcast or Broadcast(), time_reference=start_samples)
         return replace(self, broadcast=broadcast, ixml=ixml, markers=markers)
 
-    def processed(self, *, sample_rate: int, n_channels: int, bits: int, text: str) -> AudioMetadata:
+    def processed(
+        self, *, sample_rate: int, n_channels: int, bits: int, text: str, loudness: Loudness | None = None
+    ) -> AudioMetadata:
         """Return the metadata of a file made from this one: one line more in its coding history.
 
         Args:
@@ -135,6 +137,7 @@ class AudioMetadata:
             n_channels: Its channels.
             bits: Its bits a sample.
             text: What was done, such as ``Reverie, Lucid Bloom``.
+            loudness: Of the new file, where it is known before it is written.
 
         >>> before = AudioMetadata(broadcast=Broadcast(coding_history="A=PCM,F=44100,W=16,M=mono,T=Mic"))
         >>> done = before.processed(sample_rate=48000, n_channels=2, bits=24, text="Reverie")
@@ -148,7 +151,8 @@ class AudioMetadata:
         # A comma or a line break within the text would end it.
         line = f"A=PCM,F={sample_rate},W={bits},M={mode},T={text.replace(',', ';')}"
         history = "\r\n".join([*self.broadcast.coding_history.splitlines(), " ".join(line.split())])
-        return replace(self, tags=tags, broadcast=replace(self.broadcast, coding_history=history))
+        broadcast = replace(self.broadcast, coding_history=history, loudness=loudness)
+        return replace(self, tags=tags, broadcast=broadcast)
 
     def build_chunks(self) -> list[tuple[bytes, bytes]]:
         """Return the chunks of a WAV file as ``(id, payload)``, bext first."""

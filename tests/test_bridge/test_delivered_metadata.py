@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wavinfo
 from helpers.audio import noise, on_grid
 
 from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_metadata
 from bridge.errors import OutputError
+from bridge.loudness import measure_loudness
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
@@ -57,6 +59,16 @@ def test_time_stamp_markers_and_tags_survive_a_render(tmp_path: Path) -> None:
     assert found.ixml == b"<BWFXML><NOTE>kept</NOTE></BWFXML>"
     assert found.markers == (Marker(position_samples=480, label="Verse"),)
     assert found.tags == {"IART": "Someone", "ISFT": "Reverie, Trim"}
+
+
+def test_a_broadcast_wave_states_its_loudness(tmp_path: Path) -> None:
+    """The loudness fields, written before the sound, are those of the file, to their step of 0.01."""
+    (path,) = render(tmp_path, "vocals").glob("vocals*.wav")
+    found, measured = wavinfo.WavInfoReader(str(path)).bext, measure_loudness(*read_audio(path))
+    assert found is not None
+    assert found.loudness_value == pytest.approx(measured.integrated_lufs, abs=0.011)
+    assert found.max_true_peak == pytest.approx(measured.true_peak_dbtp, abs=0.011)
+    assert found.max_momentary_loudness == pytest.approx(measured.momentary_max_lufs, abs=0.011)
 
 
 def test_equal_stems_get_noises_of_their_own(tmp_path: Path) -> None:
