@@ -111,7 +111,7 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
         else:
             accepted = f"{spec.minimum:g} .. {spec.maximum:g} {spec.unit}".rstrip()
         moves = "" if spec.automation == "none" else "yes"
-        default = spec.default if isinstance(spec.default, str) else f"{spec.default:g}"
+        default = f"{spec.default:g}" if isinstance(spec.default, float) else str(spec.default).lower()
         rows.append([spec.name, default, accepted, spec.curve if spec.is_continuous else "", moves])
     _print_table(["parameter", "default", "accepted", "curve", "automated"], rows)
 

@@ -255,7 +255,7 @@ def find_plugin(
     folders will do.
 
     Args:
-        plugin: Path of a bundle (anything that ends in ``.vst3``, or has a folder in it), or a plugin's name.
+        plugin: Path of a bundle (it ends in ``.vst3``, has a folder in it, or is there), or a plugin's name.
         plugin_name: Which plugin of the bundle, where a path is given.
         cache: What is known; read from its usual place where nothing is said.
 
@@ -287,6 +287,8 @@ def find_plugin(
                 f"{text}: blocked since its last scan: {bundle.blocked}. To try again run: "
                 f"reverie plugins scan --retry-blocked {bundle.path}"
             )
+    if Path(text).exists():
+        return Path(text), plugin_name
     names = [entry.name for _, entry in known.plugins()]
     hint = nearest_names(text, names) if names else "no plugin has been scanned"
     raise PluginNotFoundError(

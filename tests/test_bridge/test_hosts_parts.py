@@ -245,7 +245,11 @@ def test_wrong_bundles_say_what_is_wrong(tmp_path: Path) -> None:
         bundle(tmp_path, "Mac", b"\xcf\xfa\xed\xfe" + struct.pack("<I", 0x0100000C)): "built for macOS",
         bundle(tmp_path, "Else", elf(0), "sparc-linux"): "the bundle has sparc-linux",
     }
-    for path, says in wrong.items():
+    locked = bundle(tmp_path, "Locked", b"")
+    library = next(locked.glob("Contents/*/*.so"))
+    library.unlink()
+    library.mkdir()  # what not even the superuser can read as a file
+    for path, says in {**wrong, locked: "the plugin cannot be read"}.items():
         with pytest.raises(PluginError, match=says):
             check_bundle(path)
 

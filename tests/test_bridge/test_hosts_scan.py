@@ -121,6 +121,19 @@ def test_plugins_are_found_by_name(tmp_path: Path, cache: Path) -> None:
     assert find_plugin(str(EFFECT), "x") == (EFFECT, "x")
 
 
+def test_a_file_that_is_no_bundle_is_not_taken_for_a_name(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the folder one works in is judged as a file, unless a plugin has its name."""
+    monkeypatch.chdir(tmp_path)
+    Path("song.wav").write_bytes(b"RIFF")
+    Path("Conformance Effect").mkdir()
+    scan([EFFECT])
+    with pytest.raises(PluginError, match=r"song\.wav: not a VST3 plugin"):
+        VST3("song.wav")
+    assert find_plugin("Conformance Effect") == (EFFECT, None)
+
+
 def test_a_blocked_plugin_says_why(tmp_path: Path, cache: Path) -> None:
     """Asking for a blocked plugin by name repeats the reason."""
     scan([misbehaving_copy(tmp_path, "Bad", load="crash")])
