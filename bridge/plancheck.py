@@ -32,9 +32,16 @@ class DreamFacts:
 
 
 def check_dreams(
-    preset: Preset, names: Sequence[str], device: str, threads: int | None, seed: int
+    preset: Preset, names: Sequence[str] | None, device: str, threads: int | None, seed: int
 ) -> DreamFacts:
     """Check every dream of a preset and resolve where they will run.
+
+    Args:
+        preset: The preset.
+        names: Of the stems; None while they are not known.
+        device: Where to compute, as asked for.
+        threads: On a CPU, as asked for.
+        seed: Added to the dreams' own.
 
     Raises:
         InputError: A network, layer, class, update, device, band or stem that does not exist or fit.
@@ -52,7 +59,7 @@ def check_dreams(
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         dream.check()
         for name in sorted(dream.wanted_references):
-            if name not in names:
+            if names is not None and name not in names:
                 raise PresetError(
                     f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"

@@ -5,6 +5,7 @@ Nothing is written, and nothing is opened that can crash.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -22,7 +23,7 @@ from bridge.audiofile import (
 )
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.envelopes import Envelopes, Song, follower_stems
-from bridge.errors import AudioFileError, OutputError
+from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
 from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
@@ -32,7 +33,7 @@ from bridge.preset import Preset, apply_settings, node_parameters
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 from bridge.wholefile import PART_SUFFIX
 
-__all__ = ["build_plan", "find_stems"]
+__all__ = ["build_plan", "check_preset", "find_stems"]
 
 
 def find_stems(paths: Iterable[Path | str]) -> list[Path]:
@@ -172,6 +173,29 @@ def build_plan(
         on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def check_preset(preset: Preset) -> tuple[str, ...]:
+    """Check all of a preset that can be checked without stems and a song, each variation too.
+
+    Returns:
+        What depends on the song it will meet: markers and tracks that it names.
+
+    Raises:
+        InputError: Something does not fit: an objective, a band, a route, a source, a macro, a variation.
+    """
+    notes: list[str] = []
+    song = Song(tempo_map=TempoMap.constant(preset.meta.bpm_hint or 120.0), length_s=60.0)
+    for variation in (None, *(one.name for one in preset.variations)):
+        resolved = apply_settings(preset, (), variation)
+        check_dreams(resolved, None, "cpu", None, 0)
+        try:
+            plan_envelopes(resolved, song, 48_000, 0, stem="")
+        except (EnvelopeError, TempoError) as error:
+            if not re.search(r"\b(marker|track|stem)\b", str(error)):
+                raise
+            notes.append(str(error))
+    return tuple(dict.fromkeys(notes))
 
 
 def _check_out(stems: Sequence[Path | str], out_dir: Path) -> None:

@@ -266,3 +266,37 @@ def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ((), ("render",), ("presets", "list")):
         assert main([*command, "-h"]) == 0
         assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('[[routes]]\nsource = "nobody"\ntarget = "dream.depth"\n', "nobody"),
+        ('[[variations]]\nname = "odd"\nset = { "dream.objective" = "layer:nope" }\n', "nope"),
+        ('[[variations]]\nname = "odd"\nset = { "dream.depht" = 3 }\n', "depht"),
+    ],
+)
+def test_presets_are_checked_as_a_render_would(
+    session: Path, more: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sources, objectives and variations that do not fit are found without stems; names work as files do."""
+    path = write_preset(session, more=more, name="odd")
+    assert main(["presets", "check", "null-reference", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "null-reference: valid\n"
+    assert says in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_a_foreign_toml_hides_no_preset(
+    session: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file among the presets that is none is passed over with a warning."""
+    (session / "presets").mkdir()
+    (session / "presets" / "mine.toml").write_text("[tool.other]\nkey = 1\n")
+    monkeypatch.chdir(session)
+    assert main(["presets", "list"]) == 0
+    captured = capsys.readouterr()
+    assert "lucid-bloom" in captured.out
+    assert "passed over" in captured.err
+    assert "mine.toml" in captured.err
