@@ -35,7 +35,7 @@ from bridge.records import ParamValue  # noqa: E402
 TABLE = Path(__file__).with_suffix(".md")
 LINES: list[str] = []
 SECONDS = 10
-RUNS = 5
+RUNS = 15
 
 
 def best_s(run: Callable[[], object], runs: int = RUNS) -> float:
@@ -166,7 +166,8 @@ def main() -> None:
             table.write(f"\n{summary}\n")
     else:
         measure()
-        head = "# Hosting, measured\n\nBy `tests/bench/hosting.py`, stereo at 48 kHz; best of a few runs.\n\n"
+        turns = f"stereo at 48 kHz; best of {RUNS} turns, {os.cpu_count()} cores"
+        head = f"# Hosting, measured\n\nBy `tests/bench/hosting.py`, {turns}.\n\n"
         TABLE.write_text(head + "\n".join(LINES) + "\n")
 
 
