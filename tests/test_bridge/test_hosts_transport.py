@@ -10,6 +10,7 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, needs_plugins, noise
 
 from bridge.errors import PluginError
+from bridge.hosts.backend import BackendName
 from bridge.hosts.opening import choose_backend, wants_clock
 from bridge.processors.vst3 import VST3
 from bridge.records import AudioArray, ParamValue
@@ -175,6 +176,19 @@ def test_minihost_plays_instruments() -> None:
     notes = [(0.1, bytes([0x90, 69, 100])), (0.2, bytes([0xE0, 0, 96])), (0.5, bytes([0x80, 69, 0]))]
     with VST3(INSTRUMENT, backend="pedalboard") as one, VST3(INSTRUMENT, backend="minihost") as other:
         assert np.array_equal(one.render(notes, 0.6, SAMPLE_RATE), other.render(notes, 0.6, SAMPLE_RATE))
+
+
+@pytest.mark.parametrize("backend", ["pedalboard", pytest.param("minihost", marks=needs_minihost)])
+def test_an_instrument_takes_the_place_of_what_goes_in(backend: BackendName) -> None:
+    """Sound streamed into a playing instrument is not heard, and blocks cut anywhere play the same notes."""
+    notes = [(0.01, bytes([0x90, 69, 100])), (0.04, bytes([0x80, 69, 0]))]
+    sound = noise(4800)
+    with VST3(INSTRUMENT, backend=backend) as vst3:
+        rendered = vst3.render(notes, 0.1, SAMPLE_RATE)
+        vst3.play(notes)
+        blocks = np.split(sound, [100, 1000, 1001], axis=1)
+        streamed = [vst3.process(np.ascontiguousarray(b), SAMPLE_RATE, reset=False) for b in blocks]
+        assert np.array_equal(np.concatenate([*streamed, vst3.flush()], axis=1), rendered)
 
 
 @needs_minihost
