@@ -29,7 +29,8 @@ from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
 from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
-from bridge.preset import Preset, apply_settings, node_parameters
+from bridge.preset import Preset, node_parameters
+from bridge.presetsettings import apply_settings, find_overruled
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 from bridge.wholefile import PART_SUFFIX
 
@@ -120,6 +121,7 @@ def build_plan(
     clock = clock or ClockSettings()
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
+    warnings += find_overruled(resolved, settings)
     hashes = {info.path.stem: hash_file(info.path) for info in infos}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -25,7 +25,7 @@ from bridge.envelopes.grammar import modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.processors.contract import MIX_SPEC, check_parameter
 from bridge.processors.specs import processor_parameters
-from bridge.records import ParamSpec, ParamValue
+from bridge.records import ParamSpec
 from bridge.tomlplace import find_line
 
 __all__ = [
@@ -37,10 +37,8 @@ __all__ = [
     "Preset",
     "Requires",
     "Variation",
-    "apply_settings",
     "node_parameters",
     "parse_preset",
-    "parse_value",
     "preset_schema",
     "read_preset",
 ]
@@ -275,98 +273,12 @@ def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
     return data
 
 
-def apply_settings(
-    preset: Preset,
-    settings: Iterable[str] = (),
-    variation: str | None = None,
-) -> Preset:
-    """Return the preset with a variation and ``node.param=value`` settings applied, in this order.
-
-    Args:
-        preset: Stays as it is.
-        settings: As written on the command line: ``dream.depth=4``, ``dream.mix=0.5``, ``macro.depth=0.8``.
-        variation: Name of one of the preset's variations.
-
-    Raises:
-        PresetError: Unknown variation, node, parameter or macro, or a value out of range.
-    """
-    pairs: list[tuple[str, ParamValue, str]] = []
-    if variation is not None:
-        known = {one.name: one for one in preset.variations}
-        if variation not in known:
-            raise PresetError(
-                f"preset {preset.meta.name!r} has no variation {variation!r}; "
-                f"{nearest_names(variation, known)}"
-            )
-        chosen = known[variation]
-        where = f"variation {variation!r}"
-        pairs += [(key, value, where) for key, value in chosen.set.items()]
-        pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
-    for text in settings:
-        key, equals, written = text.partition("=")
-        if not equals:
-            raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
-        pairs.append((key.strip(), parse_value(written.strip()), f"--set {text!r}"))
-    data = preset.to_dict()
-    for key, value, where in pairs:
-        _apply(data, preset, key, value, where)
-    return parse_preset(data, preset.meta.name)
-
-
 def preset_schema() -> dict[str, Any]:
     """Return the JSON Schema of preset files, for editors."""
     schema = Preset.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Reverie preset"
     return schema
-
-
-def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, where: str) -> None:
-    node_id, _, name = key.partition(".")
-    if node_id == "macro":
-        for macro in data["macros"]:
-            if macro["id"] == name:
-                macro["value"] = value
-                return
-        known = [macro.id for macro in preset.macros]
-        raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
-    ids = [node.id for node in preset.chain]
-    if node_id not in ids or not name:
-        raise PresetError(f"{where}: no node {node_id!r}; {nearest_names(node_id, ids)}")
-    node = data["chain"][ids.index(node_id)]
-    if name == "enabled":
-        node["enabled"] = value
-        return
-    specs = node_parameters(preset.chain[ids.index(node_id)])
-    if preset.chain[ids.index(node_id)].use != "vst3":
-        try:
-            value = check_parameter(name, value, specs, node_id)
-        except ProcessorError as error:
-            raise PresetError(f"{where}: {error}") from None
-    own = name != "mix" or (node["use"] != "vst3" and "mix" in processor_parameters(node["use"]))
-    if own:
-        node["params"][name] = value
-    else:
-        node["mix"] = value
-
-
-def parse_value(text: str) -> ParamValue:
-    """Read a value as the command line writes one: true, false, 50%, a number, or a choice.
-
-    >>> parse_value("50%"), parse_value("-6"), parse_value("Invert")
-    (0.5, -6.0, 'Invert')
-    """
-    if text in ("true", "false"):
-        return text == "true"
-    if text.endswith("%"):
-        try:
-            return float(text[:-1]) / 100.0
-        except ValueError:
-            return text
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip("\"'")
 
 
 def _check_chain(preset: Preset, where: str) -> None:

@@ -13,7 +13,8 @@ import dream_core
 from bridge import build_plan, load_preset, render_plan
 from bridge.errors import PresetError
 from bridge.library import list_presets
-from bridge.preset import apply_settings, parse_preset, preset_schema, read_preset
+from bridge.preset import parse_preset, preset_schema, read_preset
+from bridge.presetsettings import apply_settings
 from dream_core.grammar import parse_objective
 from dream_core.listener import Listener
 

@@ -58,7 +58,7 @@ def envelope_command(
     from bridge.midifile import read_midi
     from bridge.midiwrite import write_midi
     from bridge.plan import plan_envelopes
-    from bridge.preset import apply_settings
+    from bridge.presetsettings import apply_settings
     from bridge.tempo import build_clock
     from bridge.units import parse_duration
     from bridge.wholefile import check_free, write_whole

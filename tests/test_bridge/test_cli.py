@@ -300,3 +300,32 @@ def test_a_foreign_toml_hides_no_preset(
     assert "lucid-bloom" in captured.out
     assert "passed over" in captured.err
     assert "mine.toml" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("level.mod=keep", "did you mean 'mode'"),
+        ("level.mode=loud", "level.mode = 'loud'"),
+        ("tide.rate=often", "is not a rate"),
+        ("tdie.rate=1/4", "did you mean 'tide'"),
+    ],
+)
+def test_settings_that_fit_nothing_are_one_line(
+    session: Path, setting: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Levels, tails and modulators can be set too; what they do not know is told with what they do."""
+    assert main(run(session, "--set", setting, preset="undertow")) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_levels_tails_and_modulators_can_be_set(session: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is set is in the plan; a setting that a route replaces is warned of."""
+    settings = ("level.mode=keep", "tail.mode=fixed", "tide.rate=1/8T", "dream.depth=3")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert main(run(session, *options, "--dry-run", "--json", preset="undertow")) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    assert plan["preset"]["level"]["mode"] == "keep"
+    assert plan["preset"]["tail"]["mode"] == "fixed"
+    assert next(m for m in plan["preset"]["modulators"] if m["id"] == "tide")["rate"] == "1/8T"
+    assert any("without effect" in warning for warning in plan["warnings"])

@@ -1,0 +1,133 @@
+"""Changes to a preset, as variations hold them and the command line writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from bridge.delivery import LevelPolicy, TailPolicy
+from bridge.errors import PresetError, ProcessorError, nearest_names
+from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.processors.contract import check_parameter
+from bridge.processors.specs import processor_parameters
+from bridge.records import ParamValue
+
+__all__ = ["apply_settings", "find_overruled", "parse_value"]
+
+_POLICIES: Mapping[str, type[BaseModel]] = {"level": LevelPolicy, "tail": TailPolicy}
+
+
+def apply_settings(
+    preset: Preset,
+    settings: Iterable[str] = (),
+    variation: str | None = None,
+) -> Preset:
+    """Return the preset with a variation and ``node.param=value`` settings applied, in this order.
+
+    Args:
+        preset: Stays as it is.
+        settings: As written on the command line: ``dream.depth=4``, ``dream.mix=0.5``, ``macro.depth=0.8``,
+            ``level.mode=keep``, ``tail.mode=auto``; a modulator's field by its id, ``swell.rate=1/8T``.
+        variation: Name of one of the preset's variations.
+
+    Raises:
+        PresetError: Unknown variation, node, parameter, macro or field, or a value out of range.
+    """
+    pairs: list[tuple[str, ParamValue, str]] = []
+    if variation is not None:
+        known = {one.name: one for one in preset.variations}
+        if variation not in known:
+            raise PresetError(
+                f"preset {preset.meta.name!r} has no variation {variation!r}; "
+                f"{nearest_names(variation, known)}"
+            )
+        chosen = known[variation]
+        where = f"variation {variation!r}"
+        pairs += [(key, value, where) for key, value in chosen.set.items()]
+        pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
+    for text in settings:
+        key, equals, written = text.partition("=")
+        if not equals:
+            raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
+        pairs.append((key.strip(), parse_value(written.strip()), f"--set {text!r}"))
+    data = preset.to_dict()
+    for key, value, where in pairs:
+        _apply(data, preset, key, value, where)
+    return parse_preset(data, preset.meta.name)
+
+
+def find_overruled(preset: Preset, settings: Iterable[str]) -> tuple[str, ...]:
+    """Say which settings are without effect, because a route replaces what they set."""
+    replaced = {route.target: route.source for route in preset.routes if route.op == "replace"}
+    return tuple(
+        f"--set {key}: without effect, the route from {replaced[key]!r} replaces it"
+        for key in (text.partition("=")[0].strip() for text in settings)
+        if key in replaced
+    )
+
+
+def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, where: str) -> None:
+    owner, _, name = key.partition(".")
+    nodes = [node.id for node in preset.chain]
+    modulators = [modulator.id for modulator in preset.modulators]
+    if owner == "macro":
+        _apply_to_macro(data, preset, name, value, where)
+    elif owner in _POLICIES:
+        if name not in _POLICIES[owner].model_fields:
+            accepted = nearest_names(name, _POLICIES[owner].model_fields)
+            raise PresetError(f"{where}: [{owner}] has no {name!r}; {accepted}")
+        data.setdefault(owner, {})[name] = value
+    elif owner in nodes and name:
+        index = nodes.index(owner)
+        _apply_to_node(data["chain"][index], preset.chain[index], name, value, where)
+    elif owner in modulators and name:
+        data["modulators"][modulators.index(owner)][name] = value  # checked when the preset is read again
+    else:
+        known = [*nodes, *modulators, "macro", *_POLICIES]
+        raise PresetError(f"{where}: no node {owner!r}; {nearest_names(owner, known)}")
+
+
+def _apply_to_macro(data: dict[str, Any], preset: Preset, name: str, value: ParamValue, where: str) -> None:
+    for macro in data["macros"]:
+        if macro["id"] == name:
+            macro["value"] = value
+            return
+    known = [macro.id for macro in preset.macros]
+    raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
+
+
+def _apply_to_node(data: dict[str, Any], node: NodeSpec, name: str, value: ParamValue, where: str) -> None:
+    if name == "enabled":
+        data["enabled"] = value
+        return
+    if node.use != "vst3":
+        try:
+            value = check_parameter(name, value, node_parameters(node), node.id)
+        except ProcessorError as error:
+            raise PresetError(f"{where}: {error}") from None
+    own = name != "mix" or (node.use != "vst3" and "mix" in processor_parameters(node.use))
+    if own:
+        data["params"][name] = value
+    else:
+        data["mix"] = value
+
+
+def parse_value(text: str) -> ParamValue:
+    """Read a value as the command line writes one: true, false, 50%, a number, or a choice.
+
+    >>> parse_value("50%"), parse_value("-6"), parse_value("Invert")
+    (0.5, -6.0, 'Invert')
+    """
+    if text in ("true", "false"):
+        return text == "true"
+    if text.endswith("%"):
+        try:
+            return float(text[:-1]) / 100.0
+        except ValueError:
+            return text
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip("\"'")
