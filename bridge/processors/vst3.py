@@ -336,7 +336,8 @@ class VST3:
         """Play notes on an instrument and return the sound.
 
         Args:
-            messages: Seconds and bytes of every MIDI channel message; notes land on their sample.
+            messages: Seconds and bytes of every MIDI channel message, as `bridge.midilanes.timed_messages`
+                gives those of a file; each lands on its sample.
             duration_s: Length of the sound.
             sample_rate: Hz.
             channels: 1 or 2.

@@ -30,6 +30,7 @@ from helpers.vst3 import (
 from bridge.errors import PluginError, PluginFaultError
 from bridge.hosts.child import ChildSession
 from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
+from bridge.processors.chain import Chain
 from bridge.processors.vst3 import VST3
 from bridge.records import ParamValue
 
@@ -308,9 +309,9 @@ def test_twenty_plugins_in_a_row_are_the_input() -> None:
     """Twenty instances, each late by another number of samples, still null."""
     plugins = [VST3(EFFECT, params={"latency_samples": float(i * 37)}) for i in range(20)]
     sound = SOUND[:, :9600]
-    output = sound
-    for vst3 in plugins:
-        output = vst3.process(output, SAMPLE_RATE)
+    chain = Chain(plugins)
+    assert chain.latency_samples == sum(i * 37 for i in range(20))
+    output = chain.process(sound, SAMPLE_RATE)
     for vst3 in plugins:
         vst3.close()
     assert np.array_equal(output, sound)
