@@ -166,7 +166,8 @@ def main() -> None:
             table.write(f"\n{summary}\n")
     else:
         measure()
-        turns = f"stereo at 48 kHz; best of {RUNS} turns, {os.cpu_count()} cores"
+        load = f"{os.getloadavg()[0]:.0f} processes running on {os.cpu_count()} cores"
+        turns = f"stereo at 48 kHz; best of {RUNS} turns, with {load}"
         head = f"# Hosting, measured\n\nBy `tests/bench/hosting.py`, {turns}.\n\n"
         TABLE.write_text(head + "\n".join(LINES) + "\n")
 
