@@ -35,7 +35,7 @@ NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
 """A unit step moves the typical bin by 2 dB."""
 
 MOST_LOST = 3.0 * math.log(10.0) / 20.0
-"""The most that is made up for what overlapping frames cancel of each other, in nepers."""
+"""The most that is made up for what overlapping frames do to each other, in nepers."""
 
 ADAM_BETAS = (0.9, 0.99)
 
@@ -74,6 +74,7 @@ class Mask:
                 spectrum.shape[0], *spectrum.shape[2:], device=context.device, dtype=context.dtype
             )
             state |= {octave.key("spectrum"): spectrum, octave.key("u"): flat}
+            state[octave.key("lost")] = torch.zeros_like(flat[:, :1])
             if settings.momentum > 0 or settings.optimiser == "adam":
                 state[octave.key("velocity")] = flat.clone()
             if settings.optimiser == "adam":
@@ -88,13 +89,14 @@ class Mask:
         settings = window.settings
         octave = _octave(window.step_index % settings.octaves, settings, window.sample_rate)
         spectrum = state[octave.key("spectrum")]
-        base = window.original
+        around = window.context
         for index in range(settings.octaves):
             if settings.octaves > 1 and index != octave.index:
-                base = base + window.crop(state[f"change{index}"])
+                around = around + state[f"change{index}"]
+        base = window.crop(around)
         u = state[octave.key("u")]
         leaf = u.detach().requires_grad_(True)
-        sound = base + window.crop(self.change(leaf, spectrum, window, octave))
+        sound = base + window.crop(self.change(leaf, spectrum, window, octave, state[octave.key("lost")]))
         (gradient,) = torch.autograd.grad(window.score(sound.mean(dim=1)).sum(), leaf)
         after = dict(state)
         move = self._optimise(condition(gradient, u, settings), after, octave, settings)
@@ -106,17 +108,25 @@ class Mask:
         step = window.at_frames(window.step, octave.hop_samples, u.shape[-1], window.margin)
         after[octave.key("u")] = u + step * NEPERS_PER_STEP * move
         with torch.no_grad():
-            change = self.change(after[octave.key("u")], spectrum, window, octave)
+            lost = self._lost(after[octave.key("u")], spectrum, around, window, octave)
+            after[octave.key("lost")] = lost
+            change = self.change(after[octave.key("u")], spectrum, window, octave, lost)
         if settings.octaves > 1:
             after[octave.key("change")] = change
         return base + window.crop(change), after, gradient
 
-    def change(self, u: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
-        """Return what log-gains ``u`` change in the sound, margins and all."""
-        weights = window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1], window.margin)
-        log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
-        if window.settings.energy:
-            log_gain = self._keep_loudness(log_gain, weights, spectrum, window, octave)
+    def change(self, u: Tensor, spectrum: Tensor, window: Window, octave: _Octave, lost: Tensor) -> Tensor:
+        """Return what log-gains ``u`` change in the sound, margins and all.
+
+        Args:
+            u: The log-gain, in nepers.
+            spectrum: The undreamed sound's.
+            window: The window.
+            octave: Which mask it is.
+            lost: What is to be made up for in each frame, in nepers.
+        """
+        weights = self._weights(u, window, octave)
+        log_gain = self._log_gain(u, spectrum, weights, window, octave) + weights * lost
         change = self._synthesise(log_gain, spectrum, window, octave)
         if not window.settings.guard:
             return change
@@ -124,25 +134,42 @@ class Mask:
             scale = envelope_guard(window.context, change, window.sample_rate)
         return change * scale
 
-    def _keep_loudness(
-        self, log_gain: Tensor, weights: Tensor, spectrum: Tensor, window: Window, octave: _Octave
+    def _lost(self, u: Tensor, spectrum: Tensor, around: Tensor, window: Window, octave: _Octave) -> Tensor:
+        """Return what each frame loses where overlapping frames, or octaves, do not agree.
+
+        Shape:
+            ``(items, 1, frames)``, in nepers.
+        """
+        if not window.settings.energy:
+            return torch.zeros_like(u[:, :1])
+        weights = self._weights(u, window, octave)
+        log_gain = self._log_gain(u, spectrum, weights, window, octave)
+        sound = around + self._synthesise(log_gain, spectrum, window, octave)
+        loudness = self._loudness(weights, window, octave)
+        heard = _power(stft(sound, octave.n_fft, octave.hop_samples), loudness)
+        lost = 0.5 * torch.log((_power(spectrum, loudness) + 1e-12) / (heard + 1e-12))
+        return torch.clamp(lost, -MOST_LOST, MOST_LOST)
+
+    def _log_gain(
+        self, u: Tensor, spectrum: Tensor, weights: Tensor, window: Window, octave: _Octave
     ) -> Tensor:
-        """Return gains that leave each frame as loud as it was; outside the band they stay exactly one."""
-        frequencies_hz = bin_frequencies_hz(octave.n_fft, window.sample_rate, spectrum.device)
-        loudness = weights * k_weighting(frequencies_hz)[:, None]
+        """Return bounded gains that leave each frame as loud as it was; outside the band exactly one."""
+        log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
+        if not window.settings.energy:
+            return log_gain
+        power = self._loudness(weights, window, octave) * _bin_power(spectrum)
+        before = power.sum(dim=1, keepdim=True)
+        after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
+        return log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
 
-        def power(of: Tensor) -> Tensor:
-            return (loudness * (of.real.square() + of.imag.square()).sum(dim=1)).sum(dim=1, keepdim=True)
+    @staticmethod
+    def _weights(u: Tensor, window: Window, octave: _Octave) -> Tensor:
+        return window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1], window.margin)
 
-        before = power(spectrum)
-        after = power(torch.exp(log_gain)[:, None] * spectrum)
-        log_gain = log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
-        with torch.no_grad():
-            # Where frames that overlap disagree they cancel: a little is lost on the way to sound.
-            sound = window.context + self._synthesise(log_gain, spectrum, window, octave)
-            heard = power(stft(sound, octave.n_fft, octave.hop_samples))
-            lost = 0.5 * torch.log((before + 1e-12) / (heard + 1e-12))
-        return log_gain + weights * torch.clamp(lost, 0.0, MOST_LOST)
+    @staticmethod
+    def _loudness(weights: Tensor, window: Window, octave: _Octave) -> Tensor:
+        frequencies_hz = bin_frequencies_hz(octave.n_fft, window.sample_rate, weights.device)
+        return weights * k_weighting(frequencies_hz).to(weights.dtype)[:, None]
 
     @staticmethod
     def _synthesise(log_gain: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
@@ -166,3 +193,11 @@ class Mask:
             state[octave.key("velocity")] = velocity
             return velocity
         return direction
+
+
+def _bin_power(spectrum: Tensor) -> Tensor:
+    return (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
+
+
+def _power(spectrum: Tensor, loudness: Tensor) -> Tensor:
+    return (loudness * _bin_power(spectrum)).sum(dim=1, keepdim=True)

@@ -7,6 +7,8 @@ centred, the first on sample 0, with silence beyond both ends, so that every sam
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -40,9 +42,18 @@ def istft(spectrum: Tensor, n_fft: int, hop_samples: int, n_samples: int) -> Ten
     frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=n_fft) * window
     n_frames = frames.shape[-2]
     padded_samples = n_samples + n_fft
-    weight = overlap_add(window.square().expand(n_frames, -1), hop_samples, padded_samples)
-    waveform = overlap_add(frames, hop_samples, padded_samples) / torch.clamp(weight, min=1e-8)
+    weight = _overlap_weight(n_fft, hop_samples, n_frames, padded_samples, window.dtype, window.device)
+    waveform = overlap_add(frames, hop_samples, padded_samples) / weight
     return waveform[..., n_fft // 2 : n_fft // 2 + n_samples]
+
+
+@lru_cache(maxsize=16)
+def _overlap_weight(
+    n_fft: int, hop_samples: int, n_frames: int, n_samples: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return the sum of squared windows; nearly every window of a sound has the same length."""
+    window = torch.hann_window(n_fft, dtype=dtype, device=device)
+    return torch.clamp(overlap_add(window.square().expand(n_frames, -1), hop_samples, n_samples), min=1e-8)
 
 
 def _window(like: Tensor, n_fft: int) -> Tensor:
