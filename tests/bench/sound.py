@@ -38,6 +38,9 @@ SHARED = ROOT.parent / "shared"
 SECONDS = 6.0
 DEPTH = 10
 OBJECTIVES = {"timbre": "layer:block3", "texture": "layer:frames8", "yamnet": "class:auto"}
+FEW = ("drums", "lead", "noise")
+"""The sounds on which all but `mask` and `add` are measured."""
+
 UPDATES = (
     "mask",
     "add",
@@ -307,10 +310,15 @@ def main() -> None:
     arguments = parser.parse_args()
     every = list(sounds())
     if arguments.quick:
-        every = [one for one in every if one[0] in ("drums", "lead", "noise")]
+        every = [one for one in every if one[0] in FEW]
+    few = [one for one in every if one[0] in FEW]
     head = "| | " + " | ".join(f.name for f in fields(Row)) + " |\n|---|" + "---:|" * len(fields(Row))
     base = {name: measure_loudness(sound, rate).true_peak_dbtp for name, sound, rate in every}
-    lines = [f"Depth {DEPTH}, sounds of {SECONDS:g} s: {', '.join(name for name, _, _ in every)}.", ""]
+    names = ", ".join(name for name, _, _ in every)
+    lines = [
+        f"Depth {DEPTH}, sounds of {SECONDS:g} s: {names}; all but `mask` and `add` on {', '.join(FEW)}.",
+        "",
+    ]
 
     def row_of(network: Network, title: str, changes: dict[str, object], among: list) -> dict[str, Row]:
         settings = DreamSettings(**{"objective": OBJECTIVES[network.card.name], **changes})
@@ -320,7 +328,7 @@ def main() -> None:
             if settings.update.startswith("target"):
                 other = np.roll(sound, rate, axis=1)[:, ::-1].copy()
                 options = {"references": {"other": other}, "target": "other"}
-            banded = name in ("drums", "noise")
+            banded = name in ("drums", "noise") and title in UPDATES
             rows[name], out = measure(network, settings, sound, rate, banded, **options)
             if arguments.pictures:
                 file = f"{network.card.name}-{title}-{name}.png".replace(" ", "").replace('"', "")
@@ -332,10 +340,12 @@ def main() -> None:
     for network in networks(arguments.network):
         name = network.card.name
         lines += [f"## {name}, `{OBJECTIVES[name]}`", "", head]
-        rows = {update: row_of(network, update, {"update": update}, every) for update in UPDATES}
+        rows = {
+            update: row_of(network, update, {"update": update}, every if update in ("mask", "add") else few)
+            for update in UPDATES
+        }
         lines += ["", "The default, `mask`:", "", *verdicts(rows["mask"], rows["add"], base), ""]
         if name == "timbre":
-            few = [one for one in every if one[0] in ("drums", "lead", "cat", "noise")]
             lines += ["### Techniques, with `mask`", "", head]
             for title, changes in {"the defaults": {}, **TECHNIQUES}.items():
                 row_of(network, title, changes, few)
