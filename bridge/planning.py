@@ -241,8 +241,9 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    if parsed is None and tempo_map.source == "default" and preset.modulators:
-        warning = "no tempo was given: 120 BPM in 4/4 is used. Give --midi or --bpm."
+    if parsed is None and said.bpm is None and preset.modulators:
+        bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
+        warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
         tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))
     return parsed, tempo_map
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bridge.errors import TempoError
 from bridge.midifile import CUE_POINT, MARKER, MetaEvent, MidiFile, read_midi
-from bridge.tempogrid import BarPositions, Meter, Tempo, bpm_to_us, check_meter
+from bridge.tempogrid import MAX_BPM, BarPositions, Meter, Tempo, bpm_to_us, check_meter
 from bridge.tempomap import Marker, TempoMap
 from bridge.units import TICKS_PER_BAR_BEAT
 
@@ -233,6 +233,12 @@ def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
         by_tick[event.tick] = Tempo(tick=event.tick, us_per_beat=Fraction(us))
     if n_bad:
         warnings.append(f"{n_bad} tempo events in {midi.name} are cut short or zero; ignored")
+    fastest = min(by_tick.values(), key=lambda tempo: tempo.us_per_beat, default=None)
+    if fastest is not None and fastest.bpm > MAX_BPM:
+        warnings.append(
+            f"{midi.name} asks for {fastest.bpm:,.0f} BPM at tick {fastest.tick}: kept, but hardly meant; "
+            "say the tempo with --bpm"
+        )
     return list(by_tick.values())
 
 

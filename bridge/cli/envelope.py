@@ -87,6 +87,9 @@ def envelope_command(
         raise InputError(f"--every {every}: rows need a distance; 10 ms and 1/16 are accepted")
     step = max(round(every_s * sample_rate), 1)
     warnings = [*(midi.warnings if midi else ()), *tempo_map.warnings, *envelopes.warnings]
+    if midi is None and bpm is None:
+        tempo = float(tempo_map.bpm_at(0.0))
+        warnings.append(f"no tempo was given: {tempo:g} BPM is used ({tempo_map.source})")
     for warning in dict.fromkeys(warnings):
         typer.echo(f"warning: {warning}", err=True)
     if png is not None:

@@ -315,3 +315,11 @@ def test_a_map_is_read_from_a_file(tmp_path: Path) -> None:
     assert read_tempo_map(path).source == "midi"
     with pytest.raises(MidiFileError):
         read_tempo_map(tmp_path / "none.mid")
+
+
+def test_an_absurd_tempo_is_warned_of() -> None:
+    """A microsecond a beat is kept as it is written, with a word on it."""
+    clock = _clock(smf(track([(0, tempo(1))])))
+
+    assert float(clock.bpm_at(0.0)) == 60_000_000.0
+    assert any("60,000,000 BPM at tick 0" in warning for warning in clock.warnings)
