@@ -154,7 +154,7 @@ def render_speed(stem: Path, folder: Path) -> Iterator[Row]:
     ours()
     bare_sound, ours_sound = (soundfile.read(path)[0] for path in (folder / "bare.wav", plan.stems[0].target))
     yield (
-        "a whole render (hashed, measured before and after, levelled, dithered, verified) beside a script "
+        "a whole render (hashed, measured before and after, levelled, dithered) beside a script "
         "that reads, processes and writes",
         in_turns(bare, ours),
         "",
