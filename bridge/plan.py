@@ -23,7 +23,7 @@ from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec
 from bridge.tempo import TempoMap
 
-__all__ = ["MidiSource", "Plan", "StemPlan", "hash_file", "plan_envelopes"]
+__all__ = ["MidiSource", "Plan", "StemPlan", "hash_file", "plan_envelopes", "stamp_file"]
 
 _HASH_BLOCK = 1 << 20
 
@@ -54,6 +54,7 @@ class StemPlan(_Record):
     name: str
     source: str
     sha256: str
+    stamp: str = Field(default="", description="size and time of the source when it was hashed")
     sample_rate: int
     n_channels: int
     n_samples: int
@@ -170,7 +171,7 @@ class Plan(_Record):
         others = {other.name: other.sha256 for other in self.stems}
         decisive = {
             "settings": self._settings(),
-            "stem": stem.model_dump(exclude={"source", "target", "peak_depth", "depth_integral_s"}),
+            "stem": stem.model_dump(exclude={"source", "stamp", "target", "peak_depth", "depth_integral_s"}),
             "session": others if self.is_shared else {},
         }
         return _digest(decisive)
@@ -237,6 +238,12 @@ def plan_envelopes(
 
 def _digest(data: object) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def stamp_file(path: Path) -> str:
+    """Return size and time of a file: while they stay, so does its hash."""
+    status = path.stat()
+    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
 
 
 def hash_file(path: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -27,7 +28,7 @@ from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
 from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
-from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes
+from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
 from bridge.preset import Preset, node_parameters
 from bridge.presetsettings import apply_settings, find_overruled
@@ -117,12 +118,14 @@ def build_plan(
     loaded = preset if isinstance(preset, Preset) else load_preset(preset)
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
-    infos = [_inspect(path) for path in find_stems(stems)]
+    with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
+        infos = list(pool.map(_inspect, find_stems(stems)))
+        hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock = clock or ClockSettings()
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
     warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     warnings += find_overruled(resolved, settings)
-    hashes = {info.path.stem: hash_file(info.path) for info in infos}
+    hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)
     sidechains = check_sidechains(resolved, list(hashes))
@@ -144,6 +147,7 @@ def build_plan(
         heard = dreams.wanted | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
             "sha256": hashes[stem.name],
+            "stamp": stamp_file(info.path),
             "listens_to": {name: hashes[name] for name in sorted(heard) if name in hashes},
             "peak_depth": peak,
             "depth_integral_s": integral,

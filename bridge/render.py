@@ -17,7 +17,7 @@ from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_companions, open_stem, read_song
-from bridge.plan import Plan, StemPlan, hash_file
+from bridge.plan import Plan, StemPlan, hash_file, stamp_file
 from bridge.stemjob import Progress, RenderedStem, StemResult
 from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks
@@ -174,7 +174,7 @@ class _Run:
                 f"{existing[0]} exists already{more}; use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
-            if not Path(stem.source).exists() or hash_file(Path(stem.source)) != stem.sha256:
+            if not _is_as_planned(stem):
                 raise AudioFileError(
                     f"{stem.source}: is gone or has changed since the plan was made; plan again"
                 )
@@ -287,6 +287,11 @@ def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, .
             "Use another --out, or --overwrite to give it up (the sound stays)"
         )
     return others
+
+
+def _is_as_planned(stem: StemPlan) -> bool:
+    source = Path(stem.source)
+    return source.exists() and (stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256)
 
 
 def _make_folder(folder: Path) -> None:
