@@ -354,6 +354,12 @@ class TempoMap:
             ) from None
 
     @cached_property
+    def changes_s(self) -> Floats:
+        """When tempos and meters begin, in rising seconds of the stems."""
+        meters = np.array([meter.tick / self.ticks_per_beat for meter in self.meters])
+        return np.unique(np.concatenate((self._grid.start_s, self.beats_to_seconds(meters))))
+
+    @cached_property
     def _grid(self) -> TempoGrid:
         return TempoGrid.build(self.tempos, self.ticks_per_beat, self.offset_s)
 

@@ -5,12 +5,13 @@ Order: macros, then modulators, then what combines them; a cycle among those is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
+from bridge.envelopes.combined import Bipolar, Combined, Constant
 from bridge.envelopes.cycles import Counter, Fade, LfoSource, StepSource
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.gated import adsr_contour, breakpoints_contour
@@ -27,20 +28,15 @@ from bridge.envelopes.grammar import (
     Steps,
     Trigger,
 )
-from bridge.envelopes.grid import Floats, Grid, Pulse, Song
+from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Pulse, Song
 from bridge.envelopes.played import duration_samples, follower_curve, mapped_lane, midi_source
 from bridge.envelopes.shapes import stable_hash
-from bridge.envelopes.smoothing import Latticed, Smoothed
+from bridge.envelopes.smoothing import Smoothed
 from bridge.envelopes.triggers import Gates, build_gates, to_samples
 from bridge.errors import EnvelopeError, nearest_names
-from bridge.tempomap import TempoMap
-from bridge.units import Duration, parse_duration, parse_rate
+from bridge.units import parse_duration, parse_rate
 
 __all__ = ["Source", "Sources", "build_sources"]
-
-_SMOOTH_SHAPES = ("sine", "random_smooth", "perlin")
-# A sine bends by (2 pi h)^2 / 16 between points a part h of its cycle apart: 1.5e-6 of its swing.
-_SMOOTH_PART_OF_CYCLE = 1 / 1280
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,20 +45,27 @@ class Source:
 
     Args:
         key: Name under which a grid remembers its values.
-        function: Instants to values.
+        curve: What it is.
         is_bipolar: Whether values run -1..1 instead of 0..1.
     """
 
     key: str
-    function: Callable[[Grid], Floats]
+    curve: Curve
     is_bipolar: bool = False
 
     def at(self, grid: Grid) -> Floats:
         """Return the value at each instant; they are not to be changed."""
         values = grid.cache.get(self.key)
         if values is None:
-            values = grid.cache[self.key] = self.function(grid)
+            values = grid.cache[self.key] = self.curve.at(grid)
         return values
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants it is not smooth; they are not to be changed."""
+        turns = points.turns_cache.get(self.key)
+        if turns is None:
+            turns = points.turns_cache[self.key] = self.curve.turns(points)
+        return turns
 
 
 Sources = Mapping[str, Source]
@@ -128,8 +131,7 @@ class _Builder:
             if keys
             else None
         )
-        function = _constant(value) if lane is None else lane.at
-        self.sources[name] = Source(key=name, function=function)
+        self.sources[name] = Source(key=name, curve=lane or Constant(value))
 
     def add(self, modulator: Modulator) -> None:
         """Add a modulator."""
@@ -140,48 +142,46 @@ class _Builder:
                 right = self._lfo(modulator, modulator.stereo_phase)
                 self._add_source(modulator, right, is_bipolar, f"{modulator.id}.right")
             return
-        function = self._function(modulator)
+        curve = self._curve(modulator)
         if is_bipolar and not isinstance(modulator, Combine):
-            function = _to_bipolar(function)
-        self._add_source(modulator, function, is_bipolar)
+            curve = Bipolar(curve)
+        self._add_source(modulator, curve, is_bipolar)
 
-    def _add_source(
-        self, modulator: Modulator, function: Callable[[Grid], Floats], is_bipolar: bool, name: str = ""
-    ) -> None:
+    def _add_source(self, modulator: Modulator, curve: Curve, is_bipolar: bool, name: str = "") -> None:
         if modulator.smooth is not None and not isinstance(modulator, MidiModulator):
             tau = duration_samples(modulator.smooth, self._song, self._sample_rate)
-            function = Smoothed(source=function, tau_samples=tau).at if tau > 0 else function
+            curve = Smoothed(source=curve, tau_samples=tau) if tau > 0 else curve
         name = name or modulator.id
-        self.sources[name] = Source(key=name, function=function, is_bipolar=is_bipolar)
+        self.sources[name] = Source(key=name, curve=curve, is_bipolar=is_bipolar)
 
-    def _function(self, modulator: Modulator) -> Callable[[Grid], Floats]:
+    def _curve(self, modulator: Modulator) -> Curve:
         where = f"modulators.{modulator.id}"
         if isinstance(modulator, Steps):
-            return self._steps(modulator).at
+            return self._steps(modulator)
         if isinstance(modulator, Adsr):
             return adsr_contour(
                 modulator, self._gates(modulator, modulator.trigger), self._song, self._sample_rate
-            ).at
+            )
         if isinstance(modulator, Breakpoints):
             is_gated = modulator.mode in ("trigger", "one_shot")
             starts = self._gates(modulator, modulator.trigger) if is_gated else None
-            return breakpoints_contour(modulator, starts, self._song, self._sample_rate).at
+            return breakpoints_contour(modulator, starts, self._song, self._sample_rate)
         if isinstance(modulator, Follower):
             source = self._follower(modulator.stem, where)
             if source is None:
-                return _constant(1.0)
-            return follower_curve(modulator, source, self._song, self._sample_rate, where).at
+                return Constant(1.0)
+            return follower_curve(modulator, source, self._song, self._sample_rate, where)
         if isinstance(modulator, MidiModulator):
-            return midi_source(modulator, self._song, self._sample_rate, where, self._warnings).at
+            return midi_source(modulator, self._song, self._sample_rate, where, self._warnings)
         if isinstance(modulator, MacroModulator):
-            return self.sources[f"macro.{modulator.macro}"].at
+            return self.sources[f"macro.{modulator.macro}"]
         if isinstance(modulator, Combine):
-            return _combine(modulator.op, [self.sources[name] for name in modulator.inputs])
+            return Combined(modulator.op, tuple(self.sources[name] for name in modulator.inputs))
         raise TypeError(f"{type(modulator).__name__} is no modulator")
 
-    def _lfo(self, modulator: Lfo, ahead_degrees: float) -> Callable[[Grid], Floats]:
+    def _lfo(self, modulator: Lfo, ahead_degrees: float) -> LfoSource:
         counter, fade = self._counter(modulator, modulator.delay, modulator.fade_in, 1)
-        oscillator = LfoSource(
+        return LfoSource(
             shape=modulator.shape,
             counter=counter,
             phase=(modulator.phase + ahead_degrees) / 360.0,
@@ -190,12 +190,6 @@ class _Builder:
             fade=fade,
             is_bipolar=modulator.polarity == "bipolar",
         )
-        is_smooth = modulator.shape in _SMOOTH_SHAPES and counter.is_rising and fade is None
-        if not is_smooth or modulator.swing != 50.0:
-            return oscillator.at
-        fastest_s = _shortest_s(parse_rate(modulator.rate), self._song.tempo_map)
-        lattice = _lattice(fastest_s * _SMOOTH_PART_OF_CYCLE * self._sample_rate)
-        return Latticed(source=oscillator.at, lattice=lattice).at if lattice > 1 else oscillator.at
 
     def _steps(self, modulator: Steps) -> StepSource:
         counter, fade = self._counter(modulator, "0 ms", "0 ms", len(modulator.steps))
@@ -269,21 +263,6 @@ class _Builder:
         return self._followers[name]
 
 
-def _shortest_s(cycle: Duration, tempo_map: TempoMap) -> float:
-    """Return how long a cycle takes where the song is fastest."""
-    if cycle.unit == "seconds":
-        return float(cycle.amount)
-    beats = float(cycle.amount)
-    if cycle.unit == "bars":
-        beats *= min(4.0 * meter.numerator / meter.denominator for meter in tempo_map.meters)
-    return beats * 60.0 / max(tempo.bpm for tempo in tempo_map.tempos)
-
-
-def _lattice(longest_samples: float) -> int:
-    """Return the largest power of two up to so many samples, between 1 and 64."""
-    return 1 << min(max(int(longest_samples), 1).bit_length() - 1, 6)
-
-
 def _check_macros(macros: Sequence[Macro], midi_map: Mapping[str, str], values: Mapping[str, float]) -> None:
     known = [macro.id for macro in macros]
     mapped = [
@@ -325,35 +304,3 @@ def _in_order(modulators: Sequence[Modulator], macros: Sequence[Macro]) -> list[
     for modulator in modulators:
         visit(modulator, ())
     return ordered
-
-
-def _constant(value: float) -> Callable[[Grid], Floats]:
-    return lambda grid: np.full(grid.n, value)
-
-
-def _to_bipolar(function: Callable[[Grid], Floats]) -> Callable[[Grid], Floats]:
-    return lambda grid: function(grid) * 2.0 - 1.0
-
-
-def _combine(op: str, inputs: Sequence[Source]) -> Callable[[Grid], Floats]:
-    """Join sources; polarity says what comes out, and the inputs are taken as they are."""
-
-    def join(grid: Grid) -> Floats:
-        values = [source.at(grid) for source in inputs]
-        if op == "xfade":
-            return values[0] + (values[1] - values[0]) * values[2]
-        total = values[0]
-        for other in values[1:]:
-            if op == "multiply":
-                total = total * other
-            elif op == "max":
-                total = np.maximum(total, other)
-            elif op == "min":
-                total = np.minimum(total, other)
-            else:
-                total = total + other
-        if op == "mean":
-            return total / len(values)
-        return np.clip(total, -1.0, 1.0) if op == "add" else total
-
-    return join

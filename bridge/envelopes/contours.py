@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.envelopes.grid import Floats, Grid, Integers
+from bridge.envelopes.grid import Bools, Floats, Grid, Integers
 from bridge.envelopes.shapes import BEND_STRENGTH, bend, smooth_step
 
 __all__ = ["Contour", "ContourPoint", "Segment", "curve_between"]
 
 _FEW_ROWS = 512  # segments shorter than this are drawn together
+_QUICK_SAMPLES = 1024  # a bent segment shorter than this is too quick for a cubic
 
 
 class Segment(NamedTuple):
@@ -81,7 +82,8 @@ class _Columns(NamedTuple):
     high: Floats
     strength: Floats
     scale: Floats
-    is_bent: npt.NDArray[np.bool_]
+    is_bent: Bools
+    is_rough: Bools
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> _Columns:
@@ -100,6 +102,12 @@ class _Columns(NamedTuple):
             scale=np.array([1.0 / math.expm1(one) if one else 0.0 for one in strength.tolist()]),
             is_bent=np.array(
                 [s.curve in ("linear", "curve") or hold for s, hold in zip(segments, holds, strict=True)]
+            ),
+            is_rough=np.array(
+                [
+                    s.curve in ("stairs", "pulse") or (s.curve == "curve" and s.n < _QUICK_SAMPLES)
+                    for s in segments
+                ]
             ),
         )
 
@@ -159,6 +167,20 @@ class Contour:
                 self._draw(values[low:high], self.segments[index], grid, low)
         return values
 
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants segments begin or end, or are too quick."""
+        columns: _Columns = self._columns  # type: ignore[attr-defined]
+        first = max(int(np.searchsorted(self.starts, points.start - 2, side="right")) - 1, 0)
+        last = int(np.searchsorted(self.starts, points.last + 2, side="right"))
+        starts, n = self.starts[first:last], columns.n[first:last]
+        turns = points.cells_of(starts) | points.cells_of(np.sort(starts + n))
+        if np.any(columns.is_rough[first:last]):
+            index = np.searchsorted(starts, points.samples, side="right") - 1
+            is_rough = (index >= 0) & columns.is_rough[first:last][index]
+            is_rough &= points.samples < starts[index] + n[index]
+            turns |= is_rough[1:] | is_rough[:-1]
+        return turns
+
     def value_at(self, sample: int) -> float:
         """Return the value at one sample."""
         index = int(np.searchsorted(self.starts, sample, side="right")) - 1
@@ -169,8 +191,8 @@ class Contour:
     @staticmethod
     def _draw(out: Floats, segment: Segment, grid: Grid, row: int) -> None:
         """Fill rows that lie in one segment or after it."""
-        begun = grid.start + row * grid.step - segment.start
-        n_moving = min(max(-((begun - segment.n) // grid.step), 0), len(out)) if segment.n else 0
+        until = int(grid.rows_from(np.array([segment.start + segment.n]))[0]) - row
+        n_moving = min(max(until, 0), len(out)) if segment.n else 0
         out[n_moving:] = segment.low if segment.curve == "hold" else segment.high
         if n_moving == 0:
             return

@@ -6,12 +6,13 @@ comes from (the song's position, the stem's start or a trigger) is settled when 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from bridge.envelopes.grid import Floats, Grid, Integers, Pulse, fill_pieces
+from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Pulse, crossings, fill_pieces
 from bridge.envelopes.shapes import hash_unit, sine, smooth_step, triangle, wave_noise
 
 __all__ = ["Counter", "LfoSource", "StepSource"]
@@ -19,6 +20,8 @@ __all__ = ["Counter", "LfoSource", "StepSource"]
 _NO_GLIDE = 1e-6  # part of a step that is over before any sample
 _FEW_ROWS = 512  # runs longer than this are filled one by one
 _TRIGGER_STRIDE = 1 << 32  # cycles between the chance of one trigger and that of the next
+_QUICK = 1.0 / 64.0  # part of a cycle a cubic can span: 2e-6 off in a sine
+_CORNERS = {"sine": (), "triangle": (0.25, 0.75), "square": (0.0, 0.5)}  # of the others: where a cycle starts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +58,19 @@ class Counter:
         cycles = np.maximum(cycles, 0.0)
         return np.minimum(cycles, self.n_once) if self.is_one_shot else cycles
 
+    def turns(self, points: Grid, corners: Sequence[float], phase: float = 0.0) -> Bools:
+        """Return between which instants the count restarts, stops, is quick or passes corners of a cycle."""
+        cycles = self.count(points) + phase
+        turns = crossings(cycles, corners)
+        turns |= np.abs(np.diff(cycles)) > _QUICK
+        turns |= self.pulse.turns(points)
+        if self.starts is not None:
+            turns |= points.cells_of(self.starts)
+        if self.is_one_shot:
+            is_over = cycles >= self.n_once + phase
+            turns |= is_over[1:] != is_over[:-1]
+        return turns
+
     def turn(self, grid: Grid) -> Floats | float:
         """Return a number that tells triggers apart, for chance that differs from one to the next."""
         if self.starts is None:
@@ -90,6 +106,14 @@ class Fade:
         fade = fill_pieces(grid, self.starts, np.maximum(self.fade_samples, 1e-9), 1.0)
         return np.where(since >= 0, np.minimum(since / fade, 1.0), 0.0)
 
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants it begins or ends."""
+        begun = self.starts + self.delay_samples
+        turns = points.cells_of(self.starts)
+        for corner in (begun, begun + self.fade_samples):
+            turns |= points.cells_of(np.sort(corner))
+        return turns
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LfoSource:
@@ -120,6 +144,12 @@ class LfoSource:
             values *= 2.0
             values -= 1.0
         return values if self.fade is None else values * self.fade.at(grid)
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants it is not smooth."""
+        corners = (0.0, self.width) if self.shape == "pulse" else _CORNERS.get(self.shape, (0.0,))
+        turns = self.counter.turns(points, corners, self.phase)
+        return turns if self.fade is None else turns | self.fade.turns(points)
 
     def _wave(self, cycles: Floats, grid: Grid) -> Floats:
         if self.phase:
@@ -235,6 +265,11 @@ class StepSource:
             if self.gate < 1.0:
                 values *= part < self.gate
         return values if self.fade is None else values * self.fade.at(grid)
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants it is not smooth."""
+        turns = self.counter.turns(points, (0.0, min(self.glide, 1.0), self.gate))
+        return turns if self.fade is None else turns | self.fade.turns(points)
 
     def _index(self, key: Integers) -> Integers:
         n = len(self.values)

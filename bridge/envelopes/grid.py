@@ -7,9 +7,11 @@ numbers, so an edge appears at exactly its sample whatever the chunking.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,24 @@ from bridge.midifile import MidiFile
 from bridge.tempomap import TempoMap
 from bridge.units import Duration
 
-__all__ = ["Floats", "Grid", "Integers", "Pulse", "Song", "fill_pieces"]
+__all__ = [
+    "Bools",
+    "Curve",
+    "Floats",
+    "Grid",
+    "Integers",
+    "Pulse",
+    "Scattered",
+    "Song",
+    "crossings",
+    "fill_pieces",
+]
 
 _FEW_ROWS = 512  # pieces longer than this are filled one by one
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +70,7 @@ class Grid:
         self.start, self.n, self.step = start, n, step
         self.sample_rate, self.tempo_map = sample_rate, tempo_map
         self.cache: dict[str, Floats] = {}
+        self.turns_cache: dict[str, Bools] = {}
 
     @property
     def last(self) -> int:
@@ -86,6 +101,70 @@ class Grid:
         """Return the first row at or after each sample, 0..n."""
         rows = -((self.start - samples) // self.step)
         return np.minimum(np.maximum(rows, 0), self.n)
+
+    def cells_of(self, samples: Floats | Integers) -> Bools:
+        """Return in which cells, from one instant to the next, any of some rising positions lies.
+
+        A position close to an instant counts on both of its sides, for what rounding may have done to it.
+
+        Shape:
+            ``(k,)`` -> ``(n - 1,)``.
+        """
+        cells = np.zeros(self.n - 1, np.bool_)
+        low, high = np.searchsorted(samples, (self.start - 2, self.last + 2))
+        for nudge in (-1.0, 1.0):
+            index = ((np.floor(samples[low:high]) + nudge - self.start) // self.step).astype(np.int64)
+            cells[index[(index >= 0) & (index < self.n - 1)]] = True
+        return cells
+
+    @cached_property
+    def clock_turns(self) -> Bools:
+        """(n - 1,) cells in which a tempo or a meter begins, where all that follows the beat may turn."""
+        return self.cells_of(self.tempo_map.changes_s * self.sample_rate)
+
+
+class Scattered(Grid):
+    """Any rising samples of a song, as a grid.
+
+    Args:
+        samples: (n,) positions.
+        sample_rate: Hz.
+        tempo_map: The clock.
+    """
+
+    def __init__(self, samples: Integers, sample_rate: float, tempo_map: TempoMap) -> None:
+        super().__init__(int(samples[0]), len(samples), sample_rate, tempo_map, step=0)
+        self._positions = samples
+
+    @property
+    def last(self) -> int:
+        """The last sample."""
+        return int(self._positions[-1])
+
+    @cached_property
+    def samples(self) -> Floats:
+        """(n,) sample positions, whole numbers as float64."""
+        return self._positions.astype(np.float64)
+
+    def rows_from(self, samples: Integers) -> Integers:
+        """Return the first row at or after each sample, 0..n."""
+        return np.searchsorted(self._positions, samples)
+
+
+class Curve(Protocol):
+    """A pure function of time that knows where it is not smooth."""
+
+    def at(self, grid: Grid) -> Floats:
+        """Return the value at each instant."""
+        ...
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants and their next it jumps, turns or is too quick for a cubic.
+
+        Shape:
+            ``(n - 1,)``.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +198,13 @@ class Pulse:
         if self.cycle.unit == "seconds":
             return (np.asarray(seconds, np.float64) - self.tempo_map.offset_s) * self._per_unit
         return self._of_beats(self.tempo_map.seconds_to_beats(seconds))
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants a swung step begins; where tempos do is the grid's to know."""
+        if self.swing_grid is None or self.cycle.unit == "seconds":
+            return np.zeros(points.n - 1, np.bool_)
+        pairs = points.beats / float(2 * self.swing_grid)
+        return crossings(pairs, (0.0, self.swing))
 
     def starts(self, first_s: float, last_s: float, limit: int) -> Floats:
         """Return when cycles start, from the one under way at a time up to another time, at most `limit`."""
@@ -154,6 +240,23 @@ class Pulse:
         part, swing = pairs - whole, self.swing
         straight = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
         return (whole + straight) * float(2 * self.swing_grid)
+
+
+def crossings(cycles: Floats, parts: Sequence[float]) -> Bools:
+    """Return between which instants and their next a count of cycles passes any of some parts of a cycle.
+
+    Args:
+        cycles: (n,) the count.
+        parts: Places in the cycle, 0..1.
+
+    Shape:
+        ``(n,)`` -> ``(n - 1,)``.
+    """
+    crossed = np.zeros(len(cycles) - 1, np.bool_)
+    for part in parts:
+        whole = np.floor(cycles - part)
+        crossed |= whole[1:] != whole[:-1]
+    return crossed
 
 
 def fill_pieces(grid: Grid, starts: Integers, values: Floats, before: float) -> Floats:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from bridge.envelopes.contours import Contour, Segment
 from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
 from bridge.envelopes.grammar import Follower, MidiModulator
-from bridge.envelopes.grid import Floats, Grid, Integers, Song
+from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Song
 from bridge.envelopes.smoothing import SmoothStairs
 from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
 from bridge.errors import EnvelopeError, InputError
@@ -30,6 +31,7 @@ from bridge.units import Duration, parse_duration
 __all__ = ["CurveSource", "duration_samples", "follower_curve", "mapped_lane", "midi_source", "parse_map_key"]
 
 DEFAULT_SMOOTH = "20 ms"
+_STRAIGHT = 1e-3  # a change of slope, as a step to the next value, that a cubic may round off
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +53,15 @@ class CurveSource:
         index = np.minimum(position.astype(np.intp), max(len(padded) - 2, 0))
         low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
         return np.asarray(low + (position - index) * (high - low))
+
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants the line has a corner worth keeping."""
+        return points.cells_of(self._corners)
+
+    @cached_property
+    def _corners(self) -> Floats:
+        bends = np.diff(np.concatenate(([0.0, 0.0], self.values, self.values[-1:])), 2)
+        return np.flatnonzero(np.abs(bends) > _STRAIGHT).astype(np.float64) * self.spacing_samples
 
 
 def duration_samples(duration: Duration | str, song: Song, sample_rate: float) -> float:

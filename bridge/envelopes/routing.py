@@ -16,7 +16,8 @@ import numpy as np
 from bridge.envelopes.build import Source, Sources, build_sources
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.grammar import Macro, Modulator, Route
-from bridge.envelopes.grid import Floats, Grid, Song
+from bridge.envelopes.grid import Bools, Floats, Grid, Song
+from bridge.envelopes.lattice import CELL, Lattice
 from bridge.envelopes.played import mapped_lane
 from bridge.envelopes.shapes import bend, smooth_step
 from bridge.errors import EnvelopeError, nearest_names
@@ -26,6 +27,7 @@ from bridge.tempomap import TempoMap
 __all__ = ["Envelopes", "build_envelopes"]
 
 _BLOCK = 32768  # large enough to make little of the calls, small enough for the caches
+_SPAN = 1 << 18  # samples worked out at once at audio rate
 _MAX_GRIDS = 3
 _INTEGRAL_STEP = 64
 
@@ -96,11 +98,30 @@ class _Lead:
             np.maximum(travel, low, out=travel)
         return travel if route.quantize is None else self._quantized(travel)
 
+    def turns(self, travel: Floats, points: Grid) -> Bools:
+        """Return between which instants what it led to, `travel`, is not smooth."""
+        route = self.route
+        if route.quantize is not None:
+            return np.ones(points.n - 1, np.bool_)
+        turns = self.source.turns(points)
+        states = [travel >= self.travel.of(route.max)] if route.max is not None else []
+        if route.min is not None:
+            states.append(travel <= self.travel.of(route.min))
+        if self.source.is_bipolar and not self._is_straight:
+            states.append(self.source.at(points) >= 0.0)
+        for state in states:
+            turns = turns | (state[1:] != state[:-1])
+        return turns
+
+    @property
+    def _is_straight(self) -> bool:
+        return self.route.curve == "linear" and self.route.tension == 0.0
+
     def _shaped(self, values: Floats) -> Floats:
         route = self.route
         if route.invert:
             values = -values if self.source.is_bipolar else 1.0 - values
-        if route.curve == "linear" and route.tension == 0.0:
+        if self._is_straight:
             return values
         size = np.abs(values)
         tension = {"exp": 0.5, "log": -0.5}.get(route.curve, 0.0) + route.tension / 2
@@ -126,10 +147,28 @@ class _Parameter:
     leads: tuple[_Lead, ...]
 
     def at(self, grid: Grid) -> Floats:
+        """Return the values at any instants."""
+        return self.travel.value(self._travels(grid))
+
+    def at_samples(self, lattice: Lattice) -> Floats:
+        """Return the values at every sample of a block."""
+        points = lattice.points
+        turns = points.clock_turns
+        travel = np.full(points.n, self.base)
+        for lead in self.leads:
+            travel = lead.apply(travel, points)
+            turns = turns | lead.turns(travel, points)
+        travels = lattice.join(travel)
+        sharp = lattice.sharp(turns)
+        if sharp is not None:
+            travels[sharp.samples.astype(np.intp) - lattice.start] = self._travels(sharp)
+        return self.travel.value(travels)
+
+    def _travels(self, grid: Grid) -> Floats:
         travel = np.full(grid.n, self.base)
         for lead in self.leads:
             travel = lead.apply(travel, grid)
-        return self.travel.value(travel)
+        return travel
 
 
 class Envelopes:
@@ -156,6 +195,8 @@ class Envelopes:
         self.sources = sources
         self._parameters, self._tempo_map, self._sample_rate = parameters, tempo_map, sample_rate
         self._grids: OrderedDict[tuple[int, int, int], Grid] = OrderedDict()
+        self._lattice: Lattice | None = None
+        self._spans: dict[tuple[str, str], tuple[int, Floats]] = {}
 
     def values(
         self, node_id: str, parameter: str, start_sample: int, n_samples: int, step: int = 1
@@ -172,8 +213,9 @@ class Envelopes:
         Returns:
             (ceil(n_samples / step),) float64 in the parameter's own unit, each at its first sample.
         """
-        found = self._parameters[node_id, parameter]
-        return self._blocks(found.at, start_sample, n_samples, step)
+        if step == 1:
+            return self._samples((node_id, parameter), start_sample, n_samples)
+        return self._blocks(self._parameters[node_id, parameter].at, start_sample, n_samples, step)
 
     def reach(self, node_id: str, parameter: str) -> tuple[float, float]:
         """Return between which values a parameter's routes and its resting place can keep it."""
@@ -215,6 +257,24 @@ class Envelopes:
         )
         n_values = -(-n_samples // _INTEGRAL_STEP)
         return float(total) / n_values * n_samples / self._sample_rate if n_values else 0.0
+
+    def _samples(self, key: tuple[str, str], start: int, n_samples: int) -> Floats:
+        """Return a parameter's values at every sample, out of spans that are worked out whole."""
+        values = np.empty(n_samples)
+        end = start + n_samples
+        for index in range(start // _SPAN, -(-end // _SPAN)):
+            kept, span = self._spans.get(key, (-1, values))
+            if kept != index:
+                span = self._parameters[key].at_samples(self._lattice_of(index))
+                self._spans[key] = index, span
+            first, last = max(start, index * _SPAN), min(end, (index + 1) * _SPAN)
+            values[first - start : last - start] = span[first - index * _SPAN : last - index * _SPAN]
+        return values
+
+    def _lattice_of(self, index: int) -> Lattice:
+        if self._lattice is None or self._lattice.start != index * _SPAN:
+            self._lattice = Lattice.of(index * _SPAN, _SPAN // CELL, self._sample_rate, self._tempo_map)
+        return self._lattice
 
     def _blocks(self, function: object, start: int, n_samples: int, step: int) -> Floats:
         assert callable(function)
@@ -307,7 +367,7 @@ def build_envelopes(
             lane = mapped_lane(keys, min(max(base, 0.0), 1.0), song, sample_rate, where, warnings)
             if lane is not None:
                 name = f"midi_map.{'.'.join(target)}"
-                sources[name] = Source(key=name, function=lane.at)
+                sources[name] = Source(key=name, curve=lane)
                 leads = [(where, Route(source=name, target=".".join(target), op="replace")), *leads]
         if leads:
             parameters[target] = _Parameter(

@@ -7,18 +7,18 @@ to have rested at its first value.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bridge.envelopes.grid import Floats, Grid, Integers, fill_pieces
+from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Integers, fill_pieces
 
-__all__ = ["Latticed", "SmoothStairs", "Smoothed"]
+__all__ = ["SmoothStairs", "Smoothed"]
 
 _SETTLED = 20.0  # time constants after which a step is complete to 2e-9
 _MAX_LATTICE = 64
 _NEGLIGIBLE = 1e-12
+_QUICK = 1.0 / 16.0  # part of a time constant a cubic can span: 4e-7 of a step off
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +67,12 @@ class SmoothStairs:
         stairs += since
         return stairs
 
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants a step comes, or all where the pole is quick."""
+        if 0 < self.tau_samples * _QUICK < points.step:
+            return np.ones(points.n - 1, np.bool_)
+        return points.cells_of(self.starts)
+
 
 @dataclass(kw_only=True, eq=False)
 class Smoothed:
@@ -76,11 +82,11 @@ class Smoothed:
     forgotten what was before; so the value at a sample does not depend on which samples are asked for.
 
     Args:
-        source: What to smooth, as a function of a grid.
+        source: What to smooth.
         tau_samples: Time constant, above 0.
     """
 
-    source: Callable[[Grid], Floats]
+    source: Curve
     tau_samples: float
     _frames: dict[int, Floats] = field(default_factory=dict)
 
@@ -95,6 +101,23 @@ class Smoothed:
         first, last = grid.start // lattice, grid.last // lattice + 1
         return _between(self._points(first, last, grid), lattice, first, grid)
 
+    def turns(self, points: Grid) -> Bools:
+        """Return between which instants the source turns, and where the lattice passes that on."""
+        if self.tau_samples * _QUICK < points.step:
+            return np.ones(points.n - 1, np.bool_)
+        late = -(-self._lattice // points.step)
+        before = min(late, points.start // points.step)
+        around = Grid(
+            points.start - before * points.step,
+            points.n + before + late,
+            points.sample_rate,
+            points.tempo_map,
+            step=points.step,
+        )
+        turns = self.source.turns(around)
+        spread = np.convolve(turns, np.ones(2 * late + 1), "same") > 0
+        return spread[before : before + points.n - 1]
+
     def _points(self, first: int, last: int, grid: Grid) -> Floats:
         """Return lattice points `first` to `last`, both included, out of whole frames."""
         n_warm = math.ceil(_SETTLED * self.tau_samples / self._lattice)
@@ -104,7 +127,7 @@ class Smoothed:
             self._frames[index] if index in self._frames else self._frame(index, n_frame, n_warm, grid)
             for index in wanted
         ]
-        self._frames = {wanted[-1]: frames[-1]}  # the next block most likely goes on here
+        self._frames = dict(zip(wanted, frames, strict=True))  # the next block most likely goes on here
         start = first - wanted[0] * n_frame
         return np.concatenate(frames)[start : start + last - first + 1]
 
@@ -114,35 +137,13 @@ class Smoothed:
         lattice = self._lattice
         begin = index * n_frame
         warm = max(begin - n_warm, 0)
-        values = self.source(
+        values = self.source.at(
             Grid(warm * lattice, begin + n_frame - warm, grid.sample_rate, grid.tempo_map, step=lattice)
         )
         keep = math.exp(-lattice / self.tau_samples)
         smoothed, _ = lfilter([1.0 - keep], [1.0, -keep], values, zi=[keep * values[0]])
         result: Floats = smoothed[begin - warm :]
         return result
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Latticed:
-    """A source so smooth that straight lines between every few samples are as good.
-
-    Args:
-        source: What to evaluate, as a function of a grid.
-        lattice: Samples between lattice points, a power of two.
-    """
-
-    source: Callable[[Grid], Floats]
-    lattice: int
-
-    def at(self, grid: Grid) -> Floats:
-        """Return the value at each instant, straight between lattice points fixed from sample 0."""
-        lattice = self.lattice
-        if grid.start % lattice == 0 and grid.step % lattice == 0:
-            return self.source(grid)
-        first, last = grid.start // lattice, grid.last // lattice + 1
-        points = Grid(first * lattice, last - first + 1, grid.sample_rate, grid.tempo_map, step=lattice)
-        return _between(self.source(points), lattice, first, grid)
 
 
 def _between(points: Floats, lattice: int, first: int, grid: Grid) -> Floats:

@@ -1,0 +1,140 @@
+"""Parameters at audio rate are joined from a lattice: as exact as sample by sample, in any chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.envelopes import Song, envelopes, song
+from helpers.midi import marker, meter, smf, tempo, track
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_bridge.test_envelopes_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, STEPS
+from test_bridge.test_envelopes_sources import ALL_MODULATORS
+
+from bridge.envelopes import Envelopes, build_follower
+from bridge.envelopes.lattice import CELL
+from bridge.errors import ReverieError
+
+NEAR = 5e-5
+"""Of a parameter's range: a cubic over 16 samples is 2e-6 off in the quickest sine it spans; what is smoothed
+runs on straight lines between points of its own, whose corners a cubic rounds by less than they are off."""
+
+SONG = song(
+    smf(
+        track(
+            [
+                (0, tempo(480_000)),
+                (0, meter(4, 4)),
+                (700, marker("Verse")),
+                (1920, tempo(400_000)),
+                (2100, meter(3, 4)),
+                (3840, marker("Chorus")),
+            ]
+        ),
+        track([(t, bytes([0xB0, 1, t % 128])) for t in range(0, 9000, 37)]),
+    ),
+    length_s=12.0,
+)
+
+
+def sample_by_sample(built: Envelopes, start: int, n_samples: int) -> Any:
+    """Every second value and the others between, which is the way without a lattice."""
+    values = np.empty(n_samples)
+    for first in (0, 1):
+        values[first::2] = built.values("dream", "depth", start + first, n_samples - first, 2)
+    return values
+
+
+@pytest.mark.parametrize(
+    "route",
+    [{}, {"curve": "exp"}, {"curve": "s_curve", "min": 1, "max": 5}, {"op": "replace", "amount": -1}],
+    ids=["straight", "bent", "kept between limits", "backwards"],
+)
+@pytest.mark.parametrize("name", [modulator["id"] for modulator in ALL_MODULATORS])
+def test_every_source_is_as_exact_from_the_lattice(name: str, route: dict[str, Any]) -> None:
+    """Jumps keep their sample, corners their place and smooth ways their height."""
+    routes = [{"source": name, "target": "dream.depth", "amount": 0.9, **route}]
+    built = envelopes(ALL_MODULATORS, routes, [{"id": "depth", "value": 0.4}], of=SONG, seed=3)
+    n_samples = 600_000
+
+    apart = np.abs(built.values("dream", "depth", 0, n_samples) - sample_by_sample(built, 0, n_samples))
+
+    assert apart.max() <= NEAR * 8.0
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(LFOS, ADSRS, STEPS, CONTOURS, LANES),
+    st.sampled_from(SONGS),
+    st.integers(0, 300_000),
+    st.sampled_from(["linear", "exp", "log", "s_curve"]),
+)
+def test_any_valid_modulator_is_as_exact_from_the_lattice(
+    modulator: dict[str, Any], of: Song, start: int, curve: str
+) -> None:
+    """Whatever moves, the lattice shows it to a twenty-thousandth of the range, in any chunks the same."""
+    routes = [{"source": "it", "target": "dream.depth", "curve": curve}]
+    try:
+        built, again = (envelopes([modulator], routes, of=of) for _ in range(2))
+    except ReverieError:
+        return
+    values = built.values("dream", "depth", start, 3000)
+
+    assert np.abs(values - sample_by_sample(built, start, 3000)).max() <= NEAR * 8.0
+    parts = [again.values("dream", "depth", start + at, 500) for at in (2500, 0, 500, 1000, 1500, 2000)]
+    assert np.array_equal(np.concatenate([*parts[1:], parts[0]]), values)
+
+
+@pytest.mark.parametrize("op", ["max", "min", "add", "multiply", "mean", "xfade"])
+def test_joined_sources_are_as_exact_from_the_lattice(op: str) -> None:
+    """Where another input wins, or a sum meets its limit, the corner stays."""
+    rates = ["1/8", "3 Hz", "1/4T"]
+    modulators = [{"type": "lfo", "id": f"lfo{row}", "rate": rate} for row, rate in enumerate(rates)]
+    joined = {"type": "combine", "id": "it", "op": op, "inputs": ["lfo0", "lfo1", "lfo2"]}
+    built = envelopes([*modulators, joined], [{"source": "it", "target": "dream.depth"}])
+
+    apart = np.abs(built.values("dream", "depth", 0, 300_000) - sample_by_sample(built, 0, 300_000))
+
+    assert apart.max() <= NEAR * 8.0
+
+
+def test_a_follower_is_as_exact_from_the_lattice() -> None:
+    """The corners of a measured level stay where they are steep enough to hear."""
+    rng = np.random.default_rng(5)
+    bursts = rng.standard_normal(400_000) * np.repeat(rng.random(100) ** 4, 4000)
+    heard = build_follower([bursts[None].astype(np.float32)], 48_000)
+    built = envelopes(
+        [{"type": "follower", "id": "it", "attack": "1 ms", "release": "20 ms"}],
+        [{"source": "it", "target": "dream.depth"}],
+        stem="drums",
+        followers={"drums": heard},
+    )
+
+    apart = np.abs(built.values("dream", "depth", 0, 400_000) - sample_by_sample(built, 0, 400_000))
+
+    assert apart.max() <= 1e-4 * 8.0  # corners below a thousandth are rounded off
+    assert np.ptp(built.values("dream", "depth", 0, 400_000)) > 1.0
+
+
+def test_quantized_routes_are_worked_out_at_every_sample() -> None:
+    """A staircase made of a smooth source has the same steps, bit for bit."""
+    routes = [{"source": "it", "target": "dream.depth", "quantize": 0.5}]
+    built = envelopes([{"type": "lfo", "id": "it", "rate": "1/8"}], routes)
+
+    values = built.values("dream", "depth", 0, 200_000)
+
+    assert np.array_equal(values, sample_by_sample(built, 0, 200_000))
+    assert set(np.unique(values)) <= set(np.arange(0, 8.5, 0.5))
+
+
+def test_values_on_the_lattice_are_those_of_any_other_rate() -> None:
+    """One value in 64 is the very number that audio rate has there."""
+    built = envelopes(
+        [{"type": "lfo", "id": "it", "rate": "1/8", "shape": "perlin"}],
+        [{"source": "it", "target": "dream.depth"}],
+    )
+    for step in (CELL, 64):
+        wanted = built.values("dream", "depth", 64 * 500, 64_000, step)
+        assert np.array_equal(built.values("dream", "depth", 64 * 500, 64_000)[::step], wanted)
