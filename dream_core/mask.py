@@ -5,12 +5,19 @@ The sound's complex short-time spectrum ``X`` is kept; what is optimised is a lo
     M = exp(B tanh(u / B)),  B = 24 dB
     e = sqrt(sum_f k |X|^2 / sum_f k |M X|^2)          in every frame: it stays as loud (k is K-weighting)
     y(u) = x + istft((e M - 1) X)
-    u <- u + step * 2 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
+    u <- u + rate * step * 2 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
+    rate <- rate * exp(0.7 (cos(G, steps before) - 0.3))     in every frame, 0.1 to 3
+
+So a frame whose direction stays goes fast, and one that is thrown about settles.
 
 Outside the dream's band the gain is exactly one; where ``u`` is zero the output is the input.
 
 With octaves there are several masks, from long frames (tones) to short ones (attacks), which take turns; what
 each changes is added to the same sound.
+
+Source:
+    Baydin et al. 2018, "Online learning rate adaptation with hypergradient descent": the multiplicative rule,
+    here for each frame.
 """
 
 from __future__ import annotations
@@ -38,6 +45,15 @@ MOST_LOST = 3.0 * math.log(10.0) / 20.0
 """The most that is made up for what overlapping frames do to each other, in nepers."""
 
 ADAM_BETAS = (0.9, 0.99)
+
+GROWTH = 0.7
+"""How fast a frame's steps grow while its direction stays, in nepers a step."""
+
+KEPT = 0.3
+"""From which agreement with the steps before on they grow; below it they shrink."""
+
+RATES = (0.1, 3.0)
+"""How small and how large they get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +91,10 @@ class Mask:
             )
             state |= {octave.key("spectrum"): spectrum, octave.key("u"): flat}
             state[octave.key("lost")] = torch.zeros_like(flat[:, :1])
-            if settings.momentum > 0 or settings.optimiser == "adam":
+            if settings.momentum > 0 or settings.optimiser != "plain":
                 state[octave.key("velocity")] = flat.clone()
+            if settings.optimiser == "adaptive":
+                state[octave.key("rate")] = torch.ones_like(flat[:, :1])
             if settings.optimiser == "adam":
                 state[octave.key("power")] = flat.clone()
                 state[octave.key("taken")] = torch.zeros(len(flat), 1, 1, device=context.device)
@@ -187,12 +205,21 @@ class Mask:
             state[octave.key("velocity")], state[octave.key("power")] = velocity, power
             scale = torch.sqrt(power / (1.0 - second**n_taken)) + 1e-3
             return clip_deviations(velocity / (1.0 - first**n_taken) / scale)
-        if settings.momentum > 0:
-            # Written so that a constant direction keeps its size: momentum smooths, it does not speed up.
-            velocity = torch.lerp(direction, state[octave.key("velocity")], settings.momentum)
-            state[octave.key("velocity")] = velocity
+        if settings.momentum == 0 and settings.optimiser == "plain":
+            return direction
+        before = state[octave.key("velocity")]
+        # Written so that a constant direction keeps its size: momentum smooths, it does not speed up.
+        velocity = torch.lerp(direction, before, settings.momentum)
+        state[octave.key("velocity")] = velocity
+        if settings.optimiser == "plain":
             return velocity
-        return direction
+        rate = state[octave.key("rate")]
+        sizes = torch.linalg.vector_norm(direction, dim=1, keepdim=True)
+        sizes = sizes * torch.linalg.vector_norm(before, dim=1, keepdim=True)
+        agreement = (direction * before).sum(dim=1, keepdim=True) / torch.clamp(sizes, min=1e-12)
+        grown = torch.clamp(rate * torch.exp(GROWTH * (agreement - KEPT)), *RATES)
+        rate = state[octave.key("rate")] = torch.where(sizes > 0, grown, rate)
+        return velocity * rate
 
 
 def _bin_power(spectrum: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ __all__ = [
 
 StereoMode = Literal["linked", "mid_side", "independent"]
 Normalisation = Literal["frame", "band", "window"]
-Optimiser = Literal["plain", "adam"]
+Optimiser = Literal["adaptive", "plain", "adam"]
 
 DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
@@ -85,8 +85,9 @@ class DreamSettings:
         smooth_bins: The same over frequency bins. 0..32.
         tv_time: How hard gains that jump in time are pulled together. 0..10.
         tv_frequency: The same for neighbouring frequencies. 0..10.
-        optimiser: ``plain`` ascends along the gradient, ``adam`` scales each bin by its own history.
-        momentum: How much of the last step goes into the next one, for ``plain``. 0..0.95.
+        optimiser: ``adaptive`` ascends along the gradient, faster in frames whose direction stays and slower
+            where it turns; ``plain`` takes steps of one size; ``adam`` scales each bin by its own history.
+        momentum: How much of the steps before goes into the next one; ``adam`` has its own. 0..0.95.
         energy: Keeps each frame as loud as it was.
         protect_transients: How much of a step is withheld where a sound begins. 0..1.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
@@ -114,8 +115,8 @@ class DreamSettings:
     smooth_bins: float = 0.0
     tv_time: float = 0.0
     tv_frequency: float = 0.0
-    optimiser: Optimiser = "plain"
-    momentum: float = 0.0
+    optimiser: Optimiser = "adaptive"
+    momentum: float = 0.5
     energy: bool = True
     protect_transients: float = 0.0
     threshold_db: float = -30.0
