@@ -1,80 +1,118 @@
-"""A convolution and its ReLU in one pass over memory, with a gradient to the input alone.
+"""A run of convolutions and their ReLUs as one step, with a gradient to the input alone.
 
-On a CPU most of a small network's time goes into moving activations, not into arithmetic. oneDNN applies the
-ReLU while a result is still in a register, and takes a 1x1 convolution as the matrix product it is, without
-packing the weights anew at every call. The weights of a network that dreams are fixed: they get no gradient.
+On a CPU much of a small network's time goes into moving activations, not into arithmetic. oneDNN applies the
+ReLU while a result is still in a register, takes a 1x1 convolution as the matrix product it is, and the way
+back works in place, on gradients that are nobody else's. The weights of a network that dreams are fixed: they
+get no gradient.
+
+TensorFlow pads a strided convolution of even length by one zero after the end, which oneDNN is not told
+through Torch. Read from the end to the start, the zero comes first, and there is one on each side as usual:
+so a run turns its input over, and its kernels, and needs no padded copies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["can_fuse", "conv_relu"]
+__all__ = ["can_fuse", "conv_relus"]
 
 
-def can_fuse(x: Tensor) -> bool:
-    """Say whether `conv_relu` can compute on this input: float32 on a CPU that oneDNN knows."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-
-
-def conv_relu(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Return ``relu(convolution(x))``.
+def can_fuse(x: Tensor, n_halvings: int) -> bool:
+    """Say whether `conv_relus` can compute on this input.
 
     Args:
-        x: ``(n, channels, height, width)``, float32 on a CPU; fastest with channels last in memory.
-        convolution: Its weights are taken as fixed.
+        x: ``(n, channels, height, width)``; float32 on a CPU that oneDNN knows.
+        n_halvings: Strided convolutions; each must find an even height and width.
     """
-    if convolution.kernel_size == (1, 1):
-        product: Tensor = _ProductRelu.apply(  # type: ignore[no-untyped-call]
-            x.permute(0, 2, 3, 1), convolution.weight.flatten(1), convolution.bias
-        )
-        return product.permute(0, 3, 1, 2)
-    result: Tensor = _ConvolutionRelu.apply(x, convolution)  # type: ignore[no-untyped-call]
+    is_known = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return is_known and not any(length % 2**n_halvings for length in x.shape[2:])
+
+
+def conv_relus(x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
+    """Return ``relu(convolution(.. relu(convolution(x))))``.
+
+    Args:
+        x: ``(n, channels, height, width)`` as `can_fuse` accepts it.
+        convolutions: 1x1, or 3x3 with "same" padding as TensorFlow has it. Their weights are taken as fixed.
+    """
+    if not convolutions:
+        return x
+    result: Tensor = _Run.apply(x, convolutions)  # type: ignore[no-untyped-call]
     return result
 
 
-class _ProductRelu(torch.autograd.Function):
+class _Run(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "relu", [], "")
-        ctx.save_for_backward(out, weight)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        out, weight = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradients[0], out, 0) @ weight, None, None
-
-
-class _ConvolutionRelu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, convolution: nn.Conv2d) -> Tensor:
-        ctx.shape = (convolution.stride, convolution.padding, convolution.dilation)
-        ctx.groups = convolution.groups
-        weight = convolution.weight
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x,
-            weight,
-            convolution.bias,
-            convolution.padding,
-            convolution.stride,
-            convolution.dilation,
-            convolution.groups,
-            "relu",
-            [],
-            "",
-        )
-        ctx.save_for_backward(x, out, weight)
-        return out
+    def forward(ctx: Any, x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
+        sounds = [_turned(x)]
+        for convolution in convolutions:
+            sounds.append(_forward(sounds[-1], convolution))
+        ctx.convolutions = convolutions
+        ctx.save_for_backward(*sounds)
+        return _turned(sounds[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, out, weight = ctx.saved_tensors
-        gradient = torch.ops.aten.threshold_backward(gradients[0], out, 0)
-        to_input, *_ = torch.ops.aten.convolution_backward(
-            gradient, x, weight, None, *ctx.shape, False, [0, 0], ctx.groups, [True, False, False]
+        gradient = _turned(gradients[0])
+        steps = zip(ctx.convolutions, ctx.saved_tensors[:-1], ctx.saved_tensors[1:], strict=True)
+        for convolution, before, after in reversed(list(steps)):
+            torch.ops.aten.threshold_backward.grad_input(gradient, after, 0, grad_input=gradient)
+            gradient = _backward(gradient, before, convolution)
+        return _turned(gradient), None
+
+
+def _turned(x: Tensor) -> Tensor:
+    """Return a copy from the end to the start in time and in frequency, channels last in memory."""
+    return x.flip(2, 3).contiguous(memory_format=torch.channels_last)
+
+
+def _forward(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    weight, bias = convolution.weight.detach(), convolution.bias
+    if convolution.kernel_size == (1, 1):
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x.permute(0, 2, 3, 1), weight.flatten(1), bias, "relu", [], ""
         )
-        return to_input, None
+        return product.permute(0, 3, 1, 2)
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, weight.flip(2, 3), bias, (1, 1), convolution.stride, (1, 1), convolution.groups, "relu", [], ""
+    )
+    return result
+
+
+def _backward(gradient: Tensor, before: Tensor, convolution: nn.Conv2d) -> Tensor:
+    weight = convolution.weight.detach()
+    if convolution.kernel_size == (1, 1):
+        return (gradient.permute(0, 2, 3, 1) @ weight.flatten(1)).permute(0, 3, 1, 2)
+    if before.shape[1] == 1:
+        return _backward_to_one(gradient, before, weight.flip(2, 3), convolution.stride[0])
+    to_input, *_ = torch.ops.aten.convolution_backward(
+        gradient,
+        before,
+        weight.flip(2, 3),
+        None,
+        convolution.stride,
+        (1, 1),
+        (1, 1),
+        False,
+        [0, 0],
+        convolution.groups,
+        [True, False, False],
+    )
+    return torch.as_tensor(to_input)
+
+
+def _backward_to_one(gradient: Tensor, before: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the gradient to an input of one channel, which oneDNN is slow at: a product, laid together."""
+    n, _, height, width = before.shape
+    taps = gradient.permute(0, 2, 3, 1) @ weight.flatten(1)
+    rows, columns = gradient.shape[2:]
+    padded = gradient.new_zeros(n, height + 2, width + 2)
+    for index in range(taps.shape[-1]):
+        row, column = divmod(index, 3)
+        into = padded[:, row : row + stride * rows : stride, column : column + stride * columns : stride]
+        into += taps[..., index]
+    return padded[:, None, 1:-1, 1:-1]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dream_core.errors import WeightsError
 from dream_core.frontend import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
-from dream_core.networks.fused import can_fuse, conv_relu
+from dream_core.networks.fused import can_fuse, conv_relus
 from dream_core.networks.log_mel_network import LogMelNetwork
 
 __all__ = ["CARD", "N_CLASSES", "SPEC", "YamNet", "card_with_classes", "check_published", "fold_published"]
@@ -83,6 +83,7 @@ def _convolutions() -> Iterator[_Convolution]:
 
 CONVOLUTIONS = tuple(_convolutions())
 _N_EMBEDDING = CONVOLUTIONS[-1].n_outputs
+_N_HALVINGS = sum(convolution.stride == 2 for convolution in CONVOLUTIONS)
 
 
 def _relu_name(convolution: str) -> str:
@@ -149,14 +150,16 @@ class _ConvRelu(nn.Module):
         self.conv = _Unfolded(shape.n_outputs)
         self.relu = _Relu()
 
+    @property
+    def is_tapped(self) -> bool:
+        """Whether anyone listens within."""
+        return any(module._forward_hooks for module in (self.conv, self.bn, self.relu))
+
     def forward(self, x: Tensor) -> Tensor:
         if self.is_strided:
             # TensorFlow pads a strided 3x3 by one zero after an even length, by one on each side of an odd.
             height, width = x.shape[2:]
             x = nn.functional.pad(x, (width % 2, 1, height % 2, 1))
-        is_tapped = any(module._forward_hooks for module in (self.conv, self.bn, self.relu))
-        if can_fuse(x) and not is_tapped:
-            return conv_relu(x, self.bn)
         normalised = self.bn(x)
         if self.conv._forward_hooks:
             self.conv(normalised)
@@ -222,8 +225,15 @@ class YamNet(LogMelNetwork):
     def forward(self, patches: Tensor) -> Tensor:
         """Return logits for log-mel patches."""
         x = patches.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        for convolution in self.convolutions:
-            x = convolution(x)
+        run: list[nn.Conv2d] = []
+        is_fused = can_fuse(x, _N_HALVINGS)
+        for module in self.convolutions:
+            convolution = cast(_ConvRelu, module)
+            if is_fused and not convolution.is_tapped:
+                run.append(convolution.bn)
+            else:
+                x, run = convolution(conv_relus(x, run)), []
+        x = conv_relus(x, run)
         logits = self.dense(self.global_average_pooling2d(x))
         self.activation(logits)  # for those who tap the scores
         return cast(Tensor, logits)

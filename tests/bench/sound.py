@@ -382,9 +382,9 @@ def main() -> None:
         intro = (
             "# How dreams hold up as sound\n\nMade by `python tests/bench/sound.py --out "
             "tests/bench/sound.md`; what the columns mean is said there. Figures are the worst over the "
-            "sounds; `half`, `LSD` and `new` are means. `mask` turns what is there up and down: on a pure sine "
-            "it has one partial, and around clicks and between notes there is silence, which it leaves silent; "
-            "there `add` may rise further.\n\n"
+            "sounds; `half`, `LSD` and `new` are means. `mask` turns what is there up and down: on a pure "
+            "sine it has one partial, and around clicks and between notes there is silence, which it leaves "
+            "silent; there `add` may rise further.\n\n"
         )
         arguments.out.write_text(intro + text + "\n", encoding="utf-8")
 
