@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bridge.errors import ReverieError
     from bridge.jobs import Job, build_batch, read_jobs
-    from bridge.library import load_preset
     from bridge.manifest import Manifest, read_manifest
     from bridge.opening import read_song
     from bridge.plan import Plan, plan_envelopes
     from bridge.planning import build_plan
-    from bridge.preset import Preset, read_preset
+    from bridge.preset import Preset
+    from bridge.presetfile import load_preset, read_preset
     from bridge.processors.chain import Chain, Mix, Node
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
@@ -72,11 +72,11 @@ _HOMES = {
     "TempoMap": "tempo",
     "build_batch": "jobs",
     "build_plan": "planning",
-    "load_preset": "library",
+    "load_preset": "presetfile",
     "plan_envelopes": "plan",
     "read_jobs": "jobs",
     "read_manifest": "manifest",
-    "read_preset": "preset",
+    "read_preset": "presetfile",
     "read_song": "opening",
     "read_tempo_map": "tempo",
     "render_plan": "render",

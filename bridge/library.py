@@ -15,9 +15,8 @@ from pathlib import Path
 import platformdirs
 
 from bridge.errors import PresetError, nearest_names
-from bridge.preset import Preset, read_preset
 
-__all__ = ["PresetEntry", "find_preset", "list_presets", "load_preset", "preset_folders"]
+__all__ = ["PresetEntry", "find_preset", "list_presets", "preset_folders"]
 
 ENVIRONMENT_VARIABLE = "REVERIE_PRESETS"
 
@@ -59,36 +58,23 @@ def list_presets() -> list[PresetEntry]:
 
 
 def find_preset(name: str) -> PresetEntry:
-    """Find a preset by name.
+    """Find a preset by name, in all folders or, as ``factory:lucid-bloom``, in those of one origin.
 
     Raises:
         PresetError: There is none; the nearest names are given.
     """
-    entries = {entry.name: entry for entry in list_presets()}
+    origin, colon, own_name = name.partition(":")
+    if colon:
+        entries = {entry.name: entry for entry in _entries() if entry.origin == origin}
+        name = own_name
+    else:
+        entries = {entry.name: entry for entry in list_presets()}
     if name not in entries:
         raise PresetError(
             f"no preset is called {name!r}; {nearest_names(name, entries)} "
             "See `reverie presets list`, or give a path to a .toml file."
         )
     return entries[name]
-
-
-def load_preset(name_or_path: str | Path) -> Preset:
-    """Read a preset by name or by path.
-
-    Args:
-        name_or_path: ``lucid-bloom``, or a path that ends in ``.toml`` or ``.json``.
-
-    Raises:
-        PresetError: It does not exist or does not validate.
-
-    >>> load_preset("null-reference").meta.category
-    'Utility'
-    """
-    path = Path(name_or_path)
-    if path.suffix in (".toml", ".json") or len(path.parts) > 1:
-        return read_preset(path)
-    return read_preset(find_preset(str(name_or_path)).path)
 
 
 def _entries() -> Iterator[PresetEntry]:

@@ -25,12 +25,12 @@ from bridge.audiofile import (
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.envelopes import Envelopes, Song, follower_stems
 from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
-from bridge.library import load_preset
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
 from bridge.preset import Preset, node_parameters
+from bridge.presetfile import load_preset
 from bridge.presetsettings import apply_settings, find_overruled
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 from bridge.wholefile import PART_SUFFIX

@@ -7,13 +7,10 @@ under their target's own names.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import UUID
 
@@ -40,7 +37,6 @@ __all__ = [
     "node_parameters",
     "parse_preset",
     "preset_schema",
-    "read_preset",
 ]
 
 FORMAT = "reverie/preset"
@@ -234,50 +230,15 @@ def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
     return preset
 
 
-def read_preset(path: Path | str) -> Preset:
-    """Read a preset file, TOML or JSON.
-
-    Raises:
-        PresetError: The file cannot be read or does not validate.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PresetError(f"{path}: no such preset file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PresetError(f"{path}: cannot be read as text ({error})") from None
-    try:
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise PresetError(f"{path}: not valid {kind}: {error}") from None
-    if not isinstance(data, dict):
-        raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
-    return parse_preset(_with_states(data, path), str(path), "" if path.suffix == ".json" else text)
-
-
-def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Put the .vstpreset files that nodes name into the data, so that a preset is whole in itself."""
-    chain = data.get("chain")
-    for node in chain if isinstance(chain, list) else ():
-        state = node.get("state") if isinstance(node, dict) else None
-        if isinstance(state, str) and state.endswith(".vstpreset"):
-            file = path.parent / state
-            try:
-                node["state"] = base64.b64encode(file.read_bytes()).decode("ascii")
-            except OSError as error:
-                raise PresetError(
-                    f"{path}: state = {state!r} cannot be read ({error.strerror}); it is looked for at {file}"
-                ) from None
-    return data
-
-
 def preset_schema() -> dict[str, Any]:
     """Return the JSON Schema of preset files, for editors."""
     schema = Preset.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Reverie preset"
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "the preset this one changes: a name, factory:NAME, NAME@REVISION or a file beside it",
+    }
     return schema
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}
     | {"tempogrid", "tempomap", "tempo", "alignment"}
     | {"envelopes", "processors", "hosts", "delivery", "naming", "instruments"},
-    {"preset", "presetsettings", "library"},
+    {"preset", "presetsettings", "presetfile", "library"},
     {"session"},
     {"plancheck", "plan", "planning"},
     {"opening", "manifest", "scratch", "stemjob", "stemtask", "workers", "render", "jobs", "eventlog"}

@@ -13,7 +13,8 @@ import dream_core
 from bridge import build_plan, load_preset, render_plan
 from bridge.errors import PresetError
 from bridge.library import list_presets
-from bridge.preset import parse_preset, preset_schema, read_preset
+from bridge.preset import parse_preset, preset_schema
+from bridge.presetfile import read_preset
 from bridge.presetsettings import apply_settings
 from dream_core.grammar import parse_objective
 from dream_core.listener import Listener
@@ -190,3 +191,111 @@ def test_a_nearer_preset_hides_a_farther_one(tmp_path: Path, monkeypatch: pytest
 
     assert load_preset("null-reference").meta.category == "Space"
     assert {entry.origin for entry in list_presets()} == {"project", "factory"}
+
+
+CHILD = """
+format = "reverie/preset"
+version = 1
+uuid = "00000000-0000-4000-8000-0000000000{number}"
+extends = {extends!r}
+
+[meta]
+name = "Child {number}"
+category = "Texture"
+"""
+
+
+def write_child(path: Path, extends: str, more: str = "", number: int = 10) -> Path:
+    path.write_text(CHILD.format(extends=extends, number=number) + more)
+    return path
+
+
+def test_a_preset_extends_another_by_what_differs(tmp_path: Path) -> None:
+    """Parameters, modulators and routes change by name; the rest is the base's, identity apart."""
+    base = load_preset("lucid-bloom")
+    modulator, route, last = base.modulators[0], base.routes[0], base.chain[-1]
+    more = f"""
+[[chain]]
+id = "dream"
+use = "dream"
+params = {{ depth = 33.0 }}
+[[chain]]
+id = "{last.id}"
+use = "limiter"
+[[chain]]
+id = "extra"
+use = "gain"
+[[modulators]]
+id = "{modulator.id}"
+type = "{modulator.type}"
+smooth = "77 ms"
+[[routes]]
+source = "{route.source}"
+target = "{route.target}"
+enabled = false
+[level]
+ceiling_dbtp = -3.0
+"""
+    child = read_preset(write_child(tmp_path / "child.toml", "lucid-bloom@1", more))
+
+    assert child.meta.name == "Child 10"
+    assert child.uuid != base.uuid
+    assert child.node("dream").params == {**base.node("dream").params, "depth": 33.0}
+    assert [node.id for node in child.chain] == [*(node.id for node in base.chain), "extra"]
+    assert child.node(last.id).use == "limiter"
+    assert child.node(last.id).params == {}  # another processor keeps nothing of the one it replaces
+    assert child.modulators[0] == modulator.model_copy(update={"smooth": "77 ms"})
+    assert child.routes[0] == route.model_copy(update={"enabled": False})
+    assert child.routes[1:] == base.routes[1:]
+    assert child.level == base.level.model_copy(update={"ceiling_dbtp": -3.0})
+    assert child.variations == base.variations
+    assert parse_preset(child.to_dict(), "whole") == child
+
+
+def test_presets_stand_on_files_beside_them_up_to_four_deep(tmp_path: Path) -> None:
+    """Each adds its part; one more than four is refused, and so is a circle."""
+    base = "null-reference"
+    for number in range(10, 14):
+        level = f"[level]\nceiling_dbtp = {-number}.0\n[tail]\nmode = 'none'\n"
+        base = write_child(tmp_path / f"{number}.toml", base, level, number).name
+    assert read_preset(tmp_path / base).level.ceiling_dbtp == -13.0
+    assert read_preset(tmp_path / base).level.mode == load_preset("null-reference").level.mode
+
+    with pytest.raises(PresetError, match="more than 4"):
+        read_preset(write_child(tmp_path / "deep.toml", base))
+    write_child(tmp_path / "10.toml", "13.toml")
+    with pytest.raises(PresetError, match="leads back"):
+        read_preset(tmp_path / "12.toml")
+
+
+def test_a_preset_of_ones_own_extends_the_factorys_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked for nearest first, an origin before it looks there alone."""
+    (tmp_path / "presets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    own = write_child(tmp_path / "presets" / "undertow.toml", "undertow")
+    with pytest.raises(PresetError, match="factory:NAME"):
+        load_preset("undertow")
+    write_child(own, "factory:undertow")
+
+    assert load_preset("undertow").meta.name == "Child 10"
+    assert load_preset("undertow").chain == load_preset("factory:undertow").chain
+
+
+@pytest.mark.parametrize(
+    ("extends", "more", "expected"),
+    [
+        ("lucid-blom", "", "did you mean 'lucid-bloom'"),
+        ("lucid-bloom@7", "", r"at revision 1; .*@1"),
+        ("nothing.toml", "", r"nothing\.toml: no such preset file"),
+        ("", "", "a preset's name"),
+        ("lucid-bloom", "[[chain]]\nid = 'dream'\nuse = 'dream'\nparams = { dept = 1 }", "'depth'"),
+        ("lucid-bloom", "[[chain]]\nid = ['dream']\nuse = 'dream'", r"on top of 'lucid-bloom'.*\.id"),
+        ("lucid-bloom", "chains = 3", "no such key"),
+    ],
+)
+def test_wrong_extensions_are_explained(extends: str, more: str, expected: str, tmp_path: Path) -> None:
+    """What is extended must be there; what is laid over it is checked like any preset."""
+    with pytest.raises(PresetError, match=expected):
+        read_preset(write_child(tmp_path / "child.toml", extends, more))

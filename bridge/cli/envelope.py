@@ -54,10 +54,10 @@ def envelope_command(
     from bridge.envelopes import Song
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.errors import InputError
-    from bridge.library import load_preset
     from bridge.midifile import read_midi
     from bridge.midiwrite import write_midi
     from bridge.plan import plan_envelopes
+    from bridge.presetfile import load_preset
     from bridge.presetsettings import apply_settings
     from bridge.tempo import build_clock
     from bridge.units import parse_duration

@@ -24,7 +24,7 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
     """List every preset a name can reach."""
     from bridge.errors import PresetError
     from bridge.library import list_presets
-    from bridge.preset import read_preset
+    from bridge.presetfile import read_preset
 
     entries = []
     for entry in list_presets():
@@ -63,7 +63,7 @@ def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE")], as_json: JsonOption = False
 ) -> None:
     """Show a preset: its chain, what moves it, and its macros."""
-    from bridge.library import load_preset
+    from bridge.presetfile import load_preset
 
     preset = load_preset(name)
     if as_json:
@@ -99,8 +99,8 @@ def check_command(
 ) -> None:
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import ReverieError
-    from bridge.library import load_preset
     from bridge.planning import check_preset
+    from bridge.presetfile import load_preset
 
     n_wrong = 0
     for name in presets:

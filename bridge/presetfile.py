@@ -1,0 +1,173 @@
+"""Preset files: read by path or by name, on top of the presets they extend.
+
+A preset that ``extends`` another says only what is different. What it is (uuid, revision, meta) is its own;
+what sounds is inherited: tables key by key, nodes, modulators, macros and variations by their ids, routes by
+source and target. What has a new id comes after the base's. Once read, a preset is whole in itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import PresetError
+from bridge.library import find_preset
+from bridge.preset import Preset, parse_preset
+
+__all__ = ["MAX_BASES", "load_preset", "read_preset"]
+
+MAX_BASES = 4
+"""How many presets may stand on one another, the first not counted."""
+
+_LISTS = {
+    "chain": ("id",),
+    "modulators": ("id",),
+    "macros": ("id",),
+    "variations": ("name",),
+    "routes": ("source", "target"),
+}
+_IDENTITY = ("uuid", "revision", "meta")
+_KINDS = {"chain": "use", "modulators": "type"}
+_TABLES = ("midi_map", "level", "tail", "requires")
+
+
+def load_preset(name_or_path: str | Path) -> Preset:
+    """Read a preset by name or by path.
+
+    Args:
+        name_or_path: ``lucid-bloom``, ``factory:lucid-bloom``, or a path that ends in ``.toml`` or ``.json``.
+
+    Raises:
+        PresetError: It does not exist or does not validate.
+
+    >>> load_preset("null-reference").meta.category
+    'Utility'
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".toml", ".json") or len(path.parts) > 1:
+        return read_preset(path)
+    return read_preset(find_preset(str(name_or_path)).path)
+
+
+def read_preset(path: Path | str) -> Preset:
+    """Read a preset file, TOML or JSON, and what it extends.
+
+    Raises:
+        PresetError: A file cannot be read or does not validate.
+    """
+    return _read_preset(Path(path), ())
+
+
+def _read_preset(path: Path, above: tuple[Path, ...]) -> Preset:
+    data, text = _read(path)
+    if "extends" not in data:
+        return parse_preset(data, str(path), text)
+    extends = data.pop("extends")
+    base_path, revision = _find_base(extends, path)
+    above = (*above, path.resolve())
+    if base_path.resolve() in above:
+        raise PresetError(
+            f"{path}: extends = {extends!r} leads back to {base_path}; a name is looked for nearest "
+            "first, 'factory:NAME' takes the factory's"
+        )
+    if len(above) > MAX_BASES:
+        raise PresetError(f"{path}: more than {MAX_BASES} presets stand on one another; put two into one")
+    base = _read_preset(base_path, above)
+    if revision is not None and base.revision != revision:
+        raise PresetError(
+            f"{path}: extends = {extends!r}, but {base_path} is at revision {base.revision}; "
+            f"listen again and say @{base.revision}, or leave the revision out"
+        )
+    inherited = {key: value for key, value in base.to_dict().items() if key not in _IDENTITY}
+    # Lines of one file say nothing about places in what several of them make together.
+    return parse_preset(_merge(inherited, data), f"{path} (on top of {extends!r})")
+
+
+def _find_base(extends: object, path: Path) -> tuple[Path, int | None]:
+    """Return the file a preset extends, and the revision it was made on."""
+    if not isinstance(extends, str) or not extends:
+        raise PresetError(
+            f"{path}: extends = {extends!r}; a preset's name such as 'lucid-bloom', "
+            "'factory:lucid-bloom@1' or a file beside this one is accepted"
+        )
+    matched = re.fullmatch(r"(.+?)(?:@(\d+))?", extends)
+    assert matched is not None
+    name, revision = matched[1], int(matched[2]) if matched[2] else None
+    if name.endswith((".toml", ".json")):
+        return path.parent / name, revision
+    try:
+        return find_preset(name).path, revision
+    except PresetError as error:
+        raise PresetError(f"{path}: extends: {error}") from None
+
+
+def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a preset's own data over its base's; what is malformed is left for the validation to name."""
+    merged = {**base, **own}
+    for key in _TABLES:
+        if isinstance(own.get(key), dict):
+            merged[key] = {**base[key], **own[key]}
+    for key, names in _LISTS.items():
+        if isinstance(own.get(key), list):
+            merged[key] = _merge_lists(base[key], own[key], names, _KINDS.get(key, ""))
+    return merged
+
+
+def _merge_lists(base: list[dict[str, Any]], own: list[Any], names: tuple[str, ...], kind: str) -> list[Any]:
+    """Join entries of one name; an entry of another kind takes the whole place of the base's."""
+    merged: list[Any] = list(base)
+    rows = {_name(entry, names): row for row, entry in enumerate(base)}
+    for entry in own:
+        row = rows.get(_name(entry, names)) if isinstance(entry, dict) else None
+        if row is None:
+            merged.append(entry)
+        elif kind in entry and entry[kind] != base[row][kind]:
+            merged[row] = entry
+        else:
+            merged[row] = {**base[row], **entry}
+            if isinstance(entry.get("params"), dict):
+                merged[row]["params"] = {**base[row]["params"], **entry["params"]}
+    return merged
+
+
+def _name(entry: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return repr([entry.get(name) for name in names])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    """Return a file's data, and its text where errors can point at lines of it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PresetError(f"{path}: no such preset file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PresetError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise PresetError(f"{path}: not valid {kind}: {error}") from None
+    if not isinstance(data, dict):
+        raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
+    return _with_states(data, path), "" if path.suffix == ".json" else text
+
+
+def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Put the .vstpreset files that nodes name into the data, so that a preset is whole in itself."""
+    chain = data.get("chain")
+    for node in chain if isinstance(chain, list) else ():
+        state = node.get("state") if isinstance(node, dict) else None
+        if isinstance(state, str) and state.endswith(".vstpreset"):
+            file = path.parent / state
+            try:
+                node["state"] = base64.b64encode(file.read_bytes()).decode("ascii")
+            except OSError as error:
+                raise PresetError(
+                    f"{path}: state = {state!r} cannot be read ({error.strerror}); it is looked for at {file}"
+                ) from None
+    return data
