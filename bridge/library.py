@@ -19,6 +19,7 @@ from bridge.errors import PresetError, nearest_names
 __all__ = ["PresetEntry", "find_preset", "list_presets", "preset_folders"]
 
 ENVIRONMENT_VARIABLE = "REVERIE_PRESETS"
+ORIGINS = ("project", "environment", "user", "factory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,8 @@ def find_preset(name: str) -> PresetEntry:
     """
     origin, colon, own_name = name.partition(":")
     if colon:
+        if origin not in ORIGINS:
+            raise PresetError(f"{name!r}: no presets come from {origin!r}; {nearest_names(origin, ORIGINS)}")
         entries = {entry.name: entry for entry in _entries() if entry.origin == origin}
         name = own_name
     else:

@@ -287,6 +287,7 @@ def test_a_preset_of_ones_own_extends_the_factorys_of_its_name(
     ("extends", "more", "expected"),
     [
         ("lucid-blom", "", "did you mean 'lucid-bloom'"),
+        ("factry:lucid-bloom", "", "did you mean 'factory'"),
         ("lucid-bloom@7", "", r"at revision 1; .*@1"),
         ("nothing.toml", "", r"nothing\.toml: no such preset file"),
         ("", "", "a preset's name"),
