@@ -117,6 +117,7 @@ class _Columns(NamedTuple):
         since = grid.samples - self.start[index]
         is_over = since >= self.n[index]
         since *= self.per_sample[index]
+        np.minimum(since, 1.0, out=since)
         strength = self.strength[index]
         bent = np.exp(since * strength)
         bent -= 1.0

@@ -14,6 +14,8 @@ from test_bridge.test_envelopes_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, 
 from test_bridge.test_envelopes_sources import ALL_MODULATORS
 
 from bridge.envelopes import Envelopes, build_follower
+from bridge.envelopes.contours import Contour, Segment
+from bridge.envelopes.grid import Grid
 from bridge.envelopes.lattice import CELL
 from bridge.errors import ReverieError
 
@@ -138,3 +140,13 @@ def test_values_on_the_lattice_are_those_of_any_other_rate() -> None:
     for step in (CELL, 64):
         wanted = built.values("dream", "depth", 64 * 500, 64_000, step)
         assert np.array_equal(built.values("dream", "depth", 64 * 500, 64_000)[::step], wanted)
+
+
+def test_a_short_bend_long_over_rests_at_its_end() -> None:
+    """However far behind it lies, no number overflows on the way."""
+    bend = Segment(start=0, n=10, low=0.0, high=0.5, curve="curve", tension=0.9)
+    contour = Contour(segments=[bend, Segment(start=1_000_250, n=0, low=1.0, high=1.0)])
+
+    values = contour.at(Grid(1_000_000, 500, 48_000, SONG.tempo_map))
+
+    assert np.array_equal(values, np.repeat([0.5, 1.0], 250))
