@@ -19,9 +19,10 @@ from bridge.envelopes.grid import Grid
 from bridge.envelopes.lattice import CELL
 from bridge.errors import ReverieError
 
-NEAR = 5e-5
+NEAR = 1e-4
 """Of a parameter's range: a cubic over 16 samples is 2e-6 off in the quickest sine it spans; what is smoothed
-runs on straight lines between points of its own, whose corners a cubic rounds by less than they are off."""
+runs on straight lines between points of its own, whose corners a cubic rounds by less than they are off, and
+a route's curve may be steep there."""
 
 SONG = song(
     smf(
@@ -76,7 +77,7 @@ def test_every_source_is_as_exact_from_the_lattice(name: str, route: dict[str, A
 def test_any_valid_modulator_is_as_exact_from_the_lattice(
     modulator: dict[str, Any], of: Song, start: int, curve: str
 ) -> None:
-    """Whatever moves, the lattice shows it to a twenty-thousandth of the range, in any chunks the same."""
+    """Whatever moves, the lattice shows it to a ten-thousandth of the range, in any chunks the same."""
     routes = [{"source": "it", "target": "dream.depth", "curve": curve}]
     try:
         built, again = (envelopes([modulator], routes, of=of) for _ in range(2))
