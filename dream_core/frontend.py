@@ -20,6 +20,7 @@ import torchaudio.functional as taf
 from torch import Tensor, nn
 
 from dream_core.framing import cut_frames
+from dream_core.spectral import rfft_magnitudes
 
 __all__ = ["FrontendSpec", "LogMel", "mel_filterbank", "resample", "slice_patches"]
 
@@ -185,12 +186,7 @@ class LogMel(nn.Module):
         n_whole = (spec.n_frames(n_samples) - 1) * spec.hop_samples + spec.window_samples
         waveform = nn.functional.pad(waveform, (0, n_whole - n_samples))
         frames = cut_frames(waveform, spec.window_samples, spec.hop_samples) * self.window
-        spectrum = torch.fft.rfft(frames, n=spec.n_fft)
-        # The gradient of |z| at z = 0 is not a number; silence must have none.
-        power = spectrum.real.square() + spectrum.imag.square()
-        is_silent = power == 0
-        magnitude = torch.where(is_silent, 0.0, torch.sqrt(torch.where(is_silent, 1.0, power)))
-        return torch.log(magnitude @ self.filterbank + spec.log_offset)
+        return torch.log(rfft_magnitudes(frames, spec.n_fft) @ self.filterbank + spec.log_offset)
 
 
 def slice_patches(

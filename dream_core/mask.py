@@ -29,20 +29,15 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.conditioning import clip_deviations, condition, envelope_guard, onset_strength
+from dream_core.gains import Gains
 from dream_core.settings import DreamSettings
-from dream_core.spectral import bin_frequencies_hz, istft, k_weighting, stft
-from dream_core.updates import State, Window
+from dream_core.spectral import stft
+from dream_core.updates import State, Window, waveform_gradient
 
 __all__ = ["Mask"]
 
-GAIN_BOUND = 24.0 * math.log(10.0) / 20.0
-"""B: the largest gain either way, in nepers."""
-
 NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
 """A unit step moves the typical bin by 2 dB."""
-
-MOST_LOST = 3.0 * math.log(10.0) / 20.0
-"""The most that is made up for what overlapping frames do to each other, in nepers."""
 
 ADAM_BETAS = (0.9, 0.99)
 
@@ -55,17 +50,27 @@ KEPT = 0.3
 RATES = (0.1, 3.0)
 """How small and how large they get."""
 
+_WAVEFORMS = ("change", "held")
+
 
 @dataclass(frozen=True, slots=True)
 class _Octave:
-    """One of the masks: its transform, and its names in the state."""
+    """One of the masks: its transform, and its part of the state."""
 
     index: int
     n_fft: int
     hop_samples: int
 
-    def key(self, name: str) -> str:
-        return f"{name}{self.index}"
+    def pick(self, state: State) -> State:
+        """Return this octave's part of a state, its fields with their frames last."""
+        index = str(self.index)
+        own = {key.removesuffix(index): value for key, value in state.items() if key.endswith(index)}
+        return {name: value if name in _WAVEFORMS else value.mT for name, value in own.items()}
+
+    def put(self, own: State) -> State:
+        """Undo :meth:`pick`: fields wait with their frames first, as transforms lay them out."""
+        waiting = {name: value if name in _WAVEFORMS else value.mT for name, value in own.items()}
+        return {f"{name}{self.index}": value for name, value in waiting.items()}
 
 
 def _octave(index: int, settings: DreamSettings, sample_rate: int) -> _Octave:
@@ -86,145 +91,81 @@ class Mask:
         for index in range(settings.octaves):
             octave = _octave(index, settings, sample_rate)
             spectrum = stft(context, octave.n_fft, octave.hop_samples)
-            flat = torch.zeros(
-                spectrum.shape[0], *spectrum.shape[2:], device=context.device, dtype=context.dtype
-            )
-            state |= {octave.key("spectrum"): spectrum, octave.key("u"): flat}
-            state[octave.key("lost")] = torch.zeros_like(flat[:, :1])
+            flat, row = torch.zeros_like(spectrum[:, 0].real), torch.zeros_like(spectrum[:, 0, :1].real)
+            own = {"spectrum": spectrum, "u": flat, "lost": row, "change": torch.zeros_like(context)}
+            if settings.guard:
+                own["held"] = envelope_guard(context, own["change"], sample_rate)
             if settings.momentum > 0 or settings.optimiser != "plain":
-                state[octave.key("velocity")] = flat.clone()
+                own["velocity"] = flat
             if settings.optimiser == "adaptive":
-                state[octave.key("rate")] = torch.ones_like(flat[:, :1])
+                own["rate"] = torch.ones_like(row)
             if settings.optimiser == "adam":
-                state[octave.key("power")] = flat.clone()
-                state[octave.key("taken")] = torch.zeros(len(flat), 1, 1, device=context.device)
-            if settings.octaves > 1:
-                state[octave.key("change")] = torch.zeros_like(context)
+                own |= {"power": flat, "taken": torch.zeros_like(row[..., :1])}
+            state |= octave.put(own)
         return state
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
         settings = window.settings
         octave = _octave(window.step_index % settings.octaves, settings, window.sample_rate)
-        spectrum = state[octave.key("spectrum")]
+        own = octave.pick(state)
         around = window.context
         for index in range(settings.octaves):
-            if settings.octaves > 1 and index != octave.index:
+            if index != octave.index:
                 around = around + state[f"change{index}"]
-        base = window.crop(around)
-        u = state[octave.key("u")]
-        leaf = u.detach().requires_grad_(True)
-        sound = base + window.crop(self.change(leaf, spectrum, window, octave, state[octave.key("lost")]))
-        (gradient,) = torch.autograd.grad(window.score(sound.mean(dim=1)).sum(), leaf)
-        after = dict(state)
-        move = self._optimise(condition(gradient, u, settings), after, octave, settings)
+        gains = Gains.under(window, own["spectrum"], octave.n_fft, octave.hop_samples)
+        u = own["u"]
+        heard = waveform_gradient(window.crop(around + own["change"]), window.score)
+        heard = nn.functional.pad(heard, (window.margin, window.margin))
+        if settings.guard:
+            heard = heard * own["held"]
+        gradient = gains.pull_back(heard, u, own["lost"])
+        move = self._optimise(condition(gradient, u, settings), own, settings)
         if settings.protect_transients > 0:
             # Every frame that overlaps an onset holds back, not only the one it falls into.
             reach = settings.hop_divisor // 2
-            onset = nn.functional.max_pool1d(onset_strength(spectrum), 2 * reach + 1, 1, padding=reach)
+            onset = nn.functional.max_pool1d(onset_strength(gains.spectrum), 2 * reach + 1, 1, padding=reach)
             move = move * (1.0 - settings.protect_transients * onset)
         step = window.at_frames(window.step, octave.hop_samples, u.shape[-1], window.margin)
-        after[octave.key("u")] = u + step * NEPERS_PER_STEP * move
-        with torch.no_grad():
-            lost = self._lost(after[octave.key("u")], spectrum, around, window, octave)
-            after[octave.key("lost")] = lost
-            change = self.change(after[octave.key("u")], spectrum, window, octave, lost)
-        if settings.octaves > 1:
-            after[octave.key("change")] = change
-        return base + window.crop(change), after, gradient
-
-    def change(self, u: Tensor, spectrum: Tensor, window: Window, octave: _Octave, lost: Tensor) -> Tensor:
-        """Return what log-gains ``u`` change in the sound, margins and all.
-
-        Args:
-            u: The log-gain, in nepers.
-            spectrum: The undreamed sound's.
-            window: The window.
-            octave: Which mask it is.
-            lost: What is to be made up for in each frame, in nepers.
-        """
-        weights = self._weights(u, window, octave)
-        log_gain = self._log_gain(u, spectrum, weights, window, octave) + weights * lost
-        change = self._synthesise(log_gain, spectrum, window, octave)
-        if not window.settings.guard:
-            return change
-        with torch.no_grad():
-            scale = envelope_guard(window.context, change, window.sample_rate)
-        return change * scale
-
-    def _lost(self, u: Tensor, spectrum: Tensor, around: Tensor, window: Window, octave: _Octave) -> Tensor:
-        """Return what each frame loses where overlapping frames, or octaves, do not agree.
-
-        Shape:
-            ``(items, 1, frames)``, in nepers.
-        """
-        if not window.settings.energy:
-            return torch.zeros_like(u[:, :1])
-        weights = self._weights(u, window, octave)
-        log_gain = self._log_gain(u, spectrum, weights, window, octave)
-        sound = around + self._synthesise(log_gain, spectrum, window, octave)
-        loudness = self._loudness(weights, window, octave)
-        heard = _power(stft(sound, octave.n_fft, octave.hop_samples), loudness)
-        lost = 0.5 * torch.log((_power(spectrum, loudness) + 1e-12) / (heard + 1e-12))
-        return torch.clamp(lost, -MOST_LOST, MOST_LOST)
-
-    def _log_gain(
-        self, u: Tensor, spectrum: Tensor, weights: Tensor, window: Window, octave: _Octave
-    ) -> Tensor:
-        """Return bounded gains that leave each frame as loud as it was; outside the band exactly one."""
-        log_gain = weights * GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
-        if not window.settings.energy:
-            return log_gain
-        power = self._loudness(weights, window, octave) * _bin_power(spectrum)
-        before = power.sum(dim=1, keepdim=True)
-        after = (power * torch.exp(2.0 * log_gain)).sum(dim=1, keepdim=True)
-        return log_gain + weights * 0.5 * torch.log((before + 1e-12) / (after + 1e-12))
+        own["u"] = u + step * NEPERS_PER_STEP * move
+        self._sound(own, gains, around, window)
+        return window.crop(around + own["change"]), state | octave.put(own), gradient
 
     @staticmethod
-    def _weights(u: Tensor, window: Window, octave: _Octave) -> Tensor:
-        return window.band_weights(octave.n_fft, octave.hop_samples, u.shape[-1], window.margin)
+    def _sound(own: State, gains: Gains, around: Tensor, window: Window) -> None:
+        """Work out what the log-gains change now."""
+        log_gain = gains.of(own["u"])
+        if window.settings.energy:
+            own["lost"] = gains.lost(log_gain, around)
+            log_gain = log_gain + gains.weights * own["lost"]
+        own["change"] = gains.change(log_gain)
+        if window.settings.guard:
+            own["held"] = envelope_guard(window.context, own["change"], window.sample_rate)
+            own["change"] = own["change"] * own["held"]
 
     @staticmethod
-    def _loudness(weights: Tensor, window: Window, octave: _Octave) -> Tensor:
-        frequencies_hz = bin_frequencies_hz(octave.n_fft, window.sample_rate, weights.device)
-        return weights * k_weighting(frequencies_hz).to(weights.dtype)[:, None]
-
-    @staticmethod
-    def _synthesise(log_gain: Tensor, spectrum: Tensor, window: Window, octave: _Octave) -> Tensor:
-        shift = torch.expm1(log_gain)[:, None] * spectrum
-        return istft(shift, octave.n_fft, octave.hop_samples, window.context.shape[-1])
-
-    @staticmethod
-    def _optimise(direction: Tensor, state: State, octave: _Octave, settings: DreamSettings) -> Tensor:
+    def _optimise(direction: Tensor, state: State, settings: DreamSettings) -> Tensor:
         if settings.optimiser == "adam":
             first, second = ADAM_BETAS
-            n_taken = state[octave.key("taken")] + 1.0
-            state[octave.key("taken")] = n_taken
-            velocity = first * state[octave.key("velocity")] + (1.0 - first) * direction
-            power = second * state[octave.key("power")] + (1.0 - second) * direction.square()
-            state[octave.key("velocity")], state[octave.key("power")] = velocity, power
+            n_taken = state["taken"] + 1.0
+            state["taken"] = n_taken
+            velocity = first * state["velocity"] + (1.0 - first) * direction
+            power = second * state["power"] + (1.0 - second) * direction.square()
+            state["velocity"], state["power"] = velocity, power
             scale = torch.sqrt(power / (1.0 - second**n_taken)) + 1e-3
             return clip_deviations(velocity / (1.0 - first**n_taken) / scale)
         if settings.momentum == 0 and settings.optimiser == "plain":
             return direction
-        before = state[octave.key("velocity")]
+        before = state["velocity"]
         # Written so that a constant direction keeps its size: momentum smooths, it does not speed up.
         velocity = torch.lerp(direction, before, settings.momentum)
-        state[octave.key("velocity")] = velocity
+        state["velocity"] = velocity
         if settings.optimiser == "plain":
             return velocity
-        rate = state[octave.key("rate")]
+        rate = state["rate"]
         sizes = torch.linalg.vector_norm(direction, dim=1, keepdim=True)
         sizes = sizes * torch.linalg.vector_norm(before, dim=1, keepdim=True)
         agreement = (direction * before).sum(dim=1, keepdim=True) / torch.clamp(sizes, min=1e-12)
         grown = torch.clamp(rate * torch.exp(GROWTH * (agreement - KEPT)), *RATES)
-        rate = state[octave.key("rate")] = torch.where(sizes > 0, grown, rate)
+        rate = state["rate"] = torch.where(sizes > 0, grown, rate)
         return velocity * rate
-
-
-def _bin_power(spectrum: Tensor) -> Tensor:
-    return (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
-
-
-def _power(spectrum: Tensor, loudness: Tensor) -> Tensor:
-    return (loudness * _bin_power(spectrum)).sum(dim=1, keepdim=True)

@@ -8,13 +8,22 @@ centred, the first on sample 0, with silence beyond both ends, so that every sam
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dream_core.framing import cut_frames, overlap_add
 
-__all__ = ["bin_frequencies_hz", "istft", "k_weighting", "soft_band", "stft"]
+__all__ = [
+    "bin_frequencies_hz",
+    "istft",
+    "istft_gradient",
+    "k_weighting",
+    "rfft_magnitudes",
+    "soft_band",
+    "stft",
+]
 
 
 def stft(waveform: Tensor, n_fft: int, hop_samples: int) -> Tensor:
@@ -45,6 +54,60 @@ def istft(spectrum: Tensor, n_fft: int, hop_samples: int, n_samples: int) -> Ten
     weight = _overlap_weight(n_fft, hop_samples, n_frames, padded_samples, window.dtype, window.device)
     waveform = overlap_add(frames, hop_samples, padded_samples) / weight
     return waveform[..., n_fft // 2 : n_fft // 2 + n_samples]
+
+
+def istft_gradient(gradient: Tensor, n_fft: int, hop_samples: int) -> Tensor:
+    """Return the gradient with respect to short-time spectra, given the one with respect to their waveform.
+
+    :func:`istft` is linear; this is its adjoint. A spectrum ``dZ`` further on, the objective is higher by
+    the sum of ``Re(conj(G) dZ)``.
+
+    Shape:
+        ``(..., samples)`` -> ``(..., bins, frames)``.
+    """
+    n_samples, n_frames = gradient.shape[-1], 1 + gradient.shape[-1] // hop_samples
+    weight = _overlap_weight(
+        n_fft, hop_samples, n_frames, n_samples + n_fft, gradient.dtype, gradient.device
+    )[n_fft // 2 : n_fft // 2 + n_samples]
+    spectrum = stft(gradient * (2.0 / n_fft / weight), n_fft, hop_samples)
+    # Bins between the first and the last count twice, once for their mirror image.
+    spectrum[..., 0, :] *= 0.5
+    spectrum[..., -1, :] *= 0.5
+    return spectrum
+
+
+class _Magnitude(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, n_fft: int) -> Tensor:
+        spectrum = torch.fft.rfft(frames, n=n_fft)
+        magnitude = torch.sqrt(spectrum.real.square() + spectrum.imag.square())
+        ctx.n_fft, ctx.frame_samples = n_fft, frames.shape[-1]
+        ctx.save_for_backward(spectrum, magnitude)
+        return magnitude
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        spectrum, magnitude = ctx.saved_tensors
+        scale = torch.where(magnitude > 0, gradients[0] / magnitude, 0.0) * (0.5 * ctx.n_fft)
+        # The inverse counts the bins between the first and the last twice, once for their mirror image.
+        scale[..., 0] *= 2.0
+        if ctx.n_fft % 2 == 0:
+            scale[..., -1] *= 2.0
+        gradient = torch.fft.irfft(spectrum * scale, n=ctx.n_fft)
+        return nn.functional.pad(gradient, (0, ctx.frame_samples - ctx.n_fft)), None
+
+
+def rfft_magnitudes(frames: Tensor, n_fft: int) -> Tensor:
+    """Return the magnitudes of frames' spectra, differentiable in silence too, where the gradient is zero.
+
+    On the way back half a spectrum is enough, as on the way here; Torch's own derivative fills up a whole
+    one, and that of ``|z|`` is not a number where ``z`` is zero.
+
+    Shape:
+        ``(..., frame)`` -> ``(..., n_fft // 2 + 1)``.
+    """
+    magnitudes: Tensor = _Magnitude.apply(frames, n_fft)  # type: ignore[no-untyped-call]
+    return magnitudes
 
 
 @lru_cache(maxsize=16)

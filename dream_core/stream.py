@@ -356,6 +356,8 @@ class DreamStream:
             if held.taken == 0 and not held.state:
                 part = context[n * groups : (n + 1) * groups]
                 held.state = self._update.begin(part, self._settings, self._listener.sample_rate)
+        if len(windows) == 1:
+            return windows[0].state
         return {key: torch.cat([held.state[key] for held in windows]) for key in windows[0].state}
 
     def _check(
@@ -366,7 +368,7 @@ class DreamStream:
         proposal: Tensor,
         gradient: Tensor,
     ) -> list[Fault]:
-        if bool(torch.isfinite(proposal).all()) and bool(gradient.flatten(1).any(1).all()):
+        if bool(torch.isfinite(proposal).all()) and bool(gradient.any(dim=(1, 2)).all()):
             return []
         faults = []
         for n, turn in enumerate(turns):
