@@ -1,4 +1,4 @@
-"""What is done to a gradient on a spectrum before it becomes a step, and to a change before it becomes sound.
+"""What is done to a gradient on a spectrum before it becomes a step.
 
 Image dreaming smooths, normalises and averages its gradients; these are the same ideas where the axes are
 time and frequency. Fields are ``(items, bins, frames)``.
@@ -11,13 +11,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dream_core.framing import overlap_add
 from dream_core.settings import DreamSettings, Normalisation
 
 __all__ = [
     "clip_deviations",
     "condition",
-    "envelope_guard",
     "gaussian_smooth",
     "normalise",
     "onset_strength",
@@ -28,13 +26,6 @@ CLIP_DEVIATIONS = 3.0
 """A single bin moves at most this many times as far as the typical one."""
 
 BANDS_PER_OCTAVE = 3
-
-GUARD_CELL_S = 0.001
-SILENT_DBFS = -60.0
-"""At and below this level a guarded dream changes nothing."""
-
-LOUD_DBFS = -48.0
-"""From this level on it may change all it wants."""
 
 
 def condition(gradient: Tensor, u: Tensor, settings: DreamSettings) -> Tensor:
@@ -128,38 +119,3 @@ def onset_strength(spectrum: Tensor) -> Tensor:
     before = torch.cat([torch.zeros_like(magnitude[..., :1]), magnitude[..., :-1]], dim=-1)
     flux = torch.clamp(magnitude - before, min=0.0).sum(dim=1, keepdim=True)
     return flux / torch.clamp(magnitude.sum(dim=1, keepdim=True), min=1e-12)
-
-
-def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor:
-    """Return the gain that keeps a change below the sound's own envelope, ``(items, 1, samples)``.
-
-    A frame of a short-time transform is longer than an onset: what it changes in a drum hit is heard
-    before the hit as well. The change is held to the sound's own level within a few milliseconds, and let
-    go altogether where the sound is silent.
-
-    Args:
-        original: The undreamed sound, ``(items, rows, samples)``.
-        change: What would be added to it.
-        sample_rate: Hz.
-    """
-    cell = max(1, round(GUARD_CELL_S * sample_rate))
-    sound_power, change_power = _cell_power(original, cell), _cell_power(change, cell)
-    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(change_power, min=1e-20), max=1.0))
-    level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
-    opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
-    gain = held * opening.square() * (3.0 - 2.0 * opening)
-    # A raised cosine from the middle of a cell to the next: the change keeps to its own band.
-    spread = torch.hann_window(2 * cell, dtype=gain.dtype, device=gain.device)
-    cells = nn.functional.pad(gain, (1, 1), mode="replicate")[..., None] * spread
-    first_middle = cell + cell // 2
-    n_samples = original.shape[-1]
-    return overlap_add(cells, cell, first_middle + n_samples)[..., first_middle:]
-
-
-def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:
-    power = sound.square().mean(dim=1, keepdim=True)
-    short = -power.shape[-1] % cell_samples
-    cells = nn.functional.avg_pool1d(nn.functional.pad(power, (0, short)), cell_samples)
-    # A raised cosine over seven cells.
-    taps = torch.hann_window(9, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
-    return nn.functional.conv1d(cells, (taps / taps.sum())[None, None], padding=3)

@@ -38,7 +38,7 @@ class Gains:
     """What log-gains do to the spectrum of some windows.
 
     Args:
-        spectrum: The undreamed sound's, ``(items, rows, bins, frames)``.
+        spectrum: What they act on, ``(items, rows, bins, frames)``.
         weights: How much of each bin may be touched, ``(items or 1, bins, frames or 1)``.
         loudness: What of each bin's power counts: `weights` times K-weighting.
         power: How much each bin counts, ``(items, bins, frames)``.

@@ -10,6 +10,9 @@ The sound's complex short-time spectrum ``X`` is kept; what is optimised is a lo
 
 So a frame whose direction stays goes fast, and one that is thrown about settles.
 
+``X`` is the spectrum of the sound and of a noise far below that follows it: of that only what the gains add
+is heard, so that a dream finds partials where a pure tone has none.
+
 Outside the dream's band the gain is exactly one; where ``u`` is zero the output is the input.
 
 With octaves there are several masks, from long frames (tones) to short ones (attacks), which take turns; what
@@ -28,9 +31,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dream_core.conditioning import clip_deviations, condition, envelope_guard, onset_strength
+from dream_core.conditioning import clip_deviations, condition, onset_strength
+from dream_core.envelope import envelope_guard, excitation
 from dream_core.gains import Gains
-from dream_core.settings import DreamSettings
+from dream_core.settings import NO_EXCITATION_DB, DreamSettings
 from dream_core.spectral import stft
 from dream_core.updates import State, Window, waveform_gradient
 
@@ -88,9 +92,12 @@ class Mask:
     def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
         """Return flat gains and the sound's spectrum, for every octave."""
         state: State = {}
+        excited = context
+        if settings.excitation_db > NO_EXCITATION_DB:
+            excited = context + excitation(context, settings.excitation_db, settings.seed, sample_rate)
         for index in range(settings.octaves):
             octave = _octave(index, settings, sample_rate)
-            spectrum = stft(context, octave.n_fft, octave.hop_samples)
+            spectrum = stft(excited, octave.n_fft, octave.hop_samples)
             flat, row = torch.zeros_like(spectrum[:, 0].real), torch.zeros_like(spectrum[:, 0, :1].real)
             own = {"spectrum": spectrum, "u": flat, "lost": row, "change": torch.zeros_like(context)}
             if settings.guard:

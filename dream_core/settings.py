@@ -44,6 +44,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "tv_frequency": (0.0, 10.0),
     "momentum": (0.0, 0.95),
     "protect_transients": (0.0, 1.0),
+    "excitation_db": (-96.0, -12.0),
     "threshold_db": (-96.0, 0.0),
     "knee_db": (0.0, 48.0),
     "seed": (0.0, 2.0**31),
@@ -51,6 +52,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "fade_s": (0.001, 0.5),
 }
 """What is accepted for each number."""
+
+NO_EXCITATION_DB = -96.0
+"""At this level there is none at all."""
 
 TRANSFORM_LENGTHS = (512, 1024, 2048, 4096, 8192)
 HOP_DIVISORS = (4, 8, 16)
@@ -90,11 +94,13 @@ class DreamSettings:
         momentum: How much of the steps before goes into the next one; ``adam`` has its own. 0..0.95.
         energy: Keeps each frame as loud as it was.
         protect_transients: How much of a step is withheld where a sound begins. 0..1.
+        excitation_db: Level of a noise below the sound that ``mask`` may turn up, for partials that the sound
+            lacks; what is not turned up is not heard. -96..-12, -96 for none.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
             played and silence stays silent.
-        seed: Chooses the jitter; the same seed gives the same samples.
+        seed: Chooses the jitter and the excitation; the same seed gives the same samples.
         window_s: Length of the windows the sound is dreamed in. 0.5..60.
         fade_s: Cross-fade between windows. 0.001..0.5, at most a quarter of a window.
         n_fft: Length of the transform at 44.1 and 48 kHz; other rates scale it to the same duration.
@@ -119,6 +125,7 @@ class DreamSettings:
     momentum: float = 0.5
     energy: bool = True
     protect_transients: float = 0.0
+    excitation_db: float = -45.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True

@@ -4,7 +4,8 @@
 
 Columns, each the worst over the sounds with its sound; `half`, `LSD` and `new` are means:
 
-- `gain`   rise of the objective, in units of its own spread over the undreamed sound's windows and offsets
+- `gain`   rise of the objective, in units of its own spread over the undreamed sound's windows and offsets;
+           where updates are compared, the mean over four seeds, whose grids lie elsewhere
 - `half`   the step by which half of the rise is reached, on average
 - `LU`     change of integrated loudness
 - `peak`   true peak in dBTP of what comes out, before the render's level rule, which holds its ceiling
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = ROOT.parent / "shared"
 SECONDS = 6.0
 DEPTH = 10
+SEEDS = 4
 CASES = (
     ("timbre", "class:auto"),
     ("timbre", "layer:block3"),
@@ -48,14 +50,19 @@ CASES = (
 """Networks and objectives: what is dreamed when nothing is said, and a layer."""
 
 FEW = ("drums", "lead", "noise")
-"""The sounds on which all but `mask` and `add` are measured."""
+"""The sounds on which updates and techniques are measured."""
 
 UNSAFE = str.maketrans({" ": None, '"': None, ":": "-"})
 """What file names leave out."""
 
+COMPARED: dict[str, dict[str, object]] = {
+    "mask": {},
+    "mask, excitation_db = -96": {"excitation_db": -96.0},
+    "add": {"update": "add"},
+}
+"""What is measured on every sound."""
+
 UPDATES = (
-    "mask",
-    "add",
     "filter",
     "hard_cut",
     "hard_cut_add",
@@ -81,6 +88,8 @@ TECHNIQUES: dict[str, dict[str, object]] = {
     "momentum = 0": {"momentum": 0.0},
     "momentum = 0.8": {"momentum": 0.8},
     "protect_transients = 1": {"protect_transients": 1.0},
+    "excitation_db = -96": {"excitation_db": -96.0},
+    "excitation_db = -30": {"excitation_db": -30.0},
     "guard = false": {"guard": False},
     "energy = false": {"energy": False},
     "step = 0.5": {"step": 0.5},
@@ -214,18 +223,23 @@ def measure(
     sound: np.ndarray,
     rate: int,
     banded: bool,
+    seeds: int = 1,
     **options: object,
 ) -> tuple[Row, np.ndarray]:
-    """Dream a sound and measure what happened."""
+    """Dream a sound and measure what happened; the gain is the mean over so many seeds."""
     reports: list = []
     out = dream(sound, rate, network, settings, depth=DEPTH, on_step=reports.append, **options)
     listener = Listener(network, parse_objective(settings.objective), rate)
     offsets = range(0, listener.jitter_frames, max(1, listener.jitter_frames // 8))
-    with torch.no_grad():
-        before, after = (
-            np.array([float(listener.score(torch.from_numpy(x.mean(axis=0)[None]), o)[0]) for o in offsets])
-            for x in (sound, out)
-        )
+
+    def scores(x: np.ndarray) -> np.ndarray:
+        mono = torch.from_numpy(x.mean(axis=0)[None])
+        with torch.no_grad():
+            return np.array([float(listener.score(mono, offset)[0]) for offset in offsets])
+
+    others = (replace(settings, seed=seed) for seed in range(1, seeds))
+    before, after = scores(sound), [scores(out)]
+    after += [scores(dream(sound, rate, network, other, DEPTH, **options)) for other in others]
     first = np.array([r.score for r in reports if r.step_index == 0])
     spread = max(float(np.std(np.concatenate([before, first]))), 0.05 * abs(float(before.mean())), 1e-6)
     by_step = np.array([np.mean([r.score for r in reports if r.step_index == k]) for k in range(DEPTH)])
@@ -247,7 +261,7 @@ def measure(
         band = outside_change_db(sound, dream(sound, rate, network, limited, depth=DEPTH, **options), rate)
     return (
         Row(
-            gain=float(after.mean() - before.mean()) / spread,
+            gain=float(np.mean(after) - before.mean()) / spread,
             half=half,
             LU=loud_after.integrated_lufs - loud_before.integrated_lufs,
             peak=loud_after.true_peak_dbtp,
@@ -305,6 +319,15 @@ def verdicts(mask: dict[str, Row], add: dict[str, Row]) -> list[str]:
     ]
 
 
+def gains_by_sound(rows: dict[str, dict[str, Row]]) -> list[str]:
+    """Return a table of gains."""
+    names = list(next(iter(rows.values())))
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for title, row in rows.items():
+        lines.append(f"| {title} | " + " | ".join(f"{row[name].gain:.1f}" for name in names) + " |")
+    return lines
+
+
 def draw(before: np.ndarray, after: np.ndarray, rate: int, title: str, path: Path) -> None:
     """Save both spectrograms."""
     import matplotlib as mpl
@@ -340,7 +363,7 @@ def main() -> None:
     head = "| | " + " | ".join(f.name for f in fields(Row)) + " |\n|---|" + "---:|" * len(fields(Row))
     names = ", ".join(name for name, _, _ in every)
     lines = [
-        f"Depth {DEPTH}, sounds of {SECONDS:g} s: {names}; all but `mask` and `add` on {', '.join(FEW)}.",
+        f"Depth {DEPTH}, sounds of {SECONDS:g} s: {names}; all but the first three on {', '.join(FEW)}.",
         "",
     ]
 
@@ -355,8 +378,9 @@ def main() -> None:
             if settings.update.startswith("target"):
                 other = np.roll(sound, rate, axis=1)[:, ::-1].copy()
                 options = {"references": {"other": other}, "target": "other"}
-            banded = name in ("drums", "noise") and title in UPDATES
-            rows[name], out = measure(network, settings, sound, rate, banded, **options)
+            banded = name in ("drums", "noise") and title in (*COMPARED, *UPDATES)
+            seeds = SEEDS if title in COMPARED else 1
+            rows[name], out = measure(network, settings, sound, rate, banded, seeds, **options)
             if arguments.pictures:
                 file = f"{network.card.name}-{objective}-{title}-{name}.png".translate(UNSAFE)
                 draw(sound, out, rate, f"{name}, {title}", arguments.pictures / file)
@@ -367,11 +391,11 @@ def main() -> None:
     for case in cases(arguments.network):
         title = f"{case[0].card.name}, `{case[1]}`"
         lines += [f"## {title}", "", head]
-        rows = {
-            update: row_of(case, update, {"update": update}, every if update in ("mask", "add") else few)
-            for update in UPDATES
-        }
-        lines += ["", "The default, `mask`:", "", *verdicts(rows["mask"], rows["add"]), ""]
+        compared = {name: row_of(case, name, changes, every) for name, changes in COMPARED.items()}
+        for update in UPDATES:
+            row_of(case, update, {"update": update}, few)
+        lines += ["", "The default, `mask`:", "", *verdicts(compared["mask"], compared["add"]), ""]
+        lines += ["Gains, sound by sound:", "", *gains_by_sound(compared), ""]
         if case[1] == DreamSettings().objective:
             lines += [f"### Techniques, with `mask`: {title}", "", head]
             for technique, changes in {"the defaults": {}, **TECHNIQUES}.items():
@@ -382,9 +406,9 @@ def main() -> None:
         intro = (
             "# How dreams hold up as sound\n\nMade by `python tests/bench/sound.py --out "
             "tests/bench/sound.md`; what the columns mean is said there. Figures are the worst over the "
-            "sounds; `half`, `LSD` and `new` are means. `mask` turns what is there up and down: on a pure "
-            "sine it has one partial, and around clicks and between notes there is silence, which it leaves "
-            "silent; there `add` may rise further.\n\n"
+            "sounds; `half`, `LSD` and `new` are means. `mask` turns what is there up and down: "
+            "around clicks and between notes there is silence, which it leaves silent; there `add`, which "
+            "fills it, may rise further.\n\n"
         )
         arguments.out.write_text(intro + text + "\n", encoding="utf-8")
 

@@ -13,12 +13,12 @@ from bridge.loudness import measure_loudness
 from dream_core import DreamSettings, dream, list_updates, open_stream
 from dream_core.ascent import build_update
 from dream_core.conditioning import (
-    envelope_guard,
     gaussian_smooth,
     normalise,
     onset_strength,
     total_variation_gradient,
 )
+from dream_core.envelope import envelope_guard, excitation
 from dream_core.errors import SettingError
 from dream_core.spectral import istft, k_weighting, stft
 
@@ -223,6 +223,44 @@ def test_no_onset_is_heard_before_it_is_played() -> None:
     assert loose > guarded + 30.0
 
 
+def test_a_pure_tone_dreams_partials_it_does_not_have() -> None:
+    """A gain cannot turn up what is not there; the noise below a sound is there, and stays below it."""
+    tone = (0.2 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE))[None].astype(np.float32)
+
+    def rise(excitation_db: float) -> tuple[float, np.ndarray]:
+        reports: list = []
+        settings = DreamSettings(objective="layer:second", jitter=False, excitation_db=excitation_db)
+        out = dream(tone, RATE, SmallNet(), settings, depth=8.0, on_step=reports.append)
+        return reports[-1].score - reports[0].score, out
+
+    without, plain = rise(-96.0)
+    with_it, excited = rise(-40.0)
+
+    assert with_it > 3.0 * without
+    assert band_level_db(excited, 2000, 7000) > band_level_db(plain, 2000, 7000) + 20.0
+    assert measure_loudness(excited, RATE).integrated_lufs == pytest.approx(
+        measure_loudness(tone, RATE).integrated_lufs, abs=0.5
+    )
+
+
+def test_excitation_is_pink_and_as_loud_as_the_sound_lets_it_be() -> None:
+    """It lies at its level below the sound, falls by 3 dB an octave, and is silent where the sound is."""
+    rng = np.random.default_rng(1)
+    sound = torch.from_numpy(0.1 * rng.standard_normal((1, 2, 4 * RATE)))
+    sound[..., : 2 * RATE] = 0.0
+
+    noise = excitation(sound, -40.0, 0, RATE)
+
+    under = noise[0, :, 2 * RATE + 1000 :].numpy()
+    assert not noise[..., : 2 * RATE - 1000].any()
+    assert level_db(under) == pytest.approx(level_db(sound[0, :, 2 * RATE + 1000 :].numpy()) - 40.0, abs=1.0)
+    # A band of an octave holds a few hundred bins: 1 dB.
+    octaves = [band_level_db(under, low, 2 * low) for low in (500, 1000, 2000, 4000)]
+    assert octaves == pytest.approx([octaves[0]] * 4, abs=1.0)
+    assert torch.equal(noise, excitation(sound, -40.0, 0, RATE))
+    assert not torch.equal(noise, excitation(sound, -40.0, 1, RATE))
+
+
 def test_protected_transients_change_less() -> None:
     """Withholding steps at onsets leaves the attack of a hit closer to what was played."""
     rng = np.random.default_rng(0)
@@ -248,6 +286,7 @@ def test_protected_transients_change_less() -> None:
         {"optimiser": "adam"},
         {"momentum": 0.7},
         {"protect_transients": 0.5},
+        {"excitation_db": -96.0},
         {"stereo": "mid_side"},
     ],
     ids=lambda technique: "+".join(technique),
