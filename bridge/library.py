@@ -7,7 +7,7 @@ Searched in this order, the first hit wins: ``presets/`` in the working folder, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -52,10 +52,7 @@ def preset_folders() -> list[tuple[str, Path]]:
 
 def list_presets() -> list[PresetEntry]:
     """Return every preset that a name can reach; a nearer one hides a farther one of the same name."""
-    entries: dict[str, PresetEntry] = {}
-    for entry in _entries():
-        entries.setdefault(entry.name, entry)
-    return sorted(entries.values(), key=lambda entry: entry.name)
+    return sorted(_nearest(_entries()).values(), key=lambda entry: entry.name)
 
 
 def find_preset(name: str) -> PresetEntry:
@@ -68,16 +65,21 @@ def find_preset(name: str) -> PresetEntry:
     if colon:
         if origin not in ORIGINS:
             raise PresetError(f"{name!r}: no presets come from {origin!r}; {nearest_names(origin, ORIGINS)}")
-        entries = {entry.name: entry for entry in _entries() if entry.origin == origin}
         name = own_name
-    else:
-        entries = {entry.name: entry for entry in list_presets()}
+    entries = _nearest(entry for entry in _entries() if not colon or entry.origin == origin)
     if name not in entries:
         raise PresetError(
             f"no preset is called {name!r}; {nearest_names(name, entries)} "
             "See `reverie presets list`, or give a path to a .toml file."
         )
     return entries[name]
+
+
+def _nearest(entries: Iterable[PresetEntry]) -> dict[str, PresetEntry]:
+    found: dict[str, PresetEntry] = {}
+    for entry in entries:
+        found.setdefault(entry.name, entry)
+    return found
 
 
 def _entries() -> Iterator[PresetEntry]:

@@ -216,6 +216,8 @@ def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
     """
     if data.get("format", FORMAT) != FORMAT:
         raise PresetError(f"{where}: format = {data['format']!r} is not a preset; {FORMAT!r} is accepted")
+    if "extends" in data:
+        raise PresetError(f"{where}: extends is looked up from a file; `load_preset` reads one with its base")
     version = data.get("version", VERSION)
     if isinstance(version, int) and version > VERSION:
         raise PresetError(

@@ -2,13 +2,16 @@
 
 A preset that ``extends`` another says only what is different. What it is (uuid, revision, meta) is its own;
 what sounds is inherited: tables key by key, nodes, modulators, macros and variations by their ids, routes by
-source and target. What has a new id comes after the base's. Once read, a preset is whole in itself.
+source and target. An entry keeps what it does not say again, a node's `params` one by one; a node of another
+`use` or plugin, or a modulator of another type, keeps nothing. What has a new id comes after the base's. Once
+read, a preset is whole in itself.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -32,7 +35,7 @@ _LISTS = {
     "routes": ("source", "target"),
 }
 _IDENTITY = ("uuid", "revision", "meta")
-_KINDS = {"chain": "use", "modulators": "type"}
+_KINDS = {"chain": ("use", "plugin"), "modulators": ("type",)}
 _TABLES = ("midi_map", "level", "tail", "requires")
 
 
@@ -63,14 +66,14 @@ def read_preset(path: Path | str) -> Preset:
     return _read_preset(Path(path), ())
 
 
-def _read_preset(path: Path, above: tuple[Path, ...]) -> Preset:
+def _read_preset(path: Path, above: tuple[str, ...]) -> Preset:
     data, text = _read(path)
     if "extends" not in data:
         return parse_preset(data, str(path), text)
     extends = data.pop("extends")
     base_path, revision = _find_base(extends, path)
-    above = (*above, path.resolve())
-    if base_path.resolve() in above:
+    above = (*above, os.path.realpath(path))
+    if os.path.realpath(base_path) in above:
         raise PresetError(
             f"{path}: extends = {extends!r} leads back to {base_path}; a name is looked for nearest "
             "first, 'factory:NAME' takes the factory's"
@@ -90,14 +93,13 @@ def _read_preset(path: Path, above: tuple[Path, ...]) -> Preset:
 
 def _find_base(extends: object, path: Path) -> tuple[Path, int | None]:
     """Return the file a preset extends, and the revision it was made on."""
-    if not isinstance(extends, str) or not extends:
+    if not isinstance(extends, str) or not extends or "\0" in extends:
         raise PresetError(
             f"{path}: extends = {extends!r}; a preset's name such as 'lucid-bloom', "
             "'factory:lucid-bloom@1' or a file beside this one is accepted"
         )
-    matched = re.fullmatch(r"(.+?)(?:@(\d+))?", extends)
-    assert matched is not None
-    name, revision = matched[1], int(matched[2]) if matched[2] else None
+    matched = re.search(r"@(\d{1,9})$", extends)
+    name, revision = (extends[: matched.start()], int(matched[1])) if matched else (extends, None)
     if name.endswith((".toml", ".json")):
         return path.parent / name, revision
     try:
@@ -114,24 +116,34 @@ def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
             merged[key] = {**base[key], **own[key]}
     for key, names in _LISTS.items():
         if isinstance(own.get(key), list):
-            merged[key] = _merge_lists(base[key], own[key], names, _KINDS.get(key, ""))
+            merged[key] = _merge_lists(base[key], own[key], names, _KINDS.get(key, ()))
     return merged
 
 
-def _merge_lists(base: list[dict[str, Any]], own: list[Any], names: tuple[str, ...], kind: str) -> list[Any]:
-    """Join entries of one name; an entry of another kind takes the whole place of the base's."""
+def _merge_lists(
+    base: list[dict[str, Any]], own: list[Any], names: tuple[str, ...], kinds: tuple[str, ...]
+) -> list[Any]:
+    """Join entries of one name, the first with the first; what is of another kind takes the base's place."""
     merged: list[Any] = list(base)
-    rows = {_name(entry, names): row for row, entry in enumerate(base)}
+    rows: dict[str, list[int]] = {}
+    for row, entry in enumerate(base):
+        rows.setdefault(_name(entry, names), []).append(row)
+    taken: set[int] = set()
     for entry in own:
-        row = rows.get(_name(entry, names)) if isinstance(entry, dict) else None
-        if row is None:
-            merged.append(entry)
-        elif kind in entry and entry[kind] != base[row][kind]:
-            merged[row] = entry
-        else:
-            merged[row] = {**base[row], **entry}
-            if isinstance(entry.get("params"), dict):
-                merged[row]["params"] = {**base[row]["params"], **entry["params"]}
+        found = rows.get(_name(entry, names), []) if isinstance(entry, dict) else []
+        place = next((one for one in found if one not in taken), None)
+        if place is None:
+            # A second entry of one id is the validation's to refuse, whole as it is.
+            merged.append({**base[found[0]], **entry} if found and kinds else entry)
+            continue
+        taken.add(place)
+        below = base[place]
+        if any(kind in entry and entry[kind] != below.get(kind) for kind in kinds):
+            merged[place] = {kinds[0]: below[kinds[0]], **entry}
+            continue
+        merged[place] = {**below, **entry}
+        if isinstance(entry.get("params"), dict) and isinstance(below.get("params"), dict):
+            merged[place]["params"] = {**below["params"], **entry["params"]}
     return merged
 
 
@@ -145,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PresetError(f"{path}: no such preset file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise PresetError(f"{path}: cannot be read as text ({error})") from None
     try:
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

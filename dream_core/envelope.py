@@ -63,12 +63,12 @@ def excitation(original: Tensor, level_db: float, seed: int, sample_rate: int) -
 @lru_cache(maxsize=4)
 def _pink_noise(n_samples: int, seed: int) -> Tensor:
     """Return noise of level one whose power falls by 3 dB an octave; nearly all windows have one length."""
-    white = torch.randn(n_samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    spectrum = torch.fft.rfft(white)
-    falling = spectrum / torch.sqrt(torch.arange(len(spectrum)).clamp(min=1))
-    pink = torch.fft.irfft(falling, n=n_samples)
-    unit: Tensor = pink / torch.sqrt(pink.square().mean())
-    return unit
+    with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
+        white = torch.randn(n_samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        spectrum = torch.fft.rfft(white)
+        pink = torch.fft.irfft(spectrum / torch.sqrt(torch.arange(len(spectrum)).clamp(min=1)), n=n_samples)
+        unit: Tensor = pink / torch.sqrt(pink.square().mean())
+        return unit
 
 
 def _cell_samples(sample_rate: int) -> int:

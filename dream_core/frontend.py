@@ -26,7 +26,7 @@ __all__ = ["FrontendSpec", "LogMel", "mel_filterbank", "resample", "slice_patche
 
 _SINC_ZEROS = 16
 _BLOCK_SAMPLES = 64  # of output that are worked out together
-_LARGEST_PART = 1280  # of a ratio of rates: 192 kHz to 22.05 kHz; filters grow with its square
+_LARGEST_PART = 1280  # of a ratio of rates, on average: filters grow with the product of its two parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +105,11 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """Resample with a windowed sinc, differentiable; the same rate returns the very tensor.
 
     The filter is torchaudio's. Where few outputs share a pattern, blocks of samples times a matrix give the
-    sums of its convolution, and their gradient three times sooner. Rates without a simple ratio, as 44056 Hz
-    after a pull-down, are taken to one part in a million.
+    sums of its convolution, and their gradient three times sooner. Rates without a ratio in small numbers, as
+    44056 Hz after a pull-down, are taken to the nearest that has one: at most 0.2 cents off.
 
     Shape:
-        ``(..., samples)`` -> ``(..., ceil(samples * to_rate / from_rate))``.
+        ``(..., samples)`` -> ``(..., ceil(samples * ratio))``.
     """
     if from_rate == to_rate:
         return waveform
@@ -135,7 +135,9 @@ def _ratio(numerator: int, denominator: int) -> tuple[int, int]:
     ((1, 2), (160, 441))
     """
     small, large = sorted((numerator, denominator))
-    near = Fraction(small, large).limit_denominator(_LARGEST_PART)
+    near = Fraction(small, large)
+    if near.numerator * near.denominator > _LARGEST_PART**2:
+        near = near.limit_denominator(_LARGEST_PART)
     parts = near.numerator, near.denominator
     return parts if numerator < denominator else parts[::-1]
 
@@ -152,10 +154,11 @@ def _resampling_matrix(
     reach = math.ceil(1.1 * _SINC_ZEROS * n_in / min(n_in, n_out))
     n_margin_blocks = math.ceil(reach / n_in)
     margin = n_margin_blocks * n_in
-    impulses = torch.eye(n_blocks * n_in + 2 * margin, dtype=dtype, device=device)
-    responses: Tensor = taf.resample(impulses, n_in, n_out, lowpass_filter_width=_SINC_ZEROS)
     first = n_margin_blocks * n_out
-    return responses[:, first : first + n_blocks * n_out].contiguous()
+    with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
+        impulses = torch.eye(n_blocks * n_in + 2 * margin, dtype=dtype, device=device)
+        responses: Tensor = taf.resample(impulses, n_in, n_out, lowpass_filter_width=_SINC_ZEROS)
+        return responses[:, first : first + n_blocks * n_out].contiguous()
 
 
 class LogMel(nn.Module):

@@ -109,10 +109,10 @@ def keep_memory() -> None:
     """Have the C library keep the memory that tensors give back.
 
     A step frees what the next one takes again. Given back to the system in between, every page of it has to
-    be cleared and mapped anew, which costs a CPU a fifth of a dream. Who has set ``MALLOC_`` variables of
-    glibc's is left alone, and other C libraries know no such setting.
+    be cleared and mapped anew, which costs a CPU a fifth of a dream. Who has set glibc's own variables is
+    left alone, and other C libraries know no such setting.
     """
-    if any(name.startswith("MALLOC_") for name in os.environ):
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from dream_core.framing import cut_frames, overlap_add
 
@@ -86,6 +87,7 @@ class _Magnitude(torch.autograd.Function):
         return magnitude
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         spectrum, magnitude = ctx.saved_tensors
         scale = torch.where(magnitude > 0, gradients[0] / magnitude, 0.0) * (0.5 * ctx.n_fft)
@@ -115,8 +117,9 @@ def _overlap_weight(
     n_fft: int, hop_samples: int, n_frames: int, n_samples: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return the sum of squared windows; nearly every window of a sound has the same length."""
-    window = torch.hann_window(n_fft, dtype=dtype, device=device)
-    return torch.clamp(overlap_add(window.square().expand(n_frames, -1), hop_samples, n_samples), min=1e-8)
+    with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
+        squares = torch.hann_window(n_fft, dtype=dtype, device=device).square()
+        return torch.clamp(overlap_add(squares.expand(n_frames, -1), hop_samples, n_samples), min=1e-8)
 
 
 def _window(like: Tensor, n_fft: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import soundfile
 import dream_core
 from bridge import build_plan, load_preset, render_plan
 from bridge.errors import PresetError
-from bridge.library import list_presets
+from bridge.library import find_preset, list_presets
 from bridge.preset import parse_preset, preset_schema
 from bridge.presetfile import read_preset
 from bridge.presetsettings import apply_settings
@@ -197,7 +198,7 @@ CHILD = """
 format = "reverie/preset"
 version = 1
 uuid = "00000000-0000-4000-8000-0000000000{number}"
-extends = {extends!r}
+extends = "{extends}"
 
 [meta]
 name = "Child {number}"
@@ -283,6 +284,47 @@ def test_a_preset_of_ones_own_extends_the_factorys_of_its_name(
     assert load_preset("undertow").chain == load_preset("factory:undertow").chain
 
 
+def test_another_plugin_keeps_nothing_of_the_one_it_replaces(tmp_path: Path) -> None:
+    """Its state and its parameters would be another plugin's."""
+    node = "[[chain]]\nid = 'amp'\nuse = 'vst3'\nplugin = 'Old'\nstate = 'AAAA'\nparams = {gain = 1.0}\n"
+    old = write_child(tmp_path / "old.toml", "null-reference", node)
+    child = read_preset(write_child(tmp_path / "new.toml", old.name, "[[chain]]\nid = 'amp'\nplugin = 'New'"))
+
+    assert child.node("amp").plugin == "New"
+    assert child.node("amp").use == "vst3"
+    assert not child.node("amp").state
+    assert not child.node("amp").params
+
+
+def test_routes_written_twice_stay_two(tmp_path: Path) -> None:
+    """The first takes the place of the base's, the second comes after it."""
+    base = load_preset("lucid-bloom")
+    route = base.routes[0]
+    more = "".join(
+        f"[[routes]]\nsource = '{route.source}'\ntarget = '{route.target}'\namount = {amount}\n"
+        for amount in (0.25, 0.5)
+    )
+    child = read_preset(write_child(tmp_path / "child.toml", "lucid-bloom", more))
+
+    assert [one.amount for one in child.routes] == [0.25, *(r.amount for r in base.routes[1:]), 0.5]
+
+
+def test_of_two_folders_the_first_in_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the origin said as without."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_child(tmp_path / name / "mine.toml", "null-reference")
+    monkeypatch.setenv(
+        "REVERIE_PRESETS", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")])
+    )
+
+    assert (
+        find_preset("environment:mine").path == find_preset("mine").path == tmp_path / "first" / "mine.toml"
+    )
+
+
 @pytest.mark.parametrize(
     ("extends", "more", "expected"),
     [
@@ -291,6 +333,12 @@ def test_a_preset_of_ones_own_extends_the_factorys_of_its_name(
         ("lucid-bloom@7", "", r"at revision 1; .*@1"),
         ("nothing.toml", "", r"nothing\.toml: no such preset file"),
         ("", "", "a preset's name"),
+        ("a\\u0000.toml", "", "a preset's name"),
+        ("a\\nb", "", "no preset is called"),
+        ("x@" + "9" * 5000, "", "no preset is called"),
+        ("null-reference", "[[chain]]\nid = 'a'\nuse = 'gain'\n" * 2, "used twice"),
+        ("lucid-bloom", "[[chain]]\nid = 'dream'\nparams = {depth = 3}\n" * 2, "used twice"),
+        ("lucid-bloom", "[[macros]]\nid = 'depth'\nparams = {a = 1}\n'' = 3\n", "no such key"),
         ("lucid-bloom", "[[chain]]\nid = 'dream'\nuse = 'dream'\nparams = { dept = 1 }", "'depth'"),
         ("lucid-bloom", "[[chain]]\nid = ['dream']\nuse = 'dream'", r"on top of 'lucid-bloom'.*\.id"),
         ("lucid-bloom", "chains = 3", "no such key"),

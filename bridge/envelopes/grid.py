@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _FEW_ROWS = 512  # pieces longer than this are filled one by one
+_NEAR = 1e-9  # cycles; far more than rounding, far less than a sample
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -245,6 +246,8 @@ class Pulse:
 def crossings(cycles: Floats, parts: Sequence[float]) -> Bools:
     """Return between which instants and their next a count of cycles passes any of some parts of a cycle.
 
+    One that falls on an instant, or so near that rounding decides, counts on both sides of it.
+
     Args:
         cycles: (n,) the count.
         parts: Places in the cycle, 0..1.
@@ -253,9 +256,10 @@ def crossings(cycles: Floats, parts: Sequence[float]) -> Bools:
         ``(n,)`` -> ``(n - 1,)``.
     """
     crossed = np.zeros(len(cycles) - 1, np.bool_)
+    moves = cycles[1:] != cycles[:-1]
+    low, high = np.minimum(cycles[1:], cycles[:-1]) - _NEAR, np.maximum(cycles[1:], cycles[:-1]) + _NEAR
     for part in parts:
-        whole = np.floor(cycles - part)
-        crossed |= whole[1:] != whole[:-1]
+        crossed |= moves & (np.floor(high - part) != np.floor(low - part))
     return crossed
 
 

@@ -30,6 +30,8 @@ _BLOCK = 32768  # large enough to make little of the calls, small enough for the
 _SPAN = 1 << 18  # samples worked out at once at audio rate
 _MAX_GRIDS = 3
 _INTEGRAL_STEP = 64
+_QUICK = 1.0 / 64.0  # change of a source between points of the lattice that a bent route must not span
+_NEAR_LIMIT = 0.002  # of a travel; the quickest sine rises by less between two points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,7 @@ class _Lead:
         """Lay this route onto a parameter's travel, which may be written to."""
         route = self.route
         moved = self._shaped(self.source.at(grid))
-        low = 0.0 if route.min is None else self.travel.of(route.min)
-        high = 1.0 if route.max is None else self.travel.of(route.max)
+        low, high = self._limits
         amount = route.amount
         if route.op == "add":
             travel += np.multiply(moved, amount * (high - low), out=grid.scratch)
@@ -104,14 +105,27 @@ class _Lead:
         if route.quantize is not None:
             return np.ones(points.n - 1, np.bool_)
         turns = self.source.turns(points)
-        states = [travel >= self.travel.of(route.max)] if route.max is not None else []
-        if route.min is not None:
-            states.append(travel <= self.travel.of(route.min))
-        if self.source.is_bipolar and not self._is_straight:
-            states.append(self.source.at(points) >= 0.0)
+        states = []
+        if route.min is not None or route.max is not None:
+            low, high = self._limits
+            at_low, at_high = travel <= low, travel >= high
+            # What comes this near may touch the limit between two points.
+            is_near = (travel < low + _NEAR_LIMIT) & ~at_low | (travel > high - _NEAR_LIMIT) & ~at_high
+            turns = turns | is_near[1:] | is_near[:-1]
+            states += [at_low, at_high]
+        if not self._is_straight:
+            values = self.source.at(points)
+            turns = turns | (np.abs(np.diff(values)) > _QUICK)
+            states += [values >= 0.0] if self.source.is_bipolar else []
         for state in states:
             turns = turns | (state[1:] != state[:-1])
         return turns
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        """Between which travels the route may lead."""
+        low = 0.0 if self.route.min is None else self.travel.of(self.route.min)
+        return low, 1.0 if self.route.max is None else self.travel.of(self.route.max)
 
     @property
     def _is_straight(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 __all__ = ["can_fuse", "conv_relus"]
 
@@ -56,6 +57,7 @@ class _Run(torch.autograd.Function):
         return _turned(sounds[-1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient = _turned(gradients[0])
         steps = zip(ctx.convolutions, ctx.saved_tensors[:-1], ctx.saved_tensors[1:], strict=True)

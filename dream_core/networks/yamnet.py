@@ -153,7 +153,10 @@ class _ConvRelu(nn.Module):
     @property
     def is_tapped(self) -> bool:
         """Whether anyone listens within."""
-        return any(module._forward_hooks for module in (self.conv, self.bn, self.relu))
+        return any(
+            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+            for module in (self, self.conv, self.bn, self.relu)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.is_strided:

@@ -67,20 +67,36 @@ def test_every_source_is_as_exact_from_the_lattice(name: str, route: dict[str, A
     assert apart.max() <= NEAR * 8.0
 
 
+ROUTES = st.fixed_dictionaries(
+    {},
+    optional={
+        "curve": st.sampled_from(["exp", "log", "s_curve"]),
+        "tension": st.sampled_from([-1.0, -0.3, 0.5, 1.0]),
+        "amount": st.sampled_from([-1.0, -0.4, 0.3, 0.6]),
+        "op": st.sampled_from(["add", "multiply", "replace"]),
+        "invert": st.booleans(),
+        "min": st.sampled_from([0.5, 2.0]),
+        "max": st.sampled_from([5.0, 7.0]),
+    },
+)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.one_of(LFOS, ADSRS, STEPS, CONTOURS, LANES),
     st.sampled_from(SONGS),
     st.integers(0, 300_000),
-    st.sampled_from(["linear", "exp", "log", "s_curve"]),
+    ROUTES,
+    st.sampled_from([0.0, 1.0, 4.0, 7.5]),
 )
 def test_any_valid_modulator_is_as_exact_from_the_lattice(
-    modulator: dict[str, Any], of: Song, start: int, curve: str
+    modulator: dict[str, Any], of: Song, start: int, route: dict[str, Any], base: float
 ) -> None:
     """Whatever moves, the lattice shows it to a ten-thousandth of the range, in any chunks the same."""
-    routes = [{"source": "it", "target": "dream.depth", "curve": curve}]
+    routes = [{"source": "it", "target": "dream.depth", **route}]
+    bases = {"dream": {"depth": base}}
     try:
-        built, again = (envelopes([modulator], routes, of=of) for _ in range(2))
+        built, again = (envelopes([modulator], routes, of=of, bases=bases) for _ in range(2))
     except ReverieError:
         return
     values = built.values("dream", "depth", start, 3000)
@@ -88,6 +104,45 @@ def test_any_valid_modulator_is_as_exact_from_the_lattice(
     assert np.abs(values - sample_by_sample(built, start, 3000)).max() <= NEAR * 8.0
     parts = [again.values("dream", "depth", start + at, 500) for at in (2500, 0, 500, 1000, 1500, 2000)]
     assert np.array_equal(np.concatenate([*parts[1:], parts[0]]), values)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.2, 0.3, 0.7])
+@pytest.mark.parametrize("rate", ["1/16", "1/8", "1/4", "1 bars"])
+@pytest.mark.parametrize("kind", ["pulse", "gate"])
+def test_edges_on_a_point_of_the_lattice_do_not_ring(kind: str, rate: str, width: float) -> None:
+    """Where rounding decides on which side of a point a wave turns, it turns there and nowhere else."""
+    pulse = {"type": "lfo", "id": "it", "shape": "pulse", "width": width, "rate": rate}
+    gate = {"type": "steps", "id": "it", "steps": [1.0], "gate": width, "rate": rate}
+    route = {"source": "it", "target": "dream.depth", "amount": 0.5}
+    built = envelopes([pulse if kind == "pulse" else gate], [route], bases={"dream": {"depth": 2.0}})
+
+    assert set(np.unique(built.values("dream", "depth", 0, 600_000))) == {2.0, 6.0}
+
+
+@pytest.mark.parametrize("limits", [{"max": 7.0}, {"min": 1.0}, {"min": 1.0, "max": 7.0}])
+@pytest.mark.parametrize("base", [0.0, 3.0, 4.0, 6.0])
+def test_what_one_limit_keeps_is_kept_at_the_other_too(base: float, limits: dict[str, float]) -> None:
+    """A route with a limit ends at the parameter's own on the other side, to the sample."""
+    lfo = {"type": "lfo", "id": "it", "rate": "40 Hz", "polarity": "bipolar"}
+    built = envelopes(
+        [lfo], [{"source": "it", "target": "dream.depth", **limits}], bases={"dream": {"depth": base}}
+    )
+    values, expected = built.values("dream", "depth", 0, 100_000), sample_by_sample(built, 0, 100_000)
+
+    assert np.abs(values - expected).max() <= NEAR * 8.0
+    assert not values[expected == 0.0].any()
+
+
+@pytest.mark.parametrize("tension", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("curve", ["exp", "log", "s_curve"])
+@pytest.mark.parametrize("attack", ["2 ms", "8 ms", "40 ms"])
+def test_a_bent_route_on_a_short_way_is_as_exact(attack: str, curve: str, tension: float) -> None:
+    adsr = {"type": "adsr", "id": "it", "attack": attack, "attack_curve": 0, "decay": attack, "sustain": 0.3}
+    adsr |= {"trigger": {"on": "grid", "every": "1/4"}}
+    built = envelopes([adsr], [{"source": "it", "target": "dream.depth", "curve": curve, "tension": tension}])
+    apart = np.abs(built.values("dream", "depth", 0, 200_000) - sample_by_sample(built, 0, 200_000))
+
+    assert apart.max() <= NEAR * 8.0
 
 
 @pytest.mark.parametrize("op", ["max", "min", "add", "multiply", "mean", "xfade"])
