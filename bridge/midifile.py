@@ -229,8 +229,8 @@ def parse_midi(
 def decode_text(data: bytes, declared: str | None = None) -> str:
     r"""Decode a text event: UTF-8, else the charset declared, else Japanese or Western by the look of it.
 
-    >>> decode_text(b"Caf\xe9"), decode_text("サビ".encode("cp932"))
-    ('Café', 'サビ')
+    >>> decode_text(b"Caf\xe9"), decode_text("Verse サビ 2".encode("cp932"))
+    ('Café', 'Verse サビ 2')
     """
     for charset in ("utf-8", declared):
         try:
@@ -242,8 +242,9 @@ def decode_text(data: bytes, declared: str | None = None) -> str:
         japanese = data.decode("cp932")
     except UnicodeDecodeError:
         japanese = ""
-    wide = sum(ord(character) > 0x3000 for character in japanese)
-    if wide * 2 > len(japanese):
+    # An accented letter and the one after it may make a character of Japanese; kana, or two in a row, rarely.
+    wide = sum("\u3000" < character < "\uff00" for character in japanese)
+    if wide * 2 > len(japanese) or re.search("[\u3040-\u30ff]|[\u3000-\u9fff]{2}", japanese):
         return japanese
     try:
         return data.decode("cp1252")

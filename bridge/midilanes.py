@@ -10,6 +10,7 @@ Source: MIDI 1.0 Detailed Specification (controllers, RPN and NRPN), MPE specifi
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +55,7 @@ NOTE_OFF, NOTE_ON, POLY_PRESSURE, CONTROLLER, CHANNEL_PRESSURE, PITCH_BEND = (
 DATA_MSB, DATA_LSB, SUSTAIN_PEDAL, TIMBRE = 6, 38, 64, 74
 INCREMENT, DECREMENT, NRPN_LSB, NRPN_MSB, RPN_LSB, RPN_MSB = 96, 97, 98, 99, 100, 101
 RPN_BEND_RANGE, RPN_MPE = 0, 6
+MPE_BEND_RANGE = 48.0
 _NULL_PARAMETER = 0x3FFF
 
 Integers = npt.NDArray[np.int64]
@@ -136,10 +138,13 @@ def read_notes(
         track: 0-based index, or None for all.
         pedal: Let a held sustain pedal (CC 64) prolong notes until it is lifted.
     """
-    chosen = (midi.message == NOTE_ON) | (midi.message == NOTE_OFF)
+    is_note = (midi.message == NOTE_ON) | (midi.message == NOTE_OFF)
+    chosen = is_note & _selection(midi, channel, track)
     if pedal:
-        chosen |= (midi.message == CONTROLLER) & (midi.data1 == SUSTAIN_PEDAL)
-    rows = np.flatnonzero(chosen & _selection(midi, channel, track))
+        # A pedal holds its channel, whichever track it is recorded on.
+        is_pedal = (midi.message == CONTROLLER) & (midi.data1 == SUSTAIN_PEDAL)
+        chosen |= is_pedal & _selection(midi, channel, None)
+    rows = np.flatnonzero(chosen)
     columns = (midi.tick, midi.status, midi.data1, midi.data2, midi.track)
     held: dict[tuple[int, int, int], deque[int]] = defaultdict(deque)
     pedalled: dict[int, list[int]] = defaultdict(list)
@@ -185,6 +190,8 @@ def read_lane(
     channel: int | None = None,
     track: int | None = None,
     mpe: bool = False,
+    bend_range: float | None = None,
+    notes: Collection[int] | None = None,
 ) -> MidiLane:
     """Read one controller as a lane.
 
@@ -196,9 +203,11 @@ def read_lane(
         channel: 1..16, or None for all.
         track: 0-based index, or None for all.
         mpe: Follow the channel of the newest sounding note, as MPE instruments send it.
+        bend_range: Semitones of pitch bend that count as full; None for what each channel's own bend reaches.
+        notes: Only the pressure of these notes counts; None for all.
     """
     if mpe:
-        return _read_mpe_lane(midi, event, number, track)
+        return _read_mpe_lane(midi, event, number, track, bend_range, notes)
     selection = _selection(midi, channel, track)
     if event in ("rpn", "nrpn"):
         entries = parameter_numbers(midi, channel=channel, track=track)
@@ -210,7 +219,10 @@ def read_lane(
     if event == "pitch_bend":
         rows = np.flatnonzero(selection & (midi.message == PITCH_BEND))
         raw = (midi.data2[rows].astype(np.int64) << 7 | midi.data1[rows]) - 8192
-        return MidiLane(ticks=midi.tick[rows], values=0.5 + 0.5 * raw / np.where(raw < 0, 8192.0, 8191.0))
+        values = 0.5 + 0.5 * raw / np.where(raw < 0, 8192.0, 8191.0)
+        if bend_range is not None:
+            values = np.clip(0.5 + (values - 0.5) * _bend_reach(midi, rows) / bend_range, 0.0, 1.0)
+        return MidiLane(ticks=midi.tick[rows], values=values)
     if event == "channel_pressure":
         rows = np.flatnonzero(selection & (midi.message == CHANNEL_PRESSURE))
         return MidiLane(ticks=midi.tick[rows], values=midi.data1[rows] / 127.0)
@@ -218,6 +230,8 @@ def read_lane(
     chosen_rows = selection & (midi.message == message)
     if number is not None:
         chosen_rows &= midi.data1 == number
+    if notes is not None and event == "poly_pressure":
+        chosen_rows &= np.isin(midi.data1, list(notes))
     rows = np.flatnonzero(chosen_rows)
     return MidiLane(ticks=midi.tick[rows], values=midi.data2[rows] / 127.0)
 
@@ -290,12 +304,30 @@ def parameter_numbers(
 
 def bend_range_semitones(midi: MidiFile, channel: int) -> float:
     """Return how far a full pitch bend reaches on a channel: the last RPN 0, or 2 semitones (48 in MPE)."""
-    entries = parameter_numbers(midi, channel=channel)
-    ranges = [value for kind, number, _, _, value in entries if kind == "rpn" and number == RPN_BEND_RANGE]
-    if ranges:
-        return (ranges[-1] >> 7) + (ranges[-1] & 0x7F) / 100
-    is_member = any(channel in members for members in mpe_zones(midi).values())
-    return 48.0 if is_member else 2.0
+    return float(_bend_ranges(midi, channel)[1][-1])
+
+
+def _bend_ranges(midi: MidiFile, channel: int) -> tuple[Integers, npt.NDArray[np.float64]]:
+    """Return from which ticks on a full bend reaches how far; MPE members share what one of them says."""
+    members = next((zone for zone in mpe_zones(midi).values() if channel in zone), None)
+    said = [
+        (tick, (value >> 7) + (value & 0x7F) / 100)
+        for kind, number, of_channel, tick, value in parameter_numbers(midi)
+        if kind == "rpn" and number == RPN_BEND_RANGE and of_channel in (members or (channel,))
+    ]
+    table = [(-1, 2.0 if members is None else MPE_BEND_RANGE), *said]
+    return np.array([tick for tick, _ in table], np.int64), np.array([reach for _, reach in table])
+
+
+def _bend_reach(midi: MidiFile, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return how far a full bend reached on its channel when each row was played."""
+    reach = np.empty(len(rows))
+    channels, ticks = midi.channel[rows], midi.tick[rows]
+    for channel in np.unique(channels).tolist():
+        here = channels == channel
+        since, reaches = _bend_ranges(midi, channel + 1)
+        reach[here] = reaches[np.searchsorted(since, ticks[here], side="right") - 1]
+    return reach
 
 
 def mpe_zones(midi: MidiFile) -> dict[int, range]:
@@ -356,8 +388,9 @@ def _read_cc14(midi: MidiFile, number: int, selection: Mask) -> MidiLane:
     is_controller = selection & (midi.message == CONTROLLER)
     rows = np.flatnonzero(is_controller & ((midi.data1 == number) | (midi.data1 == number + 32)))
     is_lower = midi.data1[rows] == number + 32
-    if not np.any(is_lower):
-        return MidiLane(ticks=midi.tick[rows], values=midi.data2[rows] / 127.0)
+    # A channel, of a track, without lower bytes has seven bits.
+    key = midi.channel[rows].astype(np.int64) << 32 | midi.track[rows]
+    is_coarse = ~np.isin(key, key[is_lower])
     ticks, raw = midi.tick[rows].copy(), np.empty(len(rows), np.int64)
     upper: dict[int, int] = defaultdict(int)
     for row, (channel, lower, data) in enumerate(
@@ -370,22 +403,33 @@ def _read_cc14(midi: MidiFile, number: int, selection: Mask) -> MidiLane:
     waits[:-1] = ~is_lower[:-1] & is_lower[1:] & (ticks[1:] - ticks[:-1] <= 1)
     waits[:-1] &= midi.channel[rows][:-1] == midi.channel[rows][1:]
     ticks[1:][waits[:-1]] = ticks[:-1][waits[:-1]]
-    return MidiLane(ticks=ticks[~waits], values=raw[~waits] / 16383.0)
+    values = np.where(is_coarse, (raw >> 7) / 127.0, raw / 16383.0)
+    return MidiLane(ticks=ticks[~waits], values=values[~waits])
 
 
-def _read_mpe_lane(midi: MidiFile, event: LaneEvent, number: int | None, track: int | None) -> MidiLane:
+def _read_mpe_lane(
+    midi: MidiFile,
+    event: LaneEvent,
+    number: int | None,
+    track: int | None,
+    bend_range: float | None,
+    notes: Collection[int] | None,
+) -> MidiLane:
     """Follow the newest sounding note's channel through a per-channel lane."""
     zones = mpe_zones(midi) or {1: range(2, 17)}
     members = sorted({channel for zone in zones.values() for channel in zone})
     timeline: list[tuple[int, int, int, float]] = []  # tick, order (lane, off, on), channel, value
     for channel in members:
-        lane = read_lane(midi, event, number, channel=channel, track=track)
+        lane = read_lane(
+            midi, event, number, channel=channel, track=track, bend_range=bend_range, notes=notes
+        )
         timeline += [
             (tick, 0, channel, value) for tick, value in zip(lane.ticks.tolist(), lane.values, strict=True)
         ]
-        notes = read_notes(midi, channel=channel, track=track)
-        timeline += [(tick, 1, channel, 0.0) for tick in notes.end_tick.tolist()]
-        timeline += [(tick, 2, channel, 0.0) for tick in notes.start_tick.tolist()]
+        played = read_notes(midi, channel=channel, track=track)
+        sounds = played.end_tick > played.start_tick
+        timeline += [(tick, 1, channel, 0.0) for tick in played.end_tick[sounds].tolist()]
+        timeline += [(tick, 2, channel, 0.0) for tick in played.start_tick[sounds].tolist()]
     current: dict[int, float] = defaultdict(lambda: 0.5 if event == "pitch_bend" else 0.0)
     sounding: list[int] = []
     ticks: list[int] = []

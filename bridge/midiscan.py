@@ -15,6 +15,7 @@ Source: Standard MIDI Files 1.0 (RP-001), MIDI 1.0 Detailed Specification; RP-02
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -255,6 +256,12 @@ def _scan_track(
                 f"{name}: more than {max_events} events left for track {number}; "
                 "raise the limit (MidiLimits.max_events) if the file is trusted"
             )
+    marker = _next_track(data, start, position, statuses, offsets) if end != claimed_end else None
+    if marker is not None:
+        first = bisect_left(offsets, marker)
+        del deltas[first:], statuses[first:], offsets[first:]
+        position = end = marker
+        problem = ""
     is_ended = bool(statuses) and statuses[-1] == END_OF_TRACK
     if not is_ended and not problem and position > end:
         problem, position = "an event is cut off", offsets[-1]
@@ -276,6 +283,21 @@ def _scan_track(
             f"{where}: said to be {claimed_end - start} bytes long, the track ends after {position - start}"
         )
     return _rows(deltas, statuses, offsets), min(following, len(data))
+
+
+def _next_track(data: bytes, start: int, stop: int, statuses: bytearray, offsets: array[int]) -> int | None:
+    """Return where the next track begins, if its header was read as if it were an event of this one.
+
+    The letters may stand in a text or a system exclusive; there no event begins with them.
+    """
+    marker = data.find(b"MTrk", start, stop)
+    while marker >= 0:
+        # The M would be the time since the event before, the T the first data byte under running status.
+        row = bisect_left(offsets, marker + 1)
+        if row < len(offsets) and offsets[row] == marker + 1 and statuses[row] < _SYSEX[0]:
+            return marker
+        marker = data.find(b"MTrk", marker + 1, stop)
+    return None
 
 
 def _starts_chunk(data: bytes, position: int) -> bool:

@@ -257,7 +257,7 @@ class StepSource:
         if self.glide > _NO_GLIDE or self.gate < 1.0:
             part = cycles - runs.whole
             if self.glide > _NO_GLIDE:
-                previous = self.values[self._index(runs.key - 1)]
+                previous = self.values[self._index(runs.key, back=1)]
                 slid = np.minimum(part * (1.0 / self.glide), 1.0)
                 slid *= runs.spread(here - previous)
                 slid += runs.spread(previous)
@@ -271,11 +271,12 @@ class StepSource:
         turns = self.counter.turns(points, (0.0, min(self.glide, 1.0), self.gate))
         return turns if self.fade is None else turns | self.fade.turns(points)
 
-    def _index(self, key: Integers) -> Integers:
+    def _index(self, key: Integers, back: int = 0) -> Integers:
+        """Return which step each run is at, or was so many steps before."""
         n = len(self.values)
         if self.direction == "random":
-            return np.minimum((hash_unit(self.seed, key) * n).astype(np.int64), n - 1)
-        index = key % _TRIGGER_STRIDE if self.counter.starts is not None else key
+            return np.minimum((hash_unit(self.seed, key - back) * n).astype(np.int64), n - 1)
+        index = (key % _TRIGGER_STRIDE if self.counter.starts is not None else key) - back
         if self.direction == "backward":
             return (n - 1 - index) % n
         if self.direction == "ping_pong" and n > 1:

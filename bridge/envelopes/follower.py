@@ -178,7 +178,7 @@ class _Meter:
         if window_s is not None:
             n_hops = max(round(window_s * self._sample_rate / HOP_SAMPLES), 1)
             total = np.cumsum(np.concatenate((np.zeros(n_hops), power)))
-            power = (total[n_hops:] - np.concatenate(([0.0], total))[: len(power)]) / n_hops
+            power = (total[n_hops:] - total[:-n_hops]) / n_hops
         offset_db = _LUFS_OFFSET_DB if self._measure.detector == "lufs_m" else 0.0
         level_db: Floats = 10.0 * np.log10(np.maximum(power, 10.0 ** (SILENCE_DB / 10.0))) + offset_db
         return level_db

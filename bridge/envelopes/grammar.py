@@ -9,6 +9,7 @@ names have C3 as middle C (60), so C1 is the General MIDI kick.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
@@ -40,8 +41,34 @@ __all__ = [
 
 _NOTE_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _MAP_KEY = re.compile(
-    r"(cc(14)?_?\d{1,3}|pitch_bend|pressure|poly_pressure|velocity|note_number|gate)(@(1[0-6]|[1-9]))?"
+    r"(?:(cc|cc14_)(\d{1,3})|(pitch_bend|pressure|poly_pressure|velocity|note_number|gate))"
+    r"(?:@(1[0-6]|[1-9]))?"
 )
+
+
+def split_map_key(key: str) -> tuple[str, int | None, int | None]:
+    """Read the left side of a MIDI map as event, number and channel.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> split_map_key("cc14_1@2"), split_map_key("cc14"), split_map_key("pressure")
+    (('cc14', 1, 2), ('cc', 14, None), ('channel_pressure', None, None))
+    """
+    matched = _MAP_KEY.fullmatch(key)
+    if not matched:
+        raise ValueError(
+            f"{key!r} is no MIDI source; 'cc1', 'cc14_1', 'pitch_bend', 'pressure', 'poly_pressure', "
+            "'velocity', 'note_number' and 'gate' are accepted, each with '@3' for one channel"
+        )
+    controller, number, other, channel = matched.groups()
+    highest = 31 if controller == "cc14_" else 127
+    if controller and int(number) > highest:
+        raise ValueError(
+            f"{key!r}: there is no controller {number} here; {controller}0 to {controller}{highest}"
+        )
+    event = {"cc14_": "cc14", "pressure": "channel_pressure"}.get(controller or other, controller or other)
+    return event, int(number) if controller else None, int(channel) if channel else None
 
 
 def parse_note(text: str) -> int:
@@ -111,11 +138,7 @@ def _check_place(text: str) -> str:
 
 def _check_map(mapping: dict[str, str]) -> dict[str, str]:
     for key, target in mapping.items():
-        if not _MAP_KEY.fullmatch(key):
-            raise ValueError(
-                f"{key!r} is no MIDI source; 'cc1', 'cc14_1', 'pitch_bend', 'pressure', 'poly_pressure', "
-                "'velocity', 'note_number' and 'gate' are accepted, each with '@3' for one channel"
-            )
+        split_map_key(key)
         if not re.fullmatch(r"[^.]+\.[^.]+", target):
             raise ValueError(f"{key} = {target!r} is no target; 'macro.depth' or 'node.param' is accepted")
     return mapping
@@ -411,6 +434,9 @@ class Route(_Model):
             raise ValueError(
                 f"min = {self.min:g} is not below max = {self.max:g}; use invert to turn a route round"
             )
-        if self.quantize == () or (isinstance(self.quantize, float) and self.quantize <= 0):
+        grid = self.quantize
+        steps = grid if isinstance(grid, tuple) else () if grid is None else (grid,)
+        is_positive = isinstance(grid, tuple) or grid is None or grid > 0
+        if grid == () or not is_positive or not all(map(math.isfinite, steps)):
             raise ValueError("quantize takes a number above 0 or a list of values")
         return self

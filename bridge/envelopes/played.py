@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from bridge.envelopes.contours import Contour, Segment
 from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
-from bridge.envelopes.grammar import Follower, MidiModulator
+from bridge.envelopes.grammar import Follower, MidiModulator, parse_notes, split_map_key
 from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Song
 from bridge.envelopes.smoothing import SmoothStairs
 from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
@@ -19,9 +18,11 @@ from bridge.errors import EnvelopeError, InputError
 from bridge.midifile import MidiFile
 from bridge.midilanes import (
     LANE_EVENTS,
+    TIMBRE,
     LaneEvent,
-    bend_range_semitones,
     list_lanes,
+    mpe_zones,
+    parameter_numbers,
     read_lane,
     read_notes,
     track_index,
@@ -99,17 +100,8 @@ def parse_map_key(key: str) -> MidiModulator:
     >>> parse_map_key("cc14_1@2").event
     'cc14'
     """
-    matched = re.fullmatch(r"(cc14_?|cc|[a-z_]+)(\d*)(?:@(\d+))?", key)
-    assert matched, key  # the grammar has checked it
-    event = {"cc14_": "cc14", "pressure": "channel_pressure"}.get(matched[1], matched[1])
-    return MidiModulator.model_validate(
-        {
-            "id": "map",
-            "event": event,
-            "number": int(matched[2]) if matched[2] else None,
-            "channel": int(matched[3]) if matched[3] else None,
-        }
-    )
+    event, number, channel = split_map_key(key)
+    return MidiModulator.model_validate({"id": "map", "event": event, "number": number, "channel": channel})
 
 
 def mapped_lane(
@@ -166,14 +158,20 @@ def _events(modulator: MidiModulator, song: Song, sample_rate: float, where: str
             return starts, (notes.velocity if event == "velocity" else notes.note) / 127.0
         ends = to_samples(clock.ticks_to_seconds(notes.end_tick), sample_rate)
         return _open_gates(starts, np.maximum(ends, starts + 1))
+    # A file that sets up MPE plays bends, pressure and slide a note: on a channel each.
+    is_per_note = event in ("pitch_bend", "channel_pressure") or (event, modulator.number) == ("cc", TIMBRE)
+    mpe = modulator.mpe or (modulator.channel is None and is_per_note and bool(mpe_zones(midi)))
     lane = read_lane(
-        midi, _lane_event(event), modulator.number, channel=modulator.channel, track=track, mpe=modulator.mpe
+        midi,
+        _lane_event(event),
+        modulator.number,
+        channel=modulator.channel,
+        track=track,
+        mpe=mpe,
+        bend_range=modulator.bend_range,
+        notes=None if modulator.notes is None else parse_notes(modulator.notes),
     )
-    values = lane.values
-    if event == "pitch_bend" and modulator.bend_range is not None:
-        reach = 48.0 if modulator.mpe else bend_range_semitones(midi, modulator.channel or 1)
-        values = np.clip(0.5 + (values - 0.5) * reach / modulator.bend_range, 0.0, 1.0)
-    return to_samples(clock.ticks_to_seconds(lane.ticks), sample_rate), values
+    return to_samples(clock.ticks_to_seconds(lane.ticks), sample_rate), lane.values
 
 
 def _lane_event(event: str) -> LaneEvent:
@@ -233,6 +231,11 @@ def _why_nothing(modulator: MidiModulator, song: Song) -> str:
 
 def _what_there_is(midi: MidiFile, event: str, number: int | None) -> str:
     lanes = list_lanes(midi)
+    if event in ("rpn", "nrpn"):
+        entries = parameter_numbers(midi)
+        there = sorted({channel for kind, key, channel, _, _ in entries if (kind, key) == (event, number)})
+        if there:
+            return f"it is on channels {', '.join(map(str, there))}"
     wanted = "cc" if event == "cc14" else event
     same = [lane for lane in lanes if lane.event == wanted and (lane.number == number or wanted != "cc")]
     if same:

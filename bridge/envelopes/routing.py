@@ -143,12 +143,20 @@ class _Lead:
         return np.copysign(bend(shaped, tension), values)
 
     def _quantized(self, travel: Floats) -> Floats:
-        values, grid = self.travel.value(travel), self.route.quantize
+        """Take the nearest value allowed that lies between the limits; where none does, what there is."""
+        values, grid, route = self.travel.value(travel), self.route.quantize, self.route
+        low = self.travel.low if route.min is None else route.min
+        high = self.travel.high if route.max is None else route.max
         if isinstance(grid, tuple):
-            scale = np.array(sorted(grid))
+            scale = np.array(sorted(value for value in grid if low <= value <= high))
+            if not len(scale):
+                return travel
             values = scale[np.searchsorted((scale[1:] + scale[:-1]) / 2, values, side="right")]
         elif grid is not None:
-            values = np.floor(values / grid + 0.5) * grid
+            first, last = math.ceil(low / grid - 1e-9), math.floor(high / grid + 1e-9)
+            if first > last:
+                return travel
+            values = np.clip(np.floor(values / grid + 0.5), first, last) * grid
         return self.travel.of_many(values)
 
 

@@ -78,6 +78,8 @@ def test_what_is_wrong_is_refused_at_its_place(data: dict[str, Any], reason: str
         ({"source": "a", "target": "dream.depth", "amount": 2}, "less than or equal to 1"),
         ({"source": "a", "target": "dream.depth", "min": 3, "max": 2}, "invert"),
         ({"source": "a", "target": "dream.depth", "quantize": 0}, "above 0"),
+        ({"source": "a", "target": "dream.depth", "quantize": float("nan")}, "above 0"),
+        ({"source": "a", "target": "dream.depth", "quantize": [float("nan"), 1.0]}, "above 0"),
         ({"source": "a", "target": "dream.depth", "op": "set"}, "'replace'"),
     ],
 )
@@ -94,8 +96,9 @@ def test_a_midi_map_names_sources_and_targets() -> None:
     assert adapter.validate_python(
         {"cc1": "macro.depth", "cc74@3": "filter.cutoff_hz", "pressure": "macro.depth"}
     )
-    with pytest.raises(ValidationError, match="'cc1'"):
-        adapter.validate_python({"modwheel": "macro.depth"})
+    for key in ("modwheel", "cc14_40", "cc200", "cc_1", "cc141"):
+        with pytest.raises(ValidationError, match=f"'{key}'"):
+            adapter.validate_python({key: "macro.depth"})
     with pytest.raises(ValidationError, match=r"node\.param"):
         adapter.validate_python({"cc1": "depth"})
 

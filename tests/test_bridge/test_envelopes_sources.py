@@ -499,6 +499,34 @@ def test_a_follower_follows() -> None:
     assert values[48_000 + 2400] == pytest.approx(2 / 3 * math.exp(-1), abs=0.02)
 
 
+def test_a_steady_level_is_measured_as_it_is() -> None:
+    """A constant has its own level as RMS; a 997 Hz sine of 0 dB RMS has 0 LUFS, as BS.1770-5 sets it."""
+    constant = np.full((1, 96_000), 0.5, np.float32)
+    sine = (np.sin(2 * np.pi * 997 * np.arange(96_000) / SAMPLE_RATE) * np.sqrt(2))[None].astype(np.float32)
+    modulators = TypeAdapter(tuple[Modulator, ...]).validate_python(
+        [{"id": "it", "type": "follower", "detector": "lufs_m"}]
+    )
+    levels = {
+        measure.detector: curve
+        for sound, detector in ((constant, "rms"), (sine, "lufs_m"))
+        for measure, curve in build_follower([sound], SAMPLE_RATE, modulators).level_db.items()
+        if measure.detector == detector
+    }
+
+    assert levels["rms"][-1] == pytest.approx(20 * np.log10(0.5), abs=1e-6)
+    assert levels["lufs_m"][-1] == pytest.approx(0.0, abs=0.01)
+
+
+def test_the_first_step_after_a_trigger_slides_from_the_last() -> None:
+    """As it does where a sequence runs round."""
+    shape = {"type": "steps", "steps": [0.2, 0.6, 1.0], "rate": "1/4", "glide": 0.5}
+    triggered = {**shape, "mode": "trigger", "trigger": {"on": "grid", "every": "1 bars"}}
+    values = source(triggered, 200_000)
+
+    assert values[96_000] == pytest.approx(1.0, abs=0.001)
+    assert values[96_000 + 6000] == pytest.approx(0.6, abs=0.001)
+
+
 def test_a_follower_hears_only_its_band() -> None:
     """A low cut keeps a bass tone from a follower; peaks and momentary loudness have their own scale."""
     t = np.arange(96_000) / SAMPLE_RATE

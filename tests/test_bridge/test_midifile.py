@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import mido
@@ -417,3 +418,22 @@ def test_tempo_helper_writes_what_the_standard_says() -> None:
     """The helper's tempo is FF 51 03 and three bytes, and a track ends in FF 2F 00."""
     assert tempo(500_000) == bytes.fromhex("ff510307a120")
     assert track([]).endswith(b"\0" + END)
+
+
+@pytest.mark.parametrize("wrong_by", [10, -3, 0x7FFFFF00])
+def test_a_track_without_its_end_and_of_wrong_length_stops_at_the_next(wrong_by: int) -> None:
+    """The next track's header is no event of it, and what the next one plays is heard."""
+    first = track([(0, bytes.fromhex("b00740")), (10, bytes.fromhex("b00741"))])[8:-4]
+    broken = b"MTrk" + struct.pack(">I", len(first) + wrong_by) + first
+    second = track([(0, bytes.fromhex("903c40")), (480, bytes.fromhex("803c00"))])
+    midi = parse_midi(smf(broken, second))
+
+    assert (midi.data1.tolist(), midi.track.tolist()) == ([7, 60, 7, 60], [0, 1, 0, 1])
+    assert any("no end-of-track" in warning for warning in midi.warnings)
+
+
+def test_the_letters_of_a_track_header_in_a_text_are_text() -> None:
+    """A marker may be called MTrk."""
+    data = smf(track([(0, marker("MTrk")), (5, bytes.fromhex("903c40"))]), track([(0, marker("x MTrk"))]))
+
+    assert [meta.data for meta in parse_midi(data).metas] == [b"MTrk", b"x MTrk"]

@@ -86,6 +86,65 @@ def test_the_bend_range_is_what_the_file_sets() -> None:
     assert bend_range_semitones(mpe, 3) == 48.0
 
 
+def test_bends_count_in_the_range_their_channel_has_at_their_time() -> None:
+    """Half a bend is 1, then 12 semitones up; on another channel 1 still."""
+    midi = _midi(
+        (0, "e00060"),
+        (5, "e10060"),
+        (10, "b06500"),
+        (10, "b06400"),
+        (10, "b00618"),
+        (20, "e00060"),
+        (30, "e10060"),
+    )
+    lane = read_lane(midi, "pitch_bend", bend_range=24.0)
+    semitones = (lane.values - 0.5) * 48.0
+
+    assert semitones.tolist() == pytest.approx([1.0, 1.0, 12.0, 1.0], abs=2e-3)  # 8191 is full, not 8192
+
+
+def test_mpe_members_share_a_bend_range_that_one_of_them_sets() -> None:
+    """Said on one member channel, it counts on all; on the master's it does not."""
+    zone = [(0, "b06500"), (0, "b06406"), (0, "b00603"), (1, "b16500"), (1, "b16400"), (1, "b10618")]
+    lane = read_lane(
+        _midi(*zone, (2, "923c40"), (3, "e20060"), (90, "823c00")), "pitch_bend", mpe=True, bend_range=48.0
+    )
+
+    assert (lane.values[-1] - 0.5) * 96.0 == pytest.approx(12.0, abs=1e-2)
+
+
+def test_a_note_without_length_does_not_hold_its_channel_in_mpe() -> None:
+    """Bends on its channel after it are nobody's."""
+    notes = [(0, "913c40"), (0, "923d40"), (0, "823d00")]
+    lane = read_lane(_midi(*notes, (10, "e10060"), (20, "e2007f")), "pitch_bend", mpe=True)
+
+    assert lane.ticks.tolist() == [0, 10]
+
+
+def test_pressure_of_chosen_notes_is_read_alone() -> None:
+    """The pressure on other notes does not count."""
+    lane = read_lane(_midi((0, "a03c10"), (10, "a04020")), "poly_pressure", notes=[60])
+
+    assert lane.values.tolist() == [16 / 127]
+
+
+def test_channels_without_lower_bytes_keep_seven_bits() -> None:
+    """Full is full on both, though only one sends pairs."""
+    lane = read_lane(_midi((0, "b00140"), (0, "b02100"), (100, "b1017f")), "cc14", 1)
+
+    assert lane.values.tolist() == [(64 << 7) / 16383, 1.0]
+
+
+def test_a_pedal_holds_its_channel_from_any_track() -> None:
+    """Notes of one track are prolonged by the pedal of another."""
+    notes = track([(0, bytes.fromhex("903c40")), (100, bytes.fromhex("803c00"))], 1000)
+    pedal = track([(50, bytes.fromhex("b0407f")), (400, bytes.fromhex("b04000"))], 1000)
+
+    played = read_notes(parse_midi(smf(notes, pedal)), track=0, pedal=True)
+
+    assert played.end_tick.tolist() == [400]
+
+
 def test_an_upper_byte_alone_has_its_lower_at_nought() -> None:
     """Where pairs occur, an upper byte without its lower one counts with 0; without pairs it has 7 bits."""
     pairs = read_lane(_midi((0, "b00140"), (0, "b02110"), (100, "b00141")), "cc14", 1)
