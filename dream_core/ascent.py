@@ -152,7 +152,7 @@ def open_stream(
     if not _is_sample_rate(sample_rate):
         raise SettingError(f"sample_rate = {sample_rate!r}; a whole number of Hz, 4000..768000, is accepted")
     device = network.device
-    sounds = {name: torch.as_tensor(sound, device=device) for name, sound in (references or {}).items()}
+    sounds = {name: _check_reference(name, sound).to(device) for name, sound in (references or {}).items()}
     if target is not None and target not in sounds:
         raise SettingError(f"no reference sound is called {target!r}; {nearest_names(target, sounds)}")
     listener = Listener(
@@ -260,6 +260,17 @@ def _is_sample_rate(sample_rate: object) -> bool:
     """Say whether a number can be a sound's sample rate."""
     is_whole = isinstance(sample_rate, (int, np.integer)) and not isinstance(sample_rate, bool)
     return is_whole and 4000 <= int(cast(int, sample_rate)) <= 768000
+
+
+def _check_reference(name: str, sound: object) -> Tensor:
+    try:
+        reference = _check_sound(sound).to(torch.float32)
+    except SettingError as error:
+        raise SettingError(f"reference {name!r}: {error}") from None
+    if not reference.shape[1] or not bool(torch.isfinite(reference).all()):
+        what = "holds values that are not finite" if reference.shape[1] else "is empty"
+        raise SettingError(f"reference {name!r} {what}; give a sound that can be heard")
+    return reference
 
 
 def _check_sound(sound: object) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -23,9 +24,11 @@ _TERM = re.compile(
 
 
 def _integer(text: str, term: str) -> int:
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        kind, layer = term.split(":")[:2]
         raise ObjectiveError(
-            f"objective {term!r}: {text!r} is not a whole number; write for example {term}:17"
+            f"objective {term!r}: {text!r} is not a whole number from 0 on; write for example "
+            f"{kind}:{layer}:17"
         )
     return int(text)
 
@@ -91,4 +94,7 @@ def _build_term(match: re.Match[str]) -> Objective:
     if len(arguments) != n_arguments:
         raise ObjectiveError(f"objective {written!r}: write it as {form}")
     term = build(arguments, written)
-    return term * float(match["factor"]) if match["factor"] else term
+    factor = float(match["factor"] or 1.0)
+    if not math.isfinite(factor):
+        raise ObjectiveError(f"objective {written!r}: the factor {match['factor']} is too large a number")
+    return term * factor if match["factor"] else term

@@ -188,10 +188,10 @@ class Legacy:
             return window.current, state, gradient
         target, of_target = window.target, None
         if target is not None and self._output_type == 3:
-            of_target = _standardised(waveform_gradient(target, window.score))
+            of_target = _standardised(waveform_gradient(target, window.score), window.n_valid)
         stepped = legacy_step(
             window.current.double(),
-            _standardised(gradient),
+            _standardised(gradient, window.n_valid),
             settings,
             None if target is None else target.double(),
             of_target,
@@ -200,7 +200,11 @@ class Legacy:
         return torch.cat([stepped, rest], dim=-1), state, gradient
 
 
-def _standardised(gradient: Tensor) -> Tensor:
+def _standardised(gradient: Tensor, n_valid: Tensor) -> Tensor:
+    """Divide by the population's deviation, over what is sound and not padding; the mean stays."""
     precise = gradient.double()
-    deviation = precise.std(dim=(1, 2), correction=0, keepdim=True)
-    return precise / (deviation + 1e-8)
+    is_sound = torch.arange(gradient.shape[-1], device=gradient.device) < n_valid
+    count = n_valid * gradient.shape[1]
+    mean = (precise * is_sound).sum(dim=(1, 2), keepdim=True) / count
+    variance = ((precise - mean).square() * is_sound).sum(dim=(1, 2), keepdim=True) / count
+    return precise / (torch.sqrt(variance) + 1e-8)

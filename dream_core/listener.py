@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -53,6 +53,7 @@ class Listener:
                     f"{nearest_names(name, given)}"
                 )
         self._references: dict[str, dict[str, Tensor]] = {}
+        self._patch_counts: dict[tuple[int, float], int] = {}
         with torch.no_grad():
             for name in sorted(objective.references):
                 heard = self._hear(given[name][None])
@@ -63,8 +64,18 @@ class Listener:
         """How many positions the network's patch grid has."""
         return max(1, round(self.network.card.patch_s / self.network.card.frame_s))
 
+    @property
+    def patch_samples(self) -> int:
+        """Length of a patch at the session's rate."""
+        return round(self.network.card.patch_s * self.sample_rate)
+
     def score(
-        self, mono: Tensor, offset_frames: int = 0, original: Tensor | None = None, speed: float = 1.0
+        self,
+        mono: Tensor,
+        offset_frames: int = 0,
+        original: Tensor | None = None,
+        speed: float = 1.0,
+        n_valid: Sequence[int] | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
 
@@ -73,6 +84,7 @@ class Listener:
             offset_frames: Position of the network's patch grid.
             original: The undreamed sound of each item, for objectives that compare with it.
             speed: The network hears the sound this much faster, and higher.
+            n_valid: How many samples of each item are sound; what is padding after them does not count.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
@@ -82,16 +94,45 @@ class Listener:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
         heard = self._hear(mono, offset_frames, speed)
-        return self.objective.score(Heard(heard, self.network.card.classes, heard_original, self._references))
+        if n_valid is None or min(n_valid) >= mono.shape[-1]:
+            return self._scored(heard, heard_original)
+        counts = [self._n_patches(min(n, mono.shape[-1]), speed) for n in n_valid]
+        return torch.cat(
+            [
+                self._scored(*(_one_item(layers, item, count) for layers in (heard, heard_original)))
+                for item, count in enumerate(counts)
+            ]
+        )
+
+    def _scored(self, heard: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Tensor:
+        return self.objective.score(Heard(heard, self.network.card.classes, original, self._references))
+
+    def _n_patches(self, n_samples: int, speed: float) -> int:
+        """Return how many patches the network takes to hear so much sound."""
+        key = n_samples, speed
+        if key not in self._patch_counts:
+            with torch.no_grad():
+                silence = torch.zeros(1, n_samples, device=self.network.device)
+                patches = self.network.listen(resample(silence, self.sample_rate, self._rate(speed)))
+            self._patch_counts[key] = patches.shape[1]
+        return self._patch_counts[key]
+
+    def _rate(self, speed: float) -> int:
+        """Return the rate to which a sound goes that is heard at a speed."""
+        rate = self.network.card.sample_rate
+        if speed == 1.0:
+            return rate
+        # Rates with a large common divisor keep the resampler's filters few.
+        return max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
 
     def _hear(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> dict[str, Tensor]:
-        rate = self.network.card.sample_rate
-        if speed != 1.0:
-            # Rates with a large common divisor keep the resampler's filters few.
-            rate = max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
-        patches = self.network.listen(resample(mono, self.sample_rate, rate), offset_frames)
+        patches = self.network.listen(resample(mono, self.sample_rate, self._rate(speed)), offset_frames)
         n_items, n_patches = patches.shape[:2]
         layers = self.objective.layers
         with tap(self.network, layers - {LOGITS}, leaves_early=LOGITS not in layers) as heard:
             heard[LOGITS] = self.network(patches.flatten(0, 1))
         return {name: value.unflatten(0, (n_items, n_patches)) for name, value in heard.items()}
+
+
+def _one_item(layers: Mapping[str, Tensor], item: int, n_patches: int) -> dict[str, Tensor]:
+    return {name: value[item : item + 1, :n_patches] for name, value in layers.items()}

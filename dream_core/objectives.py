@@ -99,6 +99,12 @@ class Objective:
                     f"objective {self.text!r}: network {card.name!r} has no layer {name!r}; "
                     f"{nearest_names(name, known)}"
                 )
+            if _channels(name, card) == 0:
+                raise LayerNotFoundError(
+                    f"objective {self.text!r}: network {card.name!r} has nothing at its layer {name!r}"
+                )
+        if LOGITS in self.layers:
+            _check_has_classes(card)
         for check in self.checks:
             check(card)
 

@@ -136,14 +136,18 @@ class DreamSettings:
     hop_divisor: int = 4
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            for kind, what in ((bool, "true or false"), (int, "a whole number"), (str, "a text")):
+                is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+                if type(setting.default) is kind and not is_kind:
+                    raise SettingError(f"{setting.name} = {value!r}; {what} is accepted")
         for name, (low, high) in RANGES.items():
             self._check_range(name, low, high)
         self._check_range("fade_s", 0.0, self.window_s / 4)
         for name, lengths in (("n_fft", TRANSFORM_LENGTHS), ("hop_divisor", HOP_DIVISORS)):
             if getattr(self, name) not in lengths:
                 raise SettingError(f"{name} = {getattr(self, name)}; {_either(lengths)} is accepted")
-        if int(self.octaves) != self.octaves:
-            raise SettingError(f"octaves = {self.octaves:g}; {_either((1, 2, 3, 4, 5))} is accepted")
         for name, kinds in (
             ("stereo", StereoMode),
             ("normalisation", Normalisation),

@@ -282,13 +282,13 @@ class DreamStream:
         context = fold_channels(torch.stack([t.wave.context_under(t.window_index) for t in filled]), mode)
         margin = self._wave.margin_samples
         original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
-        n_valid = torch.tensor([one.n_samples for one in windows], device=self._device)
+        lengths = [one.n_samples for one in windows for _ in range(groups)]
         step_index = self._first_step + windows[0].taken
         offset, speed = self._offset(step_index), self._speed(step_index)
         scores: list[Tensor] = []
 
         def score(mono: Tensor) -> Tensor:
-            value = self._listener.score(mono, offset, original_mono, speed)
+            value = self._listener.score(mono, offset, original_mono, speed, lengths)
             scores.append(value.detach())
             return value
 
@@ -297,7 +297,7 @@ class DreamStream:
             current=fold_channels(current, mode),
             context=context,
             margin=margin,
-            n_valid=n_valid.repeat_interleave(groups)[:, None, None].to(current.dtype),
+            n_valid=torch.tensor(lengths, device=self._device)[:, None, None].to(current.dtype),
             score=score,
             target=self._target_under(windows, current),
             step_index=step_index,
@@ -368,7 +368,8 @@ class DreamStream:
         proposal: Tensor,
         gradient: Tensor,
     ) -> list[Fault]:
-        if bool(torch.isfinite(proposal).all()) and bool(gradient.any(dim=(1, 2)).all()):
+        is_finite = bool(torch.isfinite(proposal).all()) and bool(torch.isfinite(gradient).all())
+        if is_finite and bool(gradient.any(dim=(1, 2)).all()):
             return []
         faults = []
         for n, turn in enumerate(turns):
@@ -378,7 +379,14 @@ class DreamStream:
             # The network hears the sum of the rows: where that is silent (a quiet passage, channels that
             # cancel) there is nothing to say.
             is_audible = float(original[part].mean(dim=1).square().mean().sqrt()) > AUDIBLE
-            if not bool(torch.isfinite(proposal[n]).all()):
+            # Less than a patch of sound, at the end, may well leave a network cold.
+            is_audible &= turn.window.n_samples >= self._listener.patch_samples or turn.wave.is_whole
+            if not bool(torch.isfinite(gradient[part]).all()):
+                text = (
+                    f"{place}: the gradient of {self._listener.objective.text!r} is not finite; its factors "
+                    "or the network's weights are too large, or the sound is far above full scale"
+                )
+            elif not bool(torch.isfinite(proposal[n]).all()):
                 text = f"{place}: the dream is not finite; use a smaller step"
             elif is_audible and not bool(gradient[part].any()):
                 text = (

@@ -88,6 +88,11 @@ class Wave:
         self.windows: list[WaveWindow] = []
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the whole sound is one window, shorter than others."""
+        return self._is_whole
+
+    @property
     def window_samples(self) -> int:
         """Length of a window."""
         return self._hop + self._fade

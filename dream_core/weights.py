@@ -65,7 +65,12 @@ def read_header(path: Path) -> dict[str, Any]:
     """
     with _open(path) as file:
         text = (file.metadata() or {}).get(_HEADER_KEY, "{}")
-    header: dict[str, Any] = json.loads(text)
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError:
+        header = None
+    if not isinstance(header, dict):
+        raise WeightsError(f"{path}: what it says of its network cannot be read; the file is damaged")
     return header
 
 
@@ -95,7 +100,8 @@ def _open(path: Path) -> Any:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind"
+            f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind: delete "
+            "it, and install or import it again"
         ) from None
 
 

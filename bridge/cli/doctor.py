@@ -102,9 +102,12 @@ def _devices() -> list[Finding]:
 
 
 def _networks() -> list[Finding]:
-    from dream_core.networks import is_ready, list_networks
+    from dream_core.networks import is_ready, list_damaged, list_networks
 
-    findings = []
+    findings = [
+        Finding(what="networks", state=line, is_good=False, remedy="delete the file, install it again")
+        for line in list_damaged()
+    ]
     for card in list_networks():
         if is_ready(card.name):
             findings.append(Finding(what=card.name, state=f"network, {card.weights} weights", is_good=True))

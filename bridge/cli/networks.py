@@ -29,9 +29,11 @@ ClassesOption = Annotated[
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
     """List every network: what it hears, and whether its weights are here."""
-    from dream_core.networks import is_ready, list_networks
+    from dream_core.networks import is_ready, list_damaged, list_networks
 
     cards = list_networks()
+    for line in list_damaged():
+        typer.echo(f"left out: {line}", err=True)
     if as_json:
         typer.echo(json.dumps([{**asdict(card), "ready": is_ready(card.name)} for card in cards], indent=2))
         return

@@ -235,7 +235,11 @@ class Dream:
         fields = {name: self._values[name] for name in DreamSettings.names()}
         integers = {f.name for f in dataclasses.fields(DreamSettings) if f.type == "int"}
         with _border():
-            return DreamSettings(**{k: int(v) if k in integers else v for k, v in fields.items()})  # type: ignore[arg-type]
+            for name in integers & fields.keys():
+                number = fields[name]
+                # Presets write numbers as they like: 2.0 is whole.
+                fields[name] = int(number) if isinstance(number, float) and number.is_integer() else number
+            return DreamSettings(**fields)  # type: ignore[arg-type]
 
     def _load(self) -> Network:
         if self._network is None:

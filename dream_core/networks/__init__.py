@@ -28,6 +28,7 @@ __all__ = [
     "NetworkCard",
     "get_card",
     "is_ready",
+    "list_damaged",
     "list_networks",
     "load_network",
     "weights_sha256",
@@ -52,6 +53,8 @@ _BUILT_IN = {
 def list_networks() -> tuple[NetworkCard, ...]:
     """Return the card of every network there is, built in and the user's own; no weights are loaded.
 
+    Damaged files of the user's are left out; :func:`list_damaged` names them.
+
     >>> [card.name for card in list_networks()][:3]
     ['timbre', 'yamnet', 'texture']
     """
@@ -59,11 +62,26 @@ def list_networks() -> tuple[NetworkCard, ...]:
     return (*built_in, *(mel_cnn.read_card(path)[0] for path in _user_files().values()))
 
 
+def list_damaged() -> tuple[str, ...]:
+    """Return a line for each file in the user's folder of networks that cannot be read."""
+    return _read_folder()[1]
+
+
 def _user_files() -> dict[str, Path]:
     """Return the files in the user's folder that carry a card, by network name."""
-    files = sorted(networks_folder().glob("*.safetensors"))
-    headers = {path: read_header(path) for path in files}
-    return {h["card"]["name"]: p for p, h in headers.items() if h.get("kind") == mel_cnn.KIND}
+    return _read_folder()[0]
+
+
+def _read_folder() -> tuple[dict[str, Path], tuple[str, ...]]:
+    found: dict[str, Path] = {}
+    damaged: list[str] = []
+    for path in sorted(networks_folder().glob("*.safetensors")):
+        try:
+            if read_header(path).get("kind") == mel_cnn.KIND:
+                found[mel_cnn.read_card(path)[0].name] = path
+        except WeightsError as error:
+            damaged.append(str(error))
+    return found, tuple(damaged)
 
 
 def _find_file(name: str) -> Path:

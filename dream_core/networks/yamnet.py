@@ -275,6 +275,8 @@ def check_published(tensors: Mapping[str, Tensor], origin: str) -> None:
                 f"{origin}: {name!r} has shape {tuple(tensor.shape)}, YAMNet's has {shape}; "
                 "it holds the weights of another network"
             )
+        if not tensor.is_floating_point():
+            raise WeightsError(f"{origin}: {name!r} holds {tensor.dtype}; weights are floating-point numbers")
         if not torch.isfinite(tensor).all() or (name.endswith("variance") and (tensor < 0).any()):
             raise WeightsError(f"{origin}: {name!r} holds impossible values; the file is damaged")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,11 +59,20 @@ def _record_path() -> Path:
 
 
 def read_record() -> dict[str, Any]:
-    """Read what was installed and from where; empty where nothing was."""
+    """Read what was installed and from where; empty where nothing was.
+
+    Raises:
+        WeightsError: The record is damaged.
+    """
     path = _record_path()
     if not path.exists():
         return {}
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict):
+        raise WeightsError(f"{path} cannot be read; import yamnet's weights again, which writes it anew")
     return record
 
 
@@ -72,10 +82,14 @@ def is_installed() -> bool:
 
 
 def installed_card() -> NetworkCard:
-    """Return YAMNet's card, with its classes named where a class map was imported."""
-    if not is_installed():
+    """Return YAMNet's card, with its classes named where a class map was imported.
+
+    Where the installed file is damaged it is the plain card, so that it can be shown and the file replaced.
+    """
+    try:
+        classes = read_header(_weights_path()).get("classes") if is_installed() else None
+    except WeightsError:
         return CARD
-    classes = read_header(_weights_path()).get("classes")
     return card_with_classes(tuple(classes)) if classes else CARD
 
 
@@ -156,8 +170,11 @@ def fetch(
     fetched = networks_folder() / "yamnet.h5"
     fetch_file(address, fetched, report)
     try:
-        record = read_record()
-        expected = record["source_sha256"] if record.get("source") == address else ""
+        try:
+            record = read_record()
+        except WeightsError:
+            record = {}  # nothing is known of the file that was there
+        expected = record.get("source_sha256", "") if record.get("source") == address else ""
         if expected and expected != (found := file_sha256(fetched)):
             raise WeightsError(
                 f"{address} gave a file with sha256 {found[:16]}..., first it was {expected[:16]}...; "
@@ -232,7 +249,7 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
             take("dense/bias", "logits/logits/bias:0")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is not YAMNet's Keras file, or is cut short ({error}); "
+            f"{path} is not YAMNet's Keras file, or is cut short ({_first_line(error)}); "
             f"the official one is {OFFICIAL_ADDRESS}"
         ) from None
     return {name: _to_torch_layout(name, tensor) for name, tensor in tensors.items()}
@@ -250,6 +267,13 @@ def _to_torch_layout(name: str, tensor: Tensor) -> Tensor:
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
+        with path.open("rb") as file:
+            is_torch = file.read(2).startswith((b"PK", b"\x80"))  # a zip archive, or a pickle of old
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror})") from None
+    if not is_torch:
+        raise WeightsError(f"{path} is not a Torch file; was a web page saved in its place?")
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Torch's musings on a file it goes on to refuse
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -258,13 +282,14 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             f"{path} holds Python objects besides tensors, which could run code; it was not opened. "
             "Save its plain state_dict, or use the official .h5 file"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, struct.error) as error:
         raise WeightsError(f"{path} is not a complete Torch file ({_first_line(error)})") from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state_dict")
     tensors: dict[str, Tensor] = {}
     for name, key in _torch_keys().items():
-        if not isinstance(state.get(key), Tensor):
+        value = state.get(key)
+        if not isinstance(value, Tensor) or value.layout is not torch.strided:
             raise WeightsError(f"{path} has no tensor {key!r}; it does not hold torch_audioset's YAMNet")
         tensors[name] = state[key]
     scales = [value for key, value in state.items() if key.endswith("bn.weight")]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.nets import SmallNet
 
-from dream_core import DreamSettings, dream, dream_each, open_stream
+from dream_core import DreamSettings, dream, dream_each, load_network, open_stream
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 
 RATE = 16000
@@ -245,6 +245,65 @@ def test_an_objective_without_gradient_names_step_and_window(network: SmallNet) 
     settings = DreamSettings(objective="layer:second - layer:second", window_s=0.5, jitter=False)
     with pytest.raises(NonFiniteError, match=r"step 1 of the window at 0\.00 s.*no gradient"):
         dream(make_sound()[:, 6000:], RATE, network, settings)
+
+
+@pytest.mark.parametrize("update", [*UPDATES, "legacy_0163_0"])
+def test_a_gradient_beyond_numbers_names_step_and_window(update: str) -> None:
+    """Whatever the update, the stem stops; it is not passed on as if it had been dreamed."""
+    overflowing = SmallNet()
+    overflowing.second.weight.mul_(1e38)
+    with pytest.raises(NonFiniteError, match=r"step 1 of the window at 0\.00 s.*not finite"):
+        dream(make_sound()[:, 6000:], RATE, overflowing, with_update(update), depth=2.0)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 1.7])
+def test_the_end_of_a_sound_is_heard_without_the_padding_after_it(seconds: float) -> None:
+    """The last window of a sound scores as its end does alone, not as that and the silence behind it."""
+    timbre = load_network("timbre")
+    settings = DreamSettings(update="add", jitter=False, window_s=2.0)
+    start = round(2.0 * RATE) - round(settings.fade_s * RATE)
+    sound = make_sound(seconds=start / RATE + seconds)
+    in_window: list = []
+    dream(sound, RATE, timbre, settings, depth=1.0, on_step=in_window.append, batch=2)
+    alone: list = []
+    dream(sound[:, start:], RATE, timbre, settings, depth=1.0, on_step=alone.append)
+
+    assert [report.window_index for report in in_window] == [0, 1]
+    # 1e-2: the resampler rings on past the end, where there is room for it.
+    assert in_window[1].score == pytest.approx(alone[0].score, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (np.zeros(100, np.float32), r"reference 'pad': .*shape \(100,\)"),
+        (np.zeros((1, 100), np.int16), "reference 'pad': .*int16"),
+        (None, "reference 'pad': the sound is NoneType"),
+        (np.zeros((1, 0), np.float32), "reference 'pad' is empty"),
+        (np.full((1, 100), np.nan, np.float32), "reference 'pad' holds values that are not finite"),
+    ],
+)
+def test_references_are_checked_like_sounds(network: SmallNet, reference: object, message: str) -> None:
+    """What cannot be heard is named, not met in the middle of a dream."""
+    with pytest.raises(SettingError, match=message):
+        dream(make_sound(), RATE, network, SETTINGS, references={"pad": reference}, target="pad")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("octaves", 2.0, "a whole number"),
+        ("seed", 1.5, "a whole number"),
+        ("update", None, "a text"),
+        ("jitter", "off", "true or false"),
+        ("energy", 1, "true or false"),
+        ("octaves", True, "a whole number"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(name: str, value: object, message: str) -> None:
+    """A text is never true, half an octave never rounded."""
+    with pytest.raises(SettingError, match=f"{name} = .*{message}"):
+        DreamSettings(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

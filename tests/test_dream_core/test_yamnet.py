@@ -21,8 +21,16 @@ import torch
 from numpy.typing import NDArray
 
 from dream_core.download import fetch_file
-from dream_core.errors import WeightsError
-from dream_core.networks import Network, get_card, is_ready, load_network, yamnet_files
+from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.networks import (
+    Network,
+    get_card,
+    is_ready,
+    list_damaged,
+    list_networks,
+    load_network,
+    yamnet_files,
+)
 from dream_core.networks.yamnet import CONVOLUTIONS, SPEC, YamNet, fold_published
 from dream_core.taps import tap
 from dream_core.weights import file_sha256
@@ -280,6 +288,34 @@ def test_installed_weights_that_were_changed_are_refused(pth: Path) -> None:
         load_network("yamnet")
 
 
+def test_a_damaged_installation_can_be_listed_and_replaced(pth: Path) -> None:
+    """Only dreaming needs the file to be whole."""
+    path = yamnet_files.install(pth)
+    path.write_bytes(path.read_bytes()[:1000])
+
+    assert "yamnet" in [card.name for card in list_networks()]
+    assert str(path) in list_damaged()[0]
+    with pytest.raises(WeightsError, match="delete it"):
+        load_network("yamnet")
+    path.with_suffix(".json").write_text("{bad")
+    with pytest.raises(WeightsError, match="import yamnet's weights again"):
+        load_network("yamnet")
+    yamnet_files.install(pth)
+    assert not list_damaged()
+    load_network("yamnet")
+
+
+def test_a_damaged_file_of_ones_own_hides_no_other_network(home: Path) -> None:
+    """It is left out of the list and named."""
+    home.mkdir(parents=True)
+    (home / "mine.safetensors").write_text("garbage")
+
+    assert [card.name for card in list_networks()] == ["timbre", "yamnet", "texture"]
+    assert "mine.safetensors" in list_damaged()[0]
+    with pytest.raises(NetworkNotFoundError, match="'nope'"):
+        load_network("nope")
+
+
 class Payload:
     """A pickle that would run code when opened."""
 
@@ -310,6 +346,15 @@ def write_bad_file(kind: str, folder: Path, pth: Path) -> Path:
         torch.save({**tensors, "layer4.pointwise_conv.bn.weight": torch.full((128,), 2.0)}, path)
     elif kind == "not finite":
         torch.save({**tensors, "classifier.bias": torch.full((521,), torch.inf)}, path)
+    elif kind == "a text":
+        path.write_text("Not found")
+    elif kind == "truncated, of old":
+        torch.save(tensors, path, _use_new_zipfile_serialization=False)
+        path.write_bytes(path.read_bytes()[:5000])
+    elif kind == "sparse":
+        torch.save({**tensors, "classifier.weight": torch.zeros(521, 1024).to_sparse()}, path)
+    elif kind == "whole numbers":
+        torch.save({**tensors, "classifier.bias": torch.zeros(521, dtype=torch.int64)}, path)
     elif kind == "unknown suffix":
         path = folder / "bad.tflite"
         path.write_bytes(b"x")
@@ -329,6 +374,10 @@ def write_bad_file(kind: str, folder: Path, pth: Path) -> Path:
         ("another network", "has no tensor 'classifier.weight'|has no tensor"),
         ("scaled batch norm", "has scales"),
         ("not finite", "impossible values"),
+        ("a text", "is not a Torch file"),
+        ("truncated, of old", "not a complete Torch file"),
+        ("sparse", "has no tensor 'classifier.weight'"),
+        ("whole numbers", "holds torch.int64"),
         ("unknown suffix", "weights are read from .h5"),
     ],
 )
