@@ -218,8 +218,11 @@ def plan_envelopes(
         targets |= {node_id: {**targets[node_id], **specs} for node_id, specs in opened.items()}
     unopened = {node.id for node in nodes if node.use == "vst3"} if opened is None else set()
     disabled = {node.id for node in preset.chain if not node.enabled}
+    idle = unopened | disabled
+    # Left in their places: errors count them as the preset does.
     routes = tuple(
-        route for route in preset.routes if route.target.partition(".")[0] not in unopened | disabled
+        route.model_copy(update={"enabled": False}) if route.target.partition(".")[0] in idle else route
+        for route in preset.routes
     )
     return build_envelopes(
         modulators=preset.modulators,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bridge.envelopes import follower_stems
 from bridge.errors import PresetError, nearest_names
 from bridge.preset import NodeSpec, Preset
 
-__all__ = ["MISSING", "DreamFacts", "check_dreams", "check_plugins", "check_sidechains"]
+__all__ = [
+    "MISSING",
+    "DreamFacts",
+    "check_channels",
+    "check_dreams",
+    "check_followed",
+    "check_plugins",
+    "check_sidechains",
+]
 
 MISSING = "missing"
 """Stands for the hash of a plugin that is not installed."""
@@ -87,6 +96,32 @@ def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
                 f"{nearest_names(str(node.sidechain), names)}"
             )
     return frozenset(str(node.sidechain) for node in nodes)
+
+
+def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
+    """Name the stems that will fail because a dream in mid and side needs two channels."""
+    wrong = [f"{name} ({count})" for name, count in channels.items() if count != 2]
+    return [
+        f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and will fail stems of others: "
+        f"{', '.join(wrong)}. Use 'linked', or render them apart"
+        for node in preset.chain
+        if wrong and node.use == "dream" and node.enabled and node.params.get("stereo") == "mid_side"
+    ]
+
+
+def check_followed(preset: Preset, names: Sequence[str]) -> None:
+    """Check that the stems whose loudness modulators follow are given.
+
+    Raises:
+        PresetError: One is not.
+    """
+    for modulator in preset.modulators:
+        for name in follower_stems([modulator], ""):
+            if name and name not in names:
+                raise PresetError(
+                    f"modulator {modulator.id!r} follows stem {name!r}, which is not given; "
+                    f"{nearest_names(name, names)}"
+                )
 
 
 def _plugins(preset: Preset) -> list[NodeSpec]:

@@ -28,14 +28,24 @@ from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
-from bridge.plancheck import MISSING, check_dreams, check_plugins, check_sidechains
+from bridge.plancheck import (
+    MISSING,
+    channel_warnings,
+    check_dreams,
+    check_followed,
+    check_plugins,
+    check_sidechains,
+)
 from bridge.preset import Preset, node_parameters
-from bridge.presetfile import load_preset
+from bridge.presetfile import load_preset, placed
 from bridge.presetsettings import apply_settings, find_overruled
 from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
 from bridge.wholefile import PART_SUFFIX
 
 __all__ = ["build_plan", "check_preset", "find_stems"]
+
+NAMED_BPM_TOLERANCE = 0.5
+"""Names round tempos: within this of one of the song's they agree with it."""
 
 
 def find_stems(paths: Iterable[Path | str]) -> list[Path]:
@@ -129,6 +139,8 @@ def build_plan(
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)
     sidechains = check_sidechains(resolved, list(hashes))
+    check_followed(resolved, list(hashes))
+    warnings += channel_warnings(resolved, {info.path.stem: info.n_channels for info in infos})
     warnings += [
         f"{name} is not installed: what needs it is bypassed" for name in plugins if plugins[name] == MISSING
     ]
@@ -141,7 +153,11 @@ def build_plan(
         names["index"] = f"{len(planned) + 1:02d}"
         stem = _plan_stem(info, alignment, placement, Path(out_dir), file_format, subtype, template, names)
         song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
-        envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
+        try:
+            envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
+        except EnvelopeError as error:
+            text = str(error) if isinstance(preset, Preset) else placed(preset, str(error))
+            raise EnvelopeError(text) from None
         warnings += envelopes.warnings
         peak, integral = _depth(resolved, envelopes, stem)
         heard = dreams.wanted | sidechains | set(follower_stems(resolved.modulators, stem.name))
@@ -237,7 +253,8 @@ def _inspect(path: Path) -> AudioInfo:
 def _read_clock(
     midi: Path | str | None, said: ClockSettings, infos: Sequence[AudioInfo], preset: Preset
 ) -> tuple[MidiFile | None, TempoMap]:
-    named = next((found for info in infos if (found := bpm_from_name(info.path.stem)) is not None), None)
+    said_by_names = {info.path.stem: bpm_from_name(info.path.stem) for info in infos}
+    named = next((bpm for bpm in said_by_names.values() if bpm is not None), None)
     parsed = None if midi is None else read_midi(midi, pattern=said.pattern, ppq=said.ppq)
     tempo_map = build_clock(
         parsed,
@@ -249,7 +266,19 @@ def _read_clock(
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
         tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))
-    return parsed, tempo_map
+    return parsed, _with_disputes(tempo_map, said_by_names)
+
+
+def _with_disputes(tempo_map: TempoMap, said_by_names: Mapping[str, float | None]) -> TempoMap:
+    """Warn of stems whose names state a tempo that the song does not have."""
+    tempos = [float(tempo.bpm) for tempo in tempo_map.tempos]
+    warnings = [
+        f"stem {name!r} states {bpm:g} BPM in its name, the song begins at {tempos[0]:.6g} BPM "
+        f"({tempo_map.source}), which counts"
+        for name, bpm in said_by_names.items()
+        if bpm is not None and min(abs(bpm - tempo) for tempo in tempos) > NAMED_BPM_TOLERANCE
+    ]
+    return replace(tempo_map, warnings=(*tempo_map.warnings, *warnings))
 
 
 def _plan_stem(

@@ -265,7 +265,7 @@ def _check_chain(preset: Preset, where: str) -> None:
 
 def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    place = _place(first["loc"])
+    place = _place(first["loc"]) or "the preset"
     n_more = error.error_count() - 1
     more = f" (and {n_more} more)" if n_more else ""
     if first["type"] == "extra_forbidden":

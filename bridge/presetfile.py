@@ -21,8 +21,9 @@ from typing import Any
 from bridge.errors import PresetError
 from bridge.library import find_preset
 from bridge.preset import Preset, parse_preset
+from bridge.tomlplace import find_line
 
-__all__ = ["MAX_BASES", "load_preset", "read_preset"]
+__all__ = ["MAX_BASES", "load_preset", "placed", "read_preset"]
 
 MAX_BASES = 4
 """How many presets may stand on one another, the first not counted."""
@@ -34,6 +35,7 @@ _LISTS = {
     "variations": ("name",),
     "routes": ("source", "target"),
 }
+_PART = re.compile(r"(routes|modulators|macros|midi_map)(?:\[(\d+)\]|\.([^.:\s]+))(?:\.(\w+))?")
 _IDENTITY = ("uuid", "revision", "meta")
 _KINDS = {"chain": ("use", "plugin"), "modulators": ("type",)}
 _TABLES = ("midi_map", "level", "tail", "requires")
@@ -51,10 +53,35 @@ def load_preset(name_or_path: str | Path) -> Preset:
     >>> load_preset("null-reference").meta.category
     'Utility'
     """
+    return read_preset(_path_of(name_or_path))
+
+
+def _path_of(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    if path.suffix in (".toml", ".json") or len(path.parts) > 1:
-        return read_preset(path)
-    return read_preset(find_preset(str(name_or_path)).path)
+    is_path = path.suffix in (".toml", ".json") or len(path.parts) > 1
+    return path if is_path else find_preset(str(name_or_path)).path
+
+
+def placed(name_or_path: str | Path, message: str) -> str:
+    """Put the file, and the line where it can be told, before a message that names a part of a preset.
+
+    Args:
+        name_or_path: As `load_preset` takes it; the preset has been read without error.
+        message: Begins with the part, as ``routes[0].target: ...`` or ``modulators.wave: ...``.
+    """
+    path = _path_of(name_or_path)
+    data, text = _read(path)
+    matched = _PART.match(message)
+    line = None
+    if matched and text:
+        key, index, name, field = matched.groups()
+        names = [entry.get("id") for entry in data.get(key, []) if isinstance(entry, dict)]
+        # What a base brings stands before this file's own: there the number is not the file's.
+        row = name if key == "midi_map" else names.index(name) if name in names else None
+        row = int(index) if index and "extends" not in data else row
+        if row is not None:
+            line = find_line(text, (key, row, field or ""))
+    return f"{path}: {message}" if line is None else f"{path}:{line}: {message}"
 
 
 def read_preset(path: Path | str) -> Preset:

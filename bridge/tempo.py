@@ -223,6 +223,7 @@ def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
     """Return the file's tempos in order, the last at a tick, without those that cannot be meant."""
     by_tick: dict[int, Tempo] = {}
     n_bad = 0
+    disputed: list[int] = []
     for event in midi.metas:
         if event.kind != SET_TEMPO:
             continue
@@ -230,9 +231,18 @@ def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
         if len(event.data) < 3 or us == 0:
             n_bad += 1
             continue
+        before = by_tick.get(event.tick)
         by_tick[event.tick] = Tempo(tick=event.tick, us_per_beat=Fraction(us))
+        if before is not None and before.us_per_beat != us:
+            disputed.append(event.tick)
     if n_bad:
         warnings.append(f"{n_bad} tempo events in {midi.name} are cut short or zero; ignored")
+    if disputed:
+        more = f" and at {len(disputed) - 1} more" if len(disputed) > 1 else ""
+        warnings.append(
+            f"{midi.name} says two tempos at tick {disputed[0]}{more}: the last one there counts, "
+            f"{by_tick[disputed[0]].bpm:.6g} BPM"
+        )
     fastest = min(by_tick.values(), key=lambda tempo: tempo.us_per_beat, default=None)
     if fastest is not None and fastest.bpm > MAX_BPM:
         warnings.append(

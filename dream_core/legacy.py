@@ -169,6 +169,19 @@ class Legacy:
         del context, settings, sample_rate
         return {}
 
+    @staticmethod
+    def check(settings: DreamSettings, *, is_moving: bool = False) -> None:
+        """Refuse what the package does not have.
+
+        Raises:
+            SettingError: A band, or a setting that moves, was asked for.
+        """
+        if settings.low_hz > 0 or settings.high_hz > 0 or is_moving:
+            raise SettingError(
+                "the legacy updates reproduce a package that has no band and no step that moves; leave "
+                "low_hz and high_hz at 0, do not automate step, low_hz or high_hz, or use another update"
+            )
+
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step; `step` scales the package's own step size.
 
@@ -176,11 +189,7 @@ class Legacy:
             SettingError: A band or a moving step was asked for, which the package does not have.
         """
         asked = window.settings
-        if asked.low_hz > 0 or asked.high_hz > 0 or window.is_moving:
-            raise SettingError(
-                "the legacy updates reproduce a package that has no band and no step that moves; leave "
-                "low_hz and high_hz at 0, do not automate step, low_hz or high_hz, or use another update"
-            )
+        self.check(asked, is_moving=window.is_moving)
         settings = LegacySettings(output_type=self._output_type, flip=self._flip, step_size=0.2 * asked.step)
         gradient = waveform_gradient(window.current, window.score)
         if window.current.shape[-1] < settings.window_samples and self._output_type > 0:

@@ -51,13 +51,13 @@ def envelope_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
 ) -> None:
     """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
-    from bridge.envelopes import Song
+    from bridge.envelopes import Song, follower_stems
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
-    from bridge.errors import InputError
+    from bridge.errors import EnvelopeError, InputError
     from bridge.midifile import read_midi
     from bridge.midiwrite import write_midi
     from bridge.plan import plan_envelopes
-    from bridge.presetfile import load_preset
+    from bridge.presetfile import load_preset, placed
     from bridge.presetsettings import apply_settings
     from bridge.tempo import build_clock
     from bridge.units import parse_duration
@@ -81,7 +81,10 @@ def envelope_command(
             f"the song is {length_s:.6g} s long; more than 0 and at most a day is accepted. Say --length"
         )
     song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
-    envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
+    try:
+        envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
+    except EnvelopeError as error:
+        raise EnvelopeError(placed(preset_name, str(error))) from None
     every_s = float(tempo_map.advance(0.0, parse_duration(every, "--every")))
     if every_s <= 0:
         raise InputError(f"--every {every}: rows need a distance; 10 ms and 1/16 are accepted")
@@ -90,6 +93,11 @@ def envelope_command(
     if midi is None and bpm is None:
         tempo = float(tempo_map.bpm_at(0.0))
         warnings.append(f"no tempo was given: {tempo:g} BPM is used ({tempo_map.source})")
+    if followed := [one.id for one in preset.modulators if follower_stems([one], "")]:
+        warnings.append(
+            f"{', '.join(followed)} follow the sound of stems, which are not here: drawn is the most that a "
+            "follower gives, and no trigger; `reverie render` measures them"
+        )
     for warning in dict.fromkeys(warnings):
         typer.echo(f"warning: {warning}", err=True)
     if png is not None:

@@ -80,7 +80,8 @@ def show_command(
     if preset.routes:
         typer.echo("\nroutes")
         for route in preset.routes:
-            typer.echo(f"  {route.source} -> {route.target}")
+            off = "" if route.enabled else "  (disabled)"
+            typer.echo(f"  {route.source} -> {route.target}{off}")
     if preset.macros:
         typer.echo("\nmacros")
         for macro in preset.macros:
@@ -98,9 +99,9 @@ def check_command(
     presets: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Presets by name, or files.")],
 ) -> None:
     """Check presets as a render would, variations too: every error is one line with its place."""
-    from bridge.errors import ReverieError
+    from bridge.errors import EnvelopeError, ReverieError
     from bridge.planning import check_preset
-    from bridge.presetfile import load_preset
+    from bridge.presetfile import load_preset, placed
 
     n_wrong = 0
     for name in presets:
@@ -108,7 +109,7 @@ def check_command(
             notes = check_preset(load_preset(name))
         except ReverieError as error:
             n_wrong += 1
-            text = str(error)
+            text = placed(name, str(error)) if isinstance(error, EnvelopeError) else str(error)
             typer.echo(f"reverie: {text if name in text else f'{name}: {text}'}", err=True)
             continue
         typer.echo(f"{name}: valid")

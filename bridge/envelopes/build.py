@@ -135,6 +135,7 @@ class _Builder:
 
     def add(self, modulator: Modulator) -> None:
         """Add a modulator."""
+        self._check_swing(modulator)
         is_bipolar = modulator.polarity == "bipolar"
         if isinstance(modulator, Lfo):
             self._add_source(modulator, self._lfo(modulator, 0.0), is_bipolar)
@@ -147,8 +148,20 @@ class _Builder:
             curve = Bipolar(curve)
         self._add_source(modulator, curve, is_bipolar)
 
+    def _check_swing(self, modulator: Modulator) -> None:
+        """Warn where a swing has nothing to swing."""
+        if modulator.swing == 50.0:
+            return
+        where = f"modulators.{modulator.id}.swing"
+        if not isinstance(modulator, (Lfo, Steps)):
+            self._warnings.append(f"{where} does nothing: only lfo and steps swing, not {modulator.type}")
+        elif parse_rate(modulator.rate).unit == "seconds":
+            self._warnings.append(f"{where} does nothing: rate = {modulator.rate!r} does not follow the beat")
+
     def _add_source(self, modulator: Modulator, curve: Curve, is_bipolar: bool, name: str = "") -> None:
-        if modulator.smooth is not None and not isinstance(modulator, MidiModulator):
+        # The steps of a MIDI lane are smoothed where they are made, in closed form; its lines are not.
+        is_smooth = isinstance(modulator, MidiModulator) and modulator.interpolate == "hold"
+        if modulator.smooth is not None and not is_smooth:
             tau = duration_samples(modulator.smooth, self._song, self._sample_rate)
             curve = Smoothed(source=curve, tau_samples=tau) if tau > 0 else curve
         name = name or modulator.id

@@ -19,6 +19,7 @@ from dream_core.ascent import build_update, open_stream
 from dream_core.companions import Companions
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
 from dream_core.grammar import parse_objective
+from dream_core.legacy import Legacy
 from dream_core.networks import get_card, load_network, weights_sha256
 from dream_core.networks.card import Network
 from dream_core.runtime import default_threads, resolve_device
@@ -156,6 +157,8 @@ class Dream:
             resolve_device(self._device_name)
             self._settings().check_band(card.band_hz, card.name)
             update = build_update(str(self._values["update"]))
+            if isinstance(update, Legacy):
+                update.check(self._settings())
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"

@@ -103,6 +103,36 @@ def test_without_an_output_it_is_sketched(folder: Path, capsys: pytest.CaptureFi
     assert (blocks.strip()[0], blocks.strip()[32], blocks.strip()[-1]) == ("▁", "█", "▅")
 
 
+def test_a_wrong_route_is_told_with_its_file_and_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `envelope` and by `presets check`; where a preset extends another, with its file."""
+    wrong = folder / "wrong.toml"
+    wrong.write_text(PRESET.replace('target = "dream.depth"', 'target = "drem.depth"'))
+    line = wrong.read_text().splitlines().index('target = "drem.depth"') + 1
+    child = folder / "child.toml"
+    child.write_text(
+        PRESET.split("[[chain]]")[0].replace("version = 1", 'version = 1\nextends = "wrong.toml"')
+    )
+
+    for command in (["presets", "check", str(wrong)], ["envelope", str(wrong), "--bpm", "120"]):
+        assert main(command) == 2
+        assert f"wrong.toml:{line}: routes[0].target: there is no node 'drem'" in capsys.readouterr().err
+    assert main(["presets", "check", str(child)]) == 2
+    assert "child.toml: routes[0].target: there is no node 'drem'" in capsys.readouterr().err
+
+
+def test_a_follower_without_stems_is_told_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is drawn for it is not what a render will do."""
+    preset = folder / "follow.toml"
+    preset.write_text(
+        PRESET.replace('type = "midi"\nnumber = 1', 'type = "follower"').replace('smooth = "0 ms"', "")
+    )
+
+    assert main(["envelope", str(preset), "--bpm", "120"]) == 0
+    assert "wheel follow the sound of stems, which are not here" in capsys.readouterr().err
+
+
 def test_what_exists_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An output that exists stays, with exit code 2."""
     out = folder / "depth.mid"

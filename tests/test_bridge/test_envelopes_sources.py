@@ -499,6 +499,31 @@ def test_a_follower_follows() -> None:
     assert values[48_000 + 2400] == pytest.approx(2 / 3 * math.exp(-1), abs=0.02)
 
 
+def test_a_swing_with_nothing_to_swing_is_told_of() -> None:
+    """Only oscillators and sequencers swing, and only in time with the beat."""
+    modulators = [
+        {"type": "adsr", "id": "a", "swing": 60},
+        {"type": "lfo", "id": "b", "swing": 60, "rate": "2 Hz"},
+        {"type": "lfo", "id": "c", "swing": 60, "rate": "1/8"},
+    ]
+    warnings = [warning for warning in envelopes(modulators).warnings if "swing" in warning]
+
+    assert [warning.split(" ")[0] for warning in warnings] == ["modulators.a.swing", "modulators.b.swing"]
+
+
+def test_lines_between_controllers_are_smoothed_too() -> None:
+    """A corner of a drawn line is rounded by the time constant."""
+    played = song(
+        smf(track([(0, bytes([0xB0, 1, 0])), (480, bytes([0xB0, 1, 127])), (960, bytes([0xB0, 1, 0]))]))
+    )
+    shape = {"type": "midi", "event": "cc", "number": 1, "interpolate": "linear"}
+    sharp, smooth = (source({**shape, **more}, 48_000, of=played) for more in ({}, {"smooth": "20 ms"}))
+
+    assert sharp.max() == pytest.approx(1.0, abs=1e-3)
+    # A ramp through one pole runs one time constant behind: 20 ms of 500 ms.
+    assert smooth[20_000] == pytest.approx(sharp[20_000] - 0.04, abs=1e-3)
+
+
 def test_a_steady_level_is_measured_as_it_is() -> None:
     """A constant has its own level as RMS; a 997 Hz sine of 0 dB RMS has 0 LUFS, as BS.1770-5 sets it."""
     constant = np.full((1, 96_000), 0.5, np.float32)

@@ -12,7 +12,7 @@ import soundfile
 from helpers.session import make_sound, write_midi, write_preset, write_stem
 
 from bridge import build_plan, read_manifest, render_plan
-from bridge.errors import AudioFileError, MidiFileError, OutputError, PresetError
+from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
 from bridge.loudness import measure_loudness
 from bridge.plan import Plan
 from bridge.tempo import ClockSettings
@@ -316,3 +316,47 @@ def test_a_pattern_of_a_type_2_file_is_read_again_as_it_was_planned(tmp_path: Pa
         assert not render_plan(plan).failed
     assert np.array_equal(read(stem), read(still.stems[0].target))
     assert not np.array_equal(read(stem), read(moved.stems[0].target))
+
+
+FOLLOWER = '[[modulators]]\nid = "f"\ntype = "follower"\nsource = "sidechain"\nstem = "kik"\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "params", "message"),
+    [
+        (FOLLOWER, 'update = "add"', "mean 'kick'"),
+        ("", 'update = "legacy_0163_0", low_hz = 300.0', "legacy updates"),
+    ],
+)
+def test_a_plan_refuses_what_its_render_would(tmp_path: Path, more: str, params: str, message: str) -> None:
+    """Stems that are followed but not there, and bands that do not fit, are said before anything runs."""
+    write_stem(tmp_path / "stems" / "kick.wav")
+    preset = write_preset(tmp_path, more=more)
+    preset.write_text(preset.read_text().replace('update = "add"', params))
+
+    with pytest.raises(InputError, match=message):
+        build_plan([tmp_path / "stems"], preset, out_dir=tmp_path / "out")
+
+
+def test_a_plan_warns_of_stems_that_will_fail(tmp_path: Path) -> None:
+    """A mono stem cannot be dreamed in mid and side; the others can."""
+    for n_channels in (1, 2):
+        write_stem(tmp_path / "stems" / f"of-{n_channels}.wav", n_channels=n_channels)
+    preset = write_preset(tmp_path)
+    preset.write_text(preset.read_text().replace('update = "add"', 'update = "add", stereo = "mid_side"'))
+
+    plan = build_plan([tmp_path / "stems"], preset, out_dir=tmp_path / "out")
+
+    assert any("will fail stems of others: of-1 (1)." in warning for warning in plan.warnings)
+
+
+def test_stems_that_state_another_tempo_are_told_of(tmp_path: Path) -> None:
+    """The song's own tempo counts; a name that agrees says nothing."""
+    for name in ("pad_128bpm", "kick_100 BPM", "bass"):
+        write_stem(tmp_path / "stems" / f"{name}.wav")
+    plan = build_plan(
+        [tmp_path / "stems"], "null-reference", out_dir=tmp_path / "out", clock=ClockSettings(bpm=100.0)
+    )
+
+    (warning,) = [text for text in plan.warnings if "in its name" in text]
+    assert warning.startswith("stem 'pad_128bpm' states 128 BPM")

@@ -182,6 +182,7 @@ def test_the_last_tempo_at_a_tick_wins() -> None:
 
     assert [t.us_per_beat for t in clock.tempos] == [1_000_000]
     assert "2 tempo events" in clock.warnings[0]
+    assert "two tempos at tick 0 and at 1 more: the last one there counts, 60 BPM" in clock.warnings[1]
 
 
 def test_a_missing_tempo_is_told_and_can_be_said() -> None:
