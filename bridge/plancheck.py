@@ -12,7 +12,7 @@ from bridge.preset import NodeSpec, Preset
 __all__ = [
     "MISSING",
     "DreamFacts",
-    "check_channels",
+    "channel_warnings",
     "check_dreams",
     "check_followed",
     "check_plugins",
