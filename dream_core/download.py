@@ -40,6 +40,11 @@ def fetch_file(
     try:
         _fetch_rest(address, partial, mark, report)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 416:
+            raise WeightsError(
+                f"{address} cannot be fetched: the server says {error.code} {error.reason}; check the "
+                "address, or fetch the file by other means and import it"
+            ) from None
         done = partial.stat().st_size if partial.exists() else 0
         raise WeightsError(
             f"fetching {address} broke off after {done} bytes ({error}); check the connection and call "

@@ -26,7 +26,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from dream_core.errors import ChannelNotFoundError, ClassNotFoundError, LayerNotFoundError
+from dream_core.errors import (
+    ChannelNotFoundError,
+    ClassNotFoundError,
+    LayerNotFoundError,
+    ObjectiveError,
+)
 from dream_core.naming import nearest_names
 from dream_core.networks.card import NetworkCard
 from dream_core.runtime import draw_unit_vector
@@ -304,6 +309,11 @@ def style(name: str, reference: str) -> Objective:
         guide = _places(heard.references[reference][name][None])
         middle = guide.mean(dim=1, keepdim=True)
         target = gram(guide - middle)
+        if not target.any():
+            raise ObjectiveError(
+                f"style:{name}:{reference}: the reference sounds alike everywhere at this layer; give a "
+                "longer one, or a layer that tells places apart"
+            )
         distance = (gram(_places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
         return -distance / (target.square().mean() + 1e-12)
 

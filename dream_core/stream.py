@@ -22,8 +22,9 @@ from torch import Tensor
 from dream_core.companions import Companions, Fault
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.listener import Listener
+from dream_core.naming import nearest_names
 from dream_core.runtime import default_batch, draw_integer
-from dream_core.settings import DEPTH_LIMIT, DreamSettings
+from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
 from dream_core.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.updates import State, Update, Window
 from dream_core.wave import Wave, WaveWindow
@@ -165,6 +166,11 @@ class DreamStream:
         # Copies: the sound waits here while a caller may fill the same buffer again.
         samples = samples.to(self._device, torch.float32, copy=True)
         depth = depth.to(self._device, torch.float64, copy=True)
+        if samples.shape[0] != self._n_channels or depth.shape != samples.shape[1:]:
+            raise SettingError(
+                f"a block of {tuple(samples.shape)} with a depth of {tuple(depth.shape)}; "
+                f"({self._n_channels}, n) and (n,) are accepted"
+            )
         if not bool(torch.isfinite(samples).all()):
             raise NonFiniteError("the sound holds values that are not finite; clean the stem first")
         if not bool(((depth >= 0) & (depth <= DEPTH_LIMIT)).all()):
@@ -174,6 +180,8 @@ class DreamStream:
         moving = {
             name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
         }
+        for name, lane in moving.items():
+            _check_lane(name, lane, samples.shape[1])
         self._wave.push(samples, depth, moving)
         return self._run(is_end=False)
 
@@ -391,9 +399,25 @@ class DreamStream:
             elif is_audible and not bool(gradient[part].any()):
                 text = (
                     f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
-                    "hears nothing there to ascend on; choose another layer or channel, or depth 0 there"
+                    "hears nothing there to ascend on, or the band is narrower than the transform can tell; "
+                    "choose another layer or channel, a wider band, or depth 0 there"
                 )
             else:
                 continue
             faults.append(Fault(owner=turn.stream, error=NonFiniteError(text)))
         return faults
+
+
+def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
+    """Refuse a moving setting that there is not, of another length, or out of range."""
+    if name not in MOVING_SETTINGS:
+        raise SettingError(
+            f"no setting that moves is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}"
+        )
+    low, high = RANGES[name]
+    is_fitting = lane.shape == (n_samples,)
+    if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):
+        given = f"up to {float(lane.max()):g}" if is_fitting else f"of shape {tuple(lane.shape)}"
+        raise SettingError(
+            f"the lane of {name} is {given}; ({n_samples},) values of {low:g}..{high:g} are accepted"
+        )

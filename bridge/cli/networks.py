@@ -20,6 +20,7 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
+ImportableArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network: yamnet.")]
 ClassesOption = Annotated[
     Path | None,
     typer.Option("--classes", metavar="CSV", help="AudioSet's yamnet_class_map.csv: names for the classes."),
@@ -82,7 +83,7 @@ def _card_text(card: NetworkCard) -> str:
 
 @app.command("import")
 def import_command(
-    name: NameArgument,
+    name: ImportableArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .h5, .pth or .safetensors.")],
     classes: ClassesOption = None,
 ) -> None:
@@ -95,7 +96,7 @@ def import_command(
 
 @app.command("get")
 def get_command(
-    name: NameArgument,
+    name: ImportableArgument,
     classes: ClassesOption = None,
     address: Annotated[str, typer.Option(help="Where to fetch from, if not the official address.")] = "",
     again: Annotated[bool, typer.Option("--again", help="Fetch although weights are installed.")] = False,

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Integers, fill_pieces
+from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Integers, Scattered, fill_pieces
 
 __all__ = ["SmoothStairs", "Smoothed"]
 
 _SETTLED = 20.0  # time constants after which a step is complete to 2e-9
 _MAX_LATTICE = 64
+_RUNS_AT_ONCE = 1024  # cells run sample by sample together, which keeps them in the caches
 _NEGLIGIBLE = 1e-12
 _QUICK = 1.0 / 16.0  # part of a time constant a cubic can span: 4e-7 of a step off
 
@@ -74,12 +76,28 @@ class SmoothStairs:
         return points.cells_of(self.starts)
 
 
+class _Frame(NamedTuple):
+    """Lattice points of a source and of what the pole makes of it.
+
+    Attributes:
+        source: (n + 1,) the source at each point, and at the one after the last.
+        smooth: (n,) the pole at each point.
+        turns: (n,) whether the source is not smooth up to the next point.
+    """
+
+    source: Floats
+    smooth: Floats
+    turns: Bools
+
+
 @dataclass(kw_only=True, eq=False)
 class Smoothed:
     """Any source through one pole.
 
     The pole runs over a lattice fixed from sample 0, in frames that each start far enough back to have
-    forgotten what was before; so the value at a sample does not depend on which samples are asked for.
+    forgotten what was before; so the value at a sample does not depend on which samples are asked for. From
+    one point to the next the source is taken as a straight line, for which the pole has a closed form; where
+    it jumps, turns or is quick, the pole goes sample by sample.
 
     Args:
         source: What to smooth.
@@ -88,7 +106,7 @@ class Smoothed:
 
     source: Curve
     tau_samples: float
-    _frames: dict[int, Floats] = field(default_factory=dict)
+    _frames: dict[int, _Frame] = field(default_factory=dict)
 
     @property
     def _lattice(self) -> int:
@@ -96,29 +114,54 @@ class Smoothed:
         return int(min(2 ** max(math.floor(math.log2(max(self.tau_samples / 16, 1))), 0), _MAX_LATTICE))
 
     def at(self, grid: Grid) -> Floats:
-        """Return the smoothed value at each instant, straight between lattice points."""
+        """Return the smoothed value at each instant."""
         lattice = self._lattice
-        first, last = grid.start // lattice, grid.last // lattice + 1
-        return _between(self._points(first, last, grid), lattice, first, grid)
+        first = grid.start // lattice
+        frame = self._points(first, grid.last // lattice, grid)
+        if grid.step and not grid.step % lattice and not grid.start % lattice:
+            return frame.smooth[:: grid.step // lattice][: grid.n].copy()
+        cell = (grid.samples * (1.0 / lattice)).astype(np.int64) - first
+        offset = grid.samples - (cell + first) * lattice
+        here, slope = frame.source[cell], (np.diff(frame.source) / lattice)[cell]
+        smooth = frame.smooth[cell]
+        # The way to where a straight source leads, less what is left of the distance from it.
+        values = np.expm1(offset * (-1.0 / self.tau_samples))
+        values *= smooth - here + self.tau_samples * slope
+        values += smooth + slope * offset
+        rough = np.flatnonzero(frame.turns[cell] & (offset > 0))
+        if len(rough):
+            values[rough] = self._sample_by_sample(frame, first, cell[rough], offset[rough], grid)
+        return values
 
     def turns(self, points: Grid) -> Bools:
-        """Return between which instants the source turns, and where the lattice passes that on."""
+        """Return between which instants the source turns, or all where the pole is quick."""
         if self.tau_samples * _QUICK < points.step:
             return np.ones(points.n - 1, np.bool_)
-        late = -(-self._lattice // points.step)
-        before = min(late, points.start // points.step)
-        around = Grid(
-            points.start - before * points.step,
-            points.n + before + late,
-            points.sample_rate,
-            points.tempo_map,
-            step=points.step,
-        )
-        turns = self.source.turns(around)
-        spread = np.convolve(turns, np.ones(2 * late + 1), "same") > 0
-        return spread[before : before + points.n - 1]
+        return self.source.turns(points)
 
-    def _points(self, first: int, last: int, grid: Grid) -> Floats:
+    def _sample_by_sample(
+        self, frame: _Frame, first: int, cell: Integers, offset: Floats, grid: Grid
+    ) -> Floats:
+        """Return the pole within cells in which the source is not smooth."""
+        cells, row = np.unique(cell, return_inverse=True)
+        run = self._runs((cells + first) * self._lattice, frame.smooth[cells], grid)
+        values: Floats = run[row, offset.astype(np.intp) - 1]
+        return values
+
+    def _runs(self, starts: Integers, before: Floats, grid: Grid) -> Floats:
+        """Run the pole over every sample after some lattice points, up to the next: (k, lattice)."""
+        from scipy.signal import lfilter
+
+        samples = starts[:, None] + np.arange(1, self._lattice + 1)
+        heard = self.source.at(Scattered(samples.reshape(-1), grid.sample_rate, grid.tempo_map))
+        keep = math.exp(-1.0 / self.tau_samples)
+        run, _ = lfilter(
+            [1.0 - keep], [1.0, -keep], heard.reshape(samples.shape), axis=1, zi=keep * before[:, None]
+        )
+        smooth: Floats = run
+        return smooth
+
+    def _points(self, first: int, last: int, grid: Grid) -> _Frame:
         """Return lattice points `first` to `last`, both included, out of whole frames."""
         n_warm = math.ceil(_SETTLED * self.tau_samples / self._lattice)
         n_frame = max(2 * n_warm, 4096)
@@ -129,35 +172,31 @@ class Smoothed:
         ]
         self._frames = dict(zip(wanted, frames, strict=True))  # the next block most likely goes on here
         start = first - wanted[0] * n_frame
-        return np.concatenate(frames)[start : start + last - first + 1]
+        stop = start + last - first + 1
+        source = np.concatenate([*(frame.source[:-1] for frame in frames), frames[-1].source[-1:]])
+        return _Frame(
+            source=source[start : stop + 1],
+            smooth=np.concatenate([frame.smooth for frame in frames])[start:stop],
+            turns=np.concatenate([frame.turns for frame in frames])[start:stop],
+        )
 
-    def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> Floats:
+    def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> _Frame:
         from scipy.signal import lfilter
 
-        lattice = self._lattice
-        begin = index * n_frame
+        lattice, begin = self._lattice, index * n_frame
         warm = max(begin - n_warm, 0)
-        values = self.source.at(
-            Grid(warm * lattice, begin + n_frame - warm, grid.sample_rate, grid.tempo_map, step=lattice)
+        points = Grid(
+            warm * lattice, begin + n_frame - warm + 1, grid.sample_rate, grid.tempo_map, step=lattice
         )
+        source, turns = self.source.at(points), self.source.turns(points)
         keep = math.exp(-lattice / self.tau_samples)
-        smoothed, _ = lfilter([1.0 - keep], [1.0, -keep], values, zi=[keep * values[0]])
-        result: Floats = smoothed[begin - warm :]
-        return result
-
-
-def _between(points: Floats, lattice: int, first: int, grid: Grid) -> Floats:
-    """Return values on straight lines between lattice points, the first of which is number `first`."""
-    if lattice == 1 and grid.step == 1:
-        return points[: grid.n]
-    if grid.step == 1:
-        cells = np.diff(points)[:, None] * (np.arange(lattice) * (1.0 / lattice))
-        cells += points[:-1, None]
-        offset = grid.start - first * lattice
-        return cells.reshape(-1)[offset : offset + grid.n]
-    position = grid.samples * (1.0 / lattice)
-    position -= first
-    index = position.astype(np.intp)
-    position -= index
-    low = points[index]
-    return low + position * (points[index + 1] - low)
+        # What a straight line from one point to the next adds to the pole at the next.
+        lag = (1.0 - keep) * self.tau_samples / lattice
+        added = (1.0 - lag) * source[1:] + (lag - keep) * source[:-1]
+        rough = np.flatnonzero(turns)
+        for part in np.array_split(rough, -(-len(rough) // _RUNS_AT_ONCE)) if len(rough) else ():
+            runs = self._runs((part + warm) * lattice, np.zeros(len(part)), grid)
+            added[part] = runs[:, -1]
+        smooth, _ = lfilter([1.0], [1.0, -keep], added[:-1], zi=[keep * source[0]])
+        smooth = np.concatenate((source[:1], smooth))
+        return _Frame(source[begin - warm :], smooth[begin - warm :], turns[begin - warm :])

@@ -19,7 +19,7 @@ from dream_core.errors import NetworkNotFoundError, WeightsError
 from dream_core.naming import nearest_names
 from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import LayerInfo, Network, NetworkCard
-from dream_core.runtime import keep_memory
+from dream_core.runtime import keep_memory, resolve_device
 from dream_core.weights import file_sha256, networks_folder, read_header
 
 __all__ = [
@@ -146,6 +146,7 @@ def load_network(
     Raises:
         NetworkNotFoundError: No network has that name.
         WeightsError: The weights are absent, damaged or of another network.
+        DeviceError: The device is not there.
     """
     if weights is not None and name not in ("timbre", "yamnet"):
         raise WeightsError(
@@ -155,8 +156,9 @@ def load_network(
         module = _BUILT_IN[name].build(None if weights is None else Path(weights), seed)
     else:
         module = mel_cnn.load(_find_file(name))
-    if torch.device(device).type == "cpu":
+    where = resolve_device(str(device))
+    if where.type == "cpu":
         keep_memory()
-    module = module.to(device=device, dtype=dtype)
+    module = module.to(device=where, dtype=dtype)
     nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
     return cast(Network, module.eval().requires_grad_(False))

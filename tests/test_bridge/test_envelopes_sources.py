@@ -15,6 +15,7 @@ from helpers.midi import marker, meter, smf, tempo, track
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from scipy.signal import lfilter
 
 from bridge.envelopes import Modulator, Song, build_follower, follower_stems
 from bridge.errors import EnvelopeError
@@ -718,3 +719,19 @@ def test_mpe_follows_the_newest_note() -> None:
     assert values[30_000] == pytest.approx(0.75, abs=1e-4)
     assert values[50_000] == 0.25
     assert values[61_000] == pytest.approx(0.75, abs=1e-4)
+
+
+@pytest.mark.parametrize("tau_ms", [0.3, 3.0, 20.7, 100.0])
+@pytest.mark.parametrize("shape", ["square", "saw_up", "sine", "sample_hold"])
+def test_smoothing_is_one_pole_run_over_every_sample(shape: str, tau_ms: float) -> None:
+    """Nothing moves before its cause, and nothing is rounded off on the way."""
+    wave = {"type": "lfo", "shape": shape, "rate": "7 Hz", "phase": 47.0}
+    raw = source(wave, 60_000)
+    keep = math.exp(-1.0 / (tau_ms * 48.0))
+    expected, _ = lfilter([1.0 - keep], [1.0, -keep], raw, zi=[keep * raw[0]])
+
+    smooth = source({**wave, "smooth": f"{tau_ms} ms"}, 60_000)
+
+    # Straight from sample to sample, where that runs on steps: half a sample's rise apart.
+    rise = np.abs(np.diff(raw))
+    assert np.abs(smooth - expected).max() <= 0.51 * rise[rise < 0.1].max() + 1e-6

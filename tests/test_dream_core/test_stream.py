@@ -290,6 +290,25 @@ def test_references_are_checked_like_sounds(network: SmallNet, reference: object
 
 
 @pytest.mark.parametrize(
+    ("channels", "lanes", "message"),
+    [
+        (2, {"stepp": 1.0}, "did you mean 'step'"),
+        (2, {"step": 50.0}, r"the lane of step is up to 50; .*0\.\.10"),
+        (2, {"low_hz": float("nan")}, "the lane of low_hz is up to nan"),
+        (1, {}, r"a block of \(1, 100\)"),
+    ],
+)
+def test_blocks_and_lanes_are_checked(
+    network: SmallNet, channels: int, lanes: dict[str, float], message: str
+) -> None:
+    """What does not fit the stream is named before it is dreamed."""
+    stream = open_stream(network, SETTINGS, RATE, 2)
+    moving = {name: torch.full((100,), value) for name, value in lanes.items()}
+    with pytest.raises(SettingError, match=message):
+        stream.push(torch.zeros(channels, 100), torch.ones(100), moving)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("octaves", 2.0, "a whole number"),
