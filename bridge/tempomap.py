@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +152,12 @@ class TempoMap:
         4.603
         """
         tpb = _POINTS_TICKS_PER_BEAT
+        tempos = list(tempos)
+        for beats, _, ramp in tempos:
+            if ramp not in get_args(RampLaw):
+                raise TempoError(
+                    f"the tempo at beat {beats:g} has ramp {ramp!r}; hold, beats, time are accepted"
+                )
         bare = cls(
             tempos=tuple(
                 Tempo(tick=round(beats * tpb), us_per_beat=bpm_to_us(bpm), ramp=ramp)

@@ -28,6 +28,7 @@ _CONTROLLERS = {7: (1, 11, 74, 71, *range(16, 32), *range(75, 96)), 14: (1, 11, 
 _PICTURES = ("png", "svg", "pdf")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MAX_BAR_LINES = 200
+_MAX_BEAT_LINES = 128
 
 
 def write_envelopes_csv(
@@ -153,8 +154,12 @@ def sparkline(
 
 
 def _draw_clock(axis: Axes, song: Song, *, is_top: bool) -> None:
-    """Draw bar lines, and markers with their names."""
+    """Draw bar lines, beats where there is room, and markers with their names."""
     clock = song.tempo_map
+    first, last = clock.seconds_to_beats([0.0, song.length_s]).tolist()
+    if last - first <= _MAX_BEAT_LINES:
+        for time_s in clock.beats_to_seconds(np.arange(np.ceil(first), last)).tolist():
+            axis.axvline(time_s, color="0.9", linewidth=0.6, linestyle=":", zorder=0)
     first, last = clock.beats_to_bars(clock.seconds_to_beats([0.0, song.length_s])).tolist()
     stride = max(int((last - first) // _MAX_BAR_LINES) + 1, 1)
     bars = np.arange(np.ceil(first), last, stride)

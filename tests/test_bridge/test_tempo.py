@@ -324,3 +324,9 @@ def test_an_absurd_tempo_is_warned_of() -> None:
 
     assert float(clock.bpm_at(0.0)) == 60_000_000.0
     assert any("60,000,000 BPM at tick 0" in warning for warning in clock.warnings)
+
+
+def test_a_ramp_of_no_known_law_is_refused() -> None:
+    """The accepted ones are named."""
+    with pytest.raises(TempoError, match="ramp 'bend'; hold, beats, time"):
+        TempoMap.from_points([(0, 120, "bend")])  # type: ignore[list-item]
