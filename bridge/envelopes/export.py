@@ -173,6 +173,8 @@ def _draw_clock(axis: Axes, song: Song, *, is_top: bool) -> None:
                 f"{int(bar) + clock.first_bar}", (time_s, 1.0), xycoords=("data", "axes fraction"), fontsize=7
             )
     for marker in clock.markers:
+        if not 0.0 <= marker.time_s < song.length_s:
+            continue
         axis.axvline(marker.time_s, color="tab:red", linewidth=0.8, linestyle=":")
         if is_top:
             where: Any = ("data", "axes fraction")
