@@ -155,10 +155,9 @@ class Smoothed:
         samples = starts[:, None] + np.arange(1, self._lattice + 1)
         heard = self.source.at(Scattered(samples.reshape(-1), grid.sample_rate, grid.tempo_map))
         keep = math.exp(-1.0 / self.tau_samples)
-        run, _ = lfilter(
-            [1.0 - keep], [1.0, -keep], heard.reshape(samples.shape), axis=1, zi=keep * before[:, None]
-        )
-        smooth: Floats = run
+        # Counted from where it begins: what is level stays level to the last bit.
+        moved = lfilter([1.0 - keep], [1.0, -keep], heard.reshape(samples.shape) - before[:, None], axis=1)
+        smooth: Floats = before[:, None] + moved
         return smooth
 
     def _points(self, first: int, last: int, grid: Grid) -> _Frame:
@@ -190,13 +189,11 @@ class Smoothed:
         )
         source, turns = self.source.at(points), self.source.turns(points)
         keep = math.exp(-lattice / self.tau_samples)
-        # What a straight line from one point to the next adds to the pole at the next.
-        lag = (1.0 - keep) * self.tau_samples / lattice
-        added = (1.0 - lag) * source[1:] + (lag - keep) * source[:-1]
+        # How far behind the source a straight line from one point to the next leaves the pole.
+        behind = np.diff(source) * ((keep - 1.0) * self.tau_samples / lattice)
         rough = np.flatnonzero(turns)
         for part in np.array_split(rough, -(-len(rough) // _RUNS_AT_ONCE)) if len(rough) else ():
-            runs = self._runs((part + warm) * lattice, np.zeros(len(part)), grid)
-            added[part] = runs[:, -1]
-        smooth, _ = lfilter([1.0], [1.0, -keep], added[:-1], zi=[keep * source[0]])
-        smooth = np.concatenate((source[:1], smooth))
+            behind[part] = self._runs((part + warm) * lattice, source[part], grid)[:, -1] - source[part + 1]
+        smooth = source[:-1].copy()
+        smooth[1:] += lfilter([1.0], [1.0, -keep], behind[:-1])
         return _Frame(source[begin - warm :], smooth[begin - warm :], turns[begin - warm :])
