@@ -64,6 +64,9 @@ class Job(BaseModel):
     first_bar: int = Field(default=1, description="Number of the first bar; 0 is a pick-up.")
     pattern: int | None = Field(default=None, ge=1, description="Which track of a type 2 MIDI file.")
     ppq: int | None = Field(default=None, ge=1, description="Ticks a quarter note, where the file says 0.")
+    text_markers: bool = Field(
+        default=False, description="Texts of the first MIDI track are markers, where it has none."
+    )
     align: bool = Field(default=True, description="Whether the stems are one session.")
     rate: int | None = Field(
         default=None, ge=8_000, le=768_000, description="Sample rate to render at, in Hz."
@@ -90,6 +93,7 @@ class Job(BaseModel):
             first_bar=self.first_bar,
             pattern=self.pattern,
             ppq=self.ppq,
+            text_markers=self.text_markers,
         )
 
     def build_plans(self) -> Iterator[Plan]:

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 TEXT_KINDS = range(0x01, 0x10)
-TRACK_NAME, LYRIC, MARKER, CUE_POINT = 0x03, 0x05, 0x06, 0x07
+TEXT, TRACK_NAME, LYRIC, MARKER, CUE_POINT = 0x01, 0x03, 0x05, 0x06, 0x07
 _DECLARED_CHARSETS = {"latin": "cp1252", "jp": "cp932", "utf-8": "utf-8"}
 
 

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bridge.errors import TempoError
-from bridge.midifile import CUE_POINT, MARKER, MetaEvent, MidiFile, read_midi
+from bridge.midifile import CUE_POINT, MARKER, TEXT, MetaEvent, MidiFile, read_midi
 from bridge.tempogrid import MAX_BPM, BarPositions, Meter, Tempo, bpm_to_us, check_meter
 from bridge.tempomap import Marker, TempoMap
 from bridge.units import TICKS_PER_BAR_BEAT
@@ -53,6 +53,7 @@ class ClockSettings:
         first_bar: Number of the first bar; 0 where it is a pick-up.
         pattern: Which track of a type 2 file to read, from 1.
         ppq: Ticks a quarter note, for a file that says 0.
+        text_markers: Take the texts of the first track for markers, where the file has none.
     """
 
     bpm: float | None = None
@@ -61,6 +62,7 @@ class ClockSettings:
     first_bar: int = 1
     pattern: int | None = None
     ppq: int | None = None
+    text_markers: bool = False
 
 
 def build_clock(
@@ -89,6 +91,7 @@ def build_clock(
             offset_s=said.offset_s,
             first_bar=said.first_bar,
             default_bpm=hint_bpm,
+            text_markers=said.text_markers,
         )
     bpm = said.bpm if said.bpm is not None else hint_bpm
     source = "--bpm" if said.bpm is not None else hint_source if hint_bpm is not None else "default"
@@ -138,8 +141,9 @@ def build_tempo_map(
     offset_s: float = 0.0,
     first_bar: int = 1,
     default_bpm: float | None = None,
+    text_markers: bool = False,
 ) -> TempoMap:
-    """Build the tempo map of a MIDI file already read; see `read_tempo_map`."""
+    """Build the tempo map of a MIDI file already read; see `read_tempo_map` and `ClockSettings`."""
     warnings: list[str] = []
     ticks_per_beat = midi.ticks_per_beat or TICKS_PER_BAR_BEAT
     tempos, source = _tempos(midi, bpm, default_bpm, warnings)
@@ -154,6 +158,8 @@ def build_tempo_map(
     )
     clock = replace(clock, meters=_meters(midi, clock, meter, warnings), warnings=tuple(warnings))
     markers = [event for event in midi.metas if event.kind in (MARKER, CUE_POINT)]
+    if text_markers and not markers:
+        markers = [event for event in midi.metas if event.kind == TEXT and event.track == 0]
     beats = clock.ticks_to_beats([event.tick for event in markers])
     return clock.with_markers(
         (beat, midi.text(event).strip()) for beat, event in zip(beats.tolist(), markers, strict=True)

@@ -39,6 +39,7 @@ __all__ = [
     "SetOption",
     "StemsArgument",
     "SubtypeOption",
+    "TextMarkersOption",
     "ThreadsOption",
     "VariationOption",
     "VariationsOption",
@@ -98,6 +99,10 @@ PatternOption = Annotated[
 PpqOption = Annotated[
     int | None,
     typer.Option("--ppq", metavar="TICKS", min=1, help="Ticks a quarter note, where the MIDI file says 0."),
+]
+TextMarkersOption = Annotated[
+    bool,
+    typer.Option("--text-markers", help="Texts of the first MIDI track are markers, where it has none."),
 ]
 AlignOption = Annotated[
     bool,
@@ -175,6 +180,7 @@ def clock_settings(
     first_bar: int,
     pattern: int | None,
     ppq: int | None,
+    text_markers: bool,
 ) -> ClockSettings:
     """Return what the options say of the song's time."""
     from bridge.tempo import ClockSettings, parse_meter
@@ -186,6 +192,7 @@ def clock_settings(
         first_bar=first_bar,
         pattern=pattern,
         ppq=ppq,
+        text_markers=text_markers,
     )
 
 
@@ -219,6 +226,7 @@ def _build_job(
     first_bar: FirstBarOption = 1,
     pattern: PatternOption = None,
     ppq: PpqOption = None,
+    text_markers: TextMarkersOption = False,
     align: AlignOption = True,
     rate: RateOption = None,
     settings: SetOption = None,

@@ -27,6 +27,7 @@ def envelope_command(
     first_bar: a.FirstBarOption = 1,
     pattern: a.PatternOption = None,
     ppq: a.PpqOption = None,
+    text_markers: a.TextMarkersOption = False,
     settings: a.SetOption = None,
     variation: a.VariationOption = None,
     length: Annotated[
@@ -69,7 +70,7 @@ def envelope_command(
         if path is not None:
             check_free(path, overwrite)
     preset = apply_settings(load_preset(preset_name), settings or (), variation)
-    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq)
+    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq, text_markers)
     midi = None if midi_path is None else read_midi(midi_path, pattern=pattern, ppq=ppq)
     tempo_map = build_clock(midi, said, hint_bpm=preset.meta.bpm_hint)
     if length is None and midi is not None:

@@ -35,6 +35,7 @@ def show_command(
     first_bar: a.FirstBarOption = 1,
     pattern: a.PatternOption = None,
     ppq: a.PpqOption = None,
+    text_markers: a.TextMarkersOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse whatever mido refuses.")] = False,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -43,7 +44,7 @@ def show_command(
     from bridge.midisummary import summarise_midi
     from bridge.tempo import build_clock
 
-    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq)
+    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq, text_markers)
     midi = read_midi(file, strict=strict, pattern=pattern, ppq=ppq)
     tempo_map = build_clock(midi, said)
     summary = summarise_midi(midi, tempo_map)

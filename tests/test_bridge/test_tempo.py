@@ -208,6 +208,18 @@ def test_contradictory_tempos_say_who_won() -> None:
     assert str(clock.meter_at(100.0)) == "3/4"
 
 
+def test_texts_are_markers_where_that_is_said_and_there_are_none() -> None:
+    """Those of the first track; never beside real markers."""
+    texts = track([(0, meta(1, b"Verse")), (960, meta(1, b"Chorus"))])
+    other = track([(0, meta(1, b"made with care"))])
+
+    assert not _clock(smf(texts, other)).markers
+    found = _clock(smf(texts, other), text_markers=True).markers
+    assert [(one.name, one.beats) for one in found] == [("Verse", 0.0), ("Chorus", 2.0)]
+    named = smf(track([(0, meta(1, b"Verse")), (480, meta(6, b"Bridge"))]))
+    assert [one.name for one in _clock(named, text_markers=True).markers] == ["Bridge"]
+
+
 def test_a_late_first_tempo_is_told() -> None:
     """Before the first tempo the default holds, with a warning."""
     clock = _clock(smf(track([(480, tempo(1_000_000)), (960, b"\x90\x3c\x40")])))
