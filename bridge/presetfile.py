@@ -181,7 +181,7 @@ def _name(entry: Mapping[str, Any], names: tuple[str, ...]) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     """Return a file's data, and its text where errors can point at lines of it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PresetError(f"{path}: no such preset file") from None
     except (OSError, ValueError) as error:

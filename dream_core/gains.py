@@ -86,17 +86,17 @@ class Gains:
         shift = torch.expm1(log_gain)[:, None] * self.spectrum
         return istft(shift, self.n_fft, self.hop_samples, self.n_samples)
 
-    def lost(self, log_gain: Tensor, sound: Tensor) -> Tensor:
+    def lost(self, log_gain: Tensor, others: Tensor) -> Tensor:
         """Return what each frame loses where overlapping frames, or octaves, do not agree.
 
         Args:
             log_gain: From :meth:`of`.
-            sound: What :meth:`change` is added to.
+            others: What other octaves change in the sound.
 
         Shape:
             ``(items, 1, frames)``.
         """
-        heard = stft(sound + self.change(log_gain), self.n_fft, self.hop_samples)
+        heard = self.spectrum + stft(others + self.change(log_gain), self.n_fft, self.hop_samples)
         lost = self._made_up(self.loudness * _bin_power(heard))
         return torch.clamp(lost, -MOST_LOST, MOST_LOST)
 

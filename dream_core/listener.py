@@ -94,15 +94,17 @@ class Listener:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
         heard = self._hear(mono, offset_frames, speed)
+        scores = self._scored(heard, heard_original)
         if n_valid is None or min(n_valid) >= mono.shape[-1]:
-            return self._scored(heard, heard_original)
-        counts = [self._n_patches(min(n, mono.shape[-1]), speed) for n in n_valid]
-        return torch.cat(
-            [
-                self._scored(*(_one_item(layers, item, count) for layers in (heard, heard_original)))
-                for item, count in enumerate(counts)
-            ]
-        )
+            return scores
+        # Whole items keep the score they have beside any other.
+        each = list(scores.unbind())
+        for item, n_samples in enumerate(n_valid):
+            if n_samples < mono.shape[-1]:
+                count = self._n_patches(n_samples, speed)
+                own = (_one_item(layers, item, count) for layers in (heard, heard_original))
+                each[item] = self._scored(*own)[0]
+        return torch.stack(each)
 
     def _scored(self, heard: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Tensor:
         return self.objective.score(Heard(heard, self.network.card.classes, original, self._references))

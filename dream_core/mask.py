@@ -32,9 +32,9 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.conditioning import clip_deviations, condition, onset_strength
-from dream_core.envelope import envelope_guard, excitation
 from dream_core.gains import Gains
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
+from dream_core.sound_envelope import envelope_guard, excitation
 from dream_core.spectral import stft
 from dream_core.updates import State, Window, waveform_gradient
 
@@ -116,10 +116,11 @@ class Mask:
         settings = window.settings
         octave = _octave(window.step_index % settings.octaves, settings, window.sample_rate)
         own = octave.pick(state)
-        around = window.context
+        others = torch.zeros_like(window.context)
         for index in range(settings.octaves):
             if index != octave.index:
-                around = around + state[f"change{index}"]
+                others = others + state[f"change{index}"]
+        around = window.context + others
         gains = Gains.under(window, own["spectrum"], octave.n_fft, octave.hop_samples)
         u = own["u"]
         heard = waveform_gradient(window.crop(around + own["change"]), window.score)
@@ -135,15 +136,15 @@ class Mask:
             move = move * (1.0 - settings.protect_transients * onset)
         step = window.at_frames(window.step, octave.hop_samples, u.shape[-1], window.margin)
         own["u"] = u + step * NEPERS_PER_STEP * move
-        self._sound(own, gains, around, window)
+        self._sound(own, gains, others, window)
         return window.crop(around + own["change"]), state | octave.put(own), gradient
 
     @staticmethod
-    def _sound(own: State, gains: Gains, around: Tensor, window: Window) -> None:
+    def _sound(own: State, gains: Gains, others: Tensor, window: Window) -> None:
         """Work out what the log-gains change now."""
         log_gain = gains.of(own["u"])
         if window.settings.energy:
-            own["lost"] = gains.lost(log_gain, around)
+            own["lost"] = gains.lost(log_gain, others)
             log_gain = log_gain + gains.weights * own["lost"]
         own["change"] = gains.change(log_gain)
         if window.settings.guard:

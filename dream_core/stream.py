@@ -265,6 +265,9 @@ class DreamStream:
         state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
         proposal = unfold_channels(proposal_rows, window.current, current, mode)
+        # Where there is no gradient there is nothing to do, not nothing to hear.
+        is_led = gradient.any(dim=(1, 2)).view(len(filled), groups).any(dim=1)
+        proposal = torch.where(is_led[:, None, None], proposal, current)
         faults = self._check(turns, groups, window.original, proposal, gradient)
         for n, turn in enumerate(turns):
             held = turn.window

@@ -77,8 +77,12 @@ def read_record() -> dict[str, Any]:
 
 
 def is_installed() -> bool:
-    """Say whether weights are installed for this user."""
-    return _weights_path().exists()
+    """Say whether weights are installed for this user, and whole enough to be opened."""
+    try:
+        read_header(_weights_path())
+    except WeightsError:
+        return False
+    return True
 
 
 def installed_card() -> NetworkCard:
@@ -86,10 +90,7 @@ def installed_card() -> NetworkCard:
 
     Where the installed file is damaged it is the plain card, so that it can be shown and the file replaced.
     """
-    try:
-        classes = read_header(_weights_path()).get("classes") if is_installed() else None
-    except WeightsError:
-        return CARD
+    classes = read_header(_weights_path()).get("classes") if is_installed() else None
     return card_with_classes(tuple(classes)) if classes else CARD
 
 

@@ -113,4 +113,13 @@ def test_what_overlapping_frames_lose_is_made_up_for() -> None:
         after = (those.loudness * heard.abs().square().sum(dim=1)).sum(dim=1)
         return float(torch.log(after / those.power.sum(dim=1)).abs().mean())
 
-    assert apart(log_gain + those.weights * those.lost(log_gain, sound)) < 0.3 * apart(log_gain)
+    lost = those.lost(log_gain, torch.zeros_like(sound))
+    assert apart(log_gain + those.weights * lost) < 0.3 * apart(log_gain)
+
+
+def test_flat_gains_lose_nothing() -> None:
+    those = gains(2)
+    flat = torch.zeros(3, N_FFT // 2 + 1, 1 + N_SAMPLES // HOP, dtype=torch.float64)
+
+    # 1e-12: a power by another formula.
+    assert those.lost(flat, torch.zeros(3, 2, N_SAMPLES, dtype=torch.float64)).abs().max() < 1e-12

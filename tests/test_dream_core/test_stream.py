@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers.nets import SmallNet
 
-from dream_core import DreamSettings, dream, dream_each, load_network, open_stream
+from dream_core import DreamSettings, dream, dream_each, load_network, open_stream, parse_objective
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
+from dream_core.listener import Listener
 
 RATE = 16000
 SETTINGS = DreamSettings(objective="layer:second", window_s=0.5, fade_s=0.03)
@@ -271,6 +272,36 @@ def test_the_end_of_a_sound_is_heard_without_the_padding_after_it(seconds: float
     assert [report.window_index for report in in_window] == [0, 1]
     # 1e-2: the resampler rings on past the end, where there is room for it.
     assert in_window[1].score == pytest.approx(alone[0].score, rel=1e-2)
+
+
+@pytest.mark.parametrize("objective", ["layer:second", "class:auto", "neuron:first:3"])
+def test_a_short_companion_changes_no_bit_of_a_whole_window(network: SmallNet, objective: str) -> None:
+    """Scores and gradients beside a sound's end are those beside another whole window."""
+    listener = Listener(network, parse_objective(objective), RATE)
+    sounds = torch.from_numpy(make_sound(3.0)).reshape(2, -1)[:, :24000]
+
+    def heard(n_valid: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = sounds.clone().requires_grad_(True)
+        scores = listener.score(leaf, 5, n_valid=n_valid)
+        return scores.detach()[0], torch.autograd.grad(scores.sum(), leaf)[0][0]
+
+    for beside_whole, beside_short in zip(heard([24000, 24000]), heard([24000, 9000]), strict=True):
+        assert torch.equal(beside_whole, beside_short)
+
+
+@pytest.mark.parametrize("update", [*UPDATES, "legacy_0163_1"])
+def test_an_end_that_leaves_the_network_cold_stays_as_it_is(update: str) -> None:
+    """Less than a patch without a gradient fails nothing, and nothing is cut out of it either."""
+    deaf = load_network("timbre")
+    settings = DreamSettings(
+        objective="layer:block1 - layer:block1", update=update, jitter=False, window_s=2.0
+    )
+    start = 2.0 - settings.fade_s
+    sound = make_sound(start + 0.3)
+    # Depth only where the first window, which is whole and would be refused, has no part.
+    depth = np.where(np.arange(sound.shape[1]) < 2.0 * RATE, 0.0, 2.0)
+
+    assert np.array_equal(dream(sound, RATE, deaf, settings, depth=depth), sound)
 
 
 @pytest.mark.parametrize(

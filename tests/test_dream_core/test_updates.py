@@ -18,8 +18,8 @@ from dream_core.conditioning import (
     onset_strength,
     total_variation_gradient,
 )
-from dream_core.envelope import envelope_guard, excitation
 from dream_core.errors import SettingError
+from dream_core.sound_envelope import envelope_guard, excitation
 from dream_core.spectral import istft, k_weighting, stft
 
 RATE = 44100
