@@ -65,7 +65,7 @@ def cut_frames(waveform: Tensor, frame_samples: int, hop_samples: int) -> Tensor
     tensor([[0., 1., 2.],
             [2., 3., 4.]])
     """
-    frames: Tensor = _CutFrames.apply(waveform, frame_samples, hop_samples)  # type: ignore[no-untyped-call]
+    frames: Tensor = _CutFrames.apply(waveform, frame_samples, hop_samples)
     return frames
 
 
@@ -78,5 +78,5 @@ def overlap_add(frames: Tensor, hop_samples: int, n_samples: int) -> Tensor:
     >>> overlap_add(torch.ones(2, 3), 2, 5)
     tensor([1., 1., 2., 1., 1.])
     """
-    waveform: Tensor = _OverlapAdd.apply(frames, hop_samples, n_samples)  # type: ignore[no-untyped-call]
+    waveform: Tensor = _OverlapAdd.apply(frames, hop_samples, n_samples)
     return waveform

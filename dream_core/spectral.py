@@ -108,7 +108,7 @@ def rfft_magnitudes(frames: Tensor, n_fft: int) -> Tensor:
     Shape:
         ``(..., frame)`` -> ``(..., n_fft // 2 + 1)``.
     """
-    magnitudes: Tensor = _Magnitude.apply(frames, n_fft)  # type: ignore[no-untyped-call]
+    magnitudes: Tensor = _Magnitude.apply(frames, n_fft)
     return magnitudes
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated
@@ -111,6 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
+    broken = _unloadable_package(error)
+    if broken is not None:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        from bridge.cli.probes import mending_command
+
+        remedy = f"`{mending_command(broken)}` may mend it, `reverie doctor` says what else is wrong"
+        return _say(f"{broken} cannot be loaded: {reason}; {remedy}", 1)
     if isinstance(error, OSError):
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     if hasattr(error, "format_message") and not error.format_message():
@@ -125,6 +133,19 @@ def _explain(error: Exception) -> int:
     if isinstance(error, DreamError):
         return _say(str(error), 2)
     raise error
+
+
+def _unloadable_package(error: Exception) -> str | None:
+    """Name the foreign package that failed while it was being imported, if that is what happened."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return error.name.partition(".")[0]
+    imported = [
+        str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    foreign = [package for package in imported if package not in ("bridge", "dream_core", "__main__")]
+    return foreign[-1] if foreign else None
 
 
 def _say(line: str, code: int) -> int:

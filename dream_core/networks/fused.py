@@ -8,11 +8,15 @@ get no gradient.
 TensorFlow pads a strided convolution of even length by one zero after the end, which oneDNN is not told
 through Torch. Read from the end to the start, the zero comes first, and there is one on each side as usual:
 so a run turns its input over, and its kernels, and needs no padded copies.
+
+The operators are Torch's own and not promised to anybody. Before they are used they are tried once against
+the plain way; where they are gone or do something else, `can_fuse` says so and networks do without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -29,8 +33,9 @@ def can_fuse(x: Tensor, n_halvings: int) -> bool:
         x: ``(n, channels, height, width)``; float32 on a CPU that oneDNN knows.
         n_halvings: Strided convolutions; each must find an even height and width.
     """
-    is_known = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    return is_known and not any(length % 2**n_halvings for length in x.shape[2:])
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    return not any(length % 2**n_halvings for length in x.shape[2:]) and _are_operators_sound()
 
 
 def conv_relus(x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
@@ -42,8 +47,39 @@ def conv_relus(x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
     """
     if not convolutions:
         return x
-    result: Tensor = _Run.apply(x, convolutions)  # type: ignore[no-untyped-call]
+    result: Tensor = _Run.apply(x, convolutions)
     return result
+
+
+@cache
+def _are_operators_sound() -> bool:
+    """Say whether this Torch has the operators, and whether they compute what they should."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with torch.inference_mode(False), torch.enable_grad():
+        strided, pointwise = _trial(1, 2, 3, stride=2), _trial(2, 2, 1)
+        x = torch.linspace(-1.0, 1.0, 64).sin().view(1, 1, 8, 8)
+        fused, plain = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
+        expected = pointwise(strided(nn.functional.pad(plain, (0, 1, 0, 1))).relu()).relu()
+        (expected_gradient,) = torch.autograd.grad(expected.square().sum(), plain)
+        try:
+            found = conv_relus(fused, (strided, pointwise))
+            (gradient,) = torch.autograd.grad(found.square().sum(), fused)
+        except (AttributeError, RuntimeError, TypeError):
+            return False
+        # A few dozen products of numbers near one, in float32.
+        is_same = partial(torch.allclose, rtol=1e-4, atol=1e-4)
+        return is_same(found, expected) and is_same(gradient, expected_gradient)
+
+
+def _trial(*shape: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution with fixed weights; nothing is drawn from Torch's own generator."""
+    convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, *shape, stride=stride, dtype=torch.float32)
+    weight = convolution.weight.requires_grad_(False)
+    weight.copy_(torch.linspace(-1.0, 2.0, weight.numel()).view_as(weight))
+    if convolution.bias is not None:
+        convolution.bias.requires_grad_(False).fill_(0.25)
+    return convolution
 
 
 class _Run(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import mido
@@ -270,7 +271,7 @@ def test_the_manifest_is_the_plan_and_what_was_measured(tmp_path: Path) -> None:
     data = json.loads(render_plan(plan).manifest.read_text())
 
     assert data["plan"]["stems"][0]["sha256"] == plan.stems[0].sha256
-    assert data["versions"]["torch"].startswith("2.11")
+    assert data["versions"]["torch"] == metadata.version("torch")
     assert data["stems"]["s"]["before"]["integrated_lufs"] < 0
     assert len(data["stems"]["s"]["sha256_samples"]) == 64
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dream_core.networks import fused
 from dream_core.networks.fused import can_fuse, conv_relus
+from dream_core.networks.yamnet import YamNet
 
 FIRST = {"in_channels": 1, "out_channels": 8, "kernel_size": 3, "stride": 2}
 DEPTHWISE = {"in_channels": 8, "out_channels": 8, "kernel_size": 3, "padding": 1, "groups": 8}
@@ -32,7 +34,12 @@ def as_published(x: Tensor, convolutions: Sequence[nn.Conv2d]) -> Tensor:
     return x
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="Torch was built without oneDNN")
+needs_one_dnn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="Torch was built without oneDNN"
+)
+
+
+@needs_one_dnn
 @pytest.mark.parametrize("name", RUNS)
 def test_a_fused_run_is_convolution_then_relu(name: str) -> None:
     """Every kind of convolution YAMNet has agrees with Torch's own in float64, forward and backward."""
@@ -60,3 +67,70 @@ def test_only_what_one_dnn_computes_is_fused() -> None:
     assert not can_fuse(torch.zeros(1, 1, 96, 64, dtype=torch.float64), 5)
     assert not can_fuse(torch.zeros(1, 1, 95, 64), 1)
     assert not can_fuse(torch.zeros(1, 1, 48, 64), 5)
+
+
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """Have the operators tried again, before and after."""
+    fused._are_operators_sound.cache_clear()
+    yield
+    fused._are_operators_sound.cache_clear()
+
+
+def gone(*_: object) -> Tensor:
+    raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_convolution_pointwise'")
+
+
+def of_other_arguments(*_: object) -> Tensor:
+    raise RuntimeError("mkldnn::_convolution_pointwise() is missing value for argument 'algorithm'")
+
+
+def without_relu(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    return nn.functional.conv2d(
+        x,
+        convolution.weight.flip(2, 3),
+        convolution.bias,
+        convolution.stride,
+        convolution.kernel_size[0] // 2,
+    )
+
+
+@needs_one_dnn
+@pytest.mark.usefixtures("asked_anew")
+@pytest.mark.parametrize("operator", [gone, of_other_arguments, without_relu])
+def test_operators_that_changed_are_done_without(
+    operator: Callable[[Tensor, nn.Conv2d], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Torch's private operators are gone, want other arguments or compute something else, all goes on.
+
+    YAMNet gives what it gave with them, and the gradient too, to 1e-4 of the largest: sums of float32.
+    """
+    network = YamNet().eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    patches = torch.randn(1, 96, 64, generator=generator)
+
+    def hear() -> tuple[Tensor, Tensor]:
+        leaf = patches.clone().requires_grad_(True)
+        logits = network(leaf)
+        return logits.detach(), torch.autograd.grad(logits[0, :9].sum(), leaf)[0]
+
+    with_them = hear()
+    monkeypatch.setattr(fused, "_forward", operator)
+    fused._are_operators_sound.cache_clear()
+
+    assert not can_fuse(patches[None], 5)
+    for found, expected in zip(hear(), with_them, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+@needs_one_dnn
+@pytest.mark.usefixtures("asked_anew")
+def test_trying_the_operators_leaves_torch_as_it_was() -> None:
+    """The generator is not drawn from, and a trial without gradients still tells the truth."""
+    before = torch.get_rng_state()
+
+    with torch.inference_mode():
+        assert can_fuse(torch.zeros(1, 1, 96, 64), 5)
+    assert torch.equal(torch.get_rng_state(), before)
