@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
 from bridge.loudness import Loudness
-from bridge.plan import Plan
+from bridge.plan import DISTRIBUTION, Plan
 from bridge.wholefile import part_path, write_whole
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _SUFFIX = ".manifest.json"
-_PACKAGES = ("reverie-audio", "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
+_PACKAGES = (DISTRIBUTION, "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
 
 class _Record(BaseModel):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +25,18 @@ from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec
 from bridge.tempo import TempoMap
 
-__all__ = ["MidiSource", "Plan", "StemPlan", "hash_file", "plan_envelopes", "stamp_file"]
+__all__ = [
+    "DISTRIBUTION",
+    "MidiSource",
+    "Plan",
+    "StemPlan",
+    "hash_file",
+    "plan_envelopes",
+    "program_version",
+    "stamp_file",
+]
 
+DISTRIBUTION = "reverie-audio"
 _HASH_BLOCK = 1 << 20
 
 
@@ -167,7 +179,10 @@ class Plan(_Record):
         return _digest(self._settings())
 
     def stem_key(self, stem: StemPlan) -> str:
-        """Return what decides a stem's samples, as a hash: equal keys, equal work."""
+        """Return what decides a stem's samples, as a hash: equal keys, equal work.
+
+        The program that renders belongs to it: another version may render the same plan otherwise.
+        """
         others = {other.name: other.sha256 for other in self.stems}
         decisive = {
             "settings": self._settings(),
@@ -178,16 +193,26 @@ class Plan(_Record):
 
     def _settings(self) -> dict[str, Any]:
         return {
-            "preset": self.preset_sha256,
+            "program": program_version(),
+            "preset": self.preset,
             "networks": self.networks,
             "plugins": self.plugins,
             "on_missing": self.on_missing,
             "device": [self.device.partition(":")[0], self.threads],
             "tempo_map": self.tempo_map,
-            "midi": self.midi.sha256 if self.midi else None,
+            "midi": self.midi.model_dump(exclude={"path"}) if self.midi else None,
             "seed": self.seed,
             "automation_block_samples": self.automation_block_samples,
         }
+
+
+@cache
+def program_version() -> str:
+    """Return the version of the program that is running."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def plan_envelopes(

@@ -17,7 +17,7 @@ from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_companions, open_stem, read_song
-from bridge.plan import Plan, StemPlan, hash_file, stamp_file
+from bridge.plan import DISTRIBUTION, Plan, StemPlan, hash_file, program_version, stamp_file
 from bridge.stemjob import Progress, RenderedStem, StemResult
 from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks
@@ -146,7 +146,7 @@ class _Run:
     def __init__(self, plan: Plan, overwrite: bool) -> None:
         self.plan = plan
         self._path = manifest_path(plan)
-        self._manifest, self._ours = _begin_manifest(plan, overwrite)
+        self._manifest, self._ours, self._rendered_by = _begin_manifest(plan, overwrite)
         self.waiting = [stem for stem in plan.stems if stem.name not in self._manifest.stems]
         if plan.is_shared and self.waiting:
             # One trim and one length for all: a stem that was finished under others is rendered again.
@@ -170,8 +170,10 @@ class _Run:
         existing = [s.target for s in self.waiting if s.name not in self._ours and Path(s.target).exists()]
         if existing:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+            other = self._rendered_by not in ("", program_version())
+            by = f", rendered by Reverie {self._rendered_by} (this is {program_version()})" if other else ""
             raise OutputError(
-                f"{existing[0]} exists already{more}; use --overwrite to replace it, or another --out"
+                f"{existing[0]} exists already{more}{by}; use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
             if not _is_as_planned(stem):
@@ -250,8 +252,8 @@ class _Run:
         return RenderReport(plan=self.plan, stems=ordered, manifest=self._path)
 
 
-def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str]]:
-    """Return what is finished of a plan, and the stems whose targets may be replaced.
+def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str], str]:
+    """Return what is finished of a plan, the stems whose targets may be replaced, and who rendered before.
 
     An output appears before the manifest can tell of it. A render killed in between has left its mark when
     it began, so that what it wrote is known as its own and not as a file of the user's.
@@ -260,7 +262,7 @@ def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[st
     begun = {stem.name: plan.stem_key(stem) for stem in plan.stems}
     if overwrite or not path.exists():
         fresh = Manifest.begin(plan, begun)
-        return fresh, frozenset(begun if overwrite else ())
+        return fresh, frozenset(begun if overwrite else ()), ""
     earlier = read_manifest(path)
     others = _other_stems(plan, earlier, path)
     fresh = Manifest.begin(plan.with_stems(others), begun)
@@ -274,7 +276,8 @@ def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[st
             fresh = fresh.with_stem(stem.name, record)
     for stem in others:
         fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
-    return fresh, frozenset(name for name, key in begun.items() if earlier.begun.get(name) == key)
+    ours = frozenset(name for name, key in begun.items() if earlier.begun.get(name) == key)
+    return fresh, ours, earlier.versions.get(DISTRIBUTION, "")
 
 
 def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, ...]:

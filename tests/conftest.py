@@ -5,3 +5,6 @@ from __future__ import annotations
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+collect_ignore = ["bench"]
+"""Programs that measure; they are run by hand."""
