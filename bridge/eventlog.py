@@ -12,7 +12,8 @@ from typing import Self
 from bridge.errors import OutputError
 from bridge.manifest import manifest_path
 from bridge.plan import Plan
-from bridge.stemjob import Progress, StemResult
+from bridge.stemjob import StemResult
+from bridge.workmeter import Progress
 
 __all__ = ["EventLog"]
 

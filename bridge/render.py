@@ -18,9 +18,10 @@ from bridge.folderlock import lock_folder
 from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_companions, open_stem, read_song
 from bridge.plan import DISTRIBUTION, Plan, StemPlan, hash_file, program_version, stamp_file
-from bridge.stemjob import Progress, RenderedStem, StemResult
+from bridge.stemjob import RenderedStem, StemResult
 from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks
+from bridge.workmeter import Progress
 
 __all__ = ["Progress", "RenderReport", "StemResult", "render_plan", "render_plans"]
 

@@ -28,30 +28,14 @@ from bridge.plan import Plan, StemPlan
 from bridge.quantise import stem_dither_seed
 from bridge.records import AudioArray
 from bridge.scratch import ScratchWriter, read_scratch
+from bridge.workmeter import Progress, WorkMeter
 
 if TYPE_CHECKING:
     from dream_core.companions import Companions
 
-__all__ = ["Progress", "RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
+__all__ = ["RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
 
 BLOCK_SAMPLES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a stem is.
-
-    Args:
-        stem: Its name.
-        target: Where it will be; tells stems of one name in several renders apart.
-        fraction: 0..1.
-        phase: ``open``, ``render``, ``deliver`` or ``done``.
-    """
-
-    stem: str
-    target: Path
-    fraction: float
-    phase: Literal["open", "render", "deliver", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +103,7 @@ def render_stem(
     warnings: list[str] = []
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="open"))
     _fix_threads(plan)
-    meter = _WorkMeter(stem, tell)
+    meter = WorkMeter(stem, tell)
     callbacks = Callbacks(
         on_step=meter.on_step,
         is_cancelled=is_cancelled,
@@ -128,6 +112,7 @@ def render_stem(
     )
     song = read_song(plan, stem)
     opened = open_stem(plan, stem, song, callbacks)
+    meter.expect(opened)
     try:
         n_tail = _tail_samples(opened, song)
         scratch = scratch_path(stem)
@@ -201,7 +186,7 @@ def _write_scratch(
     scratch: Path,
     n_tail: int,
     measured: _Measurements,
-    meter: _WorkMeter,
+    meter: WorkMeter,
     is_cancelled: Callable[[], bool] | None,
 ) -> None:
     stem = opened.stem
@@ -220,7 +205,7 @@ def _stream(
     reader: AlignedReader,
     n_tail: int,
     measured: _Measurements,
-    meter: _WorkMeter,
+    meter: WorkMeter,
 ) -> Iterator[AudioArray]:
     position = 0
     n_channels = reader.info.n_channels
@@ -368,28 +353,3 @@ class _Comparison:
             expected[:, : block.shape[1]], block
         )
         self._waiting = [expected[:, block.shape[1] :]] if self.is_equal else []
-
-
-class _WorkMeter:
-    """Turns dream steps and samples read into one fraction."""
-
-    def __init__(self, stem: StemPlan, tell: Callable[[Progress], None]) -> None:
-        self._stem, self._tell = stem, tell
-        # A window takes whole steps, so the integral of depth underestimates a little.
-        self._n_steps = stem.depth_integral_s * 1.15 / 4.0
-        self._taken, self._read = 0, 0.0
-
-    def on_step(self, _report: object) -> None:
-        self._taken += 1
-        self._report()
-
-    def on_input(self, position: int) -> None:
-        self._read = position / self._stem.n_samples
-        self._report()
-
-    def _report(self) -> None:
-        dreamed = min(1.0, self._taken / self._n_steps) if self._n_steps > 0 else self._read
-        fraction = min(0.99, 0.1 * self._read + 0.9 * dreamed)
-        self._tell(
-            Progress(stem=self._stem.name, target=Path(self._stem.target), fraction=fraction, phase="render")
-        )

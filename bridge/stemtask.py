@@ -12,13 +12,13 @@ from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
 from bridge.plan import Plan, StemPlan
 from bridge.stemjob import (
-    Progress,
     RenderedStem,
     StemResult,
     deliver_stem,
     render_stem,
     scratch_path,
 )
+from bridge.workmeter import Progress
 
 if TYPE_CHECKING:
     from dream_core.companions import Companions

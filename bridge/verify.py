@@ -18,7 +18,7 @@ from bridge.errors import InputError
 from bridge.manifest import Manifest
 from bridge.plan import Plan
 from bridge.render import render_plan
-from bridge.stemjob import Progress
+from bridge.workmeter import Progress
 
 __all__ = ["StemVerdict", "verify_manifest"]
 

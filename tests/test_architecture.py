@@ -22,6 +22,7 @@ LAYERS = (
     {"session"},
     {"plancheck", "plan", "planning"},
     {"opening", "manifest", "scratch", "stemjob", "stemtask", "workers", "render", "jobs", "eventlog"}
+    | {"workmeter"}
     | {"pictures", "report", "exchange", "verify", "folderlock"},
     {"cli", "server", "studio"},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -114,8 +115,10 @@ def get_command(
     address = address or yamnet_files.OFFICIAL_ADDRESS
     columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(address, total=None)
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task(address, total=None)
+    # Where nobody watches there is no bar, nor the empty line that some leave behind.
+    with progress if console.is_terminal else nullcontext():
         installed = yamnet_files.fetch(
             classes,
             address=address,

@@ -100,17 +100,22 @@ def test_bends_count_in_the_range_their_channel_has_at_their_time() -> None:
     lane = read_lane(midi, "pitch_bend", bend_range=24.0)
     semitones = (lane.values - 0.5) * 48.0
 
-    assert semitones.tolist() == pytest.approx([1.0, 1.0, 12.0, 1.0], abs=2e-3)  # 8191 is full, not 8192
+    half = 4096 / 8191  # the highest value is full
+    assert semitones.tolist() == pytest.approx([2.0 * half, 2.0 * half, 24.0 * half, 2.0 * half], abs=1e-9)
 
 
 def test_mpe_members_share_a_bend_range_that_one_of_them_sets() -> None:
-    """Said on one member channel, it counts on all; on the master's it does not."""
-    zone = [(0, "b06500"), (0, "b06406"), (0, "b00603"), (1, "b16500"), (1, "b16400"), (1, "b10618")]
-    lane = read_lane(
-        _midi(*zone, (2, "923c40"), (3, "e20060"), (90, "823c00")), "pitch_bend", mpe=True, bend_range=48.0
-    )
+    """Said on one member channel, it counts on all; said on the master's it does not."""
+    zone = [(0, "b06500"), (0, "b06406"), (0, "b00603")]
+    bent = [(2, "923c40"), (3, "e20060"), (90, "823c00")]
 
-    assert (lane.values[-1] - 0.5) * 96.0 == pytest.approx(12.0, abs=1e-2)
+    def semitones(*said: tuple[int, str]) -> float:
+        lane = read_lane(_midi(*zone, *said, *bent), "pitch_bend", mpe=True, bend_range=48.0)
+        return float((lane.values[-1] - 0.5) * 96.0)
+
+    half = 4096 / 8191
+    assert semitones((1, "b16500"), (1, "b16400"), (1, "b10618")) == pytest.approx(24.0 * half, abs=1e-9)
+    assert semitones((1, "b06500"), (1, "b06400"), (1, "b00618")) == pytest.approx(48.0 * half, abs=1e-9)
 
 
 def test_a_note_without_length_does_not_hold_its_channel_in_mpe() -> None:

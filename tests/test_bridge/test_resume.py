@@ -18,7 +18,7 @@ from bridge.plan import Plan
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
-from bridge.stemjob import Progress
+from bridge.workmeter import Progress
 
 ROOT = Path(__file__).parents[2]
 PRESET = {
