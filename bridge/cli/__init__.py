@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Render a manifest again and say whether it is the same.",
     "compare": "Null-test two files or folders.",
     "report": "Write a render's report as one HTML file.",
-    "doctor": "Say what is installed, what is missing and where dreams can run.",
+    "doctor": "Use each part once; say what works, what does not and how to mend it.",
 }
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
 
@@ -114,11 +114,10 @@ def _explain(error: Exception) -> int:
     """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
     broken = _unloadable_package(error)
     if broken is not None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        from bridge.cli.probes import mending_command
+        from bridge.cli.probes import mending_command, reason
 
         remedy = f"`{mending_command(broken)}` may mend it, `reverie doctor` says what else is wrong"
-        return _say(f"{broken} cannot be loaded: {reason}; {remedy}", 1)
+        return _say(f"{broken} cannot be loaded: {reason(error)}; {remedy}", 1)
     if isinstance(error, OSError):
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
     if hasattr(error, "format_message") and not error.format_message():

@@ -95,13 +95,19 @@ def _devices() -> Iterator[Finding]:
 
 
 def _networks() -> Iterator[Finding]:
-    from dream_core.networks import is_ready, list_damaged, list_networks
+    from dream_core.errors import DreamError
+    from dream_core.networks import is_ready, list_damaged, list_networks, load_network
 
     for line in list_damaged():
         yield Finding(what="networks", state=line, is_good=False, remedy="delete the file, install it again")
     for card in list_networks():
         if is_ready(card.name):
-            yield Finding(what=card.name, state=f"network, {card.weights} weights", is_good=True)
+            try:
+                load_network(card.name)
+            except DreamError as error:
+                yield Finding(what=card.name, state=f"network, does not load: {error}", is_good=False)
+            else:
+                yield Finding(what=card.name, state=f"network, {card.weights} weights, loads", is_good=True)
         else:
             remedy = f"reverie networks get {card.name}"
             yield Finding(

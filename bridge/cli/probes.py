@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module, metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ __all__ = [
     "probe_optional",
     "probe_plugin",
     "probe_required",
+    "reason",
 ]
 
 DISTRIBUTION = "reverie-audio"
@@ -169,9 +170,11 @@ def _use_pydantic() -> str:
 
 
 def _use_safetensors() -> str:
-    from dream_core import load_network
+    from safetensors.numpy import load_file
 
-    return f"{load_network('timbre').card.n_parameters:,} weights of network timbre load"
+    weights = load_file(str(resources.files("dream_core") / "networks" / "timbre.safetensors"))
+    _expect(bool(weights), "the weights of network timbre")
+    return f"{sum(tensor.size for tensor in weights.values()):,} numbers of network timbre load"
 
 
 REQUIRED: dict[str, Callable[[], str]] = {
@@ -292,8 +295,9 @@ def mending_command(name: str) -> str:
     wanted = [f"{one}{requirements[one]}" for one in names]
     exact = {one: requirements[one].removeprefix("==") for one in names if requirements[one].startswith("==")}
     is_as_wanted = all(_version(one) == exact.get(one, _version(one)) != "" for one in names)
-    # What is there at a version that fits and does not work is broken: pip would leave it as it is.
-    again = ["--force-reinstall", "--no-deps"] if is_as_wanted else []
+    # What is there at a version that fits and does not work is broken, or of another kind (a Torch for the
+    # CPU beside a torchaudio for CUDA): pip would leave it as it is. Torch needs what its kind brings along.
+    again = ["--force-reinstall", *([] if name in PAIR else ["--no-deps"])] if is_as_wanted else []
     return f"{_pip()} {shlex.join(['install', *again, *wanted])}"
 
 
@@ -318,10 +322,16 @@ def _pip() -> str:
     return f"{shlex.quote(sys.executable)} -m pip"
 
 
+def reason(error: BaseException) -> str:
+    """Return what an error says first, and what the error says that led to it."""
+    lines = str(error).strip().splitlines()
+    said = lines[0].rstrip(".") if lines else type(error).__name__
+    return f"{said} ({reason(error.__cause__)})" if error.__cause__ is not None else said
+
+
 def _failure(name: str, error: Exception) -> str:
     """Say in one line what a package did, and beside which Torch where that is torchaudio."""
-    lines = str(error).strip().splitlines()
-    what = lines[0] if lines else type(error).__name__
+    what = reason(error)
     if isinstance(error, _WrongResultError):
         return what
     beside = f" beside torch {_version('torch') or 'that is missing'}" if name == "torchaudio" else ""
