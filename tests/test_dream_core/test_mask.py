@@ -209,3 +209,26 @@ def test_attacks_are_protected_where_they_are(hop_divisor: int) -> None:
     over = torch.arange(15000 - 512, 15000 + 384, hop) // hop
     assert float((held[over] / free[over]).max()) < 0.2
     assert float(held[25600 // hop] / free[25600 // hop]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"), [(0, [0, 10, 20, 30]), (5, [0, 5, 15, 25]), (-80, [80, 90, 99, 99])]
+)
+def test_what_moves_is_taken_at_the_middles_of_frames(margin: int, expected: list[int]) -> None:
+    """Frame ``i`` takes the value at sample ``i * hop``, counted from where the margin ends."""
+    lane = torch.arange(100.0)[None, None]
+
+    assert Window.at_frames(lane, 10, 4, margin)[0, 0].tolist() == expected
+    assert Window.at_frames(lane, 10, 4).tolist() == Window.at_frames(lane, 10, 4, 0).tolist()
+    assert Window.at_frames(0.5, 10, 4, margin) == 0.5
+
+
+def test_a_band_that_moves_is_taken_there_too() -> None:
+    """An edge that jumps at a frame's middle counts from that frame on, and from none before it."""
+    made, _ = window(noise(12000), 2048)
+    n_samples = made.current.shape[-1]
+    low = torch.where(torch.arange(n_samples) < 512, 100.0, 9000.0)[None, None]
+    weights = replace(made, low_hz=low).band_weights(2048, 512, 3)
+    bin_of_1000_hz = round(1000 * 2048 / RATE)
+
+    assert weights[0, bin_of_1000_hz].tolist() == [1.0, 0.0, 0.0]
