@@ -116,7 +116,7 @@ def _explain(error: Exception) -> int:
     if broken is not None:
         from bridge.cli.probes import mending_command, reason
 
-        remedy = f"`{mending_command(broken)}` may mend it, `reverie doctor` says what else is wrong"
+        remedy = f"`{mending_command(broken, error)}` may mend it, `reverie doctor` says what else is wrong"
         return _say(f"{broken} cannot be loaded: {reason(error)}; {remedy}", 1)
     if isinstance(error, OSError):
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)

@@ -205,17 +205,16 @@ def probe_required(name: str) -> Finding:
     Args:
         name: One of `REQUIRED`.
     """
-    mend = mending_command(name)
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
+        mend = mending_command(name)
         return Finding(what=name, state="not installed", is_good=False, remedy=mend, is_needed=True)
     try:
         found = REQUIRED[name]()
     except Exception as error:  # whatever a foreign package does is what is to be told
-        return Finding(
-            what=name, state=f"{version} {_failure(name, error)}", is_good=False, remedy=mend, is_needed=True
-        )
+        state, mend = f"{version} {_failure(name, error)}", mending_command(name, error)
+        return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=True)
     state = f"{version}, {found}" if found else version
     exact = _requirements().get(name, "").removeprefix("==")
     if name in PAIR and exact and version.partition("+")[0] != exact:
@@ -282,12 +281,23 @@ def _play(path: str, name: str | None) -> None:
         plugin.close()
 
 
-def mending_command(name: str) -> str:
+def mending_command(name: str, error: BaseException | None = None) -> str:
     """Return the command that puts a package right in the environment that runs this.
 
     Args:
         name: A package Reverie needs; Torch and torchaudio are mended together, at the versions that fit.
+        error: What it did; where the system lacks a library, that is what has to be installed.
+
+    >>> mending_command("pedalboard", ImportError("libatomic.so.1: cannot open shared object file"))
+    'apt-get install libatomic1'
     """
+    missing = re.search(
+        r"(lib[\w+.-]+)\.so\.(\d+): cannot open shared object", reason(error) if error else ""
+    )
+    if missing is not None and name not in PAIR:
+        # Debian calls the package of a library after it and its version.
+        dash = "-" if missing[1][-1].isdigit() else ""
+        return f"apt-get install {missing[1].lower()}{dash}{missing[2]}"
     requirements = _requirements()
     names = PAIR if name in PAIR else (name,)
     if any(one not in requirements for one in names):

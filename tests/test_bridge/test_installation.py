@@ -34,6 +34,13 @@ try:
 except OSError as error:
     raise OSError("Could not load this library: /somewhere/libtorchaudio.so") from error
 """
+GAIN = """
+format = "reverie/preset"
+version = 1
+uuid = "00000000-0000-4000-8000-000000000001"
+meta = { name = "gain", category = "Utility" }
+chain = [{ id = "gain", use = "gain" }]
+"""
 PAIR = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in ("torch", "torchaudio")]
 
 
@@ -71,6 +78,20 @@ def test_doctor_uses_what_it_reports(tmp_path: Path) -> None:
     assert f"-m pip install --force-reinstall {' '.join(PAIR)}" in lines[told + 1]
     assert any(line.startswith("ok  soundfile") for line in lines)  # the rest is still looked at
     assert "Traceback" not in done.stderr
+
+
+def test_a_library_that_the_system_lacks_is_named(tmp_path: Path) -> None:
+    """Where pip cannot help, the Debian package is told: from doctor and from any command."""
+    lacking = "raise ImportError('libatomic.so.1: cannot open shared object file: No such file or directory')"
+    broken = broken_package(tmp_path / "broken", "pedalboard", lacking)
+    write_stem(tmp_path / "stems" / "lead.wav")
+    (tmp_path / "gain.toml").write_text(GAIN)
+
+    assert "apt-get install libatomic1" in reverie("doctor", broken=broken, folder=tmp_path).stdout
+    done = reverie("render", "stems", "--preset", "gain.toml", "--out", "out", broken=broken, folder=tmp_path)
+    assert done.returncode == 1
+    assert "pedalboard cannot be loaded: libatomic.so.1" in done.stderr
+    assert "`apt-get install libatomic1`" in done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(set(REQUIRED) - {"pydantic"}))
