@@ -219,7 +219,10 @@ def probe_required(name: str) -> Finding:
     exact = _requirements().get(name, "").removeprefix("==")
     if name in PAIR and exact and version.partition("+")[0] != exact:
         return Finding(
-            what=name, state=f"{state}; works, but Reverie is tested with {exact}", is_good=False, remedy=mend
+            what=name,
+            state=f"{state}; works, but Reverie is tested with {exact}",
+            is_good=False,
+            remedy=mending_command(name),
         )
     return Finding(what=name, state=state, is_good=True)
 
