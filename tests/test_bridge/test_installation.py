@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import soxr
 from helpers.session import write_midi, write_preset, write_stem
 from helpers.vst3 import misbehaving_copy, needs_plugins
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bridge.cli import COMMANDS
 from bridge.cli.probes import (
@@ -207,6 +212,21 @@ def test_an_optional_package_is_loaded_too(monkeypatch: pytest.MonkeyPatch, tmp_
 
     assert not finding.is_good
     assert "no GLIBC_2.99" in finding.state
+
+
+def test_every_version_is_listed_and_allowed() -> None:
+    """constraints.txt has plain lines, one for each package, and each fits what pyproject.toml asks for."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    listed = dict(line.split("==") for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *chain(*project["dependency-groups"].values())]
+    asked += chain(*project["project"]["optional-dependencies"].values())
+    requirements = [Requirement(one) for one in asked if not one.startswith("reverie-audio")]
+
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line) for line in lines)
+    assert len(listed) == len(lines)
+    for requirement in requirements:
+        assert requirement.specifier.contains(listed[canonicalize_name(requirement.name)]), str(requirement)
 
 
 class TestPlugins:

@@ -93,11 +93,12 @@ def test_nothing_outside_the_band_is_touched(update: str) -> None:
     assert not np.array_equal(out, sound)
 
 
-def test_a_moving_band_edge_is_heard_when_it_moves() -> None:
+@pytest.mark.parametrize("update", ["mask", "add", "hard_cut_add"])
+def test_a_moving_band_edge_is_heard_when_it_moves(update: str) -> None:
     """The lane of low_hz closes the dream's band in the second half of the sound."""
     sound = make_sound(3.0)
     n = sound.shape[1]
-    settings = DreamSettings(objective="layer:second", high_hz=7000.0)
+    settings = DreamSettings(objective="layer:second", high_hz=7000.0, update=update)
     stream = open_stream(SmallNet(), settings, RATE, 1)
     lanes = {"low_hz": torch.where(torch.arange(n) < n // 2, 100.0, 6900.0)}
     depth = torch.full((n,), 4.0, dtype=torch.float64)
@@ -106,6 +107,34 @@ def test_a_moving_band_edge_is_heard_when_it_moves() -> None:
 
     # Past the frame that straddles the edge.
     assert level_db(change[:, : n // 2 - 4096]) > level_db(change[:, n // 2 + 4096 :]) + 20
+
+
+@pytest.mark.parametrize("update", ["mask", "add", "hard_cut", "expand:gradient:sound:sound:add"])
+def test_windows_that_step_together_do_not_hear_each_other(update: str) -> None:
+    """A loud passage beside a soft one in a batch changes it no more than it does alone: sums of float32."""
+    sound = make_sound(3.0)
+    sound[:, : 3 * RATE // 2] *= np.float32(0.05)
+    settings = DreamSettings(objective="layer:second", update=update, window_s=0.6)
+    alone, together = (
+        dream(sound, RATE, SmallNet(), settings, depth=2.0, batch=batch) - sound for batch in (1, 4)
+    )
+
+    assert level_db(together - alone) < level_db(alone) - 60.0
+    quiet = slice(0, RATE)
+    assert level_db((together - alone)[:, quiet]) < level_db(alone[:, quiet]) - 40.0
+
+
+@pytest.mark.parametrize("form", ["cut", "expand"])
+def test_a_silent_target_opens_no_cut(form: str) -> None:
+    """Nothing is louder than silence's loudest bin: all stays as it is, and nothing is divided by zero."""
+    sound = make_sound()
+    silence = np.zeros((1, RATE), np.float32)
+    settings = DreamSettings(objective="layer:second", update=f"{form}:sound:target:sound:add")
+    out = dream(
+        sound, RATE, SmallNet(), settings, depth=2.0, references={"silence": silence}, target="silence"
+    )
+
+    np.testing.assert_array_equal(out, sound)
 
 
 @pytest.mark.parametrize("lane_hz", [0.0, 20000.0])
