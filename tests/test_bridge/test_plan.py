@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from bridge.envelopes import Song
 from bridge.errors import PresetError
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, program_version, stamp_file
 from bridge.preset import parse_preset
+from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
+from bridge.records import ParamSpec
 from bridge.tempo import TempoMap
 
 HEAD = """
@@ -109,6 +112,21 @@ def test_a_stem_knows_its_length_and_place(plan: Plan) -> None:
     assert (stem.placement.head_samples, stem.placement.n_samples) == (7, 11)
 
 
+def test_what_a_plan_leaves_out_is_nothing(plan: Plan) -> None:
+    """Fields that older plans lack: no silence in front, no time stamp, nobody who is listened to."""
+    short = json.loads(plan.to_json())
+    for name in ("head_samples", "start_samples", "listens_to", "stamp"):
+        del short["stems"][0][name]
+    for name in ("device", "threads", "seed", "automation_block_samples", "on_missing", "is_aligned"):
+        del short[name]
+    read = Plan.from_json(json.dumps(short))
+    stem = read.stems[0]
+
+    assert (stem.head_samples, stem.start_samples, stem.listens_to, stem.stamp) == (0, None, {}, "")
+    assert (read.device, read.threads, read.seed, read.is_aligned) == ("auto", None, 0, True)
+    assert (read.automation_block_samples, read.on_missing) == (AUTOMATION_BLOCK_SAMPLES, "fail")
+
+
 def test_a_file_is_hashed_whole(tmp_path: Path) -> None:
     """However many blocks it is read in."""
     data = os.urandom((1 << 21) + 17)
@@ -129,8 +147,21 @@ def test_a_stamp_tells_size_and_time(tmp_path: Path) -> None:
     assert stamp_file(path) == "5 bytes, 8 ns"
 
 
-def test_the_programs_version_is_the_installed_one() -> None:
-    assert program_version()[0].isdigit()
+def test_the_programs_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run from a folder without being installed it has none, and still renders."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    program_version.cache_clear()
+    installed = program_version()
+    monkeypatch.setattr(metadata, "version", missing)
+    program_version.cache_clear()
+    without = program_version()
+    program_version.cache_clear()
+
+    assert installed[0].isdigit()
+    assert without == "not installed"
 
 
 STILL = """
@@ -161,3 +192,47 @@ def test_movement_starts_from_what_the_preset_says(node: str, target: str, value
     envelopes = plan_envelopes(parse_preset(tomllib.loads(text), "test"), song, 48000, 0, stem="a")
 
     assert envelopes.values("node", target, 0, 10) == pytest.approx(value)
+
+
+PLUGIN = """
+[[chain]]
+id = "room"
+use = "vst3"
+plugin = "Room"
+
+[[chain]]
+id = "off"
+use = "gain"
+enabled = false
+
+[[macros]]
+id = "wet"
+value = 1.0
+
+[[routes]]
+source = "macro.wet"
+target = "room.size_m"
+op = "replace"
+max = 30.0
+
+[[routes]]
+source = "macro.wet"
+target = "off.gain_db"
+"""
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_plugins_parameters_move_once_it_is_open(is_open: bool) -> None:
+    """Before that they are not known, and their routes wait; those of a disabled node never move anything."""
+    specs = {
+        "room": {
+            "size_m": ParamSpec(name="size_m", default=5.0, minimum=1.0, maximum=50.0, automation="block")
+        }
+    }
+    preset = parse_preset(tomllib.loads(HEAD + PLUGIN), "test")
+    song = Song(tempo_map=TempoMap.constant(120.0), length_s=1.0)
+    envelopes = plan_envelopes(preset, song, 48000, 0, stem="a", opened=specs if is_open else None)
+
+    assert set(envelopes.moving) == ({("room", "size_m")} if is_open else set())
+    if is_open:
+        assert envelopes.values("room", "size_m", 0, 10) == pytest.approx(30.0)

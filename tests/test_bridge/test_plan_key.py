@@ -157,6 +157,15 @@ def test_a_key_is_of_one_version_of_the_program(monkeypatch: pytest.MonkeyPatch)
     assert PLAN.stem_key(PLAN.stems[0]) != before
 
 
+def test_the_order_in_which_things_were_found_does_not_matter() -> None:
+    both = {"timbre": "one hash", "texture": "another"}
+    one, two = (
+        PLAN.model_copy(update={"networks": dict(items)}) for items in (both.items(), reversed(both.items()))
+    )
+
+    assert one.stem_key(one.stems[0]) == two.stem_key(two.stems[0])
+
+
 def test_which_gpu_of_several_does_not_matter() -> None:
     """Devices of one kind take the stems in turn; the kind is in the key."""
     one, two = (PLAN.model_copy(update={"device": d}) for d in ("cuda:0", "cuda:0,cuda:1"))
