@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
+from bridge.installation import DISTRIBUTION, program_version
 from bridge.loudness import Loudness
-from bridge.plan import DISTRIBUTION, Plan
+from bridge.plan import Plan
 from bridge.wholefile import part_path, write_whole
 
 __all__ = [
@@ -41,6 +42,7 @@ class StemRecord(_Record):
     """What is known of a finished stem."""
 
     key: str = Field(description="hash of all that decides its samples")
+    program: str = Field(default="", description="version of the program that rendered it")
     sha256_samples: str = Field(description="of the decoded samples of the output")
     n_samples: int
     n_channels: int
@@ -74,6 +76,7 @@ class StemRecord(_Record):
         """Gather what was measured."""
         return cls(
             key=key,
+            program=program_version(),
             sha256_samples=sha256_samples,
             n_samples=n_samples,
             n_channels=n_channels,

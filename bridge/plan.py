@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,24 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.alignment import Placement
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
+from bridge.installation import program_version
 from bridge.midifile import MidiFile, read_midi
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 from bridge.processors.specs import processor_parameters
 from bridge.records import ParamSpec
 from bridge.tempo import TempoMap
 
 __all__ = [
-    "DISTRIBUTION",
     "MidiSource",
     "Plan",
     "StemPlan",
     "hash_file",
     "plan_envelopes",
-    "program_version",
     "stamp_file",
 ]
 
-DISTRIBUTION = "reverie-audio"
 _HASH_BLOCK = 1 << 20
 
 
@@ -129,7 +126,7 @@ class Plan(_Record):
     device: str = Field(default="auto", description="several, with commas between, take the stems in turn")
     threads: int | None = None
     seed: int = 0
-    automation_block_samples: int = 64
+    automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES
     on_missing: Literal["fail", "bypass"] = "fail"
     warnings: tuple[str, ...] = ()
 
@@ -185,6 +182,7 @@ class Plan(_Record):
         """
         others = {other.name: other.sha256 for other in self.stems}
         decisive = {
+            "program": program_version(),
             "settings": self._settings(),
             "stem": stem.model_dump(exclude={"source", "stamp", "target", "peak_depth", "depth_integral_s"}),
             "session": others if self.is_shared else {},
@@ -193,7 +191,6 @@ class Plan(_Record):
 
     def _settings(self) -> dict[str, Any]:
         return {
-            "program": program_version(),
             "preset": self.preset,
             "networks": self.networks,
             "plugins": self.plugins,
@@ -204,15 +201,6 @@ class Plan(_Record):
             "seed": self.seed,
             "automation_block_samples": self.automation_block_samples,
         }
-
-
-@cache
-def program_version() -> str:
-    """Return the version of the program that is running."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def plan_envelopes(

@@ -15,9 +15,10 @@ from bridge.audiofile import hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder
+from bridge.installation import program_version
 from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
 from bridge.opening import Callbacks, open_companions, open_stem, read_song
-from bridge.plan import DISTRIBUTION, Plan, StemPlan, hash_file, program_version, stamp_file
+from bridge.plan import Plan, StemPlan, hash_file, stamp_file
 from bridge.stemjob import RenderedStem, StemResult
 from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks
@@ -168,13 +169,14 @@ class _Run:
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is written."""
-        existing = [s.target for s in self.waiting if s.name not in self._ours and Path(s.target).exists()]
+        existing = [s for s in self.waiting if s.name not in self._ours and Path(s.target).exists()]
         if existing:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-            other = self._rendered_by not in ("", program_version())
-            by = f", rendered by Reverie {self._rendered_by} (this is {program_version()})" if other else ""
+            program, this = self._rendered_by.get(existing[0].name, ""), program_version()
+            by = f", rendered by Reverie {program} (this is {this})" if program not in ("", this) else ""
             raise OutputError(
-                f"{existing[0]} exists already{more}{by}; use --overwrite to replace it, or another --out"
+                f"{existing[0].target} exists already{more}{by}; "
+                "use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
             if not _is_as_planned(stem):
@@ -253,8 +255,8 @@ class _Run:
         return RenderReport(plan=self.plan, stems=ordered, manifest=self._path)
 
 
-def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str], str]:
-    """Return what is finished of a plan, the stems whose targets may be replaced, and who rendered before.
+def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str], dict[str, str]]:
+    """Return what is finished of a plan, the stems whose targets may be replaced, and who rendered which.
 
     An output appears before the manifest can tell of it. A render killed in between has left its mark when
     it began, so that what it wrote is known as its own and not as a file of the user's.
@@ -263,7 +265,7 @@ def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[st
     begun = {stem.name: plan.stem_key(stem) for stem in plan.stems}
     if overwrite or not path.exists():
         fresh = Manifest.begin(plan, begun)
-        return fresh, frozenset(begun if overwrite else ()), ""
+        return fresh, frozenset(begun if overwrite else ()), {}
     earlier = read_manifest(path)
     others = _other_stems(plan, earlier, path)
     fresh = Manifest.begin(plan.with_stems(others), begun)
@@ -278,7 +280,7 @@ def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[st
     for stem in others:
         fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
     ours = frozenset(name for name, key in begun.items() if earlier.begun.get(name) == key)
-    return fresh, ours, earlier.versions.get(DISTRIBUTION, "")
+    return fresh, ours, {name: record.program for name, record in earlier.stems.items()}
 
 
 def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
+from bridge.installation import mending_command, reason_of, unloadable_package
 from bridge.plan import Plan, StemPlan
 from bridge.stemjob import (
     RenderedStem,
@@ -91,6 +92,11 @@ def _reason(error: Exception) -> str:
     """Return one line for what went wrong; what nobody foresaw says where it happened, for a report of it."""
     if isinstance(error, ReverieError):
         return str(error)
+    broken = unloadable_package(error)
+    if broken is not None:
+        return (
+            f"{broken} cannot be loaded: {reason_of(error)}; `{mending_command(broken, error)}` may mend it"
+        )
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}:{last.lineno}"
     return f"an unforeseen error, please report it: {type(error).__name__}: {error} ({where})".replace(

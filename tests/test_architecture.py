@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "records", "units", "tomlplace", "wholefile"},
+    {"errors", "installation", "records", "units", "tomlplace", "wholefile"},
     {"riff", "wavmeta", "quantise", "platformaudio", "audiosink", "audiowriter", "audiofile"}
     | {"truepeak", "loudness", "limiter", "compare"}
     | {"midiscan", "midimessages", "midifile", "midilanes", "midiwrite", "midisummary"}

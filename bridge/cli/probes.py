@@ -1,38 +1,36 @@
 """What `reverie doctor` tries: every part of the installation does once what Reverie needs it for.
 
 A package that is there may still not load, or compute nonsense: a version in a list proves neither. A probe
-does a small piece of real work through Reverie's own modules and looks at the result.
+does a small piece of real work through Reverie's own modules and looks at the result. Probes run in processes
+of their own (``python -m bridge.cli.probes NAME``): a library that does not fit may take its process down.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
+import json
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module, metadata, resources
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bridge.installation import (
+    DISTRIBUTION,
+    PAIR,
+    join_command,
+    mending_command,
+    pip_command,
+    read_requirements,
+    reason_of,
+    unloadable_package,
+)
 
 if TYPE_CHECKING:
     from bridge.records import AudioArray
 
-__all__ = [
-    "OPTIONAL",
-    "REQUIRED",
-    "Finding",
-    "mending_command",
-    "probe_optional",
-    "probe_plugin",
-    "probe_required",
-    "reason",
-]
-
-DISTRIBUTION = "reverie-audio"
-PAIR = ("torch", "torchaudio")
-"""One loads only beside few versions of the other, so both are mended together."""
+__all__ = ["OPTIONAL", "PARTS", "REQUIRED", "Finding", "probe"]
 
 _RATE = 48000
 
@@ -62,7 +60,7 @@ class _WrongResultError(Exception):
 
 def _expect(is_right: bool, what: str) -> None:
     if not is_right:
-        raise _WrongResultError(f"gives a wrong result: {what}")
+        raise _WrongResultError(what)
 
 
 def _sine() -> AudioArray:
@@ -159,22 +157,44 @@ def _use_mido() -> str:
 
 
 def _use_pydantic() -> str:
-    from bridge.library import preset_folders
-    from bridge.presetfile import load_preset
+    from bridge.errors import PresetError
+    from bridge.preset import parse_preset
 
-    names = [path.stem for path in dict(preset_folders())["factory"].glob("*.toml")]
-    _expect(bool(names), "there are no factory presets; the installation is not whole")
-    for name in names:
-        load_preset(f"factory:{name}")
-    return f"{len(names)} factory presets load"
+    head = {"uuid": "00000000-0000-4000-8000-000000000001", "meta": {"name": "a", "category": "Utility"}}
+    gain = {"id": "g", "use": "gain"}
+    preset = parse_preset({**head, "chain": [gain]}, "a preset")
+    try:
+        parse_preset({**head, "chain": [{**gain, "mix": 2.0}]}, "a preset")
+    except PresetError:
+        _expect(preset.chain[0].mix == 1.0, "a preset's defaults")
+        return ""
+    raise _WrongResultError("a preset with a mistake is taken")
 
 
 def _use_safetensors() -> str:
-    from safetensors.numpy import load_file
+    import numpy as np
+    from safetensors.numpy import load, save
 
-    weights = load_file(str(resources.files("dream_core") / "networks" / "timbre.safetensors"))
-    _expect(bool(weights), "the weights of network timbre")
-    return f"{sum(tensor.size for tensor in weights.values()):,} numbers of network timbre load"
+    kept = load(save({"tone": _sine()}))["tone"]
+    _expect(np.array_equal(kept, _sine()), "weights written and read")
+    return ""
+
+
+def _use_rich() -> str:
+    from rich.console import Console
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+        Console(file=file).print("a table")
+        file.seek(0)
+        _expect(file.read().strip() == "a table", "a line that is printed")
+    return ""
+
+
+def _use_platformdirs() -> str:
+    import platformdirs
+
+    _expect(bool(platformdirs.user_cache_dir("reverie")), "the user's folders")
+    return ""
 
 
 REQUIRED: dict[str, Callable[[], str]] = {
@@ -188,6 +208,8 @@ REQUIRED: dict[str, Callable[[], str]] = {
     "mido": _use_mido,
     "pydantic": _use_pydantic,
     "safetensors": _use_safetensors,
+    "rich": _use_rich,
+    "platformdirs": _use_platformdirs,
 }
 """What Reverie needs, and a piece of work for each; a probe may return a word on what it found."""
 
@@ -199,153 +221,172 @@ OPTIONAL = {
 """What some features need: the extra that brings it, and what it is for."""
 
 
-def probe_required(name: str) -> Finding:
-    """Use a package Reverie needs.
+def probe(name: str) -> list[Finding]:
+    """Try one thing, whatever it does.
 
     Args:
-        name: One of `REQUIRED`.
+        name: One of `REQUIRED`, `OPTIONAL` or `PARTS`.
     """
+    try:
+        if name in REQUIRED:
+            return [_required(name)]
+        return [_optional(name)] if name in OPTIONAL else list(PARTS[name]())
+    except (Exception, SystemExit) as error:  # whatever a foreign package does is what is to be told
+        return [_failed(name, error)]
+
+
+def _failed(name: str, error: BaseException) -> Finding:
+    """Tell what did not work, and whose fault it is."""
+    version = f"{metadata.version(name)} " if name in REQUIRED else ""
+    is_needed = name not in OPTIONAL and name != "plugins"
+    broken = unloadable_package(error)
+    if broken is not None and broken != name:
+        if broken in REQUIRED:
+            return Finding(what=name, state=f"{version}waits for {broken} to be mended", is_good=False)
+        state = f"{version}does not work: {broken} cannot be loaded: {reason_of(error)}"
+        mend = mending_command(broken, error)
+        return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=is_needed)
+    if isinstance(error, _WrongResultError):
+        state = f"{version}gives a wrong result: {error}"
+    else:
+        beside = f" beside torch {metadata.version('torch')}" if name == "torchaudio" else ""
+        state = f"{version}does not work{beside}: {reason_of(error)}"
+    mend = mending_command(name if name in REQUIRED or name in OPTIONAL else DISTRIBUTION, error)
+    return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=is_needed)
+
+
+def _required(name: str) -> Finding:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         mend = mending_command(name)
         return Finding(what=name, state="not installed", is_good=False, remedy=mend, is_needed=True)
-    try:
-        found = REQUIRED[name]()
-    except Exception as error:  # whatever a foreign package does is what is to be told
-        state, mend = f"{version} {_failure(name, error)}", mending_command(name, error)
-        return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=True)
+    found = REQUIRED[name]()
     state = f"{version}, {found}" if found else version
-    exact = _requirements().get(name, "").removeprefix("==")
+    exact = read_requirements().get(name, "").removeprefix("==")
     if name in PAIR and exact and version.partition("+")[0] != exact:
-        return Finding(
-            what=name,
-            state=f"{state}; works, but Reverie is tested with {exact}",
-            is_good=False,
-            remedy=mending_command(name),
-        )
+        state = f"{state}; works, but Reverie is tested with {exact}"
+        return Finding(what=name, state=state, is_good=False, remedy=mending_command(name))
     return Finding(what=name, state=state, is_good=True)
 
 
-def probe_optional(name: str) -> Finding:
-    """Load a package that some features need.
-
-    Args:
-        name: One of `OPTIONAL`.
-    """
+def _optional(name: str) -> Finding:
     extra, purpose = OPTIONAL[name]
-    remedy = f"{purpose}: {_pip()} install {shlex.quote(f'{DISTRIBUTION}[{extra}]')}"
     try:
         import_module(name)
     except ModuleNotFoundError as error:
-        if error.name == name:
-            return Finding(what=name, state="not installed (optional)", is_good=False, remedy=remedy)
-        return Finding(what=name, state=_failure(name, error), is_good=False, remedy=remedy)
-    except Exception as error:  # as above
-        return Finding(what=name, state=_failure(name, error), is_good=False, remedy=remedy)
-    return Finding(what=name, state=metadata.version(name), is_good=True)
+        if error.name != name:
+            raise
+        remedy = f"{purpose}, in Reverie's own folder: {pip_command('install', f'.[{extra}]')}"
+        return Finding(what=name, state="not installed (optional)", is_good=False, remedy=remedy)
+    try:
+        return Finding(what=name, state=metadata.version(name), is_good=True)
+    except metadata.PackageNotFoundError:
+        return Finding(what=name, state="loads", is_good=True)
 
 
-def probe_plugin() -> Finding:
-    """Play a tenth of a second of silence through an installed plugin, in a process of its own."""
+def _presets() -> Iterator[Finding]:
+    from bridge.library import preset_folders
+    from bridge.presetfile import load_preset
+
+    names = [path.stem for path in dict(preset_folders())["factory"].glob("*.toml")]
+    _expect(bool(names), "there are no factory presets, the installation is not whole")
+    for name in names:
+        load_preset(f"factory:{name}")
+    yield Finding(what="presets", state=f"{len(names)} factory presets load", is_good=True)
+
+
+def _devices() -> Iterator[Finding]:
+    import os
+
+    import torch
+
+    from dream_core.runtime import list_devices
+
+    yield Finding(what="cpu", state=f"{os.cpu_count() or 1} cores", is_good=True)
+    cuda = [name for name in list_devices() if name != "cpu"]
+    for name in cuda:
+        yield Finding(what=name, state=torch.cuda.get_device_name(name), is_good=True)
+    if not cuda:
+        remedy = "dreams run on the CPU; that works, only slower"
+        yield Finding(what="cuda", state="no GPU found", is_good=False, remedy=remedy)
+
+
+def _networks() -> Iterator[Finding]:
+    from dream_core.errors import DreamError
+    from dream_core.networks import is_ready, list_damaged, list_networks, load_network
+
+    yield from _devices()
+    for line in list_damaged():
+        yield Finding(what="networks", state=line, is_good=False, remedy="delete the file, install it again")
+    for card in list_networks():
+        if not is_ready(card.name):
+            remedy = f"reverie networks get {card.name}"
+            yield Finding(
+                what=card.name, state="network, weights not installed", is_good=False, remedy=remedy
+            )
+            continue
+        try:
+            load_network(card.name)
+        except DreamError as error:
+            is_ours = card.weights == "shipped"
+            remedy = mending_command(DISTRIBUTION) if is_ours else f"reverie networks get {card.name} --again"
+            state = f"network, does not load: {error}"
+            yield Finding(what=card.name, state=state, is_good=False, remedy=remedy, is_needed=is_ours)
+        else:
+            yield Finding(what=card.name, state=f"network, {card.weights} weights, loads", is_good=True)
+
+
+def _plugins() -> Iterator[Finding]:
+    """Play a tenth of a second of silence through one that is installed, in its own process."""
     from bridge.errors import ReverieError
-    from bridge.hosts.bundle import standard_folders
+    from bridge.hosts import bundle
     from bridge.hosts.scan import PluginCache, find_bundles
 
     known = [
         (scanned.path, entry.name)
-        for scanned, entry in PluginCache.read().plugins()
-        if not entry.is_instrument and Path(scanned.path).exists()
+        for scanned, entry in sorted(PluginCache.read().plugins(), key=lambda pair: pair[1].is_instrument)
+        if Path(scanned.path).exists()
     ]
-    bundles = find_bundles(standard_folders())
-    if not known and not bundles:
-        return Finding(
-            what="plugins", state="no VST3 plugins found", is_good=True, remedy="reverie plugins scan FOLDER"
-        )
-    path, name = known[0] if known else (str(bundles[0]), None)
+    unscanned = find_bundles(bundle.standard_folders())
+    if not known and not unscanned:
+        remedy = "reverie plugins scan FOLDER looks elsewhere"
+        yield Finding(what="plugins", state="no VST3 plugins found", is_good=True, remedy=remedy)
+        return
+    path, name = known[0] if known else (str(unscanned[0]), None)
     title = name or Path(path).stem
     try:
-        _play(path, name)
+        done = _play(path, name)
     except ReverieError as error:
-        remedy = f"reverie plugins check {shlex.quote(title)}"
-        return Finding(what="plugins", state=f"{title} does not play: {error}", is_good=False, remedy=remedy)
-    return Finding(what="plugins", state=f"{len(known) or len(bundles)} found; {title} plays", is_good=True)
+        remedy = join_command(["reverie", "plugins", "check", title])
+        yield Finding(what="plugins", state=f"{title} does not play: {error}", is_good=False, remedy=remedy)
+        return
+    yield Finding(what="plugins", state=f"{len(known) or len(unscanned)} found; {title} {done}", is_good=True)
 
 
-def _play(path: str, name: str | None) -> None:
+def _play(path: str, name: str | None) -> str:
     import numpy as np
 
     from bridge.processors.vst3 import VST3
 
     plugin = VST3(path, plugin_name=name)
     try:
-        plugin.process(np.zeros((2, _RATE // 10), np.float32), _RATE)
+        if plugin.is_instrument:
+            plugin.render([], _RATE, 0.1)
+        else:
+            plugin.process(np.zeros((2, _RATE // 10), np.float32), _RATE)
+        return "plays"
     finally:
         plugin.close()
 
 
-def mending_command(name: str, error: BaseException | None = None) -> str:
-    """Return the command that puts a package right in the environment that runs this.
-
-    Args:
-        name: A package Reverie needs; Torch and torchaudio are mended together, at the versions that fit.
-        error: What it did; where the system lacks a library, that is what has to be installed.
-
-    >>> mending_command("pedalboard", ImportError("libatomic.so.1: cannot open shared object file"))
-    'apt-get install libatomic1'
-    """
-    missing = re.search(
-        r"(lib[\w+.-]+)\.so\.(\d+): cannot open shared object", reason(error) if error else ""
-    )
-    if missing is not None and name not in PAIR:
-        # Debian calls the package of a library after it and its version.
-        dash = "-" if missing[1][-1].isdigit() else ""
-        return f"apt-get install {missing[1].lower()}{dash}{missing[2]}"
-    requirements = _requirements()
-    names = PAIR if name in PAIR else (name,)
-    if any(one not in requirements for one in names):
-        return f"{_pip()} install --force-reinstall {DISTRIBUTION}"
-    wanted = [f"{one}{requirements[one]}" for one in names]
-    exact = {one: requirements[one].removeprefix("==") for one in names if requirements[one].startswith("==")}
-    is_as_wanted = all(_version(one) == exact.get(one, _version(one)) != "" for one in names)
-    # What is there at a version that fits and does not work is broken, or of another kind (a Torch for the
-    # CPU beside a torchaudio for CUDA): pip would leave it as it is. Torch needs what its kind brings along.
-    again = ["--force-reinstall", *([] if name in PAIR else ["--no-deps"])] if is_as_wanted else []
-    return f"{_pip()} {shlex.join(['install', *again, *wanted])}"
+PARTS: dict[str, Callable[[], Iterable[Finding]]] = {
+    "presets": _presets,
+    "networks": _networks,
+    "plugins": _plugins,
+}
+"""What is tried once the packages are: Reverie's own parts, and what it finds on this machine."""
 
 
-def _requirements() -> dict[str, str]:
-    """Return what Reverie requires without its extras: names to versions, as ``==2.1`` or ``>=1.26``."""
-    try:
-        lines = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        return {}
-    parts = [re.match(r"([A-Za-z0-9._-]+)\s*([^;]*)$", line) for line in lines]
-    return {part[1].lower(): part[2].strip() for part in parts if part is not None}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _pip() -> str:
-    return f"{shlex.quote(sys.executable)} -m pip"
-
-
-def reason(error: BaseException) -> str:
-    """Return what an error says first, and what the error says that led to it."""
-    lines = str(error).strip().splitlines()
-    said = lines[0].rstrip(".") if lines else type(error).__name__
-    return f"{said} ({reason(error.__cause__)})" if error.__cause__ is not None else said
-
-
-def _failure(name: str, error: Exception) -> str:
-    """Say in one line what a package did, and beside which Torch where that is torchaudio."""
-    what = reason(error)
-    if isinstance(error, _WrongResultError):
-        return what
-    beside = f" beside torch {_version('torch') or 'that is missing'}" if name == "torchaudio" else ""
-    return f"does not work{beside}: {what}"
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps([asdict(finding) for finding in probe(sys.argv[1])]) + "\n")

@@ -25,6 +25,9 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["can_fuse", "conv_relus"]
 
+_KIND: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+"""What is fused, whatever Torch's defaults are set to."""
+
 
 def can_fuse(x: Tensor, n_halvings: int) -> bool:
     """Say whether `conv_relus` can compute on this input.
@@ -57,13 +60,19 @@ def _are_operators_sound() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     with torch.inference_mode(False), torch.enable_grad():
-        strided, pointwise = _trial(1, 2, 3, stride=2), _trial(2, 2, 1)
-        x = torch.linspace(-1.0, 1.0, 64).sin().view(1, 1, 8, 8)
+        # One of each kind there is: the first, depthwise ones of both strides, and pointwise.
+        run = [_trial(1, 2, 3, stride=2), _trial(2, 2, 3, padding=1, groups=2)]
+        run += [_trial(2, 2, 1), _trial(2, 2, 3, stride=2, groups=2)]
+        x = torch.linspace(-1.0, 1.0, 256, **_KIND).sin().view(1, 1, 16, 16)
         fused, plain = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
-        expected = pointwise(strided(nn.functional.pad(plain, (0, 1, 0, 1))).relu()).relu()
+        expected: Tensor = plain
+        for convolution in run:
+            if convolution.stride == (2, 2):
+                expected = nn.functional.pad(expected, (0, 1, 0, 1))
+            expected = convolution(expected).relu()
         (expected_gradient,) = torch.autograd.grad(expected.square().sum(), plain)
         try:
-            found = conv_relus(fused, (strided, pointwise))
+            found = conv_relus(fused, run)
             (gradient,) = torch.autograd.grad(found.square().sum(), fused)
         except (AttributeError, RuntimeError, TypeError):
             return False
@@ -72,11 +81,11 @@ def _are_operators_sound() -> bool:
         return is_same(found, expected) and is_same(gradient, expected_gradient)
 
 
-def _trial(*shape: int, stride: int = 1) -> nn.Conv2d:
+def _trial(*shape: int, **options: int) -> nn.Conv2d:
     """Return a convolution with fixed weights; nothing is drawn from Torch's own generator."""
-    convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, *shape, stride=stride, dtype=torch.float32)
+    convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, *shape, **options, **_KIND)
     weight = convolution.weight.requires_grad_(False)
-    weight.copy_(torch.linspace(-1.0, 2.0, weight.numel()).view_as(weight))
+    weight.copy_(torch.linspace(-1.0, 2.0, weight.numel(), **_KIND).view_as(weight))
     if convolution.bias is not None:
         convolution.bias.requires_grad_(False).fill_(0.25)
     return convolution

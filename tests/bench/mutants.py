@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import hashlib
 import json
 import os
 import random
@@ -46,8 +47,9 @@ TARGETS = {
         "test_dream_core/test_updates",
     ),
     "dream_core/updates.py": (
-        "test_dream_core/test_goldens",
+        "test_dream_core/test_mask",
         "test_dream_core/test_updates",
+        "test_dream_core/test_goldens",
         "test_dream_core/test_stream",
     ),
     "bridge/plan.py": (
@@ -159,7 +161,7 @@ def sample(per_module: int, seed: int, modules: list[str]) -> list[Mutant]:
 
 def run_tests(tree: Path, module: str, timeout_s: float | None) -> tuple[str, float]:
     """Run a module's tests in a copy; return ``killed``, ``slow`` or ``survived``, and the seconds."""
-    tests = [f"tests/{name}.py" for name in TARGETS[module]]
+    tests = [module, *(f"tests/{name}.py" for name in TARGETS[module])]  # the module's own are doctests
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     # Compiled files are told apart by their time in seconds: two mutants of one second would be one.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -185,27 +187,44 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def difference(mutant: Mutant) -> str:
+def state_of_the_tree() -> str:
+    """Return what tells one state of code and tests from another."""
+    digest = hashlib.sha256()
+    for path in sorted(
+        path for folder in ("bridge", "dream_core", "tests") for path in (ROOT / folder).rglob("*.py")
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def difference(original: str, changed: str) -> str:
     """Return what a mutant changes, as `old -> new`."""
-    original = (ROOT / mutant.module).read_text("utf-8")
-    lines = difflib.unified_diff(original.splitlines(), mutant.code(original).splitlines(), n=0, lineterm="")
-    changed = [line for line in lines if line[:1] in "-+" and line[:3] not in ("---", "+++")]
-    old = " ".join(line[1:].strip() for line in changed if line[0] == "-")
-    new = " ".join(line[1:].strip() for line in changed if line[0] == "+")
+    lines = difflib.unified_diff(original.splitlines(), changed.splitlines(), n=0, lineterm="")
+    kept = [line for line in lines if line[:1] in "-+" and line[:3] not in ("---", "+++")]
+    old = " ".join(line[1:].strip() for line in kept if line[0] == "-")
+    new = " ".join(line[1:].strip() for line in kept if line[0] == "+")
     return f"{old} -> {new or '(nothing)'}"
 
 
-def judge(mutants: list[Mutant], n_workers: int, log: Path) -> dict[str, str]:
-    """Run every mutant that the log does not know; return what became of each."""
-    known = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
-    lock = Lock()
+def read_log(log: Path) -> dict[str, tuple[str, str]]:
+    """Return what became of mutants that are finished, and what each changed."""
+    if not log.exists():
+        return {}
+    lines = (json.loads(line) for line in log.read_text("utf-8").splitlines())
+    return {key: (outcome, changed) for key, outcome, changed in lines}
+
+
+def judge(mutants: list[Mutant], n_workers: int, log: Path) -> dict[str, tuple[str, str]]:
+    """Run every mutant that the log does not know; return what became of each, and what it changed."""
+    known, lock = read_log(log), Lock()
+    sources = {mutant.module: (ROOT / mutant.module).read_text("utf-8") for mutant in mutants}
     with tempfile.TemporaryDirectory() as folder:
         trees: Queue[Path] = Queue()
         for index in range(n_workers):
             trees.put(copy_tree(Path(folder) / str(index)))
         tree = trees.get()
         limits = {}
-        for module in dict.fromkeys(mutant.module for mutant in mutants):
+        for module in sources:
             outcome, seconds = run_tests(tree, module, None)
             if outcome != "survived":
                 raise SystemExit(f"{module}: its tests fail without any mutant; mend that first")
@@ -213,24 +232,25 @@ def judge(mutants: list[Mutant], n_workers: int, log: Path) -> dict[str, str]:
         trees.put(tree)
 
         def run(mutant: Mutant) -> None:
-            own = trees.get()
-            original = (ROOT / mutant.module).read_text("utf-8")
-            (own / mutant.module).write_text(mutant.code(original), "utf-8")
+            own, original = trees.get(), sources[mutant.module]
+            code = mutant.code(original)
+            (own / mutant.module).write_text(code, "utf-8")
             outcome, seconds = run_tests(own, mutant.module, limits[mutant.module])
             (own / mutant.module).write_text(original, "utf-8")
             trees.put(own)
+            changed = difference(original, code)
             with lock:
-                known[mutant.key] = outcome
-                with log.open("a") as file:
-                    file.write(json.dumps([mutant.key, outcome]) + "\n")
-                print(f"{outcome:9}{seconds:6.1f} s  {mutant.key}  {difference(mutant)}", flush=True)
+                known[mutant.key] = outcome, changed
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([mutant.key, outcome, changed]) + "\n")
+                print(f"{outcome:9}{seconds:6.1f} s  {mutant.key}  {changed}", flush=True)
 
         with ThreadPoolExecutor(n_workers) as pool:
             list(pool.map(run, [mutant for mutant in mutants if mutant.key not in known]))
     return known
 
 
-def table(mutants: list[Mutant], outcomes: dict[str, str], seed: int) -> str:
+def table(mutants: list[Mutant], outcomes: dict[str, tuple[str, str]], seed: int) -> str:
     """Return the score of every module, and the survivors."""
     lines = [
         "# Mutants",
@@ -240,13 +260,13 @@ def table(mutants: list[Mutant], outcomes: dict[str, str], seed: int) -> str:
         "| module | mutants | killed | score |",
         "| --- | ---: | ---: | ---: |",
     ]
-    survivors = [mutant for mutant in mutants if outcomes[mutant.key] == "survived"]
+    survivors = [mutant for mutant in mutants if outcomes[mutant.key][0] == "survived"]
     for module in [*dict.fromkeys(mutant.module for mutant in mutants), ""]:
         n = sum(mutant.module == module or not module for mutant in mutants)
         n_alive = sum(mutant.module == module or not module for mutant in survivors)
         lines.append(f"| {module or 'all'} | {n} | {n - n_alive} | {1 - n_alive / n:.0%} |")
     lines += ["", "Survivors:", ""]
-    lines += [f"- `{mutant.module}:{mutant.line}` `{difference(mutant)}`" for mutant in survivors]
+    lines += [f"- `{mutant.module}:{mutant.line}` `{outcomes[mutant.key][1]}`" for mutant in survivors]
     return "\n".join(lines) + "\n"
 
 
@@ -261,7 +281,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=list(TARGETS))
     said = parser.parse_args()
     mutants = sample(said.per_module, said.seed, said.modules)
-    log = said.log or Path(tempfile.gettempdir()) / f"reverie-mutants-{said.seed}.jsonl"
+    log = said.log or Path(tempfile.gettempdir()) / f"reverie-mutants-{said.seed}-{state_of_the_tree()}.jsonl"
     text = table(mutants, judge(mutants, said.workers, log), said.seed)
     print(text)
     if said.out:

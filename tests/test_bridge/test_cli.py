@@ -16,7 +16,8 @@ import pytest
 import soundfile
 from helpers.session import write_midi, write_preset, write_stem
 
-from bridge.cli import COMMANDS, build_app, main
+from bridge.cli import COMMANDS, main
+from bridge.cli.app import build_app
 from bridge.cli.probes import REQUIRED
 
 

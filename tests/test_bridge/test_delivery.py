@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.delivery import (
+    GainDecision,
     LevelPolicy,
     TailMeter,
     TailPolicy,
@@ -128,12 +129,89 @@ def test_a_wrong_level_policy_is_refused(values: dict[str, object]) -> None:
         LevelPolicy.model_validate(values)
 
 
+POLICIES = [
+    (LevelPolicy, "target_lufs", -18.0, -70.0, 0.0),
+    (LevelPolicy, "ceiling_dbtp", -1.0, -40.0, 20.0),
+    (LevelPolicy, "max_gain_db", 12.0, 0.0, 60.0),
+    (TailPolicy, "seconds", 2.0, 0.0, 600.0),
+    (TailPolicy, "max_s", 10.0, 1e-9, 600.0),
+    (TailPolicy, "threshold_dbfs", -90.0, -160.0, -20.0),
+    (TailPolicy, "fade_s", 0.02, 0.0, 60.0),
+]
+"""Every number of both: its default, and the least and most that is accepted."""
+
+
+@pytest.mark.parametrize(("policy", "name", "default", "low", "high"), POLICIES)
+def test_every_number_has_its_default_and_range(
+    policy: type[LevelPolicy | TailPolicy], name: str, default: float, low: float, high: float
+) -> None:
+    """Both ends are accepted, and nothing beyond them."""
+    assert getattr(policy(), name) == default
+    for value in (low, high):
+        assert getattr(policy.model_validate({name: value}), name) == value
+    for value in (low - 0.01, high + 0.01):
+        with pytest.raises(ValidationError):
+            policy.model_validate({name: value})
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (LevelPolicy, {"mode": "match", "common_trim": False, "limiter": False}),
+        (TailPolicy, {"mode": "none"}),
+    ],
+)
+def test_policies_are_plain_data(policy: type[LevelPolicy | TailPolicy], expected: dict[str, object]) -> None:
+    """What is no number has its default too; no other key is taken, and nothing is changed afterwards."""
+    numbers = {name for kind, name, *_ in POLICIES if kind is policy}
+    assert policy().model_dump(exclude=numbers) == expected
+    with pytest.raises(ValidationError):
+        policy.model_validate({"unknown": 1})
+    with pytest.raises(ValidationError, match="frozen"):
+        policy().mode = "keep"  # type: ignore[assignment]
+
+
+def test_a_limiter_and_a_common_trim_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="no longer add up"):
+        LevelPolicy(limiter=True, common_trim=True)
+
+
+@given(st.floats(-60, 30))
+def test_a_gain_is_its_decibels(gain_db: float) -> None:
+    """A tenth of a thousandth of a dB is kept, and 0 dB is exactly 1."""
+    decision = GainDecision(level_db=gain_db, reason="")
+    assert decision.gain_db == pytest.approx(gain_db, abs=5.1e-5)
+    assert decision.gain == pytest.approx(10.0 ** (decision.gain_db / 20.0), rel=1e-12)
+    assert GainDecision(level_db=-1.0, reason="").gain == pytest.approx(0.8912509, abs=1e-7)
+    assert GainDecision(reason="").gain == 1.0
+
+
+@given(st.floats(-0.9, 6.0))
+def test_a_trim_is_what_is_over_and_hardly_more(true_peak_dbtp: float) -> None:
+    """It is rounded up to a tenth of a thousandth of a dB, so that the ceiling holds."""
+    decision = decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, true_peak_dbtp))
+    over = true_peak_dbtp + 1.0
+    assert over <= -decision.trim_db <= over + 1.0001e-4
+
+
+def test_stems_too_soft_for_the_common_level_say_by_how_much() -> None:
+    """With a shared level the quietest stem's own wish is no warning; the shared one is what was asked."""
+    policy = LevelPolicy(mode="lufs", target_lufs=-14.0, common_trim=True)
+    decisions = [decide_gain(policy, BEFORE, m) for m in (after(-20, -3), after(-30, -20))]
+    shared = share_gains(policy, decisions)
+    assert [d.gain_db for d in shared] == [2.0, 2.0]  # 6 dB for the louder one, 4 of them over the ceiling
+    assert [d.warning for d in shared] == [None, None]
+
+
 def test_tails_are_fed_as_long_as_their_mode_says() -> None:
     """None, fixed, auto and to_bar give the silence to feed in samples."""
     assert tail_input_samples(TailPolicy(), 48000, 1_000) == 0
     assert tail_input_samples(TailPolicy(mode="fixed", seconds=1.5), 48000, 1_000) == 72_000
     assert tail_input_samples(TailPolicy(mode="auto", max_s=3), 44100, 1_000) == 132_300
     assert tail_input_samples(TailPolicy(mode="to_bar"), 48000, 96_000, next_bar_s=2.0) == 0
+    assert tail_input_samples(TailPolicy(mode="to_bar"), 48000, 95_000, next_bar_s=2.0) == 1_000
+    assert tail_input_samples(TailPolicy(mode="to_bar"), 44100, 100_000, next_bar_s=3.5) == 54_350
+    assert tail_input_samples(TailPolicy(mode="to_bar"), 48000, 97_000, next_bar_s=2.0) == 0
     with pytest.raises(ValueError, match="next bar line"):
         tail_input_samples(TailPolicy(mode="to_bar"), 48000, 96_000)
 
@@ -151,11 +229,54 @@ def test_an_auto_tail_ends_half_a_second_after_the_sound(block: int) -> None:
     assert meter.n_samples == 100_001 + 24_000
 
 
+@given(st.integers(60_000, 99_999), st.sampled_from([-100.0, -60.0, -33.0]))
+def test_what_is_above_the_threshold_is_heard(position: int, threshold_dbfs: float) -> None:
+    """A tenth of a dB above it counts, a tenth below does not, wherever it is."""
+    for margin_db, is_heard in ((0.1, True), (-0.1, False)):
+        meter = TailMeter(TailPolicy(mode="auto", threshold_dbfs=threshold_dbfs), 48000, n_samples=50_000)
+        sound = np.zeros((1, 150_000), np.float32)
+        sound[0, position] = 10 ** ((threshold_dbfs + margin_db) / 20)
+        meter.push(sound[:, :70_000])
+        meter.push(sound[:, 70_000:])
+        assert meter.n_samples == (position + 1 + 24_000 if is_heard else 50_000)
+
+
+def test_only_an_auto_tail_is_cut() -> None:
+    """Other tails are delivered as long as they were fed, and an automatic one no longer than that."""
+    for mode, n_samples in (("fixed", 100_000), ("none", 100_000), ("auto", 100_000)):
+        meter = TailMeter(TailPolicy(mode=mode), 48000, n_samples=60_000)  # type: ignore[arg-type]
+        meter.push(np.ones((1, 100_000), np.float32))
+        assert meter.n_samples == n_samples
+
+
 def test_an_auto_tail_never_cuts_into_the_stem() -> None:
     """A stem that ends in silence keeps its length."""
     meter = TailMeter(TailPolicy(mode="auto"), 48000, n_samples=60_000)
     meter.push(np.zeros((1, 100_000), np.float32))
     assert meter.n_samples == 60_000
+
+
+def test_without_a_tail_or_a_fade_nothing_is_touched() -> None:
+    """The very block comes back: there is nothing to divide by, and nothing to multiply with."""
+    block = np.ones((1, 100), np.float32)
+
+    def faded(fade_s: float, n_stem: int, n_total: int, start: int = 0) -> np.ndarray:
+        policy = TailPolicy(fade_s=fade_s)
+        return fade_out(block, start, policy=policy, sample_rate=1_000, n_stem=n_stem, n_total=n_total)
+
+    assert faded(0.5, 100, 100) is block
+    assert faded(0.0, 50, 100) is block
+    assert faded(0.02, 50, 300) is block
+    assert faded(0.02, 50, 200, start=80) is block  # ends where the fade begins
+    assert faded(0.02, 50, 200, start=81) is not block
+
+
+def test_a_fade_is_a_raised_cosine() -> None:
+    """It is half way down in the middle, and has 0.8536 and 0.1464 at the quarters."""
+    block = np.ones((2, 1_000), np.float32)
+    policy = TailPolicy(fade_s=0.4)
+    out = fade_out(block, 0, policy=policy, sample_rate=1_000, n_stem=500, n_total=1_000)
+    assert out[1, [598, 699, 799, 899, 999]] == pytest.approx([1.0, 0.8536, 0.5, 0.1464, 0.0], abs=1e-4)
 
 
 @pytest.mark.parametrize("block", [33, 1_000])

@@ -11,7 +11,7 @@ from helpers.dawproject import write_project
 from typer.testing import CliRunner
 
 from bridge.audiofile import AudioWriter
-from bridge.cli import build_app
+from bridge.cli.app import build_app
 from bridge.errors import SessionError
 from bridge.exchange import build_rendered_stems
 from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest

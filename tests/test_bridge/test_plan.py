@@ -15,7 +15,8 @@ from helpers.session import write_midi, write_preset, write_stem
 from bridge import build_plan
 from bridge.envelopes import Song
 from bridge.errors import PresetError
-from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, program_version, stamp_file
+from bridge.installation import program_version
+from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.preset import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 from bridge.records import ParamSpec

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from bridge import plan as plan_module
 from bridge.errors import OutputError
-from bridge.manifest import Manifest
+from bridge.manifest import Manifest, manifest_path, read_manifest
 from bridge.plan import MidiSource, Plan, StemPlan
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
@@ -186,19 +186,49 @@ def test_other_stems_matter_where_a_gain_or_a_length_is_shared(
     assert (plan.stem_key(plan.stems[0]) != louder.stem_key(louder.stems[0])) is is_shared
 
 
+def of_version(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("plan", "render", "manifest"):
+        monkeypatch.setattr(f"bridge.{module}.program_version", lambda: version)
+
+
 def test_sound_of_an_earlier_version_is_not_taken_for_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same version keeps it, another refuses it with both named, and replaces it where that is asked."""
     plan = make_plan(tmp_path)
+    of_version("1.2.3", monkeypatch)
     render_plan(plan)
     assert {one.status for one in render_plan(plan).stems} == {"kept"}
-    for module in ("plan", "render"):
-        monkeypatch.setattr(f"bridge.{module}.program_version", lambda: "99.0")
+    of_version("99.0", monkeypatch)
 
-    with pytest.raises(OutputError, match=r"rendered by Reverie .* \(this is 99\.0\); use --overwrite"):
+    with pytest.raises(OutputError, match=r"rendered by Reverie 1\.2\.3 \(this is 99\.0\); use --overwrite"):
         render_plan(plan)
     assert {one.status for one in render_plan(plan, overwrite=True).stems} == {"done"}
+
+
+def test_a_stem_stays_with_the_version_that_rendered_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version adds a stem to the folder: the first one's record still says who made it."""
+    plan = make_plan(tmp_path)
+    first, second = (plan.model_copy(update={"stems": (stem,)}) for stem in plan.stems[:2])
+    of_version("1.2.3", monkeypatch)
+    render_plan(first)
+    of_version("99.0", monkeypatch)
+    render_plan(second)
+    records = read_manifest(manifest_path(plan)).stems
+
+    assert {name: record.program for name, record in records.items()} == {"a": "1.2.3", "b": "99.0"}
+    with pytest.raises(OutputError, match=r"rendered by Reverie 1\.2\.3 \(this is 99\.0\)"):
+        render_plan(first)
+
+
+def test_where_only_the_settings_changed_no_version_is_blamed(tmp_path: Path) -> None:
+    """The message says no more than is true."""
+    plan = make_plan(tmp_path)
+    render_plan(plan)
+    with pytest.raises(OutputError, match=r"a__room\.wav exists already \(and 2 more\); use --overwrite"):
+        render_plan(plan.model_copy(update={"seed": 5}))
 
 
 def test_a_plan_that_is_built_again_has_the_same_keys(tmp_path: Path) -> None:

@@ -136,6 +136,86 @@ def test_dither_begins_and_ends_with_the_change() -> None:
     assert np.any(result[12_000:12_500] != original[0, 12_000:12_500])
 
 
+def slow_twin(samples: Floats, seed: int) -> npt.NDArray[np.float64]:
+    """Dither all but runs of 1024 samples on the grid; at either end of the stream a run may be shorter."""
+    scaled = samples[0].astype(np.float64) * 2**15
+    n = len(scaled)
+    is_on_grid = scaled == np.rint(scaled)
+    is_exact = np.zeros(n, bool)
+    start = 0
+    while start < n:
+        stop = start
+        while stop < n and is_on_grid[stop]:
+            stop += 1
+        if stop - start >= 1024 or (stop > start and (start == 0 or stop == n)):
+            is_exact[start:stop] = True
+        start = stop + 1
+    dithered = np.floor(scaled + tpdf_noise(seed, 0, 0, n) / 2.0**32 + 0.5)
+    return np.where(is_exact, scaled, dithered)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    runs=st.lists(
+        st.tuples(st.sampled_from([1, 2, 500, 1_022, 1_023, 1_024, 1_025, 2_100]), st.integers(1, 1_100)),
+        min_size=1,
+        max_size=5,
+    ),
+    begins_exact=st.booleans(),
+    block=st.sampled_from([1, 333, 1_023, 1_024, 5_000, 100_000]),
+)
+def test_what_is_left_alone_is_what_the_rule_says(
+    runs: list[tuple[int, int]], begins_exact: bool, block: int
+) -> None:
+    """Runs of 1024 samples on the grid, and shorter ones at either end; all else is dithered, to the sample.
+
+    Off the grid is a quarter of a step: rounding to nearest would give other integers than dither often does.
+    """
+    pieces = []
+    for n_exact, n_changed in runs:
+        exact = on_grid(noise(n_exact, seed=n_exact), 16)
+        changed = on_grid(noise(n_changed, seed=n_changed), 16) + np.float32(0.25 / 2**15)
+        pieces += [exact, changed] if begins_exact else [changed, exact]
+    samples = np.concatenate(pieces, axis=1).astype(np.float32)
+    block = max(block, samples.shape[1] // 400)  # one sample at a time for short ones alone
+
+    np.testing.assert_array_equal(quantise(samples, 16, 5, block=block)[0], slow_twin(samples, 5))
+
+
+def test_shaping_starts_anew_after_what_was_left_alone() -> None:
+    """The feedback of the sound before an untouched passage is not heard after it."""
+    still = np.zeros((1, 3_000), np.float32)
+    changed = noise(2_000, level=0.1)
+    after = quantise(np.concatenate([changed, still, changed], axis=1), 16, 1, shaping=2)[0, 5_000:]
+    alone = Quantiser(16, 1, dither_seed=1, shaping=2)
+    alone._position = 5_000  # the same noise
+    expected = np.concatenate([alone.push(changed), alone.flush()], axis=1)[0]
+
+    np.testing.assert_array_equal(after, expected)
+
+
+def test_noise_is_shaped_only_where_that_is_asked() -> None:
+    """By default it is white."""
+    samples = noise(5_000)
+    plain = Quantiser(16, 1, dither_seed=4)
+
+    np.testing.assert_array_equal(
+        np.concatenate([plain.push(samples), plain.flush()], axis=1), quantise(samples, 16, 4, shaping=0)
+    )
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 5])
+def test_no_more_is_withheld_than_a_run_less_one(n_channels: int) -> None:
+    """1023 samples wait, since the next one may complete a run; the flush gives them, and then nothing."""
+    quantiser = Quantiser(16, n_channels, dither_seed=1)
+    samples = noise(3_000, n_channels)
+
+    assert quantiser.push(samples[:, :1_000]).shape == (n_channels, 0)
+    assert quantiser.push(samples[:, 1_000:]).shape == (n_channels, 3_000 - 1_023)
+    assert quantiser.flush().shape == (n_channels, 1_023)
+    assert quantiser.flush().shape == (n_channels, 0)
+
+
 def test_an_untouched_channel_stays_exact_beside_a_changed_one() -> None:
     """Channels are judged apart."""
     samples = on_grid(noise(20_000, 2), 16)

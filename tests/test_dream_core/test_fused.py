@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -85,21 +86,45 @@ def of_other_arguments(*_: object) -> Tensor:
     raise RuntimeError("mkldnn::_convolution_pointwise() is missing value for argument 'algorithm'")
 
 
+def of_other_types(*_: object) -> Tensor:
+    raise TypeError("_convolution_pointwise(): argument 'bias' must be a number")
+
+
+FORWARD, BACKWARD = fused._forward, fused._backward
+
+
 def without_relu(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    padding = convolution.kernel_size[0] // 2
+    weight = convolution.weight.flip(2, 3)
     return nn.functional.conv2d(
-        x,
-        convolution.weight.flip(2, 3),
-        convolution.bias,
-        convolution.stride,
-        convolution.kernel_size[0] // 2,
+        x, weight, convolution.bias, convolution.stride, padding, groups=convolution.groups
     )
+
+
+def not_depthwise(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    return of_other_arguments() if convolution.groups > 1 else FORWARD(x, convolution)
+
+
+def twice_the_gradient(gradient: Tensor, before: Tensor, convolution: nn.Conv2d) -> Tensor:
+    return 2.0 * BACKWARD(gradient, before, convolution)
 
 
 @needs_one_dnn
 @pytest.mark.usefixtures("asked_anew")
-@pytest.mark.parametrize("operator", [gone, of_other_arguments, without_relu])
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [
+        ("_forward", gone),
+        ("_forward", of_other_arguments),
+        ("_forward", of_other_types),
+        ("_forward", without_relu),
+        ("_forward", not_depthwise),
+        ("_backward", gone),
+        ("_backward", twice_the_gradient),
+    ],
+)
 def test_operators_that_changed_are_done_without(
-    operator: Callable[[Tensor, nn.Conv2d], Tensor], monkeypatch: pytest.MonkeyPatch
+    name: str, operator: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where Torch's private operators are gone, want other arguments or compute something else, all goes on.
 
@@ -117,7 +142,7 @@ def test_operators_that_changed_are_done_without(
         return logits.detach(), torch.autograd.grad(logits[0, :9].sum(), leaf)[0]
 
     with_them = hear()
-    monkeypatch.setattr(fused, "_forward", operator)
+    monkeypatch.setattr(fused, name, operator)
     fused._are_operators_sound.cache_clear()
 
     assert not can_fuse(patches[None], 5)
@@ -127,10 +152,24 @@ def test_operators_that_changed_are_done_without(
 
 @needs_one_dnn
 @pytest.mark.usefixtures("asked_anew")
-def test_trying_the_operators_leaves_torch_as_it_was() -> None:
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_trying_the_operators_leaves_torch_as_it_was(
+    mode: Callable[[], AbstractContextManager[None]],
+) -> None:
     """The generator is not drawn from, and a trial without gradients still tells the truth."""
     before = torch.get_rng_state()
 
-    with torch.inference_mode():
+    with mode():
         assert can_fuse(torch.zeros(1, 1, 96, 64), 5)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@needs_one_dnn
+@pytest.mark.usefixtures("asked_anew")
+def test_defaults_of_torch_do_not_matter() -> None:
+    """Where doubles are what is made when nothing is said, singles are fused all the same."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert can_fuse(torch.zeros(1, 1, 96, 64, dtype=torch.float32), 5)
+    finally:
+        torch.set_default_dtype(torch.float32)
