@@ -75,6 +75,11 @@ class WorkMeter:
         self._over_at = [window.over_at_sample for window in windows]
         self._due = list(accumulate(window.n_steps for window in windows))
 
+    @property
+    def n_steps(self) -> int:
+        """How many steps all windows of all dreams will take, where none of them is silent."""
+        return self._due[-1] if self._due else 0
+
     def on_step(self, _report: object) -> None:
         """Count one step of one window."""
         self._taken += 1
@@ -90,8 +95,7 @@ class WorkMeter:
         self._report()
 
     def _report(self) -> None:
-        n_steps = self._due[-1] if self._due else 0
-        dreamed = min(1.0, self._taken / n_steps) if n_steps else self._read
+        dreamed = min(1.0, self._taken / self.n_steps) if self.n_steps else self._read
         fraction = min(0.99, _READING * self._read + (1.0 - _READING) * dreamed)
         self._tell(
             Progress(stem=self._stem.name, target=Path(self._stem.target), fraction=fraction, phase="render")

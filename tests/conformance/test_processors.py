@@ -22,6 +22,8 @@ from bridge.records import ParamSpec, ParamValue
 RATE = 48000
 RANDOM_STREAM = {"mp3_compressor"}
 """Their output depends on when the codec's own frames begin."""
+DRIFTING = {"pitch_shift", "nested", "mix"}
+"""pedalboard's pitch shifter is late by some hundredth of its second more or less, as blocks come."""
 LOOK_AHEAD = {"dream", "chain"}
 """A dream waits for whole windows of sound, and gives them back without a delay."""
 
@@ -204,8 +206,12 @@ def test_state_goes_round(name: str, seed: int) -> None:
 
     assert {key: second.get_parameter(key) for key in second.parameters} == read
     if name not in RANDOM_STREAM:
-        sound = make_sound(12000)
-        assert np.array_equal(first.process(sound, RATE), second.process(sound, RATE))
+        # A pitch shifter gives nothing for more than a second.
+        sound = make_sound(80000 if name in DRIFTING else 12000)
+        out = first.process(sound, RATE)
+        is_muted = any(value is True for key, value in drawn.items() if key.endswith("mute"))
+        assert out.any() or is_muted
+        assert np.array_equal(out, second.process(sound, RATE))
 
 
 @pytest.mark.parametrize("name", cases(FACTORIES))
@@ -256,9 +262,6 @@ def test_a_dream_wants_a_sample_rate(sample_rate: float) -> None:
     with pytest.raises(ProcessorError, match="a number of Hz is accepted"):
         _dream(depth=1.0).process(make_sound(), sample_rate)
 
-
-DRIFTING = {"pitch_shift", "nested", "mix"}
-"""pedalboard's pitch shifter is late by some hundredth of its second more or less, as blocks come."""
 
 GATHERED_SAMPLES = {"vst3": 4096, "vst3 in a chain": 4096}
 """A plugin in a process of its own is sent so many samples at a time; fewer wait until they are that many."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import re
 import subprocess
@@ -9,28 +11,27 @@ import sys
 import sysconfig
 import tomllib
 import venv
+from collections.abc import Callable
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
+import mido
+import numpy as np
 import pytest
-import soxr
 from helpers.session import write_midi, write_preset, write_stem
-from helpers.vst3 import misbehaving_copy, needs_plugins
+from helpers.vst3 import INSTRUMENT, misbehaving_copy, needs_plugins
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bridge import build_plan, render_plan
 from bridge.cli import COMMANDS
-from bridge.cli.probes import (
-    OPTIONAL,
-    REQUIRED,
-    mending_command,
-    probe_optional,
-    probe_plugin,
-    probe_required,
-)
+from bridge.cli.probes import OPTIONAL, REQUIRED, probe
 from bridge.hosts import bundle
 from bridge.hosts.scan import scan
+from bridge.installation import join_command, mending_command
+from dream_core.errors import WeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
 TOO_OLD = """
@@ -69,20 +70,32 @@ def broken_package(folder: Path, name: str, code: str = TOO_OLD) -> Path:
     return folder
 
 
+def report(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Return doctor's lines by what they are of, each with its remedy."""
+    lines: dict[str, str] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith(" "):
+            last, text = lines.popitem()
+            lines[last] = f"{text}\n{line.strip()}"
+        else:
+            lines[line[4:20].strip()] = line
+    return lines
+
+
 def test_doctor_uses_what_it_reports(tmp_path: Path) -> None:
     """A torchaudio made for another Torch does not load: doctor says so, and the command that mends both."""
     broken = broken_package(tmp_path / "broken", "torchaudio")
     done = reverie("doctor", broken=broken, folder=tmp_path)
-    lines = done.stdout.splitlines()
-    told = next(i for i, line in enumerate(lines) if "torchaudio" in line)
+    lines = report(done)
 
     assert done.returncode == 1
-    assert lines[told].startswith("!!")
-    assert f"does not work beside torch {metadata.version('torch')}: Could not load" in lines[told]
-    assert "(libc10_cuda.so: cannot open" in lines[told]
-    assert f"-m pip install --force-reinstall {' '.join(PAIR)}" in lines[told + 1]
-    assert any(line.startswith("ok  soundfile") for line in lines)  # the rest is still looked at
-    assert "Traceback" not in done.stderr
+    assert lines["torchaudio"].startswith("!!")
+    assert f"does not work beside torch {metadata.version('torch')}: Could not load" in lines["torchaudio"]
+    assert "(libc10_cuda.so: cannot open" in lines["torchaudio"]
+    assert lines["torchaudio"].endswith(f"-m pip install --force-reinstall {' '.join(PAIR)}")
+    assert lines["networks"].endswith("waits for torchaudio to be mended")
+    assert all(lines[name].startswith("ok") for name in set(REQUIRED) - {"torchaudio"})
+    assert done.stderr == ""
 
 
 def test_a_library_that_the_system_lacks_is_named(tmp_path: Path) -> None:
@@ -92,37 +105,78 @@ def test_a_library_that_the_system_lacks_is_named(tmp_path: Path) -> None:
     write_stem(tmp_path / "stems" / "lead.wav")
     (tmp_path / "gain.toml").write_text(GAIN)
 
-    assert "apt-get install libatomic1" in reverie("doctor", broken=broken, folder=tmp_path).stdout
+    lines = report(reverie("doctor", broken=broken, folder=tmp_path))
+    assert lines["pedalboard"].endswith("\napt-get install libatomic1")
     done = reverie("render", "stems", "--preset", "gain.toml", "--out", "out", broken=broken, folder=tmp_path)
     assert done.returncode == 1
     assert "pedalboard cannot be loaded: libatomic.so.1" in done.stderr
     assert "`apt-get install libatomic1`" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(set(REQUIRED) - {"pydantic"}))
-def test_doctor_outlives_any_broken_package(name: str, tmp_path: Path) -> None:
-    """Whatever does not load, every other line is there and nothing ends in a traceback."""
-    broken = broken_package(tmp_path / "broken", name, "raise ImportError('undefined symbol: zz')")
-    done = reverie("doctor", broken=broken, folder=tmp_path)
+ENDS = {
+    "error": "raise ImportError('undefined symbol: zz')",
+    "exit": "import sys; sys.exit('undefined symbol: zz')",
+    "abort": "import os; os.abort()",
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_doctor_outlives_any_broken_package(how: str, tmp_path: Path) -> None:
+    """Whatever does not load, however it ends, every other line is there and the rest is still good."""
+    for name in ("numpy", "soundfile", "soxr", "h5py"):
+        broken_package(tmp_path / "broken", name, ENDS[how])
+    done = reverie("doctor", broken=tmp_path / "broken", folder=tmp_path)
+    lines = report(done)
 
     assert done.returncode == 1
-    assert "undefined symbol: zz" in done.stdout
-    assert all(f" {one} " in done.stdout for one in (*REQUIRED, *OPTIONAL))
-    assert done.stderr == ""
+    assert lines.keys() >= {"python", "reverie-audio", *REQUIRED, *OPTIONAL, "networks", "presets", "plugins"}
+    assert lines["numpy"].startswith("!!")
+    assert lines["h5py"].startswith("--")
+    assert ("SIGABRT" if how == "abort" else "undefined symbol: zz") in lines["numpy"]
+    assert f"install --force-reinstall --no-deps numpy=={metadata.version('numpy')}" in lines["numpy"]
+    assert lines["rich"].startswith("ok")
+    assert "Traceback" not in done.stdout + done.stderr
+    if how == "error":
+        # Only what is ill itself has a remedy; the others wait for it.
+        assert lines["scipy"].endswith("waits for numpy to be mended")
+        assert "install" not in lines["torchaudio"]
 
 
-def test_without_pydantic_the_command_that_mends_it_is_told(tmp_path: Path) -> None:
-    """Where the command line itself is built with it, one line names what broke, not who wanted it."""
-    broken = broken_package(tmp_path / "broken", "pydantic", "raise ImportError('undefined symbol: zz')")
+@pytest.mark.parametrize("name", ["pydantic", "typer"])
+def test_without_what_the_command_line_is_made_of_one_line_tells(name: str, tmp_path: Path) -> None:
+    """Where not even doctor can start, what broke is named, not who wanted it, with the command."""
+    broken = broken_package(tmp_path / "broken", name, "raise ImportError('undefined symbol: zz')")
     done = reverie("doctor", broken=broken, folder=tmp_path)
     said = done.stderr or done.stdout
 
     assert done.returncode == 1
     assert "undefined symbol: zz" in said
-    assert "install --force-reinstall --no-deps 'pydantic>=" in said
+    assert f"install --force-reinstall --no-deps {name}=={metadata.version(name)}" in said
     assert "Traceback" not in said
     assert done.stderr.count("\n") <= 1
-    assert done.stderr.startswith("reverie: pydantic cannot be loaded: ") or "!!  pydantic " in done.stdout
+    assert done.stderr.startswith(f"reverie: {name} cannot be loaded: ") or f"!!  {name} " in done.stdout
+
+
+def test_what_a_package_is_made_of_is_blamed_itself(tmp_path: Path) -> None:
+    """Pydantic's compiled half does not load: the command mends that half, at the version that fits."""
+    broken = broken_package(tmp_path / "broken", "pydantic_core", "raise ImportError('no GLIBC_2.99')")
+    done = reverie("presets", "list", broken=broken, folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "pydantic_core cannot be loaded: no GLIBC_2.99" in done.stderr
+    assert f"--no-deps pydantic-core=={metadata.version('pydantic-core')}" in done.stderr
+
+
+def test_a_package_that_breaks_in_a_render_is_named_too(tmp_path: Path) -> None:
+    """A stem that fails for it says so, and is no unforeseen error."""
+    broken = broken_package(tmp_path / "broken", "scipy", "raise ImportError('undefined symbol: zz')")
+    write_stem(tmp_path / "stems" / "lead.wav")
+    (tmp_path / "gain.toml").write_text(GAIN)
+    done = reverie("render", "stems", "--preset", "gain.toml", "--out", "out", broken=broken, folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "scipy cannot be loaded: undefined symbol: zz" in done.stderr
+    assert "unforeseen" not in done.stderr
 
 
 COMMAND_LINES: dict[str, list[str]] = {
@@ -133,22 +187,25 @@ COMMAND_LINES: dict[str, list[str]] = {
     "networks": ["list"],
     "plugins": ["list"],
     "midi": ["show", "song.mid"],
-    "envelope": ["under-test.toml", "--midi", "song.mid"],
+    "envelope": ["under-test.toml", "--midi", "song.mid", "--length", "4 s"],
     "session": ["show", "song.rpp"],
-    "verify": ["none.manifest.json"],
+    "verify": ["out/under-test.manifest.json"],
     "compare": ["stems", "stems"],
-    "report": ["none.manifest.json"],
+    "report": ["out/under-test.manifest.json"],
     "doctor": [],
 }
-DREAMING = {"render", "batch", "plan", "presets", "networks"}
+DREAMING = {"render", "batch", "plan", "presets", "networks", "verify"}
 
 
 @pytest.mark.parametrize("name", ["torch", "torchaudio"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"doctor"}))
 def test_a_package_that_does_not_load_is_one_line_from_every_command(
     command: str, name: str, tmp_path: Path
 ) -> None:
     """It is named, with doctor as the next call; commands that do not dream do their work."""
+    if command in ("verify", "report"):
+        stem = write_stem(tmp_path / "stems" / "lead.wav")
+        render_plan(build_plan([stem], write_preset(tmp_path), out_dir=tmp_path / "out"))
     write_stem(tmp_path / "stems" / "lead.wav")
     write_midi(tmp_path / "song.mid", [])
     write_preset(tmp_path)
@@ -165,53 +222,143 @@ def test_a_package_that_does_not_load_is_one_line_from_every_command(
         assert done.stderr.startswith(f"reverie: {name} cannot be loaded: Could not load this library")
         assert "`reverie doctor`" in done.stderr
         assert done.stderr.count("\n") == 1
-    elif command != "doctor":
-        assert "cannot be loaded" not in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
 
 
-def test_a_result_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that loads and computes nonsense does not pass."""
-    monkeypatch.setattr(soxr, "resample", lambda sound, *_: 0.0 * sound)
-    finding = probe_required("soxr")
+class Silent:
+    """Stands for an effect whose sound is lost."""
+
+    def process(self, sound: np.ndarray, *_: object) -> np.ndarray:
+        return 0.0 * sound
+
+
+WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
+    "numpy": ("numpy.fft.irfft", lambda spectrum: np.zeros((1, 48000))),
+    "torch": ("torch.fft.irfft", lambda spectrum: spectrum.real),
+    "torchaudio": ("torchaudio.functional.resample", lambda sound, *_, **__: 0.0 * sound[..., :44100]),
+    "scipy": ("scipy.signal.sosfilt", lambda sos, sound, *_, zi=None, **__: (0.5 * sound, zi)),
+    "soundfile": ("bridge.audiofile.read_audio", lambda path: (np.zeros((1, 48000), np.float32), 48000)),
+    "soxr": ("soxr.resample", lambda sound, *_: 0.0 * sound),
+    "pedalboard": ("bridge.processors.native.build_builtin", lambda *_: Silent()),
+    "mido": ("bridge.midimessages.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),
+    "pydantic": ("bridge.preset.parse_preset", lambda data, _: SimpleNamespace(chain=data["chain"])),
+    "safetensors": ("safetensors.numpy.load", lambda data: {"tone": np.zeros((1, 48000), np.float32)}),
+    "rich": ("rich.console.Console.print", lambda *_: None),
+    "platformdirs": ("platformdirs.user_cache_dir", lambda *_: ""),
+}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_result_that_is_wrong_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that loads and computes nonsense does not pass; as it is it does."""
+    assert [finding.is_good for finding in probe(name)] == [True]
+    monkeypatch.setattr(*WRONG_RESULTS[name])
+    (finding,) = probe(name)
 
     assert (finding.is_good, finding.is_needed) == (False, True)
-    assert "gives a wrong result" in finding.state
+    assert "gives a wrong result" in finding.state or name == "mido"
     assert "--force-reinstall" in finding.remedy
 
 
-def test_a_pair_that_loads_but_is_not_the_tested_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reverie_itself_is_blamed_for_its_own_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Presets or weights that are gone are no fault of the packages that read them."""
+    monkeypatch.setattr("bridge.library.preset_folders", lambda: [("factory", tmp_path)])
+    monkeypatch.setattr("dream_core.networks.load_network", damaged)
+    (presets,) = probe("presets")
+    timbre = next(finding for finding in probe("networks") if finding.what == "timbre")
+
+    for finding in (presets, timbre):
+        assert (finding.is_good, finding.is_needed) == (False, True)
+        assert finding.remedy.startswith("in Reverie's own folder: ")
+
+
+def damaged(name: str) -> None:
+    raise WeightsError(f"{name}: its weights are damaged")
+
+
+@pytest.mark.parametrize("old", ["2.0.1", "2.0.1+cpu"])
+def test_a_pair_that_loads_but_is_not_the_tested_one_is_told(
+    old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It works, so it is no failure; the versions that are tested are named with the command."""
     version = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: "2.0.1" if name == "torch" else version(name))
-    finding = probe_required("torch")
+    monkeypatch.setattr(metadata, "version", lambda name: old if name == "torch" else version(name))
+    (finding,) = probe("torch")
 
     assert (finding.is_good, finding.is_needed) == (False, False)
     assert f"tested with {version('torch').partition('+')[0]}" in finding.state
     assert finding.remedy.endswith(f"-m pip install {' '.join(PAIR)}")
 
 
+def test_another_build_of_the_tested_version_is_the_tested_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Torch for the CPU alone is as good."""
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: version(name).partition("+")[0] + "+cpu")
+
+    assert [finding.is_good for finding in probe("torch")] == [True]
+
+
 def test_what_is_missing_is_installed_by_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is not there is simply installed, at a version that fits."""
+    """A package that is not there is installed, at a version that fits; a stranger comes with the project."""
 
     def version(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", version)
 
-    assert probe_required("soxr").state == "not installed"
+    assert [finding.state for finding in probe("soxr")] == ["not installed"]
     assert mending_command("soxr").endswith("-m pip install 'soxr>=0.5'")
+    assert mending_command("nonesuch").startswith("in Reverie's own folder: ")
+    assert mending_command("nonesuch").endswith("-m pip install .")
+
+
+def test_commands_can_be_copied_into_this_systems_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cmd.exe knows no single quotes, and takes signs of comparison for files."""
+    assert join_command(["pip", "install", "a>=1", "b c"]) == "pip install 'a>=1' 'b c'"
+    monkeypatch.setattr("bridge.installation.os.name", "nt")
+    assert join_command(["pip", "install", "a>=1", "b c"]) == 'pip install "a>=1" "b c"'
 
 
 def test_an_optional_package_is_loaded_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One that is there but does not load is not called installed."""
-    monkeypatch.syspath_prepend(
-        str(broken_package(tmp_path, "minihost", "raise ImportError('no GLIBC_2.99')"))
-    )
-    monkeypatch.delitem(sys.modules, "minihost", raising=False)
-    finding = probe_optional("minihost")
+    """One that is there but does not load is not called installed, and one without a version loads."""
+    broken_package(tmp_path, "minihost", "raise ImportError('no GLIBC_2.99')")
+    broken_package(tmp_path, "h5py", "")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("minihost", "h5py"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    version = metadata.version
+    gone = metadata.PackageNotFoundError("h5py")
+    monkeypatch.setattr(metadata, "version", lambda name: raising(gone) if name == "h5py" else version(name))
+    (broken,), (nameless,) = probe("minihost"), probe("h5py")
 
-    assert not finding.is_good
-    assert "no GLIBC_2.99" in finding.state
+    assert not broken.is_good
+    assert "no GLIBC_2.99" in broken.state
+    assert (nameless.is_good, nameless.state) == (True, "loads")
+
+
+def raising(error: Exception) -> str:
+    raise error
+
+
+def test_every_package_that_is_imported_is_required() -> None:
+    """What the code imports from elsewhere is in pyproject.toml, with an extra or without."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {canonicalize_name(Requirement(one).name) for one in asked}
+    imported = set()
+    for path in chain((ROOT / "bridge").rglob("*.py"), (ROOT / "dream_core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            imported |= {name.partition(".")[0] for name in names}
+    foreign = imported - set(sys.stdlib_module_names) - {"bridge", "dream_core"}
+    homes = metadata.packages_distributions()
+
+    assert {
+        name for name in foreign if not declared & {canonicalize_name(one) for one in homes[name]}
+    } == set()
 
 
 def test_every_version_is_listed_and_allowed() -> None:
@@ -243,22 +390,29 @@ class TestPlugins:
 
     def test_none_is_no_fault(self) -> None:
         """Without plugins there is nothing to mend."""
-        assert probe_plugin().is_good
+        assert [finding.is_good for finding in probe("plugins")] == [True]
 
     def test_one_plays(self, plugins: Path) -> None:
         """It is named, scanned before or not."""
         misbehaving_copy(plugins, "Fine")
-        first = probe_plugin()
+        (first,) = probe("plugins")
         scan([plugins])
+        (second,) = probe("plugins")
 
         assert first.is_good
         assert first.state == "1 found; Fine plays"
-        assert probe_plugin().state == "1 found; Conformance Effect plays"
+        assert second.state == "1 found; Conformance Effect plays"
+
+    def test_an_instrument_plays_too(self, plugins: Path) -> None:
+        """Where there is no effect."""
+        misbehaving_copy(plugins, "Keys", source=INSTRUMENT)
+
+        assert [finding.state for finding in probe("plugins")] == ["1 found; Keys plays"]
 
     def test_one_that_crashes_is_told(self, plugins: Path) -> None:
         """Doctor lives on, and names the command that looks closer."""
         misbehaving_copy(plugins, "Bad", load="crash")
-        finding = probe_plugin()
+        (finding,) = probe("plugins")
 
         assert not finding.is_good
         assert not finding.is_needed

@@ -10,7 +10,8 @@ import soundfile
 from helpers.session import make_sound, write_preset
 
 from bridge import build_plan, render_plan
-from bridge.workmeter import Progress
+from bridge.opening import OpenStem
+from bridge.workmeter import Progress, WorkMeter
 
 SAW = """
 [[modulators]]
@@ -32,12 +33,53 @@ def fractions(folder: Path, sound: np.ndarray, *settings: str, more: str = "") -
     told: list[Progress] = []
     plan = build_plan(
         [folder / "stem.wav"],
-        write_preset(folder, depth=0.0 if more else 3.0, more=more),
+        write_preset(folder, depth=0.0 if "routes" in more else 3.0, more=more),
         out_dir=folder / "out",
         settings=settings,
     )
     render_plan(plan, on_progress=told.append)
     return [one.fraction for one in told if one.phase == "render"]
+
+
+DISABLED = """
+[[chain]]
+id = "unheard"
+use = "dream"
+enabled = false
+params = { depth = 50.0 }
+"""
+SECOND = """
+[[chain]]
+id = "second"
+use = "dream"
+params = { network = "texture", objective = "layer:frames4", depth = 1.5, window_s = 1.3, fade_s = 0.2 }
+"""
+
+
+@pytest.mark.parametrize("more", ["", SAW, DISABLED, SECOND], ids=["steady", "moving", "disabled", "second"])
+@pytest.mark.parametrize("window", ["0.5", "0.7", "4.0"])
+@pytest.mark.parametrize("seconds", [0.3, 9.17])
+def test_every_step_is_foreseen(
+    tmp_path: Path, seconds: float, window: str, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a sound that is never silent, exactly as many steps are taken as were counted before."""
+    meters: list[Counting] = []
+
+    class Counting(WorkMeter):
+        n_taken = 0
+
+        def expect(self, opened: OpenStem) -> None:
+            super().expect(opened)
+            meters.append(self)
+
+        def on_step(self, report: object) -> None:
+            self.n_taken += 1
+
+    monkeypatch.setattr("bridge.stemjob.WorkMeter", Counting)
+    settings = [f"dream.window_s={window}", "dream.fade_s=0.11"]
+    fractions(tmp_path, make_sound(seconds, 22050, 1), *settings, more=more)
+
+    assert [meter.n_steps for meter in meters] == [meter.n_taken for meter in meters] != [0]
 
 
 @pytest.mark.parametrize("more", ["", SAW], ids=["steady", "moving"])
