@@ -232,3 +232,14 @@ def test_a_band_that_moves_is_taken_there_too() -> None:
     bin_of_1000_hz = round(1000 * 2048 / RATE)
 
     assert weights[0, bin_of_1000_hz].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_level_is_over_all_rows_and_what_is_no_padding() -> None:
+    """A stereo item's root mean square, over its own samples alone."""
+    made, _ = window(noise(12000), 2048)
+    stereo = noise(1000, n_rows=2)
+    stereo[..., 600:] = 0.0
+    held = replace(made, n_valid=torch.tensor([[[600.0]]], dtype=torch.float64))
+
+    expected = stereo[..., :600].square().mean().sqrt()
+    torch.testing.assert_close(held.rms(stereo)[0, 0, 0], expected)

@@ -21,6 +21,7 @@ from dream_core.conditioning import (
 from dream_core.errors import SettingError
 from dream_core.sound_envelope import envelope_guard, excitation
 from dream_core.spectral import istft, k_weighting, stft
+from dream_core.updates import SpectralCut
 
 RATE = 44100
 
@@ -122,6 +123,21 @@ def test_windows_that_step_together_do_not_hear_each_other(update: str) -> None:
     assert level_db(together - alone) < level_db(alone) - 60.0
     quiet = slice(0, RATE)
     assert level_db((together - alone)[:, quiet]) < level_db(alone[:, quiet]) - 40.0
+
+
+@pytest.mark.parametrize("knee_db", [0.0, 6.0])
+def test_a_cut_opens_at_its_threshold(knee_db: float) -> None:
+    """Bins well above it pass whole, bins well below not at all, and a knee of 0 leaves nothing between."""
+    settings = DreamSettings(threshold_db=-30.0, knee_db=knee_db)
+    levels_db = torch.arange(0.0, -60.0, -0.5, dtype=torch.float64)
+    spectrum = torch.polar(10.0 ** (levels_db / 20.0), torch.zeros_like(levels_db))[None, None, :, None]
+    cut = SpectralCut(operand="sound", mask="sound", phase="sound", adds=True)
+    opening = cut._cut(spectrum, settings)[0, 0, :, 0]
+
+    assert bool((opening[levels_db > -30.0 + knee_db / 2] == 1.0).all())
+    assert not opening[levels_db < -30.0 - knee_db / 2].any()
+    middle = (levels_db + 30.0).abs() < knee_db / 2
+    torch.testing.assert_close(opening[middle], 0.5 + (levels_db[middle] + 30.0) / max(knee_db, 1.0))
 
 
 @pytest.mark.parametrize("form", ["cut", "expand"])
