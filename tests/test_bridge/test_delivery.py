@@ -44,6 +44,19 @@ def test_match_ends_at_the_loudness_of_the_input() -> None:
     assert found == pytest.approx(measure_loudness(source, 48000).integrated_lufs, abs=0.1)
 
 
+def test_a_trim_is_told() -> None:
+    """However small: the reason names it and the ceiling."""
+    decision = decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, -0.4))
+    assert decision.reason == "kept, trimmed -0.60 dB for -1 dBTP"
+    assert decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, -2.0)).reason == "kept"
+
+
+def test_what_has_no_peak_is_silent() -> None:
+    """Whatever its loudness is said to be."""
+    decision = decide_gain(LevelPolicy(mode="peak"), BEFORE, after(-20, -math.inf))
+    assert (decision.gain, decision.reason) == (1.0, "silent: left alone")
+
+
 def test_match_is_limited_and_says_so() -> None:
     """A stem that lost 30 dB gets 12, and the decision tells."""
     decision = decide_gain(LevelPolicy(), BEFORE, after(-50, -36))

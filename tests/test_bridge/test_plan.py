@@ -49,7 +49,13 @@ def test_a_plan_goes_round_through_json(plan: Plan) -> None:
 
 @pytest.mark.parametrize(
     ("change", "place"),
-    [({"stems": 3}, "stems"), ({"seed": "x"}, "seed"), ({"speed": 3}, "speed"), ({"version": 2}, "version")],
+    [
+        ({"stems": 3}, "stems"),
+        ({"seed": "x"}, "seed"),
+        ({"seed": "x", "name": 3}, "name"),
+        ({"speed": 3}, "speed"),
+        ({"version": 2}, "version"),
+    ],
 )
 def test_a_wrong_plan_names_the_place(plan: Plan, change: dict[str, object], place: str) -> None:
     """A field of another kind, an unknown one and another version are said with the file."""

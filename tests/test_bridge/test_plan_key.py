@@ -168,9 +168,11 @@ def test_the_order_in_which_things_were_found_does_not_matter() -> None:
 
 def test_which_gpu_of_several_does_not_matter() -> None:
     """Devices of one kind take the stems in turn; the kind is in the key."""
-    one, two = (PLAN.model_copy(update={"device": d}) for d in ("cuda:0", "cuda:0,cuda:1"))
+    plans = [PLAN.model_copy(update={"device": d}) for d in ("cuda", "cuda:0", "cuda:0,cuda:1", "cpu")]
+    *cuda, cpu = (plan.stem_key(plan.stems[0]) for plan in plans)
 
-    assert one.stem_key(one.stems[0]) == two.stem_key(two.stems[0])
+    assert len(set(cuda)) == 1
+    assert cpu not in cuda
 
 
 @pytest.mark.parametrize(
