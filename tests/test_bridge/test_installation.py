@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import mido
 import numpy as np
@@ -314,11 +314,11 @@ def test_commands_can_be_copied_into_this_systems_shell(monkeypatch: pytest.Monk
 
 def test_an_optional_package_is_loaded_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that is there but does not load is not called installed, and one without a version loads."""
-    broken_package(tmp_path, "minihost", "raise ImportError('no GLIBC_2.99')")
-    broken_package(tmp_path, "h5py", "")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("minihost", "h5py"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(
+        str(broken_package(tmp_path, "minihost", "raise ImportError('no GLIBC_2.99')"))
+    )
+    monkeypatch.delitem(sys.modules, "minihost", raising=False)
+    monkeypatch.setitem(sys.modules, "h5py", ModuleType("h5py"))
     version = metadata.version
     gone = metadata.PackageNotFoundError("h5py")
     monkeypatch.setattr(metadata, "version", lambda name: raising(gone) if name == "h5py" else version(name))
