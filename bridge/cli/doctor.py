@@ -17,7 +17,7 @@ import typer
 
 import bridge
 from bridge.cli.arguments import JsonOption
-from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding
+from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.installation import DISTRIBUTION, mending_command, program_version
 
 __all__ = ["app"]
@@ -64,7 +64,6 @@ def _findings() -> Iterator[Finding]:
 
 def _probe(name: str) -> list[Finding]:
     """Try one thing in a process of its own: what does not fit may take that down, and doctor goes on."""
-    is_needed = name not in OPTIONAL and name != "plugins"
     # -P: what lies in the folder one happens to be in is not imported.
     command = [sys.executable, "-P", "-m", "bridge.cli.probes", name]
     paths = [os.environ.get("PYTHONPATH", ""), str(Path(bridge.__file__).resolve().parents[1])]
@@ -86,5 +85,4 @@ def _probe(name: str) -> list[Finding]:
         how = f"ends with exit code {done.returncode}"
         if done.returncode < 0:
             how = f"takes its process down ({signal.Signals(-done.returncode).name})"
-    mend = mending_command(name if name in REQUIRED or name in OPTIONAL else DISTRIBUTION)
-    return [Finding(what=name, state=how, is_good=False, remedy=mend, is_needed=is_needed)]
+    return [failure(name, how)]

@@ -30,7 +30,7 @@ from bridge.installation import (
 if TYPE_CHECKING:
     from bridge.records import AudioArray
 
-__all__ = ["OPTIONAL", "PARTS", "REQUIRED", "Finding", "probe"]
+__all__ = ["OPTIONAL", "PARTS", "REQUIRED", "Finding", "failure", "probe"]
 
 _RATE = 48000
 
@@ -235,32 +235,43 @@ def probe(name: str) -> list[Finding]:
         return [_failed(name, error)]
 
 
+def failure(name: str, state: str, error: BaseException | None = None, package: str = "") -> Finding:
+    """Return the finding of what does not work.
+
+    Args:
+        name: What was tried.
+        state: What it did.
+        error: The error it raised, if any.
+        package: Whose fault it is, where not its own.
+    """
+    is_package = name in REQUIRED or name in OPTIONAL
+    remedy = mending_command(package or (name if is_package else DISTRIBUTION), error)
+    is_needed = name not in OPTIONAL and name != "plugins"
+    return Finding(what=name, state=state, is_good=False, remedy=remedy, is_needed=is_needed)
+
+
 def _failed(name: str, error: BaseException) -> Finding:
     """Tell what did not work, and whose fault it is."""
     version = f"{metadata.version(name)} " if name in REQUIRED else ""
-    is_needed = name not in OPTIONAL and name != "plugins"
     broken = unloadable_package(error)
     if broken is not None and broken != name:
         if broken in REQUIRED:
             return Finding(what=name, state=f"{version}waits for {broken} to be mended", is_good=False)
         state = f"{version}does not work: {broken} cannot be loaded: {reason_of(error)}"
-        mend = mending_command(broken, error)
-        return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=is_needed)
+        return failure(name, state, error, broken)
     if isinstance(error, _WrongResultError):
         state = f"{version}gives a wrong result: {error}"
     else:
         beside = f" beside torch {metadata.version('torch')}" if name == "torchaudio" else ""
         state = f"{version}does not work{beside}: {reason_of(error)}"
-    mend = mending_command(name if name in REQUIRED or name in OPTIONAL else DISTRIBUTION, error)
-    return Finding(what=name, state=state, is_good=False, remedy=mend, is_needed=is_needed)
+    return failure(name, state, error)
 
 
 def _required(name: str) -> Finding:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        mend = mending_command(name)
-        return Finding(what=name, state="not installed", is_good=False, remedy=mend, is_needed=True)
+        return failure(name, "not installed")
     found = REQUIRED[name]()
     state = f"{version}, {found}" if found else version
     exact = read_requirements().get(name, "").removeprefix("==")
