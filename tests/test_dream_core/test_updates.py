@@ -134,6 +134,7 @@ def test_a_cut_opens_at_its_threshold(knee_db: float) -> None:
     cut = SpectralCut(operand="sound", mask="sound", phase="sound", adds=True)
     opening = cut._cut(spectrum, settings)[0, 0, :, 0]
 
+    assert bool(torch.isfinite(opening).all())
     assert bool((opening[levels_db > -30.0 + knee_db / 2] == 1.0).all())
     assert not opening[levels_db < -30.0 - knee_db / 2].any()
     middle = (levels_db + 30.0).abs() < knee_db / 2
