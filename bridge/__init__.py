@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
     from bridge.render import RenderReport, render_plan, render_plans
-    from bridge.tempo import ClockSettings, TempoMap, read_tempo_map
+    from bridge.tempo import ClockSettings, read_tempo_map
+    from bridge.tempomap import TempoMap
 
 __all__ = [
     "VST3",
@@ -69,7 +70,7 @@ _HOMES = {
     "Preset": "preset",
     "RenderReport": "render",
     "ReverieError": "errors",
-    "TempoMap": "tempo",
+    "TempoMap": "tempomap",
     "build_batch": "jobs",
     "build_plan": "planning",
     "load_preset": "presetfile",

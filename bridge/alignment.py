@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from bridge.audiofile import AudioInfo, AudioMetadata, AudioReader
+from bridge.arrays import AudioArray
+from bridge.audiofile import AudioInfo, AudioReader
 from bridge.errors import AudioFileError, InputError
 from bridge.loudness import Loudness, LoudnessMeter
-from bridge.records import AudioArray
+from bridge.wavmeta import AudioMetadata
 
 __all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "measure_sum", "resampled_length"]
 

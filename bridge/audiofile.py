@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.audiosink import TAG_ATTRIBUTES, SampleDigest
 from bridge.audiowriter import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
-    OUTPUT_SUBTYPES,
-    AudioWriter,
-    choose_output,
     find_fault,
     short_reason,
 )
 from bridge.errors import AudioFileError, nearest_names
 from bridge.platformaudio import PLATFORM_SUFFIXES, PlatformAudio
-from bridge.records import AudioArray
 from bridge.riff import walk_chunks
 from bridge.wavmeta import AudioMetadata, parse_metadata
 
@@ -38,12 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "OUTPUT_SUBTYPES",
     "AudioInfo",
-    "AudioMetadata",
     "AudioReader",
-    "AudioWriter",
-    "choose_output",
     "hash_samples",
     "read_audio",
     "read_info",

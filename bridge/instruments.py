@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.audiofile import AudioWriter
+from bridge.audiowriter import AudioWriter
 from bridge.errors import MidiFileError
 from bridge.midifile import MidiFile
 from bridge.midilanes import timed_messages

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.records import AudioArray
+from bridge.arrays import AudioArray
 from bridge.truepeak import TAPS, interpolation_kernels, true_peak_factor
 
 __all__ = ["Limiter"]

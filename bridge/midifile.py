@@ -188,7 +188,7 @@ def read_midi(
     except OSError as error:
         raise MidiFileError(f"{file}: cannot be read ({error.strerror}); check the path") from None
     if strict:
-        from bridge.midimessages import check_strict
+        from bridge.midi.strict import check_strict
 
         check_strict(data, str(file))
     return parse_midi(data, str(file), pattern=pattern, ppq=ppq, limits=limits)

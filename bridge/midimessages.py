@@ -17,30 +17,9 @@ from bridge.midiscan import END_OF_TRACK
 if TYPE_CHECKING:
     import mido
 
-__all__ = ["check_strict", "from_mido", "to_mido"]
+__all__ = ["from_mido", "to_mido"]
 
 _SYSEX = 0xF0
-
-
-def check_strict(data: bytes, name: str) -> None:
-    """Refuse the bytes of a MIDI file that mido refuses.
-
-    Raises:
-        MidiFileError: With mido's own reason.
-    """
-    import mido
-
-    try:
-        midi = mido.MidiFile(file=io.BytesIO(data))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise MidiFileError(
-            f"{name}: refused in strict mode ({reason}); leave strict out to read it"
-        ) from None
-    if midi.ticks_per_beat <= 0:
-        raise MidiFileError(
-            f"{name}: refused in strict mode (SMPTE or no division); leave strict out to read it"
-        )
 
 
 def from_mido(midi: mido.MidiFile, name: str = "mido file") -> MidiFile:

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bridge.alignment import AlignedReader, resampled_length
+from bridge.arrays import AudioArray
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
 from bridge.midilanes import timed_messages
+from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
 from bridge.preset import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.native import build_builtin
-from bridge.records import AudioArray, ParamSpec
 
 if TYPE_CHECKING:
     from bridge.processors.vst3 import VST3
     from dream_core.companions import Companions
-    from dream_core.stream import StepReport
+    from dream_core.loop.turns import StepReport
 
 __all__ = ["Callbacks", "OpenStem", "open_companions", "open_stem", "open_stem_sound", "read_song"]
 

@@ -19,11 +19,11 @@ from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
 from bridge.installation import program_version
 from bridge.midifile import MidiFile, read_midi
+from bridge.parameters import ParamSpec
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 from bridge.processors.specs import processor_parameters
-from bridge.records import ParamSpec
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 __all__ = [
     "MidiSource",

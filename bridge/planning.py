@@ -14,15 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from bridge.alignment import Alignment, Placement, align_stems
-from bridge.audiofile import (
-    AUDIO_SUFFIXES,
-    AudioInfo,
-    AudioReader,
-    choose_output,
-    read_info,
-    read_metadata,
-)
+from bridge.audiofile import AUDIO_SUFFIXES, AudioInfo, AudioReader, read_info, read_metadata
 from bridge.audiosink import SUBTYPE_BITS
+from bridge.audiowriter import choose_output
 from bridge.envelopes import Envelopes, Song, follower_stems
 from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
 from bridge.midifile import MidiFile, read_midi
@@ -39,7 +33,8 @@ from bridge.plancheck import (
 from bridge.preset import Preset, node_parameters
 from bridge.presetfile import load_preset, placed
 from bridge.presetsettings import apply_settings, find_overruled
-from bridge.tempo import ClockSettings, TempoMap, bpm_from_name, build_clock
+from bridge.tempo import ClockSettings, bpm_from_name, build_clock
+from bridge.tempomap import TempoMap
 from bridge.wholefile import PART_SUFFIX
 
 __all__ = ["build_plan", "check_preset", "find_stems"]

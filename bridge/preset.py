@@ -20,9 +20,9 @@ from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.envelopes import Macro, MidiMap, Modulator, Route
 from bridge.envelopes.grammar import modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
-from bridge.processors.contract import MIX_SPEC, check_parameter
+from bridge.parameters import ParamSpec, check_parameter
+from bridge.processors.contract import MIX_SPEC
 from bridge.processors.specs import processor_parameters
-from bridge.records import ParamSpec
 from bridge.tomlplace import find_line
 
 __all__ = [

@@ -9,10 +9,9 @@ from pydantic import BaseModel
 
 from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.errors import PresetError, ProcessorError, nearest_names
+from bridge.parameters import ParamValue, check_parameter
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
-from bridge.processors.contract import check_parameter
 from bridge.processors.specs import processor_parameters
-from bridge.records import ParamValue
 
 __all__ = ["apply_settings", "find_overruled", "parse_value"]
 

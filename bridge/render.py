@@ -24,7 +24,7 @@ from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks
 from bridge.workmeter import Progress
 
-__all__ = ["Progress", "RenderReport", "StemResult", "render_plan", "render_plans"]
+__all__ = ["RenderReport", "render_plan", "render_plans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum
-from bridge.audiofile import AudioMetadata, AudioReader, read_info
+from bridge.audiofile import AudioReader, read_info
 from bridge.audiosink import encode_preview
 from bridge.envelopes import Song
 from bridge.errors import InputError
@@ -33,7 +33,8 @@ from bridge.pictures import (
     waveform_svg,
 )
 from bridge.plan import Plan, StemPlan, plan_envelopes
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
+from bridge.wavmeta import AudioMetadata
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from bridge.arrays import AudioArray
 from bridge.audiowriter import check_finite, check_space, output_error
-from bridge.records import AudioArray
 
 __all__ = ["ScratchWriter", "read_scratch"]
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bridge.alignment import AlignedReader
-from bridge.audiofile import AudioMetadata, AudioWriter, read_info, read_metadata
+from bridge.arrays import AudioArray
+from bridge.audiofile import read_info, read_metadata
 from bridge.audiosink import SUBTYPE_BITS
+from bridge.audiowriter import AudioWriter
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
@@ -26,8 +28,8 @@ from bridge.manifest import StemRecord
 from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound, read_song
 from bridge.plan import Plan, StemPlan
 from bridge.quantise import stem_dither_seed
-from bridge.records import AudioArray
 from bridge.scratch import ScratchWriter, read_scratch
+from bridge.wavmeta import AudioMetadata
 from bridge.workmeter import Progress, WorkMeter
 
 if TYPE_CHECKING:

@@ -18,17 +18,12 @@ from pathlib import Path
 
 from bridge.errors import TempoError
 from bridge.midifile import CUE_POINT, MARKER, TEXT, MetaEvent, MidiFile, read_midi
-from bridge.tempogrid import MAX_BPM, BarPositions, Meter, Tempo, bpm_to_us, check_meter
-from bridge.tempomap import Marker, TempoMap
+from bridge.tempogrid import MAX_BPM, Meter, Tempo, bpm_to_us, check_meter
+from bridge.tempomap import TempoMap
 from bridge.units import TICKS_PER_BAR_BEAT
 
 __all__ = [
-    "BarPositions",
     "ClockSettings",
-    "Marker",
-    "Meter",
-    "Tempo",
-    "TempoMap",
     "bpm_from_name",
     "build_clock",
     "build_tempo_map",

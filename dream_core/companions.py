@@ -12,31 +12,23 @@ import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dream_core.errors import DreamError
+from dream_core.loop.turns import Fault, Stepper, Turn
 from dream_core.networks import load_network
 
 if TYPE_CHECKING:
     import torch
 
     from dream_core.networks.card import Network
-    from dream_core.stream import DreamStream, Turn
 
-__all__ = ["Companions", "Fault"]
-
-
-class Fault(NamedTuple):
-    """What went wrong with a window, and whose it is."""
-
-    owner: DreamStream
-    error: DreamError
+__all__ = ["Companions"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Request:
     kind: Hashable
-    stream: DreamStream
+    stream: Stepper
     turns: Sequence[Turn]
     is_done: bool = False
     faults: list[Fault] = field(default_factory=list)
@@ -79,7 +71,7 @@ class Companions:
                 self._n_present -= 1
                 self._meeting.notify_all()
 
-    def step(self, kind: Hashable, stream: DreamStream, turns: Sequence[Turn]) -> list[Fault]:
+    def step(self, kind: Hashable, stream: Stepper, turns: Sequence[Turn]) -> list[Fault]:
         """Step windows, with those of others where that can be; return what went wrong with them.
 
         Args:

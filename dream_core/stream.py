@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dream_core.companions import Companions, Fault
+from dream_core.companions import Companions
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.listener import Listener
+from dream_core.loop.turns import Fault, StepReport, Turn
 from dream_core.naming import nearest_names
 from dream_core.runtime import default_batch, draw_integer
 from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
@@ -29,44 +28,10 @@ from dream_core.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.updates import State, Update, Window
 from dream_core.wave import Wave, WaveWindow
 
-__all__ = ["DreamStream", "StepReport"]
+__all__ = ["DreamStream"]
 
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepReport:
-    """What one step of one window did, for progress displays and benches.
-
-    Args:
-        window_index: Which window, from 0.
-        step_index: Which step, from 0.
-        start_s: Where the window begins.
-        score: The objective before the step.
-    """
-
-    window_index: int
-    step_index: int
-    start_s: float
-    score: float
-
-
-class Turn(NamedTuple):
-    """A window that is to take a step, and whose it is."""
-
-    stream: DreamStream
-    window_index: int
-
-    @property
-    def wave(self) -> Wave:
-        """The wave the window is in."""
-        return self.stream.wave
-
-    @property
-    def window(self) -> WaveWindow:
-        """The window."""
-        return self.wave.windows[self.window_index]
 
 
 class DreamStream:

@@ -71,7 +71,7 @@ MOVING = {
     "bridge.workers": "bridge.render",
     "bridge.workmeter": "bridge.render",
     "bridge.pictures": "bridge.report",
-    "bridge.records": "bridge.arrays",
+    "bridge.arrays": "bridge.arrays",
     "bridge.wholefile": "bridge.files",
     "dream_core.naming": "dream_core.nearest",
     "dream_core.framing": "dream_core.dsp",

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from bridge.cli.app import build_app
 
-        command = typer.main.get_command(build_app(None if wants_all else called))
+        command = typer.main.get_command(build_app(COMMANDS, None if wants_all else called))
         code = command.main(arguments, prog_name="reverie", standalone_mode=False)
     except Exception as error:
         if is_debugging:

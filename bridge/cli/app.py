@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from bridge.cli import COMMANDS
 from bridge.installation import program_version
 
 __all__ = ["build_app"]
 
 
-def build_app(called: str | None = None) -> typer.Typer:
+def build_app(commands: Mapping[str, str], called: str | None = None) -> typer.Typer:
     """Build the command line.
 
     Args:
+        commands: Each command's line in the help; ``bridge.cli.<name>`` holds it.
         called: The one command whose module is imported; None imports all.
     """
     app = typer.Typer(
@@ -39,14 +40,14 @@ def build_app(called: str | None = None) -> typer.Typer:
     ) -> None:
         """Let sound dream: render stems through chains of dreams, effects and VST3 plugins."""
 
-    for name, line in COMMANDS.items():
+    for name, line in commands.items():
         if called is not None and name != called:
             app.command(name, help=line)(_not_called)
             continue
         group: typer.Typer = importlib.import_module(f"bridge.cli.{name}").app
-        commands = group.registered_commands
-        if len(commands) == 1 and commands[0].name is None and commands[0].callback is not None:
-            app.command(name, help=line)(commands[0].callback)
+        own = group.registered_commands
+        if len(own) == 1 and own[0].name is None and own[0].callback is not None:
+            app.command(name, help=line)(own[0].callback)
         else:
             app.add_typer(group, name=name, help=line)
     return app

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import typer
 
-import bridge
 from bridge.cli.arguments import JsonOption
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.installation import DISTRIBUTION, mending_command, program_version
@@ -66,7 +65,7 @@ def _probe(name: str) -> list[Finding]:
     """Try one thing in a process of its own: what does not fit may take that down, and doctor goes on."""
     # -P: what lies in the folder one happens to be in is not imported.
     command = [sys.executable, "-P", "-m", "bridge.cli.probes", name]
-    paths = [os.environ.get("PYTHONPATH", ""), str(Path(bridge.__file__).resolve().parents[1])]
+    paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).resolve().parents[2])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:
         done = subprocess.run(

@@ -127,7 +127,7 @@ def check(
     as_json: _Json = False,
 ) -> None:
     """Run the conformance suite on a plugin: null, blocks, state, determinism, latency, NaN."""
-    from bridge.hosts.check import check_plugin
+    from bridge.processors.vst3_check import check_plugin
 
     results = check_plugin(plugin, plugin_name=plugin_name, level=level, seed=seed)
     if as_json:

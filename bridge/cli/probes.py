@@ -28,7 +28,7 @@ from bridge.installation import (
 )
 
 if TYPE_CHECKING:
-    from bridge.records import AudioArray
+    from bridge.arrays import AudioArray
 
 __all__ = ["OPTIONAL", "PARTS", "REQUIRED", "Finding", "failure", "probe"]
 
@@ -110,7 +110,8 @@ def _use_scipy() -> str:
 def _use_soundfile() -> str:
     import numpy as np
 
-    from bridge.audiofile import AudioWriter, read_audio
+    from bridge.audiofile import read_audio
+    from bridge.audiowriter import AudioWriter
 
     sound = 0.5 * _sine()
     with tempfile.TemporaryDirectory() as folder:
@@ -144,10 +145,11 @@ def _use_pedalboard() -> str:
 
 
 def _use_mido() -> str:
+    from bridge.midi.strict import check_strict
     from bridge.midifile import parse_midi
-    from bridge.midimessages import check_strict
     from bridge.midiwrite import build_midi
-    from bridge.tempo import ClockSettings, TempoMap, build_clock
+    from bridge.tempo import ClockSettings, build_clock
+    from bridge.tempomap import TempoMap
 
     written = build_midi(TempoMap.constant(93.0), length_s=4.0)
     check_strict(written, "a MIDI file")

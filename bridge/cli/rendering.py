@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from bridge.jobs import Job
     from bridge.plan import Plan
-    from bridge.render import Progress, RenderReport, StemResult
+    from bridge.render import RenderReport
+    from bridge.stemjob import StemResult
+    from bridge.workmeter import Progress
 
 __all__ = [
     "DryRunOption",

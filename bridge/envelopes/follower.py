@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.envelopes.grammar import Adsr, Breakpoints, Follower, Lfo, Modulator, Steps
 from bridge.errors import EnvelopeError, nearest_names
 from bridge.loudness import k_weighting
-from bridge.records import AudioArray
 
 __all__ = [
     "TRIGGER_MEASURE",

@@ -21,7 +21,7 @@ from bridge.envelopes.lattice import CELL, Lattice
 from bridge.envelopes.played import mapped_lane
 from bridge.envelopes.shapes import bend, smooth_step
 from bridge.errors import EnvelopeError, nearest_names
-from bridge.records import ParamSpec
+from bridge.parameters import ParamSpec
 from bridge.tempomap import TempoMap
 
 __all__ = ["Envelopes", "build_envelopes"]

@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError
-from bridge.records import AudioArray
 
 __all__ = [
     "EVENT_DTYPE",

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-import bridge
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError
 from bridge.hosts.backend import (
     BackendName,
@@ -32,7 +32,6 @@ from bridge.hosts.backend import (
 )
 from bridge.hosts.faults import SessionFault
 from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
-from bridge.records import AudioArray
 
 __all__ = ["ChildSession"]
 
@@ -235,7 +234,7 @@ class _Watchdog:
 
 
 def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
-    package_root = str(Path(bridge.__file__).parents[1])
+    package_root = str(Path(__file__).resolve().parents[2])
     search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Lane
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EventArray, PluginDescription
 from bridge.hosts.events import parameter_events
 from bridge.hosts.parameters import Parameter, build_parameters
-from bridge.processors.contract import check_parameter
-from bridge.records import Lane, ParamSpec, ParamValue
+from bridge.parameters import ParamSpec, ParamValue, check_parameter
 
 __all__ = ["Controls"]
 

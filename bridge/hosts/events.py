@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Lane
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EVENT_DTYPE, EventArray, EventKind, no_events
 from bridge.hosts.parameters import Parameter
-from bridge.records import Lane, ParamSpec
+from bridge.parameters import ParamSpec
 from bridge.tempomap import TempoMap
 
 __all__ = ["merge_events", "midi_events", "parameter_events", "raw_events", "transport_events"]

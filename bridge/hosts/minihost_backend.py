@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError
 from bridge.hosts.backend import (
     ChannelCountError,
@@ -26,7 +27,6 @@ from bridge.hosts.backend import (
 )
 from bridge.hosts.pedalboard_backend import raw_grid
 from bridge.hosts.vstpreset import build_vstpreset, parse_vstpreset
-from bridge.records import AudioArray
 
 __all__ = ["MinihostBackend"]
 

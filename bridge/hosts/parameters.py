@@ -19,9 +19,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Lane
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import HostedParameter
-from bridge.records import Lane, ParamSpec, ParamValue
+from bridge.parameters import ParamSpec, ParamValue
 
 __all__ = ["Parameter", "build_parameters", "parameter_name", "parse_quantity"]
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError, nearest_names
 from bridge.hosts.backend import (
     ChannelCountError,
@@ -32,7 +33,6 @@ from bridge.hosts.backend import (
     SeveralPluginsError,
     Transport,
 )
-from bridge.records import AudioArray
 
 __all__ = ["PedalboardBackend", "raw_grid"]
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import AudioArray
 from bridge.hosts.backend import (
     MIDI_MESSAGE_BYTES,
     BackendName,
@@ -24,7 +25,6 @@ from bridge.hosts.backend import (
     PluginDescription,
     Transport,
 )
-from bridge.records import AudioArray
 
 __all__ = ["LocalSession", "PluginSession", "load_backend"]
 

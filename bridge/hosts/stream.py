@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import ChannelCountError, EventArray, no_events
 from bridge.hosts.supervisor import Supervisor
-from bridge.records import AudioArray
 
 __all__ = ["PluginStream", "StreamShape"]
 

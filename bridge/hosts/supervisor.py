@@ -17,11 +17,11 @@ from typing import IO, TypeVar
 
 import numpy as np
 
+from bridge.arrays import AudioArray
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EVENT_DTYPE, EventArray, no_events
 from bridge.hosts.faults import FaultAction, HostedPluginError, PluginFault, SessionFault
 from bridge.hosts.session import PluginSession
-from bridge.records import AudioArray
 
 __all__ = ["MAX_LEVEL_DB", "Supervisor"]
 

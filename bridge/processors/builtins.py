@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bridge.records import ParamSpec
+from bridge.parameters import ParamSpec
 
 __all__ = ["BUILTINS", "Builtin"]
 

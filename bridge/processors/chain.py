@@ -18,16 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pedalboard
 
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
-from bridge.processors.contract import (
-    DEFAULT_BUFFER_SIZE,
-    MIX_SPEC,
-    Processor,
-    check_audio,
-    check_parameter,
-)
+from bridge.parameters import ParamSpec, ParamValue, check_parameter
+from bridge.processors.contract import DEFAULT_BUFFER_SIZE, MIX_SPEC, Processor, check_audio
 from bridge.processors.native import Native
-from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 
 __all__ = ["Chain", "Mix", "Node"]
 

@@ -19,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from bridge.errors import ProcessorError, nearest_names
-from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+from bridge.arrays import AudioArray, Lane
+from bridge.errors import ProcessorError
+from bridge.parameters import ParamSpec, ParamValue
 
 __all__ = [
     "AUTOMATION_BLOCK_SAMPLES",
@@ -29,11 +30,11 @@ __all__ = [
     "MIX_SPEC",
     "Processor",
     "check_audio",
-    "check_parameter",
 ]
 
 DEFAULT_BUFFER_SIZE = 8192
 """pedalboard's own default block."""
+
 
 AUTOMATION_BLOCK_SAMPLES = 64
 """How often a parameter moves where the processor cannot move it at every sample."""
@@ -113,6 +114,7 @@ MIX_SPEC = ParamSpec(
 )
 """How much of a node is heard: the chain's own parameter of every node."""
 
+
 MAX_CHANNELS = 64
 """More are taken for a mistaken layout."""
 
@@ -146,46 +148,3 @@ def check_audio(input_array: AudioArray, where: str, max_channels: int | None = 
         raise ProcessorError(
             f"{where}: got {input_array.shape[0]} channels; at most {max_channels} are accepted.{hint}"
         )
-
-
-def check_parameter(
-    name: str, value: ParamValue, parameters: Mapping[str, ParamSpec], where: str
-) -> ParamValue:
-    """Return a parameter value in the type its parameter wants, or say what is accepted.
-
-    Args:
-        name: Parameter name.
-        value: Value in the parameter's own unit.
-        parameters: What the processor offers.
-        where: Put at the start of an error: file and place, or the processor's name.
-
-    Raises:
-        ProcessorError: Unknown name, wrong type, unknown choice or value out of range.
-    """
-    spec = parameters.get(name)
-    if spec is None:
-        raise ProcessorError(f"{where}: no parameter {name!r}; {nearest_names(name, parameters)}")
-    if spec.choices:
-        if not isinstance(value, str) or value not in spec.choices:
-            raise ProcessorError(
-                f"{where}.{name}: {value!r} is not one of its choices; "
-                f"{nearest_names(str(value), spec.choices)}"
-            )
-        return value
-    if isinstance(spec.default, bool):
-        if not isinstance(value, bool):
-            raise ProcessorError(f"{where}.{name}: {value!r} is not a switch; true or false is accepted")
-        return value
-    if isinstance(spec.default, str):
-        if not isinstance(value, str):
-            raise ProcessorError(f"{where}.{name}: {value!r} is not a text; quote it")
-        return value
-    if isinstance(value, (bool, str)):
-        raise ProcessorError(f"{where}.{name}: {value!r} is not a number")
-    number = float(value)
-    low = -float("inf") if spec.minimum is None else spec.minimum
-    high = float("inf") if spec.maximum is None else spec.maximum
-    if not low <= number <= high:
-        unit = f" {spec.unit}" if spec.unit else ""
-        raise ProcessorError(f"{where}.{name} = {value} is outside {low:g}..{high:g}{unit}")
-    return number

@@ -11,20 +11,22 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError, nearest_names
-from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio, check_parameter
+from bridge.parameters import ParamSpec, ParamValue, check_parameter
+from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.specs import DREAM_PARAMETERS
-from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 from dream_core.ascent import build_update, open_stream
 from dream_core.companions import Companions
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
 from dream_core.grammar import parse_objective
 from dream_core.legacy import Legacy
+from dream_core.loop.turns import StepReport
 from dream_core.networks import get_card, load_network, weights_sha256
 from dream_core.networks.card import Network
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import MOVING_SETTINGS, DreamSettings
-from dream_core.stream import DreamStream, StepReport
+from dream_core.stream import DreamStream
 
 __all__ = ["Dream", "hash_networks", "resolve_compute"]
 

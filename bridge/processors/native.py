@@ -13,15 +13,11 @@ from typing import Any
 import numpy as np
 import pedalboard
 
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
+from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.builtins import BUILTINS, Builtin
-from bridge.processors.contract import (
-    AUTOMATION_BLOCK_SAMPLES,
-    DEFAULT_BUFFER_SIZE,
-    check_audio,
-    check_parameter,
-)
-from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
+from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
 
 __all__ = ["Native", "build_builtin"]
 

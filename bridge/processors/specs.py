@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import get_args
 
 from bridge.errors import ProcessorError, nearest_names
+from bridge.parameters import ParamSpec
 from bridge.processors.builtins import BUILTINS
-from bridge.records import ParamSpec
 from dream_core.settings import (
     DEPTH_LIMIT,
     HOP_DIVISORS,

@@ -20,6 +20,7 @@ from typing import Literal, Self, TypeVar
 
 import numpy as np
 
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import BackendName, EventArray
 from bridge.hosts.bundle import binary_sha256, check_bundle
@@ -32,8 +33,8 @@ from bridge.hosts.session import PluginSession
 from bridge.hosts.stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
+from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
-from bridge.records import AudioArray, Lane, ParamSpec, ParamValue
 from bridge.tempomap import TempoMap
 
 __all__ = ["VST3"]

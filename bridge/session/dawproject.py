@@ -20,7 +20,7 @@ from bridge.errors import SessionError
 from bridge.session.model import Clip, ControllerLane, Note, Session, Track
 from bridge.session.numbers import parse_number
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 __all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "open_archive", "read_dawproject"]
 

@@ -18,7 +18,7 @@ from bridge.errors import SessionError, nearest_names
 from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
 from bridge.session.model import StemTrack
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["write_dawproject"]

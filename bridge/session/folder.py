@@ -15,7 +15,7 @@ from bridge.errors import InputError, OutputError
 from bridge.midiwrite import WrittenLane, build_midi
 from bridge.naming import check_names
 from bridge.session.model import StemTrack
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 from bridge.wholefile import write_whole
 
 __all__ = ["write_exchange_folder"]

@@ -18,8 +18,8 @@ from bridge.errors import SessionError
 from bridge.session.model import Clip, Session, Track
 from bridge.session.numbers import parse_number
 from bridge.session.safexml import parse_xml, read_gzip
-from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
+from bridge.tempomap import TempoMap
 
 __all__ = ["read_live"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 __all__ = ["Clip", "ControllerLane", "Note", "Session", "StemTrack", "Track"]
 

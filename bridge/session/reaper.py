@@ -18,8 +18,8 @@ from bridge.audiofile import read_info
 from bridge.errors import SessionError, nearest_names
 from bridge.session.model import Clip, Session, StemTrack, Track
 from bridge.session.numbers import parse_number
-from bridge.tempo import TempoMap
 from bridge.tempogrid import RampLaw
+from bridge.tempomap import TempoMap
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["read_reaper", "write_reaper"]

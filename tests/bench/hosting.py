@@ -29,8 +29,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from helpers.vst3 import EFFECT, SAMPLE_RATE, child_process_ids, noise, open_descriptors  # noqa: E402
 
 from bridge.errors import PluginFaultError  # noqa: E402
+from bridge.parameters import ParamValue  # noqa: E402
 from bridge.processors.vst3 import VST3  # noqa: E402
-from bridge.records import ParamValue  # noqa: E402
 
 TABLE = Path(__file__).with_suffix(".md")
 LINES: list[str] = []

@@ -11,13 +11,13 @@ from helpers.nets import SmallNet
 from helpers.vst3 import EFFECT, needs_plugins
 
 from bridge.errors import ProcessorError
+from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.builtins import BUILTINS
 from bridge.processors.chain import Chain, Mix, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
 from bridge.processors.native import Native, build_builtin
 from bridge.processors.vst3 import VST3
-from bridge.records import ParamSpec, ParamValue
 
 RATE = 48000
 RANDOM_STREAM = {"mp3_compressor"}

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 
 from bridge.envelopes import Envelopes, Macro, Modulator, Route, Song, build_envelopes
 from bridge.midifile import parse_midi
-from bridge.records import ParamSpec
-from bridge.tempo import TempoMap, build_tempo_map
+from bridge.parameters import ParamSpec
+from bridge.tempo import build_tempo_map
+from bridge.tempomap import TempoMap
 
 SAMPLE_RATE = 48_000
 TARGETS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.records import AudioArray
+from bridge.arrays import AudioArray
 
 BUILD = Path(__file__).parents[1] / "plugins" / "build"
 EFFECT = BUILD / "ConformanceEffect.vst3"

@@ -9,10 +9,11 @@ import pytest
 from helpers.audio import noise, on_grid, sine
 
 from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum, resampled_length
-from bridge.audiofile import AudioMetadata, AudioWriter, read_audio, read_info, read_metadata
+from bridge.audiofile import read_audio, read_info, read_metadata
+from bridge.audiowriter import AudioWriter
 from bridge.errors import AudioFileError, InputError
 from bridge.loudness import measure_loudness
-from bridge.wavmeta import Broadcast
+from bridge.wavmeta import AudioMetadata, Broadcast
 
 
 def stem(path: Path, samples: np.ndarray, sample_rate: int = 48000, start: int | None = None) -> Path:

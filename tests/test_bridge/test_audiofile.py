@@ -16,15 +16,8 @@ from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_b
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.audiofile import (
-    OUTPUT_SUBTYPES,
-    AudioReader,
-    AudioWriter,
-    hash_samples,
-    read_audio,
-    read_info,
-    read_metadata,
-)
+from bridge.audiofile import AudioReader, hash_samples, read_audio, read_info, read_metadata
+from bridge.audiowriter import OUTPUT_SUBTYPES, AudioWriter
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.platformaudio import PlatformAudio
 

@@ -191,7 +191,9 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 def test_the_whole_command_line_builds() -> None:
     """All modules together, as shell completion needs them."""
-    assert len(build_app().registered_commands) + len(build_app().registered_groups) == len(COMMANDS)
+    assert len(build_app(COMMANDS).registered_commands) + len(build_app(COMMANDS).registered_groups) == len(
+        COMMANDS
+    )
 
 
 def test_presets_commands(session: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from helpers.audio import noise, sine
 
-from bridge.audiofile import OUTPUT_SUBTYPES, AudioWriter, hash_samples, read_audio
+from bridge.arrays import AudioArray
+from bridge.audiofile import hash_samples, read_audio
+from bridge.audiowriter import OUTPUT_SUBTYPES, AudioWriter
 from bridge.loudness import LoudnessMeter, measure_loudness
 from bridge.manifest import read_manifest
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
-from bridge.records import AudioArray
 from bridge.render import RenderReport, render_plan
 from bridge.tempo import ClockSettings
 

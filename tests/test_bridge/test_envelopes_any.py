@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import ReverieError
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 SONGS = [
     song(random_song(3, n_tempos=5, n_meters=4, n_notes=30), length_s=8.0),

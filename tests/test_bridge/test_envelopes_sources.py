@@ -19,7 +19,7 @@ from scipy.signal import lfilter
 
 from bridge.envelopes import Modulator, Song, build_follower, follower_stems
 from bridge.errors import EnvelopeError
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 RAMPED = Song(
     tempo_map=TempoMap.from_points(

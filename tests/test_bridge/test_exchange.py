@@ -10,7 +10,8 @@ from helpers.audio import noise
 from helpers.dawproject import write_project
 from typer.testing import CliRunner
 
-from bridge.audiofile import AudioWriter
+from bridge.audiowriter import AudioWriter
+from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.errors import SessionError
 from bridge.exchange import build_rendered_stems
@@ -66,7 +67,7 @@ def render(folder: Path, *names: str) -> Path:
 
 
 def run(*arguments: object) -> None:
-    done = CliRunner().invoke(build_app("session"), [str(a) for a in ("session", *arguments)])
+    done = CliRunner().invoke(build_app(COMMANDS, "session"), [str(a) for a in ("session", *arguments)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output

@@ -30,9 +30,9 @@ from helpers.vst3 import (
 from bridge.errors import PluginError, PluginFaultError
 from bridge.hosts.child import ChildSession
 from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
+from bridge.parameters import ParamValue
 from bridge.processors.chain import Chain
 from bridge.processors.vst3 import VST3
-from bridge.records import ParamValue
 
 pytestmark = needs_plugins
 

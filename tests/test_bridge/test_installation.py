@@ -233,7 +233,7 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "soundfile": ("bridge.audiofile.read_audio", lambda path: (np.zeros((1, 48000), np.float32), 48000)),
     "soxr": ("soxr.resample", lambda sound, *_: 0.0 * sound),
     "pedalboard": ("bridge.processors.native.build_builtin", lambda *_: Silent()),
-    "mido": ("bridge.midimessages.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),
+    "mido": ("bridge.midi.strict.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),
     "pydantic": ("bridge.preset.parse_preset", lambda data, _: SimpleNamespace(chain=data["chain"])),
     "safetensors": ("safetensors.numpy.load", lambda data: {"tone": np.zeros((1, 48000), np.float32)}),
     "rich": ("rich.console.Console.print", lambda *_: None),

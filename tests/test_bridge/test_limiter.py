@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers.audio import noise, sine
 
+from bridge.arrays import AudioArray
 from bridge.limiter import Limiter
 from bridge.loudness import measure_loudness
-from bridge.records import AudioArray
 
 
 def limit(

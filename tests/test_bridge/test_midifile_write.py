@@ -16,7 +16,8 @@ from bridge.errors import MidiFileError, OutputError
 from bridge.midifile import parse_midi
 from bridge.midilanes import read_lane
 from bridge.midiwrite import WrittenLane, build_midi, thin_lane, write_midi
-from bridge.tempo import TempoMap, build_tempo_map
+from bridge.tempo import build_tempo_map
+from bridge.tempomap import TempoMap
 
 CLOCK = TempoMap.from_points(
     [(0, 120, "hold"), (8, 90, "hold"), (16, 133.25, "hold")],

@@ -16,11 +16,11 @@ from bridge import build_plan
 from bridge.envelopes import Song
 from bridge.errors import PresetError
 from bridge.installation import program_version
+from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.preset import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
-from bridge.records import ParamSpec
-from bridge.tempo import TempoMap
+from bridge.tempomap import TempoMap
 
 HEAD = """
 format = "reverie/preset"

@@ -21,7 +21,8 @@ import pytest
 import soundfile
 from helpers.audio import noise, sine
 
-from bridge.audiofile import AudioWriter, read_audio
+from bridge.audiofile import read_audio
+from bridge.audiowriter import AudioWriter
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png

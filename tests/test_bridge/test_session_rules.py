@@ -11,9 +11,10 @@ import soxr
 from helpers.session import make_sound, write_preset, write_stem
 
 from bridge import build_plan, render_plan
-from bridge.audiofile import AudioMetadata, AudioWriter, read_metadata
+from bridge.audiofile import read_metadata
+from bridge.audiowriter import AudioWriter
 from bridge.errors import InputError
-from bridge.wavmeta import Broadcast, Marker
+from bridge.wavmeta import AudioMetadata, Broadcast, Marker
 
 TAIL = """
 [[chain]]

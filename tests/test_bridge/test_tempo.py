@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from bridge.errors import MidiFileError, TempoError
 from bridge.midifile import parse_midi
-from bridge.tempo import TempoMap, bpm_from_name, build_tempo_map, parse_meter, read_tempo_map
+from bridge.tempo import bpm_from_name, build_tempo_map, parse_meter, read_tempo_map
+from bridge.tempomap import TempoMap
 from bridge.units import parse_duration
 
 

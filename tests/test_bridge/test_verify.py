@@ -10,7 +10,8 @@ import pytest
 from helpers.audio import noise
 from typer.testing import CliRunner
 
-from bridge.audiofile import AudioWriter, read_audio, read_info
+from bridge.audiofile import read_audio, read_info
+from bridge.audiowriter import AudioWriter
 from bridge.cli.verify import app
 from bridge.errors import InputError
 from bridge.manifest import Manifest, read_manifest, write_manifest

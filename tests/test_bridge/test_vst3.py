@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, SAMPLE_RATE, misbehaving_copy, needs_plugins, noise
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError, ProcessorError
 from bridge.processors.contract import Processor
 from bridge.processors.vst3 import VST3
-from bridge.records import AudioArray
 
 pytestmark = needs_plugins
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers.vst3 import EFFECT, SAMPLE_RATE, needs_plugins, noise
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginFaultError
 from bridge.processors.vst3 import VST3
-from bridge.records import AudioArray
 
 pedalboard = pytest.importorskip("pedalboard")
 chain_module = pytest.importorskip("bridge.processors.chain")

@@ -15,7 +15,8 @@ from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_b
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.audiofile import AudioWriter, read_audio, read_info, read_metadata
+from bridge.audiofile import read_audio, read_info, read_metadata
+from bridge.audiowriter import AudioWriter
 from bridge.loudness import measure_loudness
 from bridge.wavmeta import AudioMetadata, Broadcast, Marker, parse_metadata
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, needs_plugins
 
-from bridge.hosts.check import CHECKS, check_plugin
+from bridge.arrays import AudioArray
 from bridge.processors.vst3 import VST3
-from bridge.records import AudioArray
+from bridge.processors.vst3_check import CHECKS, check_plugin
 
 pytestmark = needs_plugins
 

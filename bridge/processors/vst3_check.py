@@ -20,9 +20,9 @@ from typing import Literal
 
 import numpy as np
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginFaultError, ReverieError
 from bridge.processors.vst3 import VST3
-from bridge.records import AudioArray
 
 __all__ = ["CHECKS", "Check", "CheckResult", "check_plugin"]
 

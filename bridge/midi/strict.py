@@ -1,0 +1,30 @@
+"""MIDI files held to mido's stricter reading."""
+
+from __future__ import annotations
+
+import io
+
+from bridge.errors import MidiFileError
+
+__all__ = ["check_strict"]
+
+
+def check_strict(data: bytes, name: str) -> None:
+    """Refuse the bytes of a MIDI file that mido refuses.
+
+    Raises:
+        MidiFileError: With mido's own reason.
+    """
+    import mido
+
+    try:
+        midi = mido.MidiFile(file=io.BytesIO(data))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise MidiFileError(
+            f"{name}: refused in strict mode ({reason}); leave strict out to read it"
+        ) from None
+    if midi.ticks_per_beat <= 0:
+        raise MidiFileError(
+            f"{name}: refused in strict mode (SMPTE or no division); leave strict out to read it"
+        )
