@@ -15,9 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bridge.clock.settings import ClockSettings
+    from bridge.clock.tempo_map import TempoMap
     from bridge.errors import ReverieError
     from bridge.jobs import Job, build_batch, read_jobs
     from bridge.manifest import Manifest, read_manifest
+    from bridge.midi.song_clock import read_tempo_map
     from bridge.opening import read_song
     from bridge.plan import Plan, plan_envelopes
     from bridge.planning import build_plan
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
     from bridge.render import RenderReport, render_plan, render_plans
-    from bridge.tempo import ClockSettings, read_tempo_map
-    from bridge.tempomap import TempoMap
 
 __all__ = [
     "VST3",
@@ -60,7 +61,7 @@ __all__ = [
 _HOMES = {
     "VST3": "processors.vst3",
     "Chain": "processors.chain",
-    "ClockSettings": "tempo",
+    "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
     "Job": "jobs",
     "Manifest": "manifest",
@@ -70,7 +71,7 @@ _HOMES = {
     "Preset": "preset",
     "RenderReport": "render",
     "ReverieError": "errors",
-    "TempoMap": "tempomap",
+    "TempoMap": "clock.tempo_map",
     "build_batch": "jobs",
     "build_plan": "planning",
     "load_preset": "presetfile",
@@ -79,7 +80,7 @@ _HOMES = {
     "read_manifest": "manifest",
     "read_preset": "presetfile",
     "read_song": "opening",
-    "read_tempo_map": "tempo",
+    "read_tempo_map": "midi.song_clock",
     "render_plan": "render",
     "render_plans": "render",
 }

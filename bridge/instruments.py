@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from bridge.audiowriter import AudioWriter
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
 from bridge.midifile import MidiFile
 from bridge.midilanes import timed_messages
 from bridge.processors.vst3 import VST3
-from bridge.tempomap import TempoMap
 
 __all__ = ["play_midi"]
 

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from bridge.clock.settings import ClockSettings, parse_meter
 from bridge.errors import InputError, OutputError, nearest_names
 from bridge.manifest import manifest_path
 from bridge.naming import check_names
 from bridge.plan import Plan
 from bridge.planning import build_plan
-from bridge.tempo import ClockSettings, parse_meter
 from bridge.tomlplace import find_line
 
 __all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]

@@ -21,7 +21,7 @@ from bridge.errors import MidiFileError, nearest_names
 from bridge.midifile import MidiFile
 
 if TYPE_CHECKING:
-    from bridge.tempomap import TempoMap
+    from bridge.clock.tempo_map import TempoMap
 
 __all__ = [
     "LANE_EVENTS",

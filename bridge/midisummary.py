@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.midifile import MidiFile
 from bridge.midilanes import bend_range_semitones, list_lanes, mpe_zones, parameter_numbers, read_notes
-from bridge.tempomap import TempoMap
 
 __all__ = ["position_text", "summarise_midi"]
 

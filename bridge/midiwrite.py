@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
-from bridge.tempomap import TempoMap
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["WrittenLane", "build_midi", "thin_lane", "write_midi"]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.alignment import Placement
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
 from bridge.installation import program_version
@@ -23,7 +24,6 @@ from bridge.parameters import ParamSpec
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 from bridge.processors.specs import processor_parameters
-from bridge.tempomap import TempoMap
 
 __all__ = [
     "MidiSource",

@@ -17,8 +17,11 @@ from bridge.alignment import Alignment, Placement, align_stems
 from bridge.audiofile import AUDIO_SUFFIXES, AudioInfo, AudioReader, read_info, read_metadata
 from bridge.audiosink import SUBTYPE_BITS
 from bridge.audiowriter import choose_output
+from bridge.clock.settings import ClockSettings, bpm_from_name
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Song, follower_stems
 from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
+from bridge.midi.song_clock import build_clock
 from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
@@ -33,8 +36,6 @@ from bridge.plancheck import (
 from bridge.preset import Preset, node_parameters
 from bridge.presetfile import load_preset, placed
 from bridge.presetsettings import apply_settings, find_overruled
-from bridge.tempo import ClockSettings, bpm_from_name, build_clock
-from bridge.tempomap import TempoMap
 from bridge.wholefile import PART_SUFFIX
 
 __all__ = ["build_plan", "check_preset", "find_stems"]

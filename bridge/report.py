@@ -21,6 +21,7 @@ import numpy.typing as npt
 from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum
 from bridge.audiofile import AudioReader, read_info
 from bridge.audiosink import encode_preview
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import InputError
 from bridge.manifest import Manifest, StemRecord
@@ -33,7 +34,6 @@ from bridge.pictures import (
     waveform_svg,
 )
 from bridge.plan import Plan, StemPlan, plan_envelopes
-from bridge.tempomap import TempoMap
 from bridge.wavmeta import AudioMetadata
 from bridge.wholefile import check_free, write_whole
 

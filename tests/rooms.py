@@ -25,9 +25,6 @@ ORDER = {
 """Left never imports right."""
 
 MOVING = {
-    "bridge.tempogrid": "bridge.clock",
-    "bridge.tempomap": "bridge.clock",
-    "bridge.units": "bridge.clock",
     "bridge.alignment": "bridge.audio",
     "bridge.audiofile": "bridge.audio",
     "bridge.audiosink": "bridge.audio",
@@ -46,7 +43,6 @@ MOVING = {
     "bridge.midiscan": "bridge.midi",
     "bridge.midisummary": "bridge.midi",
     "bridge.midiwrite": "bridge.midi",
-    "bridge.tempo": "bridge.midi",
     "bridge.library": "bridge.presets",
     "bridge.preset": "bridge.presets",
     "bridge.presetfile": "bridge.presets",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from bridge.clock.settings import ClockSettings
     from bridge.jobs import Job
-    from bridge.tempo import ClockSettings
 
 __all__ = [
     "AlignOption",
@@ -183,7 +183,7 @@ def clock_settings(
     text_markers: bool,
 ) -> ClockSettings:
     """Return what the options say of the song's time."""
-    from bridge.tempo import ClockSettings, parse_meter
+    from bridge.clock.settings import ClockSettings, parse_meter
 
     return ClockSettings(
         bpm=bpm,

@@ -29,8 +29,8 @@ def compare_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Subtract B from A and print what is left; exit with 1 where it is louder than the tolerance."""
+    from bridge.cli.quantities import parse_quantity
     from bridge.compare import compare_paths
-    from bridge.units import parse_quantity
 
     tolerance_dbfs = parse_quantity(tolerance, "dB", "--tolerance")
     result = compare_paths(a, b)

@@ -52,16 +52,16 @@ def envelope_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
 ) -> None:
     """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
+    from bridge.clock.durations import parse_duration
     from bridge.envelopes import Song, follower_stems
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.errors import EnvelopeError, InputError
+    from bridge.midi.song_clock import build_clock
     from bridge.midifile import read_midi
     from bridge.midiwrite import write_midi
     from bridge.plan import plan_envelopes
     from bridge.presetfile import load_preset, placed
     from bridge.presetsettings import apply_settings
-    from bridge.tempo import build_clock
-    from bridge.units import parse_duration
     from bridge.wholefile import check_free, write_whole
 
     if bits not in (7, 14):

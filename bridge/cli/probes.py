@@ -145,11 +145,12 @@ def _use_pedalboard() -> str:
 
 
 def _use_mido() -> str:
+    from bridge.clock.settings import ClockSettings
+    from bridge.clock.tempo_map import TempoMap
+    from bridge.midi.song_clock import build_clock
     from bridge.midi.strict import check_strict
     from bridge.midifile import parse_midi
     from bridge.midiwrite import build_midi
-    from bridge.tempo import ClockSettings, build_clock
-    from bridge.tempomap import TempoMap
 
     written = build_midi(TempoMap.constant(93.0), length_s=4.0)
     check_strict(written, "a MIDI file")

@@ -31,8 +31,8 @@ def verify(
     as_json: a.JsonOption = False,
 ) -> None:
     """Render a manifest again and say for each stem: bit-exact, or the residual in dB; exit with 1 if not."""
+    from bridge.cli.quantities import parse_quantity
     from bridge.manifest import read_manifest
-    from bridge.units import parse_quantity
     from bridge.verify import verify_manifest
 
     tolerance_dbfs = parse_quantity(tolerance, "dB", "--tolerance")

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from bridge.clock.durations import parse_duration, parse_rate
 from bridge.envelopes.combined import Bipolar, Combined, Constant
 from bridge.envelopes.cycles import Counter, Fade, LfoSource, StepSource
 from bridge.envelopes.follower import FollowerSource
@@ -34,7 +35,6 @@ from bridge.envelopes.shapes import stable_hash
 from bridge.envelopes.smoothing import Smoothed
 from bridge.envelopes.triggers import Gates, build_gates, to_samples
 from bridge.errors import EnvelopeError, nearest_names
-from bridge.units import parse_duration, parse_rate
 
 __all__ = ["Source", "Sources", "build_sources"]
 

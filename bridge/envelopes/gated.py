@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from bridge.clock.durations import Duration, parse_duration, parse_rate
 from bridge.envelopes.contours import Contour, Segment, segment_value
 from bridge.envelopes.grammar import Adsr, Breakpoints
 from bridge.envelopes.grid import Floats, Integers, Pulse, Song
 from bridge.envelopes.triggers import Gates, horizon_s, to_samples
 from bridge.errors import EnvelopeError, InputError
-from bridge.units import Duration, parse_duration, parse_rate
 
 __all__ = ["adsr_contour", "breakpoints_contour"]
 

@@ -3,8 +3,8 @@
 Goal: what a musician writes in a preset is checked to the last key before anything sounds.
 
 Conventions: a modulator gives 0..1, or -1..1 where its polarity is ``bipolar``; times are texts as in
-`bridge.units` and stay texts here, so that a preset written back reads as it was; channels are 1..16; note
-names have C3 as middle C (60), so C1 is the General MIDI kick.
+`bridge.clock.durations` and stay texts here, so that a preset written back reads as it was; channels are
+1..16; note names have C3 as middle C (60), so C1 is the General MIDI kick.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bridge.clock.durations import parse_duration, parse_position, parse_rate
 from bridge.errors import InputError
-from bridge.units import parse_duration, parse_position, parse_rate
 
 __all__ = [
     "Adsr",

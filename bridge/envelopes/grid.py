@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bridge.clock.durations import Duration
+from bridge.clock.tempo_map import TempoMap
 from bridge.midifile import MidiFile
-from bridge.tempomap import TempoMap
-from bridge.units import Duration
 
 __all__ = [
     "Bools",

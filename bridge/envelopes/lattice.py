@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.grid import Bools, Floats, Grid, Scattered
-from bridge.tempomap import TempoMap
 
 __all__ = ["CELL", "Lattice"]
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from bridge.clock.durations import Duration, parse_duration
 from bridge.envelopes.contours import Contour, Segment
 from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
 from bridge.envelopes.grammar import Follower, MidiModulator, parse_notes, split_map_key
@@ -27,7 +28,6 @@ from bridge.midilanes import (
     read_notes,
     track_index,
 )
-from bridge.units import Duration, parse_duration
 
 __all__ = ["CurveSource", "duration_samples", "follower_curve", "mapped_lane", "midi_source", "parse_map_key"]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.build import Source, Sources, build_sources
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.grammar import Macro, Modulator, Route
@@ -22,7 +23,6 @@ from bridge.envelopes.played import mapped_lane
 from bridge.envelopes.shapes import bend, smooth_step
 from bridge.errors import EnvelopeError, nearest_names
 from bridge.parameters import ParamSpec
-from bridge.tempomap import TempoMap
 
 __all__ = ["Envelopes", "build_envelopes"]
 

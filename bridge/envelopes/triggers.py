@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bridge.clock.durations import parse_rate
 from bridge.envelopes.follower import TRIGGER_MEASURE, FollowerSource, level_of
 from bridge.envelopes.grammar import Trigger, parse_notes
 from bridge.envelopes.grid import Floats, Integers, Pulse, Song
 from bridge.errors import EnvelopeError, InputError
 from bridge.midilanes import Notes, list_lanes, read_lane, read_notes, track_index
-from bridge.units import parse_rate
 
 __all__ = ["MAX_GATES", "Gates", "build_gates", "chosen_notes", "describe_notes", "horizon_s", "to_samples"]
 

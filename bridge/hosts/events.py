@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.arrays import Lane
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EVENT_DTYPE, EventArray, EventKind, no_events
 from bridge.hosts.parameters import Parameter
 from bridge.parameters import ParamSpec
-from bridge.tempomap import TempoMap
 
 __all__ = ["merge_events", "midi_events", "parameter_events", "raw_events", "transport_events"]
 

@@ -21,6 +21,7 @@ from typing import Literal, Self, TypeVar
 import numpy as np
 
 from bridge.arrays import AudioArray, Lane
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import BackendName, EventArray
 from bridge.hosts.bundle import binary_sha256, check_bundle
@@ -35,7 +36,6 @@ from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
-from bridge.tempomap import TempoMap
 
 __all__ = ["VST3"]
 

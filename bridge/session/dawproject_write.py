@@ -14,11 +14,11 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from bridge.audiofile import AudioInfo, read_info
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import SessionError, nearest_names
 from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
 from bridge.session.model import StemTrack
 from bridge.session.safexml import parse_xml, read_member, safe_member_names
-from bridge.tempomap import TempoMap
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["write_dawproject"]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from bridge.clock.tempo_map import TempoMap
+from bridge.clock.tempo_segments import RampLaw
 from bridge.errors import SessionError
 from bridge.session.model import Clip, Session, Track
 from bridge.session.numbers import parse_number
 from bridge.session.safexml import parse_xml, read_gzip
-from bridge.tempogrid import RampLaw
-from bridge.tempomap import TempoMap
 
 __all__ = ["read_live"]
 

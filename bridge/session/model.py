@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.tempomap import TempoMap
+from bridge.clock.tempo_map import TempoMap
 
 __all__ = ["Clip", "ControllerLane", "Note", "Session", "StemTrack", "Track"]
 

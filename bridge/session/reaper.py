@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from bridge.audiofile import read_info
+from bridge.clock.tempo_map import TempoMap
+from bridge.clock.tempo_segments import RampLaw
 from bridge.errors import SessionError, nearest_names
 from bridge.session.model import Clip, Session, StemTrack, Track
 from bridge.session.numbers import parse_number
-from bridge.tempogrid import RampLaw
-from bridge.tempomap import TempoMap
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["read_reaper", "write_reaper"]

@@ -27,12 +27,12 @@ import pedalboard
 import soundfile
 from pedalboard.io import AudioFile
 
+from bridge.clock.settings import ClockSettings
 from bridge.plan import Plan
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.processors.chain import Chain
 from bridge.render import render_plan
-from bridge.tempo import ClockSettings
 
 HERE = Path(__file__)
 RATE = 48_000

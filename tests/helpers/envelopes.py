@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Macro, Modulator, Route, Song, build_envelopes
+from bridge.midi.song_clock import build_tempo_map
 from bridge.midifile import parse_midi
 from bridge.parameters import ParamSpec
-from bridge.tempo import build_tempo_map
-from bridge.tempomap import TempoMap
 
 SAMPLE_RATE = 48_000
 TARGETS = {

@@ -12,12 +12,12 @@ from helpers.audio import noise, sine
 from bridge.arrays import AudioArray
 from bridge.audiofile import hash_samples, read_audio
 from bridge.audiowriter import OUTPUT_SUBTYPES, AudioWriter
+from bridge.clock.settings import ClockSettings
 from bridge.loudness import LoudnessMeter, measure_loudness
 from bridge.manifest import read_manifest
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import RenderReport, render_plan
-from bridge.tempo import ClockSettings
 
 RATE = 48_000
 

@@ -11,12 +11,12 @@ from helpers.audio import noise, on_grid
 
 from bridge.audiofile import read_audio, read_metadata
 from bridge.audiowriter import AudioWriter
+from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.loudness import measure_loudness
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
-from bridge.tempo import ClockSettings
 from bridge.wavmeta import AudioMetadata, Broadcast, Marker
 
 PRESET = {

@@ -10,8 +10,8 @@ from helpers.midi import random_song
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ReverieError
-from bridge.tempomap import TempoMap
 
 SONGS = [
     song(random_song(3, n_tempos=5, n_meters=4, n_notes=30), length_s=8.0),

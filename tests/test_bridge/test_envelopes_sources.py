@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy.signal import lfilter
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Modulator, Song, build_follower, follower_stems
 from bridge.errors import EnvelopeError
-from bridge.tempomap import TempoMap
 
 RAMPED = Song(
     tempo_map=TempoMap.from_points(

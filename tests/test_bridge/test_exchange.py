@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from bridge.audiowriter import AudioWriter
 from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
+from bridge.clock.settings import ClockSettings
 from bridge.errors import SessionError
 from bridge.exchange import build_rendered_stems
 from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
@@ -21,7 +22,6 @@ from bridge.midilanes import read_lane
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.session import read_session
-from bridge.tempo import ClockSettings
 
 PRESET = {
     "format": "reverie/preset",

@@ -10,12 +10,12 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, needs_plugins, noise
 
 from bridge.arrays import AudioArray
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError
 from bridge.hosts.backend import BackendName
 from bridge.hosts.opening import choose_backend, wants_clock
 from bridge.parameters import ParamValue
 from bridge.processors.vst3 import VST3
-from bridge.tempomap import TempoMap
 
 pytestmark = needs_plugins
 

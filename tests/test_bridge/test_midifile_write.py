@@ -12,12 +12,12 @@ import symusic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, OutputError
+from bridge.midi.song_clock import build_tempo_map
 from bridge.midifile import parse_midi
 from bridge.midilanes import read_lane
 from bridge.midiwrite import WrittenLane, build_midi, thin_lane, write_midi
-from bridge.tempo import build_tempo_map
-from bridge.tempomap import TempoMap
 
 CLOCK = TempoMap.from_points(
     [(0, 120, "hold"), (8, 90, "hold"), (16, 133.25, "hold")],

@@ -13,6 +13,7 @@ import pytest
 from helpers.session import write_midi, write_preset, write_stem
 
 from bridge import build_plan
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import PresetError
 from bridge.installation import program_version
@@ -20,7 +21,6 @@ from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.preset import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
-from bridge.tempomap import TempoMap
 
 HEAD = """
 format = "reverie/preset"

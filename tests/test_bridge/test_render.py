@@ -13,10 +13,10 @@ import soundfile
 from helpers.session import make_sound, write_midi, write_preset, write_stem
 
 from bridge import build_plan, read_manifest, render_plan
+from bridge.clock.settings import ClockSettings
 from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
 from bridge.loudness import measure_loudness
 from bridge.plan import Plan
-from bridge.tempo import ClockSettings
 from dream_core.companions import Companions
 
 CC_PRESET = """

@@ -23,6 +23,7 @@ from helpers.audio import noise, sine
 
 from bridge.audiofile import read_audio
 from bridge.audiowriter import AudioWriter
+from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
@@ -30,7 +31,6 @@ from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
 from bridge.report import build_report, write_report
-from bridge.tempo import ClockSettings
 
 PRESET = {
     "format": "reverie/preset",

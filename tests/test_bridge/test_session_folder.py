@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from bridge.audiowriter import AudioWriter
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
+from bridge.midi.song_clock import read_tempo_map
 from bridge.midifile import read_midi
 from bridge.midilanes import read_lane
 from bridge.session import StemTrack
 from bridge.session.folder import write_exchange_folder
-from bridge.tempo import read_tempo_map
-from bridge.tempomap import TempoMap
 
 SONG = TempoMap.from_points(
     [(0, 120, "hold"), (16, 120, "beats"), (24, 90, "hold"), (40, 140, "time"), (44, 100, "hold")],

@@ -1,4 +1,4 @@
-"""What people write for times, levels and shares: text to exact values.
+"""What people write for times: text to exact values.
 
 Musical times stay exact fractions until a tempo map turns them into seconds, so a triplet never drifts.
 
@@ -9,51 +9,49 @@ meter's own denominator, bars and beats count from 1, and a beat has 960 ticks w
 durations   ``1/4`` ``1/8D`` (dotted) ``1/8T`` (triplet) ``2 bars`` ``3 beats`` ``3x1/16`` ``250 ms``
 rates       every duration (one cycle takes that long) and ``2 Hz``
 positions   ``9:1`` ``9:2:480`` ``24 beats`` ``12.5 s`` ``@Chorus+2 bars`` ``start`` ``end-4 bars``
-quantities  ``-6 dB`` ``40%`` ``2 kHz`` ``250 ms``
 ==========  ========================================================================================
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Literal
 
-from bridge.errors import InputError, TempoError, nearest_names
+from bridge.errors import TempoError
 
 __all__ = [
     "TICKS_PER_BAR_BEAT",
     "Duration",
     "Position",
-    "db_to_gain",
-    "gain_to_db",
     "parse_duration",
     "parse_position",
-    "parse_quantity",
     "parse_rate",
 ]
 
 TICKS_PER_BAR_BEAT = 960
 """Ticks of one denominator beat in ``bar:beat:tick``."""
 
+
 DURATION_HELP = "'1/4', '1/8D', '1/8T', '2 bars', '3 beats', '3x1/16', '250 ms' and '1.5 s' are accepted"
+
+
 POSITION_HELP = (
     "'9:1', '9:2:480', '24 beats', '12.5 s', '@Chorus', '@Chorus+2 bars' and 'end-4 bars' are accepted"
 )
 
-_NUMBER = r"\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}"
-_NOTE = re.compile(r"(?:(\d{1,6})\s*x\s*)?(\d{1,6})/(\d{1,6})\s*([dDtT.]?)")
-_COUNTED = re.compile(rf"({_NUMBER})\s*(bars?|beats?|ms|s|Hz)", re.IGNORECASE)
-_BAR_BEAT_TICK = re.compile(rf"(-?\d{{1,7}}):(\d{{1,4}})(?::({_NUMBER}))?")
-_QUANTITY = re.compile(rf"([+-]?(?:{_NUMBER}|inf)(?:e[+-]?\d+)?)\s*([a-zA-Z%]*)", re.IGNORECASE)
 
-_QUANTITY_SCALES: Mapping[tuple[str, str], float] = MappingProxyType({
-    ("hz", "khz"): 1000.0, ("s", "ms"): 1e-3, ("ms", "s"): 1e3, ("", "%"): 0.01, ("%", ""): 1.0,
-})  # fmt: skip
+_NUMBER = r"\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}"
+
+
+_NOTE = re.compile(r"(?:(\d{1,6})\s*x\s*)?(\d{1,6})/(\d{1,6})\s*([dDtT.]?)")
+
+
+_COUNTED = re.compile(rf"({_NUMBER})\s*(bars?|beats?|ms|s|Hz)", re.IGNORECASE)
+
+
+_BAR_BEAT_TICK = re.compile(rf"(-?\d{{1,7}}):(\d{{1,4}})(?::({_NUMBER}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,54 +193,6 @@ def parse_position(text: str, where: str = "position") -> Position:
         return Position(anchor="seconds" if duration.unit == "seconds" else "beats", offset=duration)
     hint = " Bars count from 1 in a position: '9:1' is the start of bar 9." if duration else ""
     raise TempoError(f"{where}: {text!r} is not a position; {POSITION_HELP}.{hint}")
-
-
-def parse_quantity(text: str, unit: str = "", where: str = "value") -> float:
-    """Read a number with its unit into the unit wanted.
-
-    Args:
-        text: Such as ``-6 dB``, ``40%``, ``2 kHz``, ``250 ms``; a bare number is already in `unit`.
-        unit: What the value is wanted in: ``dB``, ``Hz``, ``ms``, ``s``, any other word, or nothing.
-        where: Put at the start of an error.
-
-    Raises:
-        InputError: Not a number, or in a unit that cannot become the one wanted.
-
-    >>> parse_quantity("2 kHz", "Hz"), parse_quantity("40%"), parse_quantity("-6 dB", "dB")
-    (2000.0, 0.4, -6.0)
-    """
-    matched = _QUANTITY.fullmatch(text.strip())
-    if not matched:
-        example = f"12 {unit}" if unit else "0.4 or 40%"
-        raise InputError(f"{where}: {text!r} is not a number; something like {example!r} is accepted")
-    number, given, wanted = float(matched[1]), matched[2].lower(), unit.lower()
-    if given in ("", wanted):
-        return number
-    scale = _QUANTITY_SCALES.get((wanted, given))
-    if scale is None:
-        accepted = [unit] + [g for w, g in _QUANTITY_SCALES if w == wanted]
-        raise InputError(
-            f"{where}: {text!r} has the unit {matched[2]!r}; {nearest_names(matched[2], accepted)}"
-        )
-    return number * scale
-
-
-def db_to_gain(level_db: float) -> float:
-    """Turn decibels into a factor on the amplitude.
-
-    >>> db_to_gain(-20.0)
-    0.1
-    """
-    return float(10.0 ** (level_db / 20.0))
-
-
-def gain_to_db(gain: float) -> float:
-    """Turn a factor on the amplitude into decibels; 0 gives minus infinity.
-
-    >>> round(gain_to_db(0.5), 2)
-    -6.02
-    """
-    return 20.0 * math.log10(gain) if gain > 0 else -math.inf
 
 
 def _match_duration(text: str) -> Duration | None:

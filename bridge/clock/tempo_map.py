@@ -7,7 +7,7 @@ Conventions: a beat is a quarter note; beat 0, tick 0 and bar 1 are the start of
 fractions and their times exact integer sums; floats appear only at the end, so hours bring no drift. All
 conversions take numbers or arrays and return float64.
 
-`bridge.tempo` builds maps from MIDI files; `bridge.tempogrid` holds the arithmetic.
+`bridge.midi.song_clock` builds maps from MIDI files; `bridge.clock.tempo_segments` holds the arithmetic.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bridge.errors import TempoError, nearest_names
-from bridge.tempogrid import (
+from bridge.clock.durations import TICKS_PER_BAR_BEAT, Duration, Position, parse_position
+from bridge.clock.tempo_segments import (
     BarGrid,
     BarPositions,
     Floats,
@@ -38,7 +38,7 @@ from bridge.tempogrid import (
     segment_index,
     sorted_to_beats,
 )
-from bridge.units import TICKS_PER_BAR_BEAT, Duration, Position, parse_position
+from bridge.errors import TempoError, nearest_names
 
 __all__ = ["Marker", "TempoMap"]
 

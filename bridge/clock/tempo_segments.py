@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bridge.clock.durations import TICKS_PER_BAR_BEAT
 from bridge.errors import TempoError
-from bridge.units import TICKS_PER_BAR_BEAT
 
 __all__ = [
     "BarGrid",

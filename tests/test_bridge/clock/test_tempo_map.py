@@ -15,11 +15,12 @@ from helpers.midi import hex_bytes, marker, meta, meter, random_song, smf, tempo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.clock.durations import parse_duration
+from bridge.clock.settings import bpm_from_name, parse_meter
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, TempoError
+from bridge.midi.song_clock import build_tempo_map, read_tempo_map
 from bridge.midifile import parse_midi
-from bridge.tempo import bpm_from_name, build_tempo_map, parse_meter, read_tempo_map
-from bridge.tempomap import TempoMap
-from bridge.units import parse_duration
 
 
 def _clock(data: bytes, **options: object) -> TempoMap:

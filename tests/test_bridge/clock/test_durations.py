@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import InputError, TempoError
-from bridge.units import (
-    db_to_gain,
-    gain_to_db,
-    parse_duration,
-    parse_position,
-    parse_quantity,
-    parse_rate,
-)
+from bridge.clock.durations import parse_duration, parse_position, parse_rate
+from bridge.errors import TempoError
 
 
 @pytest.mark.parametrize(
@@ -110,42 +103,3 @@ def test_note_values_scale_as_music_has_it(numerator: int, denominator: int, fee
     factor = {"": Fraction(1), "D": Fraction(3, 2), "T": Fraction(2, 3)}[feel]
 
     assert parse_duration(f"{numerator}/{denominator}{feel}").amount == straight * factor
-
-
-@pytest.mark.parametrize(
-    ("text", "unit", "value"),
-    [
-        ("-6 dB", "dB", -6.0),
-        ("-inf dB", "dB", float("-inf")),
-        ("40%", "", 0.4),
-        ("40%", "%", 40.0),
-        ("2 kHz", "Hz", 2000.0),
-        ("440", "Hz", 440.0),
-        ("1.5 s", "ms", 1500.0),
-        ("250 ms", "s", 0.25),
-        ("1e-3", "", 0.001),
-    ],
-)
-def test_quantities_come_in_the_unit_wanted(text: str, unit: str, value: float) -> None:
-    """A number with a unit becomes the unit asked for; a bare number is in it already."""
-    assert parse_quantity(text, unit) == pytest.approx(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "unit"), [("6 dB", "Hz"), ("six", "dB"), ("", ""), ("2 kHz", "ms"), ("1 2", "")]
-)
-def test_units_that_do_not_fit_are_refused(text: str, unit: str) -> None:
-    """A level is not a frequency."""
-    with pytest.raises(InputError):
-        parse_quantity(text, unit)
-
-
-@given(st.floats(-120, 60))
-def test_decibels_and_gains_are_inverse(level_db: float) -> None:
-    """There and back is the same level, to rounding."""
-    assert gain_to_db(db_to_gain(level_db)) == pytest.approx(level_db, abs=1e-9)
-
-
-def test_no_gain_is_minus_infinity() -> None:
-    """Silence has no finite level."""
-    assert gain_to_db(0.0) == float("-inf")
