@@ -10,7 +10,7 @@ import numpy as np
 from bridge.envelopes import Song
 from bridge.errors import SessionError, nearest_names
 from bridge.manifest import Manifest
-from bridge.midiwrite import TICKS_PER_BEAT, thin_lane
+from bridge.midi.write import TICKS_PER_BEAT, thin_lane
 from bridge.plan import StemPlan, plan_envelopes
 from bridge.session.model import Session, StemTrack
 

@@ -9,8 +9,8 @@ import numpy as np
 from bridge.audiowriter import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
-from bridge.midifile import MidiFile
-from bridge.midilanes import timed_messages
+from bridge.midi.file import MidiFile
+from bridge.midi.notes import timed_messages
 from bridge.processors.vst3 import VST3
 
 __all__ = ["play_midi"]

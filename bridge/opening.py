@@ -13,7 +13,7 @@ from bridge.alignment import AlignedReader, resampled_length
 from bridge.arrays import AudioArray
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
-from bridge.midilanes import timed_messages
+from bridge.midi.notes import timed_messages
 from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
 from bridge.preset import NodeSpec, Preset

@@ -19,7 +19,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
 from bridge.installation import program_version
-from bridge.midifile import MidiFile, read_midi
+from bridge.midi.file import MidiFile, read_midi
 from bridge.parameters import ParamSpec
 from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES

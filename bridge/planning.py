@@ -21,8 +21,8 @@ from bridge.clock.settings import ClockSettings, bpm_from_name
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Song, follower_stems
 from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
+from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.song_clock import build_clock
-from bridge.midifile import MidiFile, read_midi
 from bridge.naming import audio_values, build_name, check_names, check_template
 from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
 from bridge.plancheck import (

@@ -10,7 +10,7 @@ import rooms
 
 OWNERS = {
     "soundfile": {"bridge.audiofile", "bridge.audiosink", "bridge.audiowriter"},
-    "mido": {"bridge.midi", "bridge.midimessages", "bridge.midifile", "bridge.midiwrite"},
+    "mido": {"bridge.midi", "bridge.midi.mido_files", "bridge.midi.file", "bridge.midi.write"},
     "pedalboard": {"bridge.processors.native", "bridge.processors.chain", "bridge.hosts"}
     | {"bridge.platformaudio"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.specs", "bridge.cli", "bridge.errors"}

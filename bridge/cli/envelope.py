@@ -56,9 +56,9 @@ def envelope_command(
     from bridge.envelopes import Song, follower_stems
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.errors import EnvelopeError, InputError
+    from bridge.midi.file import read_midi
     from bridge.midi.song_clock import build_clock
-    from bridge.midifile import read_midi
-    from bridge.midiwrite import write_midi
+    from bridge.midi.write import write_midi
     from bridge.plan import plan_envelopes
     from bridge.presetfile import load_preset, placed
     from bridge.presetsettings import apply_settings

@@ -40,9 +40,9 @@ def show_command(
     as_json: a.JsonOption = False,
 ) -> None:
     """Show tempo, meters, markers, tracks, controller lanes and what was doubtful."""
+    from bridge.midi.file import read_midi
     from bridge.midi.song_clock import build_clock
-    from bridge.midifile import read_midi
-    from bridge.midisummary import summarise_midi
+    from bridge.midi.summary import summarise_midi
 
     said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq, text_markers)
     midi = read_midi(file, strict=strict, pattern=pattern, ppq=ppq)

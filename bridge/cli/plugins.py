@@ -192,8 +192,8 @@ def play(
 ) -> None:
     """Let an instrument play a MIDI file into a stem, ready for `reverie render`."""
     from bridge.instruments import play_midi
+    from bridge.midi.file import read_midi
     from bridge.midi.song_clock import read_tempo_map
-    from bridge.midifile import read_midi
     from bridge.processors.vst3 import VST3
 
     song, tempo_map = read_midi(midi), read_tempo_map(midi)

@@ -147,10 +147,10 @@ def _use_pedalboard() -> str:
 def _use_mido() -> str:
     from bridge.clock.settings import ClockSettings
     from bridge.clock.tempo_map import TempoMap
+    from bridge.midi.file import parse_midi
     from bridge.midi.song_clock import build_clock
     from bridge.midi.strict import check_strict
-    from bridge.midifile import parse_midi
-    from bridge.midiwrite import build_midi
+    from bridge.midi.write import build_midi
 
     written = build_midi(TempoMap.constant(93.0), length_s=4.0)
     check_strict(written, "a MIDI file")

@@ -10,9 +10,8 @@ from bridge.errors import InputError, nearest_names
 
 __all__ = ["parse_quantity"]
 
-_QUANTITY = re.compile(
-    r"([+-]?(?:\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}|inf)(?:e[+-]?\d+)?)\s*([a-zA-Z%]*)", re.IGNORECASE
-)
+_NUMBER = r"\d{1,12}(?:\.\d{0,12})?|\.\d{1,12}"
+_QUANTITY = re.compile(rf"([+-]?(?:{_NUMBER}|inf)(?:e[+-]?\d+)?)\s*([a-zA-Z%]*)", re.IGNORECASE)
 _QUANTITY_SCALES: Mapping[tuple[str, str], float] = MappingProxyType({
     ("hz", "khz"): 1000.0, ("s", "ms"): 1e-3, ("ms", "s"): 1e3, ("", "%"): 0.01, ("%", ""): 1.0,
 })  # fmt: skip

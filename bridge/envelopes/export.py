@@ -15,8 +15,8 @@ import numpy as np
 from bridge.envelopes.grid import Floats, Song
 from bridge.envelopes.routing import Envelopes
 from bridge.errors import EnvelopeError
-from bridge.midilanes import read_notes
-from bridge.midiwrite import WrittenLane
+from bridge.midi.notes import read_notes
+from bridge.midi.write import WrittenLane
 from bridge.wholefile import write_whole
 
 if TYPE_CHECKING:

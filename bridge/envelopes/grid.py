@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bridge.clock.durations import Duration
 from bridge.clock.tempo_map import TempoMap
-from bridge.midifile import MidiFile
+from bridge.midi.file import MidiFile
 
 __all__ = [
     "Bools",

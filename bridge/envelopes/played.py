@@ -16,18 +16,11 @@ from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Song
 from bridge.envelopes.smoothing import SmoothStairs
 from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
 from bridge.errors import EnvelopeError, InputError
-from bridge.midifile import MidiFile
-from bridge.midilanes import (
-    LANE_EVENTS,
-    TIMBRE,
-    LaneEvent,
-    list_lanes,
-    mpe_zones,
-    parameter_numbers,
-    read_lane,
-    read_notes,
-    track_index,
-)
+from bridge.midi.file import MidiFile
+from bridge.midi.lanes import LANE_EVENTS, LaneEvent, list_lanes, read_lane
+from bridge.midi.messages import TIMBRE
+from bridge.midi.notes import read_notes, track_index
+from bridge.midi.rpn import mpe_zones, parameter_numbers
 
 __all__ = ["CurveSource", "duration_samples", "follower_curve", "mapped_lane", "midi_source", "parse_map_key"]
 

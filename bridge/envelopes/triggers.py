@@ -15,7 +15,8 @@ from bridge.envelopes.follower import TRIGGER_MEASURE, FollowerSource, level_of
 from bridge.envelopes.grammar import Trigger, parse_notes
 from bridge.envelopes.grid import Floats, Integers, Pulse, Song
 from bridge.errors import EnvelopeError, InputError
-from bridge.midilanes import Notes, list_lanes, read_lane, read_notes, track_index
+from bridge.midi.lanes import list_lanes, read_lane
+from bridge.midi.notes import Notes, read_notes, track_index
 
 __all__ = ["MAX_GATES", "Gates", "build_gates", "chosen_notes", "describe_notes", "horizon_s", "to_samples"]
 

@@ -19,12 +19,10 @@ from bridge.clock.durations import TICKS_PER_BAR_BEAT
 from bridge.clock.settings import ClockSettings
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import MAX_BPM, Meter, Tempo, bpm_to_us, check_meter
-from bridge.midifile import CUE_POINT, MARKER, TEXT, MetaEvent, MidiFile, read_midi
+from bridge.midi.file import MetaEvent, MidiFile, read_midi
+from bridge.midi.messages import CUE_POINT, MARKER, SET_TEMPO, TEXT, TIME_SIGNATURE
 
 __all__ = ["build_clock", "build_tempo_map", "read_tempo_map"]
-
-SET_TEMPO, TIME_SIGNATURE = 0x51, 0x58
-
 
 DEFAULT_BPM = 120.0
 

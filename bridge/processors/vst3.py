@@ -337,7 +337,7 @@ class VST3:
         """Play notes on an instrument and return the sound.
 
         Args:
-            messages: Seconds and bytes of every MIDI channel message, as `bridge.midilanes.timed_messages`
+            messages: Seconds and bytes of every MIDI channel message, as `bridge.midi.notes.timed_messages`
                 gives those of a file; each lands on its sample.
             duration_s: Length of the sound.
             sample_rate: Hz.

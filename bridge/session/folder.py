@@ -13,7 +13,7 @@ import numpy as np
 from bridge.audiofile import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
-from bridge.midiwrite import WrittenLane, build_midi
+from bridge.midi.write import WrittenLane, build_midi
 from bridge.naming import check_names
 from bridge.session.model import StemTrack
 from bridge.wholefile import write_whole

@@ -22,8 +22,8 @@ from helpers.midi import meter, random_song, smf, tempo, track, varlen
 
 from bridge.envelopes import Envelopes, Song
 from bridge.errors import MidiFileError
+from bridge.midi.file import parse_midi, read_midi
 from bridge.midi.song_clock import build_tempo_map
-from bridge.midifile import parse_midi, read_midi
 
 LENGTH_S = 600.0
 N_EVENTS = 1_000_000

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Macro, Modulator, Route, Song, build_envelopes
+from bridge.midi.file import parse_midi
 from bridge.midi.song_clock import build_tempo_map
-from bridge.midifile import parse_midi
 from bridge.parameters import ParamSpec
 
 SAMPLE_RATE = 48_000

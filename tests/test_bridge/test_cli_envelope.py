@@ -10,9 +10,9 @@ import pytest
 from helpers.midi import marker, smf, tempo, track
 
 from bridge.cli import main
+from bridge.midi.file import read_midi
+from bridge.midi.lanes import read_lane
 from bridge.midi.song_clock import build_tempo_map
-from bridge.midifile import read_midi
-from bridge.midilanes import read_lane
 
 PRESET = """
 format = "reverie/preset"

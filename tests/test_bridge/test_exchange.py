@@ -17,8 +17,8 @@ from bridge.clock.settings import ClockSettings
 from bridge.errors import SessionError
 from bridge.exchange import build_rendered_stems
 from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
-from bridge.midifile import read_midi
-from bridge.midilanes import read_lane
+from bridge.midi.file import read_midi
+from bridge.midi.lanes import read_lane
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.session import read_session

@@ -16,8 +16,8 @@ from bridge import build_plan, load_preset, read_tempo_map, render_plan
 from bridge.errors import InputError, PluginError, PresetError
 from bridge.hosts.opening import has_minihost
 from bridge.hosts.vstpreset import encode_state
-from bridge.midifile import read_midi
-from bridge.midilanes import timed_messages
+from bridge.midi.file import read_midi
+from bridge.midi.notes import timed_messages
 from bridge.processors.vst3 import VST3
 
 needs_plugins = pytest.mark.skipif(

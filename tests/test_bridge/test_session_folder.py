@@ -10,9 +10,9 @@ import pytest
 from bridge.audiowriter import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
+from bridge.midi.file import read_midi
+from bridge.midi.lanes import read_lane
 from bridge.midi.song_clock import read_tempo_map
-from bridge.midifile import read_midi
-from bridge.midilanes import read_lane
 from bridge.session import StemTrack
 from bridge.session.folder import write_exchange_folder
 

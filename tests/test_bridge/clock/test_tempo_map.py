@@ -19,8 +19,8 @@ from bridge.clock.durations import parse_duration
 from bridge.clock.settings import bpm_from_name, parse_meter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, TempoError
+from bridge.midi.file import parse_midi
 from bridge.midi.song_clock import build_tempo_map, read_tempo_map
-from bridge.midifile import parse_midi
 
 
 def _clock(data: bytes, **options: object) -> TempoMap:

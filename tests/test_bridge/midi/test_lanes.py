@@ -8,16 +8,10 @@ import symusic
 from helpers.midi import random_song, smf, track
 
 from bridge.errors import MidiFileError
-from bridge.midifile import MidiFile, parse_midi
-from bridge.midilanes import (
-    bend_range_semitones,
-    list_lanes,
-    mpe_zones,
-    parameter_numbers,
-    read_lane,
-    read_notes,
-    track_index,
-)
+from bridge.midi.file import MidiFile, parse_midi
+from bridge.midi.lanes import list_lanes, read_lane
+from bridge.midi.notes import read_notes, track_index
+from bridge.midi.rpn import bend_range_semitones, mpe_zones, parameter_numbers
 
 
 def _midi(*events: tuple[int, str]) -> MidiFile:

@@ -1,4 +1,4 @@
-"""Standard MIDI File bytes to rows: the lenient scanner beneath `bridge.midifile`.
+"""Standard MIDI File bytes to rows: the lenient scanner beneath `bridge.midi.file`.
 
 Goal: take what sequencers, recorders and decades of converters really wrote, and keep all that can be kept.
 
@@ -24,24 +24,22 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import MidiFileError
+from bridge.midi.messages import END_OF_TRACK, META
 
-__all__ = [
-    "END_OF_TRACK",
-    "META",
-    "Header",
-    "Rows",
-    "ScanReport",
-    "read_varlen",
-    "scan_header",
-    "scan_tracks",
-]
+__all__ = ["Header", "Rows", "ScanReport", "read_varlen", "scan_header", "scan_tracks"]
 
-META = 0xFF
-END_OF_TRACK = 0x2F
 _SYSEX = (0xF0, 0xF7)
+
+
 _SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
+
+
 _WINDOW_BYTES = 1 << 20
+
+
 _MAX_WARNINGS = 40
+
+
 _MAX_TRACKS = 0xFFFF
 
 

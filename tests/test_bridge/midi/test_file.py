@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import MidiFileError
-from bridge.midifile import MidiLimits, decode_text, parse_midi, read_midi
-from bridge.midimessages import from_mido, to_mido
+from bridge.midi.file import MidiLimits, decode_text, parse_midi, read_midi
+from bridge.midi.mido_files import from_mido, to_mido
 
 HEADER = "4d546864 00000006 0001 0001 01e0"  # MThd, 6 bytes, type 1, one track, 480 ticks a quarter note
 NOTE = "00 90 3c 40  60 80 3c 00"  # middle C at 0, off at 96

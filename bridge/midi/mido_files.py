@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridge.errors import MidiFileError
-from bridge.midifile import MidiFile, parse_midi
-from bridge.midiscan import END_OF_TRACK
+from bridge.midi.file import MidiFile, parse_midi
+from bridge.midi.messages import END_OF_TRACK
 
 if TYPE_CHECKING:
     import mido

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from bridge.clock.tempo_map import TempoMap
-from bridge.midifile import MidiFile
-from bridge.midilanes import bend_range_semitones, list_lanes, mpe_zones, parameter_numbers, read_notes
+from bridge.midi.file import MidiFile
+from bridge.midi.lanes import list_lanes
+from bridge.midi.notes import read_notes
+from bridge.midi.rpn import bend_range_semitones, mpe_zones, parameter_numbers
 
 __all__ = ["position_text", "summarise_midi"]
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, OutputError
+from bridge.midi.file import parse_midi
+from bridge.midi.lanes import read_lane
 from bridge.midi.song_clock import build_tempo_map
-from bridge.midifile import parse_midi
-from bridge.midilanes import read_lane
-from bridge.midiwrite import WrittenLane, build_midi, thin_lane, write_midi
+from bridge.midi.write import WrittenLane, build_midi, thin_lane, write_midi
 
 CLOCK = TempoMap.from_points(
     [(0, 120, "hold"), (8, 90, "hold"), (16, 133.25, "hold")],

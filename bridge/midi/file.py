@@ -5,7 +5,7 @@ forgiven is told in `MidiFile.warnings`, with byte offsets.
 
 Conventions: ticks are the file's own, from its first tick; tracks count from 0 in columns and from 1 in
 messages; channels count from 0 in status bytes and from 1 wherever a person reads or writes them; a note-on
-with velocity 0 is a note-off (`bridge.midilanes` pairs notes and reads controller lanes).
+with velocity 0 is a note-off (`bridge.midi.lanes` pairs notes and reads controller lanes).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import MidiFileError
-from bridge.midiscan import META, Header, Rows, ScanReport, read_varlen, scan_header, scan_tracks
+from bridge.midi.messages import META, TEXT_KINDS, TRACK_NAME
+from bridge.midi.scan import Header, Rows, ScanReport, read_varlen, scan_header, scan_tracks
 
 __all__ = [
     "MetaEvent",
@@ -33,8 +34,6 @@ __all__ = [
     "read_midi",
 ]
 
-TEXT_KINDS = range(0x01, 0x10)
-TEXT, TRACK_NAME, LYRIC, MARKER, CUE_POINT = 0x01, 0x03, 0x05, 0x06, 0x07
 _DECLARED_CHARSETS = {"latin": "cp1252", "jp": "cp932", "utf-8": "utf-8"}
 
 
