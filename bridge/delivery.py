@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bridge.loudness import Loudness
+from bridge.audio.loudness import Loudness
 
 __all__ = [
     "GainDecision",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.audiowriter import AudioWriter
+from bridge.arrays import BLOCK_SAMPLES
+from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
 from bridge.midi.file import MidiFile
@@ -14,8 +15,6 @@ from bridge.midi.notes import timed_messages
 from bridge.processors.vst3 import VST3
 
 __all__ = ["play_midi"]
-
-_BLOCK_SAMPLES = 1 << 16
 
 
 def play_midi(
@@ -64,8 +63,8 @@ def play_midi(
         overwrite=overwrite,
         n_samples=n_samples,
     ) as writer:
-        for start in range(0, n_samples, _BLOCK_SAMPLES):
-            silence = np.zeros((2, min(_BLOCK_SAMPLES, n_samples - start)), np.float32)
+        for start in range(0, n_samples, BLOCK_SAMPLES):
+            silence = np.zeros((2, min(BLOCK_SAMPLES, n_samples - start)), np.float32)
             writer.write(plugin.process(silence, sample_rate, reset=False))
         writer.write(plugin.flush())
     return n_samples / sample_rate

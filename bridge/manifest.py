@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.audio.loudness import Loudness
 from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
 from bridge.installation import DISTRIBUTION, program_version
-from bridge.loudness import Loudness
 from bridge.plan import Plan
 from bridge.wholefile import part_path, write_whole
 

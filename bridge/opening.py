@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from bridge.alignment import AlignedReader, resampled_length
 from bridge.arrays import AudioArray
+from bridge.audio.alignment import AlignedReader, resampled_length
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
 from bridge.midi.notes import timed_messages

@@ -10,10 +10,12 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from bridge.arrays import FloatArray
 
 __all__ = [
     "SoundPicture",
@@ -31,7 +33,6 @@ FLOOR_DB: Final = -100.0
 _FFT: Final = 4096
 _MAX_FRAMES: Final = 4  # looked at in one column: more would change what is seen by nothing but time
 
-Floats = npt.NDArray[np.floating[Any]]
 
 _COLOURS: Final = np.array(
     [
@@ -53,9 +54,9 @@ class SoundPicture:
         levels_db: (rows, columns) level by frequency, highest frequency first, full-scale sine 0.
     """
 
-    lows: Floats
-    highs: Floats
-    levels_db: Floats
+    lows: FloatArray
+    highs: FloatArray
+    levels_db: FloatArray
 
 
 class SoundPictureMaker:

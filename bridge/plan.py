@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.alignment import Placement
+from bridge.audio.alignment import Placement
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError

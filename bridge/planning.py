@@ -13,10 +13,10 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from bridge.alignment import Alignment, Placement, align_stems
-from bridge.audiofile import AUDIO_SUFFIXES, AudioInfo, AudioReader, read_info, read_metadata
-from bridge.audiosink import SUBTYPE_BITS
-from bridge.audiowriter import choose_output
+from bridge.arrays import BLOCK_SAMPLES
+from bridge.audio.alignment import Alignment, Placement, align_stems
+from bridge.audio.formats import AUDIO_SUFFIXES, SUBTYPE_BITS, choose_output
+from bridge.audio.reader import AudioInfo, AudioReader, read_info, read_metadata
 from bridge.clock.settings import ClockSettings, bpm_from_name
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Song, follower_stems
@@ -241,7 +241,7 @@ def _inspect(path: Path) -> AudioInfo:
     if info.subtype in ("FLOAT", "DOUBLE"):
         # Only float files can hold what is no number; the reader names the place.
         with AudioReader(path) as reader:
-            while reader.read(1 << 18).shape[1]:
+            while reader.read(BLOCK_SAMPLES).shape[1]:
                 pass
     return info
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.audiofile import hash_samples
+from bridge.audio.hashing import hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.folderlock import lock_folder

@@ -18,9 +18,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum
-from bridge.audiofile import AudioReader, read_info
-from bridge.audiosink import encode_preview
+from bridge.arrays import BLOCK_SAMPLES
+from bridge.audio.alignment import AlignedReader, Alignment, align_stems, measure_sum
+from bridge.audio.metadata import AudioMetadata
+from bridge.audio.preview import encode_preview
+from bridge.audio.reader import AudioReader, read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import InputError
@@ -34,7 +36,6 @@ from bridge.pictures import (
     waveform_svg,
 )
 from bridge.plan import Plan, StemPlan, plan_envelopes
-from bridge.wavmeta import AudioMetadata
 from bridge.wholefile import check_free, write_whole
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
@@ -44,7 +45,6 @@ PREVIEW_S: Final = 300.0
 
 _CURVE_POINTS: Final = 2_000
 _MAX_BAR_LINES: Final = 200
-_BLOCK_SAMPLES: Final = 1 << 16
 Levels = Mapping[str, float | bool | None]
 
 _VIEWS: Final = (("before", "Before"), ("after", "After"), ("difference", "Difference"))
@@ -193,8 +193,8 @@ def _look(stem: StemReport, preview_s: float) -> _Sight:
 
 
 def _skip(reader: AlignedReader | AudioReader, n_samples: int) -> None:
-    for position in range(0, n_samples, _BLOCK_SAMPLES):
-        reader.read(min(_BLOCK_SAMPLES, n_samples - position))
+    for position in range(0, n_samples, BLOCK_SAMPLES):
+        reader.read(min(BLOCK_SAMPLES, n_samples - position))
 
 
 def _busiest_start(difference: SoundPicture, n_samples: int, n_preview: int) -> int:
@@ -209,8 +209,8 @@ def _three(
     source: AlignedReader, output: AudioReader, inverse_gain: float, n_samples: int
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     n_channels = max(source.info.n_channels, output.info.n_channels)
-    for start in range(0, n_samples, _BLOCK_SAMPLES):
-        width = min(_BLOCK_SAMPLES, n_samples - start)
+    for start in range(0, n_samples, BLOCK_SAMPLES):
+        width = min(BLOCK_SAMPLES, n_samples - start)
         before = _padded(source.read(width), n_channels, width)
         after = _padded(output.read(width), n_channels, width)
         difference = (after * inverse_gain - before).astype(np.float32)

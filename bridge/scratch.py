@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from bridge.arrays import AudioArray
-from bridge.audiowriter import check_finite, check_space, output_error
+from bridge.audio.checks import check_finite, check_space, output_error
 
 __all__ = ["ScratchWriter", "read_scratch"]
 

@@ -14,30 +14,28 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bridge.alignment import AlignedReader
-from bridge.arrays import AudioArray
-from bridge.audiofile import read_info, read_metadata
-from bridge.audiosink import SUBTYPE_BITS
-from bridge.audiowriter import AudioWriter
+from bridge.arrays import BLOCK_SAMPLES, AudioArray
+from bridge.audio.alignment import AlignedReader
+from bridge.audio.formats import SUBTYPE_BITS
+from bridge.audio.limiter import Limiter
+from bridge.audio.loudness import Loudness, LoudnessMeter
+from bridge.audio.metadata import AudioMetadata
+from bridge.audio.quantiser import stem_dither_seed
+from bridge.audio.reader import read_info, read_metadata
+from bridge.audio.writer import AudioWriter
 from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
-from bridge.limiter import Limiter
-from bridge.loudness import Loudness, LoudnessMeter
 from bridge.manifest import StemRecord
 from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound, read_song
 from bridge.plan import Plan, StemPlan
-from bridge.quantise import stem_dither_seed
 from bridge.scratch import ScratchWriter, read_scratch
-from bridge.wavmeta import AudioMetadata
 from bridge.workmeter import Progress, WorkMeter
 
 if TYPE_CHECKING:
     from dream_core.companions import Companions
 
 __all__ = ["RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
-
-BLOCK_SAMPLES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.audiofile import hash_samples
-from bridge.compare import Comparison, compare_files
+from bridge.audio.hashing import hash_samples
+from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
 from bridge.manifest import Manifest
 from bridge.plan import Plan

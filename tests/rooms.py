@@ -25,18 +25,6 @@ ORDER = {
 """Left never imports right."""
 
 MOVING = {
-    "bridge.alignment": "bridge.audio",
-    "bridge.audiofile": "bridge.audio",
-    "bridge.audiosink": "bridge.audio",
-    "bridge.audiowriter": "bridge.audio",
-    "bridge.compare": "bridge.audio",
-    "bridge.limiter": "bridge.audio",
-    "bridge.loudness": "bridge.audio",
-    "bridge.platformaudio": "bridge.audio",
-    "bridge.quantise": "bridge.audio",
-    "bridge.riff": "bridge.audio",
-    "bridge.truepeak": "bridge.audio",
-    "bridge.wavmeta": "bridge.audio",
     "bridge.library": "bridge.presets",
     "bridge.preset": "bridge.presets",
     "bridge.presetfile": "bridge.presets",

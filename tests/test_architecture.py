@@ -9,10 +9,10 @@ import pytest
 import rooms
 
 OWNERS = {
-    "soundfile": {"bridge.audiofile", "bridge.audiosink", "bridge.audiowriter"},
+    "soundfile": {"bridge.audio.reader", "bridge.audio.sinks", "bridge.audio.writer"},
     "mido": {"bridge.midi", "bridge.midi.mido_files", "bridge.midi.file", "bridge.midi.write"},
     "pedalboard": {"bridge.processors.native", "bridge.processors.chain", "bridge.hosts"}
-    | {"bridge.platformaudio"},
+    | {"bridge.audio.system_decoder"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.specs", "bridge.cli", "bridge.errors"}
     | {"bridge.stemjob", "bridge.stemtask", "bridge.plancheck", "bridge.manifest", "bridge.opening"},
 }

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bridge.compare import Comparison, FolderComparison
+    from bridge.audio.null_test import Comparison, FolderComparison
 
 __all__ = ["app"]
 
@@ -29,8 +29,8 @@ def compare_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Subtract B from A and print what is left; exit with 1 where it is louder than the tolerance."""
+    from bridge.audio.null_test import compare_paths
     from bridge.cli.quantities import parse_quantity
-    from bridge.compare import compare_paths
 
     tolerance_dbfs = parse_quantity(tolerance, "dB", "--tolerance")
     result = compare_paths(a, b)

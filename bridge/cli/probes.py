@@ -99,7 +99,7 @@ def _use_torchaudio() -> str:
 
 
 def _use_scipy() -> str:
-    from bridge.loudness import measure_loudness
+    from bridge.audio.loudness import measure_loudness
 
     # By definition of the scale, a full-scale tone of 997 Hz on one channel has -3.01 LUFS.
     loudness = measure_loudness(_sine(), _RATE).integrated_lufs
@@ -110,8 +110,8 @@ def _use_scipy() -> str:
 def _use_soundfile() -> str:
     import numpy as np
 
-    from bridge.audiofile import read_audio
-    from bridge.audiowriter import AudioWriter
+    from bridge.audio.reader import read_audio
+    from bridge.audio.writer import AudioWriter
 
     sound = 0.5 * _sine()
     with tempfile.TemporaryDirectory() as folder:

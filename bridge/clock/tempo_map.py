@@ -24,11 +24,11 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Float64Array
 from bridge.clock.durations import TICKS_PER_BAR_BEAT, Duration, Position, parse_position
 from bridge.clock.tempo_segments import (
     BarGrid,
     BarPositions,
-    Floats,
     Meter,
     RampLaw,
     Tempo,
@@ -183,44 +183,44 @@ class TempoMap:
 
     # Beats and seconds
 
-    def beats_to_seconds(self, beats: npt.ArrayLike) -> Floats:
+    def beats_to_seconds(self, beats: npt.ArrayLike) -> Float64Array:
         """Return when a beat sounds, in seconds of the stems."""
         return self._grid.to_seconds(np.multiply(beats, float(self.ticks_per_beat)))
 
-    def seconds_to_beats(self, seconds: npt.ArrayLike) -> Floats:
+    def seconds_to_beats(self, seconds: npt.ArrayLike) -> Float64Array:
         """Return the beat that sounds at a time of the stems."""
         return self._grid.to_ticks(np.asarray(seconds, np.float64)) / self.ticks_per_beat
 
-    def rising_seconds_to_beats(self, seconds: Floats) -> Floats:
+    def rising_seconds_to_beats(self, seconds: Float64Array) -> Float64Array:
         """Return what `seconds_to_beats` does for times that rise, sooner."""
         return sorted_to_beats(self._grid, seconds)
 
-    def bpm_at(self, beats: npt.ArrayLike) -> Floats:
+    def bpm_at(self, beats: npt.ArrayLike) -> Float64Array:
         """Return the tempo at a beat, ramps included."""
         return self._grid.bpm_at(np.multiply(beats, float(self.ticks_per_beat)))
 
     # Ticks of the file
 
-    def ticks_to_seconds(self, ticks: npt.ArrayLike) -> Floats:
+    def ticks_to_seconds(self, ticks: npt.ArrayLike) -> Float64Array:
         """Return when a tick of the file sounds, in seconds of the stems."""
         if self.ticks_per_second is not None:
             rate = self.ticks_per_second
             return np.asarray(ticks, np.float64) * rate.denominator / rate.numerator + self.offset_s
         return self._grid.to_seconds(np.asarray(ticks, np.float64))
 
-    def seconds_to_ticks(self, seconds: npt.ArrayLike) -> Floats:
+    def seconds_to_ticks(self, seconds: npt.ArrayLike) -> Float64Array:
         """Return the tick of the file at a time of the stems, not rounded."""
         if self.ticks_per_second is not None:
             return (np.asarray(seconds, np.float64) - self.offset_s) * float(self.ticks_per_second)
         return self._grid.to_ticks(np.asarray(seconds, np.float64))
 
-    def ticks_to_beats(self, ticks: npt.ArrayLike) -> Floats:
+    def ticks_to_beats(self, ticks: npt.ArrayLike) -> Float64Array:
         """Return the beat of a tick of the file."""
         if self.ticks_per_second is not None:
             return self.seconds_to_beats(self.ticks_to_seconds(ticks))
         return np.asarray(ticks, np.float64) / self.ticks_per_beat
 
-    def beats_to_ticks(self, beats: npt.ArrayLike) -> Floats:
+    def beats_to_ticks(self, beats: npt.ArrayLike) -> Float64Array:
         """Return the tick of the file of a beat, not rounded."""
         if self.ticks_per_second is not None:
             return self.seconds_to_ticks(self.beats_to_seconds(beats))
@@ -230,17 +230,17 @@ class TempoMap:
         """Return the sample nearest to a tick of the file."""
         return np.rint(self.ticks_to_seconds(ticks) * sample_rate).astype(np.int64)
 
-    def samples_to_beats(self, samples: npt.ArrayLike, sample_rate: float) -> Floats:
+    def samples_to_beats(self, samples: npt.ArrayLike, sample_rate: float) -> Float64Array:
         """Return the beat at a sample of the stems."""
         return self.seconds_to_beats(np.asarray(samples, np.float64) / sample_rate)
 
     # Bars
 
-    def beats_to_bars(self, beats: npt.ArrayLike) -> Floats:
+    def beats_to_bars(self, beats: npt.ArrayLike) -> Float64Array:
         """Return how many bars have passed at a beat, as a number: 2.5 is halfway through the third bar."""
         return self._bars.to_bars(np.asarray(beats, np.float64))
 
-    def bars_to_beats(self, bars: npt.ArrayLike) -> Floats:
+    def bars_to_beats(self, bars: npt.ArrayLike) -> Float64Array:
         """Return the beat at which so many bars have passed; the inverse of `beats_to_bars`."""
         return self._bars.to_beats(np.asarray(bars, np.float64))
 
@@ -250,7 +250,7 @@ class TempoMap:
 
     def positions_to_beats(
         self, bar: npt.ArrayLike, beat: npt.ArrayLike = 1, tick: npt.ArrayLike = 0.0
-    ) -> Floats:
+    ) -> Float64Array:
         """Return the beat of ``bar:beat:tick``."""
         count, beats, ticks = (np.asarray(value, np.float64) for value in (bar, beat, tick))
         return self._bars.from_positions(count - self.first_bar, beats, ticks)
@@ -261,7 +261,7 @@ class TempoMap:
 
     # What people write
 
-    def advance(self, seconds: npt.ArrayLike, duration: Duration, times: npt.ArrayLike = 1.0) -> Floats:
+    def advance(self, seconds: npt.ArrayLike, duration: Duration, times: npt.ArrayLike = 1.0) -> Float64Array:
         """Return the time a duration (so many `times`) after a time, following tempo and meter on the way."""
         amount = float(duration.amount) * np.asarray(times, np.float64)
         if duration.unit == "seconds":
@@ -360,7 +360,7 @@ class TempoMap:
             ) from None
 
     @cached_property
-    def changes_s(self) -> Floats:
+    def changes_s(self) -> Float64Array:
         """When tempos and meters begin, in rising seconds of the stems."""
         meters = np.array([meter.tick / self.ticks_per_beat for meter in self.meters])
         return np.unique(np.concatenate((self._grid.start_s, self.beats_to_seconds(meters))))

@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Float64Array
 from bridge.clock.durations import TICKS_PER_BAR_BEAT
 from bridge.errors import TempoError
 
 __all__ = [
     "BarGrid",
     "BarPositions",
-    "Floats",
     "Meter",
     "RampLaw",
     "Tempo",
@@ -31,7 +31,6 @@ __all__ = [
     "check_meter",
 ]
 
-Floats = npt.NDArray[np.float64]
 RampLaw = Literal["hold", "beats", "time"]
 
 MIN_BPM, MAX_BPM = 1.0, 1000.0
@@ -75,7 +74,7 @@ class BarPositions(NamedTuple):
 
     bar: npt.NDArray[np.int64]
     beat: npt.NDArray[np.int64]
-    tick: Floats
+    tick: Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,11 +91,11 @@ class TempoGrid:
         ticks_per_beat: Grid ticks a quarter note.
     """
 
-    tick: Floats
-    start_s: Floats
-    s_per_tick: Floats
-    bpm: Floats
-    ramp_rate: Floats
+    tick: Float64Array
+    start_s: Float64Array
+    s_per_tick: Float64Array
+    bpm: Float64Array
+    ramp_rate: Float64Array
     is_time_ramp: npt.NDArray[np.bool_]
     ticks_per_beat: int
 
@@ -128,11 +127,11 @@ class TempoGrid:
             ticks_per_beat=ticks_per_beat,
         )
 
-    def to_seconds(self, ticks: Floats) -> Floats:
+    def to_seconds(self, ticks: Float64Array) -> Float64Array:
         """Return the time of grid ticks."""
         index = segment_index(self.tick, ticks)
         into = ticks - self.tick[index]
-        held: Floats = self.start_s[index] + into * self.s_per_tick[index]
+        held: Float64Array = self.start_s[index] + into * self.s_per_tick[index]
         rate = self.ramp_rate[index]
         if not np.any(rate):
             return held
@@ -143,11 +142,11 @@ class TempoGrid:
         over_time = 120.0 * beats / (start + np.sqrt(np.maximum(start**2 + 120.0 * rate * beats, 0.0)))
         return np.where(rate == 0.0, held, self.start_s[index] + np.where(is_time, over_time, over_beats))
 
-    def to_ticks(self, seconds: Floats) -> Floats:
+    def to_ticks(self, seconds: Float64Array) -> Float64Array:
         """Return the grid tick at a time, not rounded."""
         index = segment_index(self.start_s, seconds)
         into = seconds - self.start_s[index]
-        held: Floats = self.tick[index] + into / self.s_per_tick[index]
+        held: Float64Array = self.tick[index] + into / self.s_per_tick[index]
         rate = self.ramp_rate[index]
         if not np.any(rate):
             return held
@@ -158,7 +157,7 @@ class TempoGrid:
         beats = np.where(is_time, over_time, over_beats)
         return np.where(rate == 0.0, held, self.tick[index] + beats * self.ticks_per_beat)
 
-    def bpm_at(self, ticks: Floats) -> Floats:
+    def bpm_at(self, ticks: Float64Array) -> Float64Array:
         """Return the tempo at a grid tick, ramps included."""
         index = segment_index(self.tick, ticks)
         beats = (ticks - self.tick[index]) / self.ticks_per_beat
@@ -178,10 +177,10 @@ class BarGrid:
         unit_beats: Quarter notes in one of its beats.
     """
 
-    beat: Floats
-    n_bars: Floats
-    bar_beats: Floats
-    unit_beats: Floats
+    beat: Float64Array
+    n_bars: Float64Array
+    bar_beats: Float64Array
+    unit_beats: Float64Array
 
     @classmethod
     def build(cls, meters: Sequence[Meter], ticks_per_beat: int) -> BarGrid:
@@ -197,18 +196,18 @@ class BarGrid:
             unit_beats=np.array([4.0 / meter.denominator for meter in meters]),
         )
 
-    def to_bars(self, beats: Floats) -> Floats:
+    def to_bars(self, beats: Float64Array) -> Float64Array:
         """Return how many bars have passed: 2.5 is halfway through the third."""
         index = segment_index(self.beat, beats)
         return np.asarray(self.n_bars[index] + (beats - self.beat[index]) / self.bar_beats[index])
 
-    def to_beats(self, bars: Floats) -> Floats:
+    def to_beats(self, bars: Float64Array) -> Float64Array:
         """Return the beat at which so many bars have passed."""
         index = segment_index(self.n_bars, bars)
         beats = self.beat[index] + (bars - self.n_bars[index]) * self.bar_beats[index]
         return np.asarray(np.minimum(beats, np.append(self.beat[1:], np.inf)[index]))
 
-    def to_positions(self, beats: Floats, first_bar: int) -> BarPositions:
+    def to_positions(self, beats: Float64Array, first_bar: int) -> BarPositions:
         """Return bar, beat and tick."""
         index = segment_index(self.beat, beats)
         into = beats - self.beat[index]
@@ -219,7 +218,7 @@ class BarGrid:
         bar = np.asarray(self.n_bars[index] + whole).astype(np.int64) + first_bar
         return BarPositions(bar, beat.astype(np.int64) + 1, tick)
 
-    def from_positions(self, bar: Floats, beat: Floats, tick: Floats) -> Floats:
+    def from_positions(self, bar: Float64Array, beat: Float64Array, tick: Float64Array) -> Float64Array:
         """Return the beat of 0-based bar, 1-based beat and tick."""
         index = segment_index(self.n_bars, bar)
         start = self.beat[index] + (bar - self.n_bars[index]) * self.bar_beats[index]
@@ -257,20 +256,20 @@ def _ramp_seconds(start_bpm: float, end_bpm: float, beats: float, law: RampLaw) 
     return 120.0 * beats / (start_bpm + end_bpm)
 
 
-def sorted_to_beats(grid: TempoGrid, seconds: Floats) -> Floats:
+def sorted_to_beats(grid: TempoGrid, seconds: Float64Array) -> Float64Array:
     """Return beats of rising times: the numbers of `TempoGrid.to_ticks`, sooner where the tempo holds."""
     index = np.searchsorted(grid.start_s, seconds[[0, -1]], side="right") - 1
     first = max(int(index[0]), 0)
     if first != max(int(index[1]), 0) or grid.ramp_rate[first]:
         return grid.to_ticks(seconds) / grid.ticks_per_beat
-    beats: Floats = seconds - grid.start_s[first]
+    beats: Float64Array = seconds - grid.start_s[first]
     beats /= grid.s_per_tick[first]
     beats += grid.tick[first]
     beats /= grid.ticks_per_beat
     return beats
 
 
-def segment_index(starts: Floats, values: Floats) -> npt.NDArray[np.intp]:
+def segment_index(starts: Float64Array, values: Float64Array) -> npt.NDArray[np.intp]:
     """Return the segment of each value; one number where all lie in the same, which is nearly free."""
     if values.size == 0:
         return np.zeros(values.shape, np.intp)

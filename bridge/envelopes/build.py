@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.durations import parse_duration, parse_rate
 from bridge.envelopes.combined import Bipolar, Combined, Constant
 from bridge.envelopes.cycles import Counter, Fade, LfoSource, StepSource
@@ -29,7 +30,7 @@ from bridge.envelopes.grammar import (
     Steps,
     Trigger,
 )
-from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Pulse, Song
+from bridge.envelopes.grid import Curve, Grid, Pulse, Song
 from bridge.envelopes.played import duration_samples, follower_curve, mapped_lane, midi_source
 from bridge.envelopes.shapes import stable_hash
 from bridge.envelopes.smoothing import Smoothed
@@ -53,14 +54,14 @@ class Source:
     curve: Curve
     is_bipolar: bool = False
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant; they are not to be changed."""
         values = grid.cache.get(self.key)
         if values is None:
             values = grid.cache[self.key] = self.curve.at(grid)
         return values
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants it is not smooth; they are not to be changed."""
         turns = points.turns_cache.get(self.key)
         if turns is None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridge.envelopes.grid import Bools, Curve, Floats, Grid
+from bridge.arrays import BoolArray, Float64Array
+from bridge.envelopes.grid import Curve, Grid
 
 __all__ = ["Bipolar", "Combined", "Constant"]
 
@@ -17,11 +18,11 @@ class Constant(NamedTuple):
 
     value: float
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         return np.full(grid.n, self.value)
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return that it turns nowhere."""
         return np.zeros(points.n - 1, np.bool_)
 
@@ -31,11 +32,11 @@ class Bipolar(NamedTuple):
 
     curve: Curve
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         return self.curve.at(grid) * 2.0 - 1.0
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants the curve is not smooth."""
         return self.curve.turns(points)
 
@@ -46,7 +47,7 @@ class Combined(NamedTuple):
     op: str
     inputs: Sequence[Curve]
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         values = [curve.at(grid) for curve in self.inputs]
         if self.op == "xfade":
@@ -65,14 +66,14 @@ class Combined(NamedTuple):
             return total / len(values)
         return np.clip(total, -1.0, 1.0) if self.op == "add" else total
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants an input is not smooth, another one wins or a limit is met."""
-        turns: Bools = np.any([curve.turns(points) for curve in self.inputs], axis=0)
+        turns: BoolArray = np.any([curve.turns(points) for curve in self.inputs], axis=0)
         if self.op not in ("max", "min", "add"):
             return turns
         values = np.stack([curve.at(points) for curve in self.inputs])
         state = np.abs(values.sum(0)) > 1.0 if self.op == "add" else np.argmax(values, 0)
         if self.op == "min":
             state = np.argmin(values, 0)
-        changes: Bools = state[1:] != state[:-1]
+        changes: BoolArray = state[1:] != state[:-1]
         return turns | changes

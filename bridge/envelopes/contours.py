@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridge.envelopes.grid import Bools, Floats, Grid, Integers
+from bridge.arrays import BoolArray, Float64Array, Int64Array
+from bridge.envelopes.grid import Grid
 from bridge.envelopes.shapes import BEND_STRENGTH, bend, smooth_step
 
 __all__ = ["Contour", "ContourPoint", "Segment", "curve_between"]
@@ -56,7 +57,7 @@ class ContourPoint(NamedTuple):
     steps: int = 4
 
 
-def curve_between(position: Floats, curve: str, tension: float, steps: int) -> Floats:
+def curve_between(position: Float64Array, curve: str, tension: float, steps: int) -> Float64Array:
     """Return how far a segment has come, 0..1, at positions 0..1 of its length."""
     if curve == "hold":
         return np.zeros_like(position)
@@ -75,15 +76,15 @@ def curve_between(position: Floats, curve: str, tension: float, steps: int) -> F
 class _Columns(NamedTuple):
     """Segments as columns, to draw many short ones at once; the arithmetic is that of `curve_between`."""
 
-    start: Integers
-    n: Floats
-    per_sample: Floats
-    low: Floats
-    high: Floats
-    strength: Floats
-    scale: Floats
-    is_bent: Bools
-    is_rough: Bools
+    start: Int64Array
+    n: Float64Array
+    per_sample: Float64Array
+    low: Float64Array
+    high: Float64Array
+    strength: Float64Array
+    scale: Float64Array
+    is_bent: BoolArray
+    is_rough: BoolArray
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> _Columns:
@@ -111,7 +112,7 @@ class _Columns(NamedTuple):
             ),
         )
 
-    def draw(self, grid: Grid, first: int, counts: npt.NDArray[np.intp]) -> Floats:
+    def draw(self, grid: Grid, first: int, counts: npt.NDArray[np.intp]) -> Float64Array:
         """Draw segments from `first` on, each over so many rows of the grid."""
         index = np.repeat(np.arange(first, first + len(counts)), counts)
         since = grid.samples - self.start[index]
@@ -144,12 +145,12 @@ class Contour:
         object.__setattr__(self, "_columns", _Columns.of(self.segments))
 
     @property
-    def starts(self) -> Integers:
+    def starts(self) -> Int64Array:
         """(k,) first samples."""
         columns: _Columns = self._columns  # type: ignore[attr-defined]
         return columns.start
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         first = int(np.searchsorted(self.starts, grid.start, side="right"))
         last = int(np.searchsorted(self.starts, grid.last, side="right"))
@@ -168,7 +169,7 @@ class Contour:
                 self._draw(values[low:high], self.segments[index], grid, low)
         return values
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants segments begin or end, or are too quick."""
         columns: _Columns = self._columns  # type: ignore[attr-defined]
         first = max(int(np.searchsorted(self.starts, points.start - 2, side="right")) - 1, 0)
@@ -190,7 +191,7 @@ class Contour:
         return segment_value(self.segments[index], sample)
 
     @staticmethod
-    def _draw(out: Floats, segment: Segment, grid: Grid, row: int) -> None:
+    def _draw(out: Float64Array, segment: Segment, grid: Grid, row: int) -> None:
         """Fill rows that lie in one segment or after it."""
         until = int(grid.rows_from(np.array([segment.start + segment.n]))[0]) - row
         n_moving = min(max(until, 0), len(out)) if segment.n else 0

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Pulse, crossings, fill_pieces
+from bridge.arrays import BoolArray, Float64Array, Int64Array
+from bridge.envelopes.grid import Grid, Pulse, crossings, fill_pieces
 from bridge.envelopes.shapes import hash_unit, sine, smooth_step, triangle, wave_noise
 
 __all__ = ["Counter", "LfoSource", "StepSource"]
@@ -39,8 +40,8 @@ class Counter:
 
     pulse: Pulse
     origin: float = 0.0
-    starts: Integers | None = None
-    start_cycles: Floats | None = None
+    starts: Int64Array | None = None
+    start_cycles: Float64Array | None = None
     is_one_shot: bool = False
     n_once: int = 1
 
@@ -49,7 +50,7 @@ class Counter:
         """Whether the count never goes back."""
         return self.starts is None
 
-    def count(self, grid: Grid) -> Floats:
+    def count(self, grid: Grid) -> Float64Array:
         """Return cycles passed at each instant; none before the first trigger."""
         cycles = self.pulse.on(grid)
         if self.starts is None or self.start_cycles is None:
@@ -58,7 +59,7 @@ class Counter:
         cycles = np.maximum(cycles, 0.0)
         return np.minimum(cycles, self.n_once) if self.is_one_shot else cycles
 
-    def turns(self, points: Grid, corners: Sequence[float], phase: float = 0.0) -> Bools:
+    def turns(self, points: Grid, corners: Sequence[float], phase: float = 0.0) -> BoolArray:
         """Return between which instants the count restarts, stops, is quick or passes corners of a cycle."""
         cycles = self.count(points) + phase
         turns = crossings(cycles, corners)
@@ -71,7 +72,7 @@ class Counter:
             turns |= is_over[1:] != is_over[:-1]
         return turns
 
-    def turn(self, grid: Grid) -> Floats | float:
+    def turn(self, grid: Grid) -> Float64Array | float:
         """Return a number that tells triggers apart, for chance that differs from one to the next."""
         if self.starts is None:
             return 0.0
@@ -88,16 +89,16 @@ class Fade:
         fade_samples: (k,) how long it then takes to come in.
     """
 
-    starts: Integers
-    delay_samples: Floats
-    fade_samples: Floats
+    starts: Int64Array
+    delay_samples: Float64Array
+    fade_samples: Float64Array
 
     @cached_property
     def is_trivial(self) -> bool:
         """Whether there is neither delay nor fade."""
         return not np.any(self.delay_samples) and not np.any(self.fade_samples)
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return 0..1: how far it has come in."""
         if self.is_trivial:
             return fill_pieces(grid, self.starts, np.ones(len(self.starts)), 0.0)
@@ -106,7 +107,7 @@ class Fade:
         fade = fill_pieces(grid, self.starts, np.maximum(self.fade_samples, 1e-9), 1.0)
         return np.where(since >= 0, np.minimum(since / fade, 1.0), 0.0)
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants it begins or ends."""
         begun = self.starts + self.delay_samples
         turns = points.cells_of(self.starts)
@@ -137,7 +138,7 @@ class LfoSource:
     fade: Fade | None
     is_bipolar: bool
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         values = self._wave(self.counter.count(grid), grid)
         if self.is_bipolar:
@@ -145,13 +146,13 @@ class LfoSource:
             values -= 1.0
         return values if self.fade is None else values * self.fade.at(grid)
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants it is not smooth."""
         corners = (0.0, self.width) if self.shape == "pulse" else _CORNERS.get(self.shape, (0.0,))
         turns = self.counter.turns(points, corners, self.phase)
         return turns if self.fade is None else turns | self.fade.turns(points)
 
-    def _wave(self, cycles: Floats, grid: Grid) -> Floats:
+    def _wave(self, cycles: Float64Array, grid: Grid) -> Float64Array:
         if self.phase:
             cycles = cycles + self.phase
         if self.counter.is_one_shot:
@@ -194,11 +195,11 @@ class Runs:
         key: (k,) a whole number for each run: its cycle, and which trigger it counts from.
     """
 
-    def __init__(self, cycles: Floats, counter: Counter, grid: Grid) -> None:
+    def __init__(self, cycles: Float64Array, counter: Counter, grid: Grid) -> None:
         if counter.is_rising:
             # Rising counts pass each whole number once: to look them up costs next to nothing.
             first, last = int(np.floor(cycles[0])), int(np.floor(cycles[-1]))
-            self.key: Integers = np.arange(first, last + 1)
+            self.key: Int64Array = np.arange(first, last + 1)
             self._edges = [0, *np.searchsorted(cycles, self.key[1:]).tolist(), len(cycles)]
             self._cycle = self.key.astype(np.float64)
             return
@@ -210,11 +211,11 @@ class Runs:
         self.key = turned[self._edges[:-1]].astype(np.int64)
 
     @cached_property
-    def whole(self) -> Floats | float:
+    def whole(self) -> Float64Array | float:
         """The cycle of each row."""
         return self.spread(self._cycle) if len(self._cycle) > 1 else float(self._cycle[0])
 
-    def spread(self, values: Floats) -> Floats:
+    def spread(self, values: Float64Array) -> Float64Array:
         """Return one value a row out of one value a run."""
         if len(values) * _FEW_ROWS > self._edges[-1]:
             return np.repeat(values, np.diff(self._edges))
@@ -238,7 +239,7 @@ class StepSource:
         fade: What is 1 once the first trigger has come, or None.
     """
 
-    values: Floats
+    values: Float64Array
     counter: Counter
     direction: str
     gate: float
@@ -246,7 +247,7 @@ class StepSource:
     seed: int
     fade: Fade | None
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         cycles = self.counter.count(grid)
         if self.counter.is_one_shot:
@@ -266,12 +267,12 @@ class StepSource:
                 values *= part < self.gate
         return values if self.fade is None else values * self.fade.at(grid)
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants it is not smooth."""
         turns = self.counter.turns(points, (0.0, min(self.glide, 1.0), self.gate))
         return turns if self.fade is None else turns | self.fade.turns(points)
 
-    def _index(self, key: Integers, back: int = 0) -> Integers:
+    def _index(self, key: Int64Array, back: int = 0) -> Int64Array:
         """Return which step each run is at, or was so many steps before."""
         n = len(self.values)
         if self.direction == "random":

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from bridge.envelopes.grid import Floats, Song
+from bridge.arrays import Float64Array
+from bridge.envelopes.grid import Song
 from bridge.envelopes.routing import Envelopes
 from bridge.errors import EnvelopeError
 from bridge.midi.notes import read_notes
@@ -181,9 +182,11 @@ def _draw_clock(axis: Axes, song: Song, *, is_top: bool) -> None:
             axis.annotate(marker.name, (marker.time_s, 0.92), xycoords=where, fontsize=8, color="tab:red")
 
 
-def _times(song: Song, sample_rate: int, step_samples: int) -> Floats:
+def _times(song: Song, sample_rate: int, step_samples: int) -> Float64Array:
     return np.arange(0, max(int(song.length_s * sample_rate), 1), step_samples) / sample_rate
 
 
-def _values(envelopes: Envelopes, target: tuple[str, str], song: Song, sample_rate: int, step: int) -> Floats:
+def _values(
+    envelopes: Envelopes, target: tuple[str, str], song: Song, sample_rate: int, step: int
+) -> Float64Array:
     return envelopes.values(*target, 0, max(int(song.length_s * sample_rate), 1), step)

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from bridge.arrays import AudioArray
+from bridge.arrays import AudioArray, Float64Array
+from bridge.audio.loudness import k_weighting
 from bridge.envelopes.grammar import Adsr, Breakpoints, Follower, Lfo, Modulator, Steps
 from bridge.errors import EnvelopeError, nearest_names
-from bridge.loudness import k_weighting
 
 __all__ = [
     "TRIGGER_MEASURE",
@@ -32,7 +31,6 @@ __all__ = [
     "level_of",
 ]
 
-Floats = npt.NDArray[np.float64]
 
 HOP_SAMPLES = 64
 SILENCE_DB = -120.0
@@ -68,7 +66,7 @@ class FollowerSource:
         sample_rate: Hz.
     """
 
-    level_db: Mapping[Measure, Floats]
+    level_db: Mapping[Measure, Float64Array]
     hop_samples: int
     sample_rate: float
 
@@ -107,7 +105,7 @@ def build_follower(
     )
 
 
-def level_of(source: FollowerSource, measure: Measure, where: str) -> Floats:
+def level_of(source: FollowerSource, measure: Measure, where: str) -> Float64Array:
     """Return one curve of a measured stem.
 
     Raises:
@@ -121,7 +119,7 @@ def level_of(source: FollowerSource, measure: Measure, where: str) -> Floats:
     return source.level_db[measure]
 
 
-def attack_release(values: Floats, attack_rows: float, release_rows: float) -> Floats:
+def attack_release(values: Float64Array, attack_rows: float, release_rows: float) -> Float64Array:
     """Follow a curve with one speed upwards and another downwards.
 
     Args:
@@ -151,7 +149,7 @@ class _Meter:
                 sections.append(butter(2, cutoff_hz, kind, fs=sample_rate, output="sos"))
         self._sections = np.concatenate(sections) if sections else None
         self._state: Any = None
-        self._powers: list[Floats] = []
+        self._powers: list[Float64Array] = []
 
     def push(self, block: AudioArray) -> None:
         """Take whole hops."""
@@ -171,7 +169,7 @@ class _Meter:
                 power.sum(axis=0) if self._measure.detector == "lufs_m" else power.mean(axis=0)
             )
 
-    def result(self) -> Floats:
+    def result(self) -> Float64Array:
         """Return the level of every hop in dB."""
         power = np.concatenate([np.empty(0), *self._powers])
         window_s = _WINDOW_S.get(self._measure.detector)
@@ -180,7 +178,7 @@ class _Meter:
             total = np.cumsum(np.concatenate((np.zeros(n_hops), power)))
             power = (total[n_hops:] - total[:-n_hops]) / n_hops
         offset_db = _LUFS_OFFSET_DB if self._measure.detector == "lufs_m" else 0.0
-        level_db: Floats = 10.0 * np.log10(np.maximum(power, 10.0 ** (SILENCE_DB / 10.0))) + offset_db
+        level_db: Float64Array = 10.0 * np.log10(np.maximum(power, 10.0 ** (SILENCE_DB / 10.0))) + offset_db
         return level_db
 
 

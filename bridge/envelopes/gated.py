@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.durations import Duration, parse_duration, parse_rate
 from bridge.envelopes.contours import Contour, Segment, segment_value
 from bridge.envelopes.grammar import Adsr, Breakpoints
-from bridge.envelopes.grid import Floats, Integers, Pulse, Song
+from bridge.envelopes.grid import Pulse, Song
 from bridge.envelopes.triggers import Gates, horizon_s, to_samples
 from bridge.errors import EnvelopeError, InputError
 
@@ -165,7 +166,7 @@ class _Drawn:
             pass_start = float(self._song.tempo_map.advance(pass_start, span))
         return segments
 
-    def _sustained(self, times: Floats, gate_end_s: float) -> list[Segment]:
+    def _sustained(self, times: Float64Array, gate_end_s: float) -> list[Segment]:
         assert self._sustain is not None
         rows = to_samples(times, self._sample_rate)
         segments = _segments(self._modulator, rows, 0)
@@ -176,7 +177,7 @@ class _Drawn:
         after = moved._replace(start=moved.start + wait, n=max(moved.n - wait, 0))
         return [*segments[: self._sustain], waiting, after, *segments[self._sustain + 1 :]]
 
-    def _times(self, start_s: float, taken_off: Duration) -> Floats:
+    def _times(self, start_s: float, taken_off: Duration) -> Float64Array:
         """Return the times of the points of a pass that starts `taken_off` into the contour."""
         clock = self._song.tempo_map
         places = self._places
@@ -199,7 +200,7 @@ class _Drawn:
             )
 
 
-def _phrase_ends(start: Integers, end: Integers) -> Integers:
+def _phrase_ends(start: Int64Array, end: Int64Array) -> Int64Array:
     """Return, for each gate, when the last of the gates that overlap one after another closes."""
     if not len(start):
         return end
@@ -216,7 +217,7 @@ def _cut(segments: list[Segment], sample: int) -> float:
     return segment_value(segments[-1], sample) if segments else 0.0
 
 
-def _segments(modulator: Breakpoints, rows: Integers, first: int) -> list[Segment]:
+def _segments(modulator: Breakpoints, rows: Int64Array, first: int) -> list[Segment]:
     """Join points at sample positions; the last one holds."""
     points, starts = modulator.points[first:], rows.tolist()
     joined = [
@@ -245,7 +246,7 @@ def _duration(text: str, where: str, mode: str) -> Duration:
         ) from None
 
 
-def _check_order(times: Floats | Integers, modulator: Breakpoints, where: str) -> None:
+def _check_order(times: Float64Array | Int64Array, modulator: Breakpoints, where: str) -> None:
     falls = np.flatnonzero(np.diff(times) < 0)
     if len(falls):
         index = int(falls[0]) + 1

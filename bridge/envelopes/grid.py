@@ -16,16 +16,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import BoolArray, Float64Array, Int64Array
 from bridge.clock.durations import Duration
 from bridge.clock.tempo_map import TempoMap
 from bridge.midi.file import MidiFile
 
 __all__ = [
-    "Bools",
     "Curve",
-    "Floats",
     "Grid",
-    "Integers",
     "Pulse",
     "Scattered",
     "Song",
@@ -35,10 +33,6 @@ __all__ = [
 
 _FEW_ROWS = 512  # pieces longer than this are filled one by one
 _NEAR = 1e-9  # cycles; far more than rounding, far less than a sample
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +64,8 @@ class Grid:
     def __init__(self, start: int, n: int, sample_rate: float, tempo_map: TempoMap, step: int = 1) -> None:
         self.start, self.n, self.step = start, n, step
         self.sample_rate, self.tempo_map = sample_rate, tempo_map
-        self.cache: dict[str, Floats] = {}
-        self.turns_cache: dict[str, Bools] = {}
+        self.cache: dict[str, Float64Array] = {}
+        self.turns_cache: dict[str, BoolArray] = {}
 
     @property
     def last(self) -> int:
@@ -79,31 +73,31 @@ class Grid:
         return self.start + (self.n - 1) * self.step
 
     @cached_property
-    def samples(self) -> Floats:
+    def samples(self) -> Float64Array:
         """(n,) sample positions, whole numbers as float64."""
         return np.arange(self.start, self.start + self.n * self.step, self.step, dtype=np.float64)
 
     @cached_property
-    def seconds(self) -> Floats:
+    def seconds(self) -> Float64Array:
         """(n,) seconds of the stems."""
         return self.samples / self.sample_rate
 
     @cached_property
-    def beats(self) -> Floats:
+    def beats(self) -> Float64Array:
         """(n,) quarter notes from the song's start."""
         return self.tempo_map.rising_seconds_to_beats(self.seconds)
 
     @cached_property
-    def scratch(self) -> Floats:
+    def scratch(self) -> Float64Array:
         """(n,) room for a passing result."""
         return np.empty(self.n)
 
-    def rows_from(self, samples: Integers) -> Integers:
+    def rows_from(self, samples: Int64Array) -> Int64Array:
         """Return the first row at or after each sample, 0..n."""
         rows = -((self.start - samples) // self.step)
         return np.minimum(np.maximum(rows, 0), self.n)
 
-    def cells_of(self, samples: Floats | Integers) -> Bools:
+    def cells_of(self, samples: Float64Array | Int64Array) -> BoolArray:
         """Return in which cells, from one instant to the next, any of some rising positions lies.
 
         A position close to an instant counts on both of its sides, for what rounding may have done to it.
@@ -119,7 +113,7 @@ class Grid:
         return cells
 
     @cached_property
-    def clock_turns(self) -> Bools:
+    def clock_turns(self) -> BoolArray:
         """(n - 1,) cells in which a tempo or a meter begins, where all that follows the beat may turn."""
         return self.cells_of(self.tempo_map.changes_s * self.sample_rate)
 
@@ -133,7 +127,7 @@ class Scattered(Grid):
         tempo_map: The clock.
     """
 
-    def __init__(self, samples: Integers, sample_rate: float, tempo_map: TempoMap) -> None:
+    def __init__(self, samples: Int64Array, sample_rate: float, tempo_map: TempoMap) -> None:
         super().__init__(int(samples[0]), len(samples), sample_rate, tempo_map, step=0)
         self._positions = samples
 
@@ -143,11 +137,11 @@ class Scattered(Grid):
         return int(self._positions[-1])
 
     @cached_property
-    def samples(self) -> Floats:
+    def samples(self) -> Float64Array:
         """(n,) sample positions, whole numbers as float64."""
         return self._positions.astype(np.float64)
 
-    def rows_from(self, samples: Integers) -> Integers:
+    def rows_from(self, samples: Int64Array) -> Int64Array:
         """Return the first row at or after each sample, 0..n."""
         return np.searchsorted(self._positions, samples)
 
@@ -155,11 +149,11 @@ class Scattered(Grid):
 class Curve(Protocol):
     """A pure function of time that knows where it is not smooth."""
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         ...
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants and their next it jumps, turns or is too quick for a cubic.
 
         Shape:
@@ -188,26 +182,26 @@ class Pulse:
     def _per_unit(self) -> float:
         return float(1 / self.cycle.amount)
 
-    def on(self, grid: Grid) -> Floats:
+    def on(self, grid: Grid) -> Float64Array:
         """Return how many cycles have passed since the song's start, at each instant."""
         if self.cycle.unit == "seconds":
             return (grid.seconds - self.tempo_map.offset_s) * self._per_unit
         return self._of_beats(grid.beats)
 
-    def at(self, seconds: npt.ArrayLike) -> Floats:
+    def at(self, seconds: npt.ArrayLike) -> Float64Array:
         """Return how many cycles have passed since the song's start, at any times of the stems."""
         if self.cycle.unit == "seconds":
             return (np.asarray(seconds, np.float64) - self.tempo_map.offset_s) * self._per_unit
         return self._of_beats(self.tempo_map.seconds_to_beats(seconds))
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants a swung step begins; where tempos do is the grid's to know."""
         if self.swing_grid is None or self.cycle.unit == "seconds":
             return np.zeros(points.n - 1, np.bool_)
         pairs = points.beats / float(2 * self.swing_grid)
         return crossings(pairs, (0.0, self.swing))
 
-    def starts(self, first_s: float, last_s: float, limit: int) -> Floats:
+    def starts(self, first_s: float, last_s: float, limit: int) -> Float64Array:
         """Return when cycles start, from the one under way at a time up to another time, at most `limit`."""
         first, last = float(self.at(first_s)), float(self.at(last_s))
         cycles = np.arange(np.floor(first + 1e-9), min(last + 1e-9, first + limit))
@@ -217,14 +211,14 @@ class Pulse:
         beats = amount if self.cycle.unit == "beats" else self.tempo_map.bars_to_beats(amount)
         return self.tempo_map.beats_to_seconds(self._swing_back(beats))
 
-    def _of_beats(self, beats: Floats) -> Floats:
+    def _of_beats(self, beats: Float64Array) -> Float64Array:
         if self.swing_grid is not None:
             beats = self._swing(beats)
         if self.cycle.unit == "bars":
             beats = self.tempo_map.beats_to_bars(beats)
         return beats * self._per_unit
 
-    def _swing(self, beats: Floats) -> Floats:
+    def _swing(self, beats: Float64Array) -> Float64Array:
         """Give the first step of each pair `swing` of the pair's time."""
         assert self.swing_grid is not None
         pairs = beats / float(2 * self.swing_grid)
@@ -233,7 +227,7 @@ class Pulse:
         swung = np.where(part < swing, part / (2 * swing), 0.5 + (part - swing) / (2 * (1 - swing)))
         return (whole + swung) * float(2 * self.swing_grid)
 
-    def _swing_back(self, beats: Floats) -> Floats:
+    def _swing_back(self, beats: Float64Array) -> Float64Array:
         if self.swing_grid is None:
             return beats
         pairs = beats / float(2 * self.swing_grid)
@@ -243,7 +237,7 @@ class Pulse:
         return (whole + straight) * float(2 * self.swing_grid)
 
 
-def crossings(cycles: Floats, parts: Sequence[float]) -> Bools:
+def crossings(cycles: Float64Array, parts: Sequence[float]) -> BoolArray:
     """Return between which instants and their next a count of cycles passes any of some parts of a cycle.
 
     One that falls on an instant, or so near that rounding decides, counts on both sides of it.
@@ -263,7 +257,7 @@ def crossings(cycles: Floats, parts: Sequence[float]) -> Bools:
     return crossed
 
 
-def fill_pieces(grid: Grid, starts: Integers, values: Floats, before: float) -> Floats:
+def fill_pieces(grid: Grid, starts: Int64Array, values: Float64Array, before: float) -> Float64Array:
     """Return a staircase: from each start on its value, `before` ahead of the first.
 
     Args:

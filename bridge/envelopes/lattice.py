@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes.grid import Bools, Floats, Grid, Scattered
+from bridge.envelopes.grid import Grid, Scattered
 
 __all__ = ["CELL", "Lattice"]
 
@@ -47,7 +48,7 @@ class Lattice(NamedTuple):
         """Whether the block begins with sample 0, before which there is nothing."""
         return self.start == 0
 
-    def join(self, values: Floats) -> Floats:
+    def join(self, values: Float64Array) -> Float64Array:
         """Return cubics through values at the points, (n_cells x 16,)."""
         if self.is_first:
             values = np.concatenate((values[:1], values))
@@ -64,7 +65,7 @@ class Lattice(NamedTuple):
         joined += here
         return joined.T.reshape(-1)
 
-    def sharp(self, turns: Bools) -> Grid | None:
+    def sharp(self, turns: BoolArray) -> Grid | None:
         """Return the samples of cells that no cubic fits, given where sources turn between the points."""
         if self.is_first:
             turns = np.concatenate(([True], turns))

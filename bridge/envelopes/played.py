@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
+from bridge.arrays import BoolArray, Float64Array, Int64Array
 from bridge.clock.durations import Duration, parse_duration
 from bridge.envelopes.contours import Contour, Segment
 from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
 from bridge.envelopes.grammar import Follower, MidiModulator, parse_notes, split_map_key
-from bridge.envelopes.grid import Bools, Floats, Grid, Integers, Song
+from bridge.envelopes.grid import Grid, Song
 from bridge.envelopes.smoothing import SmoothStairs
 from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
 from bridge.errors import EnvelopeError, InputError
@@ -37,10 +38,10 @@ class CurveSource:
         spacing_samples: Distance of rows.
     """
 
-    values: Floats
+    values: Float64Array
     spacing_samples: float
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         padded = np.concatenate(([0.0], self.values))
         position = np.minimum(grid.samples * (1.0 / self.spacing_samples), len(padded) - 1.0)
@@ -48,12 +49,12 @@ class CurveSource:
         low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
         return np.asarray(low + (position - index) * (high - low))
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants the line has a corner worth keeping."""
         return points.cells_of(self._corners)
 
     @cached_property
-    def _corners(self) -> Floats:
+    def _corners(self) -> Float64Array:
         bends = np.diff(np.concatenate(([0.0, 0.0], self.values, self.values[-1:])), 2)
         return np.flatnonzero(np.abs(bends) > _STRAIGHT).astype(np.float64) * self.spacing_samples
 
@@ -136,7 +137,9 @@ def follower_curve(
     )
 
 
-def _events(modulator: MidiModulator, song: Song, sample_rate: float, where: str) -> tuple[Integers, Floats]:
+def _events(
+    modulator: MidiModulator, song: Song, sample_rate: float, where: str
+) -> tuple[Int64Array, Float64Array]:
     """Return samples and values 0..1 of everything a MIDI modulator follows."""
     midi, clock = song.midi, song.tempo_map
     if midi is None:
@@ -171,7 +174,7 @@ def _lane_event(event: str) -> LaneEvent:
     return next(known for known in LANE_EVENTS if known == event)
 
 
-def _open_gates(starts: Integers, ends: Integers) -> tuple[Integers, Floats]:
+def _open_gates(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Float64Array]:
     """Return when at least one note sounds, as a staircase of 0 and 1."""
     samples = np.concatenate((starts, ends))
     change = np.concatenate((np.ones(len(starts)), -np.ones(len(ends))))
@@ -180,7 +183,12 @@ def _open_gates(starts: Integers, ends: Integers) -> tuple[Integers, Floats]:
 
 
 def _straight(
-    starts: Integers, values: Floats, before: float, modulator: MidiModulator, song: Song, sample_rate: float
+    starts: Int64Array,
+    values: Float64Array,
+    before: float,
+    modulator: MidiModulator,
+    song: Song,
+    sample_rate: float,
 ) -> Contour:
     """Join events by straight lines where they are close enough, else hold."""
     gaps = song.tempo_map.advance(starts / sample_rate, parse_duration(modulator.max_gap)) * sample_rate

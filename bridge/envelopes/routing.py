@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.build import Source, Sources, build_sources
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.grammar import Macro, Modulator, Route
-from bridge.envelopes.grid import Bools, Floats, Grid, Song
+from bridge.envelopes.grid import Grid, Song
 from bridge.envelopes.lattice import CELL, Lattice
 from bridge.envelopes.played import mapped_lane
 from bridge.envelopes.shapes import bend, smooth_step
@@ -48,13 +49,13 @@ class Travel:
             return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def of_many(self, values: Floats) -> Floats:
+    def of_many(self, values: Float64Array) -> Float64Array:
         """Return the travels of values."""
         if self.is_log:
             return np.log(np.maximum(values, self.low) / self.low) / math.log(self.high / self.low)
         return (values - self.low) / (self.high - self.low)
 
-    def value(self, travel: Floats) -> Floats:
+    def value(self, travel: Float64Array) -> Float64Array:
         """Return the values of travels; ends are met exactly."""
         inside = np.minimum(travel, 1.0)
         np.maximum(inside, 0.0, out=inside)
@@ -76,7 +77,7 @@ class _Lead:
     source: Source
     travel: Travel
 
-    def apply(self, travel: Floats, grid: Grid) -> Floats:
+    def apply(self, travel: Float64Array, grid: Grid) -> Float64Array:
         """Lay this route onto a parameter's travel, which may be written to."""
         route = self.route
         moved = self._shaped(self.source.at(grid))
@@ -99,7 +100,7 @@ class _Lead:
             np.maximum(travel, low, out=travel)
         return travel if route.quantize is None else self._quantized(travel)
 
-    def turns(self, travel: Floats, points: Grid) -> Bools:
+    def turns(self, travel: Float64Array, points: Grid) -> BoolArray:
         """Return between which instants what it led to, `travel`, is not smooth."""
         route = self.route
         if route.quantize is not None:
@@ -131,7 +132,7 @@ class _Lead:
     def _is_straight(self) -> bool:
         return self.route.curve == "linear" and self.route.tension == 0.0
 
-    def _shaped(self, values: Floats) -> Floats:
+    def _shaped(self, values: Float64Array) -> Float64Array:
         route = self.route
         if route.invert:
             values = -values if self.source.is_bipolar else 1.0 - values
@@ -142,7 +143,7 @@ class _Lead:
         shaped = smooth_step(size) if route.curve == "s_curve" else size
         return np.copysign(bend(shaped, tension), values)
 
-    def _quantized(self, travel: Floats) -> Floats:
+    def _quantized(self, travel: Float64Array) -> Float64Array:
         """Take the nearest value allowed that lies between the limits; where none does, what there is."""
         values, grid, route = self.travel.value(travel), self.route.quantize, self.route
         low = self.travel.low if route.min is None else route.min
@@ -168,11 +169,11 @@ class _Parameter:
     base: float
     leads: tuple[_Lead, ...]
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the values at any instants."""
         return self.travel.value(self._travels(grid))
 
-    def at_samples(self, lattice: Lattice) -> Floats:
+    def at_samples(self, lattice: Lattice) -> Float64Array:
         """Return the values at every sample of a block."""
         points = lattice.points
         turns = points.clock_turns
@@ -186,7 +187,7 @@ class _Parameter:
             travels[sharp.samples.astype(np.intp) - lattice.start] = self._travels(sharp)
         return self.travel.value(travels)
 
-    def _travels(self, grid: Grid) -> Floats:
+    def _travels(self, grid: Grid) -> Float64Array:
         travel = np.full(grid.n, self.base)
         for lead in self.leads:
             travel = lead.apply(travel, grid)
@@ -218,11 +219,11 @@ class Envelopes:
         self._parameters, self._tempo_map, self._sample_rate = parameters, tempo_map, sample_rate
         self._grids: OrderedDict[tuple[int, int, int], Grid] = OrderedDict()
         self._lattice: Lattice | None = None
-        self._spans: dict[tuple[str, str], tuple[int, Floats]] = {}
+        self._spans: dict[tuple[str, str], tuple[int, Float64Array]] = {}
 
     def values(
         self, node_id: str, parameter: str, start_sample: int, n_samples: int, step: int = 1
-    ) -> Floats:
+    ) -> Float64Array:
         """Return a parameter's values.
 
         Args:
@@ -248,13 +249,13 @@ class Envelopes:
         high = max(found.travel.high if route.max is None else route.max for route in routes)
         return min(low, rest), max(high, rest)
 
-    def travel(self, node_id: str, parameter: str, values: Floats) -> Floats:
+    def travel(self, node_id: str, parameter: str, values: Float64Array) -> Float64Array:
         """Return how far values are along their reach and their parameter's curve, 0..1."""
         travel = self._parameters[node_id, parameter].travel
         low, high = self.reach(node_id, parameter)
         return Travel(low=low, high=high, is_log=travel.is_log).of_many(values)
 
-    def source_values(self, name: str, start_sample: int, n_samples: int, step: int = 1) -> Floats:
+    def source_values(self, name: str, start_sample: int, n_samples: int, step: int = 1) -> Float64Array:
         """Return a source's own values, 0..1 or -1..1; arguments as in `values`."""
         return self._blocks(self.sources[name].at, start_sample, n_samples, step)
 
@@ -280,7 +281,7 @@ class Envelopes:
         n_values = -(-n_samples // _INTEGRAL_STEP)
         return float(total) / n_values * n_samples / self._sample_rate if n_values else 0.0
 
-    def _samples(self, key: tuple[str, str], start: int, n_samples: int) -> Floats:
+    def _samples(self, key: tuple[str, str], start: int, n_samples: int) -> Float64Array:
         """Return a parameter's values at every sample, out of spans that are worked out whole."""
         values = np.empty(n_samples)
         end = start + n_samples
@@ -298,7 +299,7 @@ class Envelopes:
             self._lattice = Lattice.of(index * _SPAN, _SPAN // CELL, self._sample_rate, self._tempo_map)
         return self._lattice
 
-    def _blocks(self, function: object, start: int, n_samples: int, step: int) -> Floats:
+    def _blocks(self, function: object, start: int, n_samples: int, step: int) -> Float64Array:
         assert callable(function)
         n = -(-n_samples // step)
         values = np.empty(n)

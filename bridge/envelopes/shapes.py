@@ -11,6 +11,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Float64Array
+
 __all__ = [
     "BEND_STRENGTH",
     "bend",
@@ -22,7 +24,6 @@ __all__ = [
     "wave_noise",
 ]
 
-Floats = npt.NDArray[np.float64]
 
 BEND_STRENGTH = 6.0
 """Exponent at full tension: at half the way a curve has gone 4.7% or 95.3%."""
@@ -32,7 +33,7 @@ BEND_STRENGTH = 6.0
 _SINE = (6.283185159611163, -41.34165492934342, 81.60099819260896, -76.54965682052845, 39.535813710747455)
 
 
-def sine(phase: Floats) -> Floats:
+def sine(phase: Float64Array) -> Float64Array:
     """Return 0.5 + 0.5 sin(2 pi phase), to 1e-8."""
     z = phase - 0.25
     z -= np.floor(z)  # a cosine, so that one fold gives half a wave, rising
@@ -50,7 +51,7 @@ def sine(phase: Floats) -> Floats:
     return total
 
 
-def triangle(phase: Floats) -> Floats:
+def triangle(phase: Float64Array) -> Float64Array:
     """Return a triangle that starts in the middle, rising."""
     z = phase + 0.25
     z -= np.floor(z)
@@ -61,7 +62,7 @@ def triangle(phase: Floats) -> Floats:
     return z
 
 
-def bend(position: Floats, tension: float) -> Floats:
+def bend(position: Float64Array, tension: float) -> Float64Array:
     """Bend a straight way 0..1: above 0 slow at first, below 0 fast at first, 0 straight.
 
     >>> float(bend(np.array(0.5), 1.0).round(3)), float(bend(np.array(0.5), 0.0))
@@ -70,13 +71,13 @@ def bend(position: Floats, tension: float) -> Floats:
     strength = tension * BEND_STRENGTH
     if abs(strength) < 1e-6:
         return position
-    bent: Floats = np.exp(position * strength)
+    bent: Float64Array = np.exp(position * strength)
     bent -= 1.0
     bent *= 1.0 / math.expm1(strength)
     return bent
 
 
-def smooth_step(position: Floats) -> Floats:
+def smooth_step(position: Float64Array) -> Float64Array:
     """Return 3x² - 2x³: level at both ends."""
     return position * position * (3.0 - 2.0 * position)
 
@@ -90,7 +91,7 @@ def stable_hash(*parts: int | str) -> int:
     return value
 
 
-def hash_unit(seed: int, cycles: npt.NDArray[np.int64]) -> Floats:
+def hash_unit(seed: int, cycles: npt.NDArray[np.int64]) -> Float64Array:
     """Return a number 0..1 for each cycle, as if thrown by dice.
 
     Source: SplitMix64 (Steele, Lea and Flood, 2014), its finaliser applied to seed + cycle x golden gamma.
@@ -102,7 +103,7 @@ def hash_unit(seed: int, cycles: npt.NDArray[np.int64]) -> Floats:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def wave_noise(left: Floats, right: Floats, part: Floats) -> Floats:
+def wave_noise(left: Float64Array, right: Float64Array, part: Float64Array) -> Float64Array:
     """Return one-dimensional gradient noise, 0..1: smooth, and level with its neighbours at whole numbers.
 
     Args:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridge.envelopes.grid import Bools, Curve, Floats, Grid, Integers, Scattered, fill_pieces
+from bridge.arrays import BoolArray, Float64Array, Int64Array
+from bridge.envelopes.grid import Curve, Grid, Scattered, fill_pieces
 
 __all__ = ["SmoothStairs", "Smoothed"]
 
@@ -34,11 +35,11 @@ class SmoothStairs:
         tau_samples: Time constant; 0 leaves the staircase as it is.
     """
 
-    starts: Integers
-    values: Floats
+    starts: Int64Array
+    values: Float64Array
     before: float
     tau_samples: float
-    _distances: Floats = field(init=False)
+    _distances: Float64Array = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out how far from its goal each step begins."""
@@ -54,7 +55,7 @@ class SmoothStairs:
             distances[np.abs(distances) < _NEGLIGIBLE] = 0.0
         object.__setattr__(self, "_distances", distances)
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
         stairs = fill_pieces(grid, self.starts, self.values, self.before)
         if self.tau_samples <= 0:
@@ -69,7 +70,7 @@ class SmoothStairs:
         stairs += since
         return stairs
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants a step comes, or all where the pole is quick."""
         if 0 < self.tau_samples * _QUICK < points.step:
             return np.ones(points.n - 1, np.bool_)
@@ -85,9 +86,9 @@ class _Frame(NamedTuple):
         turns: (n,) whether the source is not smooth up to the next point.
     """
 
-    source: Floats
-    smooth: Floats
-    turns: Bools
+    source: Float64Array
+    smooth: Float64Array
+    turns: BoolArray
 
 
 @dataclass(kw_only=True, eq=False)
@@ -113,7 +114,7 @@ class Smoothed:
         """Samples between lattice points: a sixteenth of the time constant, as a power of two up to 64."""
         return int(min(2 ** max(math.floor(math.log2(max(self.tau_samples / 16, 1))), 0), _MAX_LATTICE))
 
-    def at(self, grid: Grid) -> Floats:
+    def at(self, grid: Grid) -> Float64Array:
         """Return the smoothed value at each instant."""
         lattice = self._lattice
         first = grid.start // lattice
@@ -133,22 +134,22 @@ class Smoothed:
             values[rough] = self._sample_by_sample(frame, first, cell[rough], offset[rough], grid)
         return values
 
-    def turns(self, points: Grid) -> Bools:
+    def turns(self, points: Grid) -> BoolArray:
         """Return between which instants the source turns, or all where the pole is quick."""
         if self.tau_samples * _QUICK < points.step:
             return np.ones(points.n - 1, np.bool_)
         return self.source.turns(points)
 
     def _sample_by_sample(
-        self, frame: _Frame, first: int, cell: Integers, offset: Floats, grid: Grid
-    ) -> Floats:
+        self, frame: _Frame, first: int, cell: Int64Array, offset: Float64Array, grid: Grid
+    ) -> Float64Array:
         """Return the pole within cells in which the source is not smooth."""
         cells, row = np.unique(cell, return_inverse=True)
         run = self._runs((cells + first) * self._lattice, frame.smooth[cells], grid)
-        values: Floats = run[row, offset.astype(np.intp) - 1]
+        values: Float64Array = run[row, offset.astype(np.intp) - 1]
         return values
 
-    def _runs(self, starts: Integers, before: Floats, grid: Grid) -> Floats:
+    def _runs(self, starts: Int64Array, before: Float64Array, grid: Grid) -> Float64Array:
         """Run the pole over every sample after some lattice points, up to the next: (k, lattice)."""
         from scipy.signal import lfilter
 
@@ -157,7 +158,7 @@ class Smoothed:
         keep = math.exp(-1.0 / self.tau_samples)
         # Counted from where it begins: what is level stays level to the last bit.
         moved = lfilter([1.0 - keep], [1.0, -keep], heard.reshape(samples.shape) - before[:, None], axis=1)
-        smooth: Floats = before[:, None] + moved
+        smooth: Float64Array = before[:, None] + moved
         return smooth
 
     def _points(self, first: int, last: int, grid: Grid) -> _Frame:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.durations import parse_rate
 from bridge.envelopes.follower import TRIGGER_MEASURE, FollowerSource, level_of
 from bridge.envelopes.grammar import Trigger, parse_notes
-from bridge.envelopes.grid import Floats, Integers, Pulse, Song
+from bridge.envelopes.grid import Pulse, Song
 from bridge.errors import EnvelopeError, InputError
 from bridge.midi.lanes import list_lanes, read_lane
 from bridge.midi.notes import Notes, read_notes, track_index
@@ -29,15 +30,15 @@ _AFTER_END_S = 60.0
 class Gates:
     """Gates as columns: opening and closing sample, and how hard each was struck, 0..1."""
 
-    start: Integers
-    end: Integers
-    velocity: Floats
+    start: Int64Array
+    end: Int64Array
+    velocity: Float64Array
 
     def __len__(self) -> int:
         return len(self.start)
 
 
-def to_samples(seconds: npt.ArrayLike, sample_rate: float) -> Integers:
+def to_samples(seconds: npt.ArrayLike, sample_rate: float) -> Int64Array:
     """Return the sample nearest to each time."""
     return np.rint(np.asarray(seconds, np.float64) * sample_rate).astype(np.int64)
 
@@ -141,7 +142,7 @@ def _find(
     return Gates(start=start, end=np.maximum(stop, start + 1), velocity=notes.velocity / 127.0)
 
 
-def _gates(start: Integers, end: Integers) -> Gates:
+def _gates(start: Int64Array, end: Int64Array) -> Gates:
     return Gates(start=start, end=np.maximum(end, start + 1), velocity=np.ones(len(start)))
 
 

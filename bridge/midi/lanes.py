@@ -17,9 +17,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import BoolArray, Int64Array
 from bridge.midi.file import MidiFile
 from bridge.midi.messages import CHANNEL_PRESSURE, CONTROLLER, PITCH_BEND, POLY_PRESSURE
-from bridge.midi.notes import Integers, Mask, read_notes, select_rows
+from bridge.midi.notes import read_notes, select_rows
 from bridge.midi.rpn import bend_reach, mpe_zones, parameter_numbers
 
 __all__ = ["LANE_EVENTS", "LaneEvent", "LaneSummary", "MidiLane", "list_lanes", "read_lane"]
@@ -41,7 +42,7 @@ class MidiLane:
         values: (n,) float64, 0..1.
     """
 
-    ticks: Integers
+    ticks: Int64Array
     values: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -149,7 +150,7 @@ def list_lanes(midi: MidiFile) -> list[LaneSummary]:
     return summaries
 
 
-def _read_cc14(midi: MidiFile, number: int, selection: Mask) -> MidiLane:
+def _read_cc14(midi: MidiFile, number: int, selection: BoolArray) -> MidiLane:
     """Join upper and lower seven bits; an upper byte waits one tick for its lower one, to avoid a step."""
     is_controller = selection & (midi.message == CONTROLLER)
     rows = np.flatnonzero(is_controller & ((midi.data1 == number) | (midi.data1 == number + 32)))

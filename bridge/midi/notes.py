@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from bridge.arrays import BoolArray, Int64Array
 from bridge.errors import MidiFileError, nearest_names
 from bridge.midi.file import MidiFile
 from bridge.midi.messages import CONTROLLER, NOTE_OFF, NOTE_ON, SUSTAIN_PEDAL
@@ -21,22 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Notes", "read_notes", "select_rows", "timed_messages", "track_index"]
 
-Integers = npt.NDArray[np.int64]
-
-
-Mask = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Notes:
     """Notes as columns, in order of their starts; channels are 1..16, velocities 1..127."""
 
-    start_tick: Integers
-    end_tick: Integers
-    note: Integers
-    velocity: Integers
-    channel: Integers
-    track: Integers
+    start_tick: Int64Array
+    end_tick: Int64Array
+    note: Int64Array
+    velocity: Int64Array
+    channel: Int64Array
+    track: Int64Array
 
     def __len__(self) -> int:
         return len(self.start_tick)
@@ -145,7 +140,7 @@ def timed_messages(
     ]
 
 
-def select_rows(midi: MidiFile, channel: int | None, track: int | None) -> Mask:
+def select_rows(midi: MidiFile, channel: int | None, track: int | None) -> BoolArray:
     """Return which rows are of a channel (1..16) and a track (from 0); None takes all."""
     chosen = np.ones(midi.n_events, np.bool_)
     if channel is not None:

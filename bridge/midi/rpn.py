@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Int64Array
 from bridge.midi.file import MidiFile
 from bridge.midi.messages import (
     CONTROLLER,
@@ -24,7 +25,7 @@ from bridge.midi.messages import (
     RPN_MPE,
     RPN_MSB,
 )
-from bridge.midi.notes import Integers, select_rows
+from bridge.midi.notes import select_rows
 
 __all__ = ["bend_range_semitones", "bend_reach", "mpe_zones", "parameter_numbers"]
 
@@ -75,7 +76,7 @@ def bend_range_semitones(midi: MidiFile, channel: int) -> float:
     return float(_bend_ranges(midi, channel)[1][-1])
 
 
-def _bend_ranges(midi: MidiFile, channel: int) -> tuple[Integers, npt.NDArray[np.float64]]:
+def _bend_ranges(midi: MidiFile, channel: int) -> tuple[Int64Array, npt.NDArray[np.float64]]:
     """Return from which ticks on a full bend reaches how far; MPE members share what one of them says."""
     members = next((zone for zone in mpe_zones(midi).values() if channel in zone), None)
     said = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from bridge.audiofile import AudioInfo, read_info
+from bridge.audio.reader import AudioInfo, read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import SessionError, nearest_names
 from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive

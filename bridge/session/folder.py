@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bridge.audiofile import read_info
+from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
 from bridge.midi.write import WrittenLane, build_midi

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bridge.audiofile import read_info
+from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
 from bridge.errors import SessionError, nearest_names

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bridge.audiofile import hash_samples
+from bridge.audio.hashing import hash_samples
 from bridge.manifest import StemRecord, read_manifest
 
 PRESET = """

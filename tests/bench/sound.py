@@ -29,8 +29,8 @@ import numpy as np
 import soundfile
 import torch
 
-from bridge.limiter import Limiter
-from bridge.loudness import measure_loudness
+from bridge.audio.limiter import Limiter
+from bridge.audio.loudness import measure_loudness
 from dream_core import DreamSettings, dream, load_network, parse_objective
 from dream_core.errors import DreamError
 from dream_core.listener import Listener

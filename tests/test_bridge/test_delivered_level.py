@@ -10,10 +10,12 @@ import pytest
 from helpers.audio import noise, sine
 
 from bridge.arrays import AudioArray
-from bridge.audiofile import hash_samples, read_audio
-from bridge.audiowriter import OUTPUT_SUBTYPES, AudioWriter
+from bridge.audio.formats import OUTPUT_SUBTYPES
+from bridge.audio.hashing import hash_samples
+from bridge.audio.loudness import LoudnessMeter, measure_loudness
+from bridge.audio.reader import read_audio
+from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
-from bridge.loudness import LoudnessMeter, measure_loudness
 from bridge.manifest import read_manifest
 from bridge.planning import build_plan
 from bridge.preset import parse_preset

@@ -9,15 +9,15 @@ import pytest
 import wavinfo
 from helpers.audio import noise, on_grid
 
-from bridge.audiofile import read_audio, read_metadata
-from bridge.audiowriter import AudioWriter
+from bridge.audio.loudness import measure_loudness
+from bridge.audio.metadata import AudioMetadata, Broadcast, Marker
+from bridge.audio.reader import read_audio, read_metadata
+from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
-from bridge.loudness import measure_loudness
 from bridge.planning import build_plan
 from bridge.preset import parse_preset
 from bridge.render import render_plan
-from bridge.wavmeta import AudioMetadata, Broadcast, Marker
 
 PRESET = {
     "format": "reverie/preset",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bridge.audio.loudness import Loudness, measure_loudness
 from bridge.delivery import (
     GainDecision,
     LevelPolicy,
@@ -22,7 +23,6 @@ from bridge.delivery import (
     share_gains,
     tail_input_samples,
 )
-from bridge.loudness import Loudness, measure_loudness
 
 BEFORE = Loudness(
     integrated_lufs=-20, momentary_max_lufs=-15, short_term_max_lufs=-18, range_lu=5,

@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from helpers.audio import chunk, pcm_format, riff, write_bytes
 
-from bridge.audiofile import read_info
-from bridge.audiowriter import AudioWriter
+from bridge.audio.metadata import AudioMetadata, Broadcast
+from bridge.audio.reader import read_info
+from bridge.audio.writer import AudioWriter
 from bridge.cli import main
-from bridge.wavmeta import AudioMetadata, Broadcast
 
 SOUND = struct.pack("<400h", *range(400))
 

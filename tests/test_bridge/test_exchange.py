@@ -10,7 +10,7 @@ from helpers.audio import noise
 from helpers.dawproject import write_project
 from typer.testing import CliRunner
 
-from bridge.audiowriter import AudioWriter
+from bridge.audio.writer import AudioWriter
 from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.clock.settings import ClockSettings

@@ -230,7 +230,7 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "torch": ("torch.fft.irfft", lambda spectrum: spectrum.real),
     "torchaudio": ("torchaudio.functional.resample", lambda sound, *_, **__: 0.0 * sound[..., :44100]),
     "scipy": ("scipy.signal.sosfilt", lambda sos, sound, *_, zi=None, **__: (0.5 * sound, zi)),
-    "soundfile": ("bridge.audiofile.read_audio", lambda path: (np.zeros((1, 48000), np.float32), 48000)),
+    "soundfile": ("bridge.audio.reader.read_audio", lambda path: (np.zeros((1, 48000), np.float32), 48000)),
     "soxr": ("soxr.resample", lambda sound, *_: 0.0 * sound),
     "pedalboard": ("bridge.processors.native.build_builtin", lambda *_: Silent()),
     "mido": ("bridge.midi.strict.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),

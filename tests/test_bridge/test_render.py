@@ -13,9 +13,9 @@ import soundfile
 from helpers.session import make_sound, write_midi, write_preset, write_stem
 
 from bridge import build_plan, read_manifest, render_plan
+from bridge.audio.loudness import measure_loudness
 from bridge.clock.settings import ClockSettings
 from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
-from bridge.loudness import measure_loudness
 from bridge.plan import Plan
 from dream_core.companions import Companions
 

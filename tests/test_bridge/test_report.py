@@ -21,8 +21,8 @@ import pytest
 import soundfile
 from helpers.audio import noise, sine
 
-from bridge.audiofile import read_audio
-from bridge.audiowriter import AudioWriter
+from bridge.audio.reader import read_audio
+from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.audio import noise
 
-from bridge.audiowriter import AudioWriter
+from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError
 from bridge.manifest import manifest_path, read_manifest
 from bridge.plan import Plan

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.dawproject import PROJECT, schema_faults, write_project
 
-from bridge.audiowriter import AudioWriter
+from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError, SessionError
 from bridge.session.dawproject import read_dawproject
 from bridge.session.dawproject_write import write_dawproject

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.audiowriter import AudioWriter
+from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
 from bridge.midi.file import read_midi

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.audiowriter import AudioWriter
+from bridge.audio.writer import AudioWriter
 from bridge.errors import SessionError
 from bridge.session import StemTrack, read_session
 from bridge.session.reaper import read_reaper, write_reaper

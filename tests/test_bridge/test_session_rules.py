@@ -11,10 +11,10 @@ import soxr
 from helpers.session import make_sound, write_preset, write_stem
 
 from bridge import build_plan, render_plan
-from bridge.audiofile import read_metadata
-from bridge.audiowriter import AudioWriter
+from bridge.audio.metadata import AudioMetadata, Broadcast, Marker
+from bridge.audio.reader import read_metadata
+from bridge.audio.writer import AudioWriter
 from bridge.errors import InputError
-from bridge.wavmeta import AudioMetadata, Broadcast, Marker
 
 TAIL = """
 [[chain]]

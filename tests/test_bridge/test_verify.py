@@ -10,8 +10,8 @@ import pytest
 from helpers.audio import noise
 from typer.testing import CliRunner
 
-from bridge.audiofile import read_audio, read_info
-from bridge.audiowriter import AudioWriter
+from bridge.audio.reader import read_audio, read_info
+from bridge.audio.writer import AudioWriter
 from bridge.cli.verify import app
 from bridge.errors import InputError
 from bridge.manifest import Manifest, read_manifest, write_manifest
@@ -72,7 +72,7 @@ def test_a_changed_output_is_found(rendered: Path) -> None:
 
 def test_a_residual_is_measured(rendered: Path) -> None:
     """Where the new render differs from the old, the difference is stated and judged by the tolerance."""
-    from bridge.audiofile import hash_samples
+    from bridge.audio.hashing import hash_samples
 
     manifest = read_manifest(rendered)
     target = Path(manifest.plan.stems[0].target)

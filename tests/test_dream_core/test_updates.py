@@ -8,8 +8,8 @@ import torch
 from helpers.nets import SmallNet
 from scipy.signal import sosfreqz
 
-from bridge.loudness import k_weighting as k_weighting_filters
-from bridge.loudness import measure_loudness
+from bridge.audio.loudness import k_weighting as k_weighting_filters
+from bridge.audio.loudness import measure_loudness
 from dream_core import DreamSettings, dream, list_updates, open_stream
 from dream_core.ascent import build_update
 from dream_core.conditioning import (

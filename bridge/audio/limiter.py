@@ -14,10 +14,9 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from bridge.arrays import AudioArray
-from bridge.truepeak import TAPS, interpolation_kernels, true_peak_factor
+from bridge.arrays import AudioArray, Float64Array
+from bridge.audio.true_peak import TAPS, interpolation_kernels, true_peak_factor
 
 __all__ = ["Limiter"]
 
@@ -26,8 +25,6 @@ _RELEASE_S: Final = 0.08
 _HOP_SAMPLES: Final = 8192  # a fixed grid, so that the result depends on no chunking
 _MARGIN: Final = 10 ** (-0.01 / 20)  # a gain that moves shifts the points between samples a little
 _INAUDIBLE: Final = 1e-5  # a reduction of 0.0001 dB ends here, so that what follows passes bit for bit
-
-Reduction = npt.NDArray[np.float64]
 
 
 class Limiter:
@@ -59,7 +56,7 @@ class Limiter:
         self._n_lead = self._look_ahead
         self._waiting: AudioArray = np.zeros((n_channels, self._before + self._n_lead), np.float32)
         self._held = 0.0
-        self._reductions: Reduction = np.zeros(self._look_ahead - 1)
+        self._reductions: Float64Array = np.zeros(self._look_ahead - 1)
         self._most = 0.0
 
     @property
@@ -99,7 +96,7 @@ class Limiter:
         limited: AudioArray = (own * (1.0 - smooth)).astype(np.float32)
         return limited
 
-    def _needed(self, samples: AudioArray) -> Reduction:
+    def _needed(self, samples: AudioArray) -> Float64Array:
         """Return by how much each sample must be turned down for the peaks in its look-ahead."""
         from scipy.ndimage import maximum_filter1d
 
@@ -109,10 +106,10 @@ class Limiter:
             return np.zeros(len(needed) - self._look_ahead)
         # The window of sample n is n .. n + look_ahead - 1.
         width = self._look_ahead
-        ahead: Reduction = maximum_filter1d(needed, width, origin=-(width // 2))
+        ahead: Float64Array = maximum_filter1d(needed, width, origin=-(width // 2))
         return ahead[: len(needed) - width]
 
-    def _peaks(self, samples: AudioArray) -> Reduction:
+    def _peaks(self, samples: AudioArray) -> Float64Array:
         """Return the highest point around each sample, half-way to its neighbours and beyond."""
         n = samples.shape[1] - TAPS
         half = TAPS // 2
@@ -124,12 +121,12 @@ class Limiter:
         around = np.maximum(between[:-1], between[1:])[:n]
         return np.asarray(np.maximum(highest[half : half + n], around), np.float64)
 
-    def _hold(self, needed: Reduction) -> Reduction:
+    def _hold(self, needed: Float64Array) -> Float64Array:
         """Let go of a reduction exponentially: a running maximum of what decays."""
         if self._held == 0.0 and not needed.any():
             return needed
         falling = self._decay ** np.arange(1, len(needed) + 1)
-        held: Reduction = (
+        held: Float64Array = (
             np.maximum.accumulate(np.concatenate([[self._held], needed / falling]))[1:] * falling
         )
         held[held < _INAUDIBLE] = 0.0

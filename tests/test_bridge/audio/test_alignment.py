@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from helpers.audio import noise, on_grid, sine
 
-from bridge.alignment import AlignedReader, Alignment, align_stems, measure_sum, resampled_length
-from bridge.audiofile import read_audio, read_info, read_metadata
-from bridge.audiowriter import AudioWriter
+from bridge.audio.alignment import AlignedReader, Alignment, align_stems, measure_sum, resampled_length
+from bridge.audio.loudness import measure_loudness
+from bridge.audio.metadata import AudioMetadata, Broadcast
+from bridge.audio.reader import read_audio, read_info, read_metadata
+from bridge.audio.writer import AudioWriter
 from bridge.errors import AudioFileError, InputError
-from bridge.loudness import measure_loudness
-from bridge.wavmeta import AudioMetadata, Broadcast
 
 
 def stem(path: Path, samples: np.ndarray, sample_rate: int = 48000, start: int | None = None) -> Path:

@@ -12,8 +12,8 @@ import soundfile
 from helpers.audio import noise, on_grid
 from typer.testing import CliRunner
 
+from bridge.audio.null_test import compare_files, compare_paths
 from bridge.cli.compare import app
-from bridge.compare import compare_files, compare_paths
 from bridge.errors import AudioFileError, InputError
 
 

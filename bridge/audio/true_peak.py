@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import Float32Array
+
 __all__ = ["TAPS", "TruePeakMeter", "interpolation_kernels", "true_peak_factor"]
 
-Floats = npt.NDArray[np.float32]
 
 TAPS: Final = 24
 """Samples an interpolated value is made of, half of them on each side."""
@@ -31,7 +32,7 @@ def true_peak_factor(sample_rate: int) -> int:
     return 2 if sample_rate >= 88_200 else 4
 
 
-def interpolation_kernels(factor: int) -> Floats:
+def interpolation_kernels(factor: int) -> Float32Array:
     """Return the taps for the points between two samples: a windowed sinc at fixed fractions.
 
     Shape:
@@ -42,7 +43,7 @@ def interpolation_kernels(factor: int) -> Floats:
     # Kaiser's window at beta 6 keeps images 65 dB down and the band flat to 20 kHz at 48 kHz.
     window = np.i0(6.0 * np.sqrt(np.clip(1 - (distance / (TAPS / 2)) ** 2, 0, 1))) / np.i0(6.0)
     kernels = np.sinc(distance) * window
-    normalised: Floats = (kernels / kernels.sum(axis=0)).astype(np.float32)
+    normalised: Float32Array = (kernels / kernels.sum(axis=0)).astype(np.float32)
     return normalised
 
 
@@ -60,15 +61,15 @@ class TruePeakMeter:
 
     def __init__(self, n_channels: int, factor: int) -> None:
         kernels = interpolation_kernels(factor)
-        self._matrix: Floats = np.zeros((_SEGMENT + TAPS - 1, kernels.shape[1] * _SEGMENT), np.float32)
+        self._matrix: Float32Array = np.zeros((_SEGMENT + TAPS - 1, kernels.shape[1] * _SEGMENT), np.float32)
         for column in range(self._matrix.shape[1]):
             kernel, start = divmod(column, _SEGMENT)
             self._matrix[start : start + TAPS, column] = kernels[:, kernel]
         self._gain_limit = float(np.abs(kernels).sum(axis=0).max(initial=1.0))
-        self._waiting: Floats = np.zeros((n_channels, TAPS - 1), np.float32)
+        self._waiting: Float32Array = np.zeros((n_channels, TAPS - 1), np.float32)
         self._peak = 0.0
 
-    def push(self, block: Floats) -> None:
+    def push(self, block: Float32Array) -> None:
         """Take the next (channels, samples)."""
         samples = np.concatenate([self._waiting, block], axis=1)
         # Only whole segments: a block's end is no step down to silence.
@@ -81,7 +82,7 @@ class TruePeakMeter:
         n_segments = -(-self._waiting.shape[1] // _SEGMENT)
         return self._search(self._waiting, n_segments, self._peak)
 
-    def _search(self, samples: Floats, n_segments: int, peak: float) -> float:
+    def _search(self, samples: Float32Array, n_segments: int, peak: float) -> float:
         """Look between the samples of so many segments, the first TAPS - 1 samples being known already."""
         if self._matrix.shape[1] == 0 or n_segments == 0:
             return peak

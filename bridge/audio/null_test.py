@@ -14,18 +14,16 @@ from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from bridge.audiofile import AUDIO_SUFFIXES, AudioReader
+from bridge.arrays import BLOCK_SAMPLES, Float64Array
+from bridge.audio.formats import AUDIO_SUFFIXES
+from bridge.audio.reader import AudioReader
 from bridge.errors import AudioFileError, InputError
 
 __all__ = ["ChannelResidual", "Comparison", "FolderComparison", "compare_files", "compare_paths"]
 
-_BLOCK: Final = 1 << 16
 _PROBE_S: Final = 4.0
 _MIN_CORRELATION: Final = 0.5
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,16 +224,16 @@ def _residual(reader_a: AudioReader, reader_b: AudioReader, offset: int) -> tupl
 
 def _aligned_blocks(
     reader_a: AudioReader, reader_b: AudioReader, offset: int
-) -> Iterator[tuple[int, Doubles, Doubles]]:
+) -> Iterator[tuple[int, Float64Array, Float64Array]]:
     """Go through A's timeline from where either file begins to where the last one ends."""
     first = min(0, -offset)
     last = max(reader_a.info.n_samples, reader_b.info.n_samples - offset)
-    for start in range(first, last, _BLOCK):
-        n = min(_BLOCK, last - start)
+    for start in range(first, last, BLOCK_SAMPLES):
+        n = min(BLOCK_SAMPLES, last - start)
         yield start, _read_padded(reader_a, start, n), _read_padded(reader_b, start + offset, n)
 
 
-def _read_padded(reader: AudioReader, start: int, n_samples: int) -> Doubles:
+def _read_padded(reader: AudioReader, start: int, n_samples: int) -> Float64Array:
     output = np.zeros((reader.info.n_channels, n_samples))
     reader.seek(start)
     head = max(0, -start)
@@ -264,7 +262,7 @@ def _find_offset(reader_a: AudioReader, reader_b: AudioReader, max_offset: int) 
 def _loudest_start(reader: AudioReader, length: int) -> int:
     reader.seek(0)
     energies = [float((block.astype(np.float64) ** 2).sum()) for block in reader]
-    middle = int(np.argmax(energies)) * _BLOCK + _BLOCK // 2
+    middle = int(np.argmax(energies)) * BLOCK_SAMPLES + BLOCK_SAMPLES // 2
     return min(max(0, middle - length // 2), reader.info.n_samples - length)
 
 

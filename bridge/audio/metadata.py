@@ -16,10 +16,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
-from bridge.loudness import Loudness
-from bridge.riff import Chunk, Container, walk_chunks
+from bridge.audio.loudness import Loudness
+from bridge.audio.riff import Chunk, Container, walk_chunks
 
-__all__ = ["AudioMetadata", "Broadcast", "Marker", "parse_metadata"]
+__all__ = ["TAG_ATTRIBUTES", "AudioMetadata", "Broadcast", "Marker", "parse_metadata"]
+
+TAG_ATTRIBUTES: Final = {
+    "INAM": "title",
+    "IART": "artist",
+    "IPRD": "album",
+    "ICMT": "comment",
+    "ISFT": "software",
+    "ICRD": "date",
+    "ICOP": "copyright",
+    "IGNR": "genre",
+    "ITRK": "tracknumber",
+}
+"""Tags that containers other than WAV hold too: INFO name to libsndfile's."""
 
 _MAX_PAYLOAD: Final = 1 << 24
 _MAX_MARKERS: Final = 10_000

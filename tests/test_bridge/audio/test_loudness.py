@@ -11,7 +11,7 @@ import pyloudnorm
 import pytest
 from helpers.audio import noise, sine
 
-from bridge.loudness import Loudness, LoudnessMeter, measure_loudness
+from bridge.audio.loudness import Loudness, LoudnessMeter, measure_loudness
 
 Floats = npt.NDArray[np.float32]
 

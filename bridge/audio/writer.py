@@ -6,108 +6,31 @@ Writing goes to a hidden file beside the target and is renamed when everything i
 from __future__ import annotations
 
 import contextlib
-import errno
-import math
 import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.audiosink import SUBTYPE_BITS, SampleDigest, SampleFormat, open_sink
-from bridge.errors import OutputError, RenderError, nearest_names
-from bridge.quantise import Quantiser
-from bridge.wavmeta import AudioMetadata
+from bridge.audio.checks import check_finite, check_space, output_error, short_reason
+from bridge.audio.formats import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    OUTPUT_SUBTYPES,
+    SUBTYPE_BITS,
+    SampleFormat,
+    container_of,
+)
+from bridge.audio.hashing import SampleDigest
+from bridge.audio.metadata import AudioMetadata
+from bridge.audio.quantiser import Quantiser
+from bridge.audio.sinks import open_sink
+from bridge.errors import OutputError, nearest_names
 from bridge.wholefile import part_path
 
-__all__ = [
-    "MAX_CHANNELS",
-    "MAX_SAMPLE_RATE",
-    "OUTPUT_SUBTYPES",
-    "AudioWriter",
-    "check_finite",
-    "check_space",
-    "choose_output",
-    "find_fault",
-    "output_error",
-    "short_reason",
-]
-
-MAX_CHANNELS: Final = 32
-"""No layout of loudspeakers has more; a file with more holds several stems."""
-MAX_SAMPLE_RATE: Final = 768_000
-
-_FORMATS: Final = {
-    ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64",
-    ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF", ".flac": "FLAC", ".caf": "CAF",
-}  # fmt: skip
-
-OUTPUT_SUBTYPES: Final[dict[str, tuple[str, ...]]] = {
-    "WAV": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
-    "RF64": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
-    "W64": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
-    "AIFF": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
-    "CAF": ("PCM_16", "PCM_24", "PCM_32", "FLOAT"),
-    "FLAC": ("PCM_16", "PCM_24"),
-}
-"""What can be written: sample types by container."""
-
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-_SUBTYPE_NAMES: Final = {
-    name.casefold(): subtype
-    for subtype, short in (("PCM_16", "16"), ("PCM_24", "24"), ("PCM_32", "32"), ("FLOAT", "32f"))
-    for name in (subtype, subtype.replace("_", ""), short)
-}
-
-
-def choose_output(
-    source_format: str, source_subtype: str, *, file_format: str | None = None, subtype: str | None = None
-) -> tuple[str, str]:
-    """Return suffix and sample type to write: what is asked for, else what loses least of what was read.
-
-    Args:
-        source_format: Container that was read.
-        source_subtype: Sample type that was read.
-        file_format: Container asked for, in any case: ``wav``, ``flac`` ...
-        subtype: Sample type asked for, in any case: ``PCM_24``, ``pcm24``, ``24``, ``32f``, ``float`` ...
-
-    Raises:
-        OutputError: There is no such container or sample type, or the one cannot hold the other.
-
-    >>> choose_output("WAV", "DOUBLE"), choose_output("MP3", "MPEG_LAYER_III", subtype="16")
-    (('.wav', 'FLOAT'), ('.wav', 'PCM_16'))
-    >>> choose_output("WAV", "FLOAT", file_format="flac")
-    ('.flac', 'PCM_24')
-    """
-    wanted = None if subtype is None else _SUBTYPE_NAMES.get(subtype.casefold())
-    if subtype is not None and wanted is None:
-        raise OutputError(f"no sample type is called {subtype!r}; {nearest_names(subtype, _SUBTYPE_NAMES)}")
-    container = source_format if source_format in ("AIFF", "FLAC", "W64", "CAF") else "WAV"
-    if file_format is not None:
-        container = file_format.upper()
-        if container not in OUTPUT_SUBTYPES:
-            raise OutputError(f"cannot write {file_format!r}; {nearest_names(container, OUTPUT_SUBTYPES)}")
-    elif wanted is not None and wanted not in OUTPUT_SUBTYPES[container]:
-        container = "WAV"
-    accepted = OUTPUT_SUBTYPES[container]
-    if wanted is not None and wanted not in accepted:
-        raise OutputError(f"{container} cannot hold {wanted}; {nearest_names(wanted, accepted)}")
-    suffix = next(suffix for suffix, name in _FORMATS.items() if name == container)
-    return suffix, wanted or _nearest_subtype(source_subtype, accepted)
-
-
-def _nearest_subtype(subtype: str, accepted: Sequence[str]) -> str:
-    if subtype in accepted:
-        return subtype
-    if subtype in ("PCM_S8", "PCM_U8", "ULAW", "ALAW"):
-        return "PCM_16"
-    return "FLOAT" if subtype == "DOUBLE" and "FLOAT" in accepted else "PCM_24"
+__all__ = ["AudioWriter"]
 
 
 class AudioWriter:
@@ -115,7 +38,7 @@ class AudioWriter:
 
     Leaving the ``with`` block normally puts everything on disk and renames; any exception removes what was
     written. Fixed-point samples are rounded exactly and dithered where rounding happens, see
-    `bridge.quantise`.
+    `bridge.audio.quantiser`.
 
     Args:
         path: The target. Its folder is made where it is missing.
@@ -153,7 +76,7 @@ class AudioWriter:
         metadata: AudioMetadata | None = None,
     ) -> None:
         self._path = Path(path)
-        self._format = format or _format_of(self._path)
+        self._format = format or container_of(self._path)
         _check_output(self._path, self._format, subtype, sample_rate, n_channels, overwrite=overwrite)
         self._overwrite = overwrite
         self._n_channels = n_channels
@@ -201,7 +124,7 @@ class AudioWriter:
 
     @property
     def sha256_samples(self) -> str:
-        """What `bridge.audiofile.hash_samples` finds in the file, once it is closed."""
+        """What `bridge.audio.hashing.hash_samples` finds in the file, once it is closed."""
         return self._digest.hexdigest()
 
     @property
@@ -281,35 +204,6 @@ class AudioWriter:
         return output_error(self._path, error, self._bytes_needed or written)
 
 
-def check_space(path: Path, n_bytes: int) -> None:
-    """Refuse a disk that cannot take so many bytes.
-
-    Raises:
-        OSError: There is less room beside the path.
-    """
-    if n_bytes > shutil.disk_usage(path.parent).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def output_error(path: Path, error: BaseException, n_bytes: int) -> OutputError:
-    """Say why a file cannot be written, of which about so many bytes are needed."""
-    if isinstance(error, OutputError):
-        return error
-    number = error.errno if isinstance(error, OSError) else None
-    free = _free_bytes(path)
-    if number in _NO_SPACE or (number is None and free < n_bytes):
-        return OutputError(
-            f"{path}: the disk is full or a quota is reached: at least {_megabytes(n_bytes)} are needed, "
-            f"{_megabytes(free)} are free. Nothing was left behind; make room and render again."
-        )
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OutputError(
-            f"{path.parent}: this folder cannot be written to ({os.strerror(number or 0)}). "
-            "Choose another with --out."
-        )
-    return OutputError(f"{path}: cannot be written ({short_reason(error)})")
-
-
 def _check_output(
     path: Path, file_format: str, subtype: str, sample_rate: int, n_channels: int, *, overwrite: bool
 ) -> None:
@@ -337,59 +231,6 @@ def _check_output(
         )
 
 
-def _format_of(path: Path) -> str:
-    name = _FORMATS.get(path.suffix.lower())
-    if name is None:
-        raise OutputError(
-            f"{path}: no format for the suffix {path.suffix!r}; {nearest_names(path.suffix, _FORMATS)}"
-        )
-    return name
-
-
-def check_finite(path: Path, block: npt.NDArray[np.floating[Any]], position: int) -> None:
-    """Refuse to write NaN and infinity; `position` is that of the block's first sample.
-
-    Raises:
-        RenderError: A sample is not finite.
-    """
-    fault = find_fault(block)
-    if fault is not None:
-        channel, sample = fault
-        raise RenderError(
-            f"{path}: {block[channel, sample]} at sample {position + sample} of channel {channel + 1} would "
-            "be written; nothing was. A processor of the chain makes it: disable its nodes in turn to find "
-            "which."
-        )
-
-
-def find_fault(block: npt.NDArray[np.floating[Any]]) -> tuple[int, int] | None:
-    """Find the first sample that is not finite, as (channel, sample in the block)."""
-    if math.isfinite(float(block.sum(dtype=np.float64))):
-        return None  # a sum is finite only where every term is
-    faults = np.argwhere(~np.isfinite(block.T))
-    if len(faults) == 0:
-        return None
-    sample, channel = faults[0]
-    return int(channel), int(sample)
-
-
-def short_reason(error: BaseException) -> str:
-    """Put what a library says of a failure into a few words."""
-    text = str(error).rsplit(": ", 1)[-1].strip().rstrip(".") or type(error).__name__
-    return " ".join(text.split())
-
-
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
-
-
-def _free_bytes(path: Path) -> int:
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
-def _megabytes(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.1f} MB"

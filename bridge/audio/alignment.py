@@ -15,16 +15,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from bridge.arrays import AudioArray
-from bridge.audiofile import AudioInfo, AudioReader
+from bridge.arrays import BLOCK_SAMPLES, AudioArray
+from bridge.audio.loudness import Loudness, LoudnessMeter
+from bridge.audio.metadata import AudioMetadata
+from bridge.audio.reader import AudioInfo, AudioReader
 from bridge.errors import AudioFileError, InputError
-from bridge.loudness import Loudness, LoudnessMeter
-from bridge.wavmeta import AudioMetadata
 
 __all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "measure_sum", "resampled_length"]
 
 _DAY_S: Final = 86_400
-_BLOCK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +169,7 @@ class AlignedReader:
     def __iter__(self) -> Iterator[AudioArray]:
         """Go through the rest of the session in blocks."""
         while self._position < self._n_samples:
-            yield self.read(_BLOCK)
+            yield self.read(BLOCK_SAMPLES)
 
     def _take(self, n_samples: int) -> AudioArray:
         parts = [self._ready]
@@ -204,8 +203,8 @@ def measure_sum(alignment: Alignment) -> Loudness:
                 "they cannot be added up"
             )
         meter = LoudnessMeter(alignment.sample_rate, n_channels)
-        for _ in range(0, alignment.n_samples, _BLOCK):
-            blocks = [reader.read(_BLOCK) for reader in readers]
+        for _ in range(0, alignment.n_samples, BLOCK_SAMPLES):
+            blocks = [reader.read(BLOCK_SAMPLES) for reader in readers]
             total = np.zeros((n_channels, blocks[0].shape[1]))
             for block in blocks:
                 total += block

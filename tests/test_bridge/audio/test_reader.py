@@ -16,10 +16,12 @@ from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_b
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.audiofile import AudioReader, hash_samples, read_audio, read_info, read_metadata
-from bridge.audiowriter import OUTPUT_SUBTYPES, AudioWriter
+from bridge.audio.formats import OUTPUT_SUBTYPES
+from bridge.audio.hashing import hash_samples
+from bridge.audio.reader import AudioReader, read_audio, read_info, read_metadata
+from bridge.audio.system_decoder import SystemDecoder
+from bridge.audio.writer import AudioWriter
 from bridge.errors import AudioFileError, OutputError, RenderError
-from bridge.platformaudio import PlatformAudio
 
 SUFFIXES = {"WAV": ".wav", "RF64": ".rf64", "W64": ".w64", "AIFF": ".aiff", "CAF": ".caf", "FLAC": ".flac"}
 EVERY_OUTPUT = [(name, subtype) for name, subtypes in OUTPUT_SUBTYPES.items() for subtype in subtypes]
@@ -117,7 +119,7 @@ def test_files_of_many_channels_say_so_the_extensible_way(tmp_path: Path) -> Non
 
 def test_a_file_beyond_the_limit_becomes_rf64(tmp_path: Path) -> None:
     """A WAV that outgrows a plain RIFF is RF64 in the end, with every sample in place."""
-    from bridge.riff import WavStream
+    from bridge.audio.riff import WavStream
 
     samples = on_grid(noise(10_000, 2), 16)
     path = tmp_path / "long.wav"
@@ -161,7 +163,7 @@ def test_the_system_s_decoder_reads_as_libsndfile_does(tmp_path: Path) -> None:
     """What reads M4A where a system can gives the same samples of a file that every system reads."""
     samples = noise(10_000, 2)
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
-    audio = PlatformAudio(path)
+    audio = SystemDecoder(path)
     assert (audio.samplerate, audio.channels, audio.frames) == (48000, 2, 10_000)
     np.testing.assert_array_equal(audio.read(4_000).T, samples[:, :4_000])
     audio.seek(9_000)
@@ -352,7 +354,7 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path, suffix: str) -
         f"""
         import resource, sys
         import numpy as np
-        from bridge.audiofile import AudioWriter
+        from bridge.audio.reader import AudioWriter
         from bridge.errors import OutputError
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
         noise = np.random.default_rng(0).uniform(-1, 1, (1, 500_000)).astype("float32")
@@ -396,7 +398,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         """
         import resource, sys
         import numpy as np
-        from bridge.audiofile import AudioReader, AudioWriter
+        from bridge.audio.reader import AudioReader, AudioWriter
         block = np.random.default_rng(0).uniform(-1, 1, (2, 65536)).astype("float32")
         with AudioWriter(sys.argv[1], sample_rate=48000, n_channels=2) as writer:
             for _ in range(int(sys.argv[2])):

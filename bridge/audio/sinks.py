@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
-from bridge.wavmeta import AudioMetadata
+from bridge.audio.formats import SampleFormat
+from bridge.audio.metadata import TAG_ATTRIBUTES, AudioMetadata
+from bridge.audio.riff import RIFF_LIMIT, WavStream, clear_peak_timestamp
 
-__all__ = [
-    "SUBTYPE_BITS",
-    "TAG_ATTRIBUTES",
-    "SampleDigest",
-    "SampleFormat",
-    "Sink",
-    "encode_preview",
-    "open_sink",
-]
-
-SUBTYPE_BITS: Final = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32}
-"""Bits a sample takes in a file, by sample type."""
-
-TAG_ATTRIBUTES: Final = {
-    "INAM": "title",
-    "IART": "artist",
-    "IPRD": "album",
-    "ICMT": "comment",
-    "ISFT": "software",
-    "ICRD": "date",
-    "ICOP": "copyright",
-    "IGNR": "genre",
-    "ITRK": "tracknumber",
-}
-"""Tags that containers other than WAV hold too: INFO name to libsndfile's."""
+__all__ = ["Sink", "open_sink"]
 
 
 class Sink(Protocol):
@@ -54,33 +28,6 @@ class Sink(Protocol):
 
     def abandon(self) -> None:
         """Close without completing anything."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleFormat:
-    """Say how a file holds its samples.
-
-    Args:
-        container: ``WAV``, ``RF64``, ``W64``, ``AIFF``, ``CAF`` or ``FLAC``.
-        subtype: A key of `SUBTYPE_BITS`.
-        sample_rate: Hz.
-        n_channels: Channels.
-    """
-
-    container: str
-    subtype: str
-    sample_rate: int
-    n_channels: int
-
-    @property
-    def bits(self) -> int:
-        """Bits a sample."""
-        return SUBTYPE_BITS[self.subtype]
-
-    @property
-    def is_float(self) -> bool:
-        """Whether samples are floats."""
-        return self.subtype == "FLOAT"
 
 
 def open_sink(part: Path, form: SampleFormat, metadata: AudioMetadata) -> Sink:
@@ -159,45 +106,3 @@ class _SndfileSink:
 
     def abandon(self) -> None:
         self._file.close()
-
-
-class SampleDigest:
-    """Hash what a file sounds like: rate, channels, and its samples as they decode to 32-bit floats.
-
-    Args:
-        sample_rate: Hz.
-        n_channels: Channels.
-    """
-
-    def __init__(self, sample_rate: int, n_channels: int) -> None:
-        self._sha256 = hashlib.sha256(struct.pack("<II", sample_rate, n_channels))
-
-    def update(self, samples: npt.NDArray[Any], bits: int | None = None) -> None:
-        """Take the next (channels, samples): floats, or integers of so many bits."""
-        frames = np.ascontiguousarray(samples.T, "<f4")
-        if bits is not None:
-            frames *= np.float32(0.5 ** (bits - 1))
-        self._sha256.update(frames.data)
-
-    def hexdigest(self) -> str:
-        """Return the sha256 of everything so far."""
-        return self._sha256.hexdigest()
-
-
-def encode_preview(samples: npt.NDArray[np.float32], sample_rate: int) -> bytes:
-    """Return a sound as 16-bit FLAC, which every browser decodes: for listening, not for delivery.
-
-    Args:
-        samples: (channels, samples); beyond stereo the channels are mixed to one, beyond full scale clipped.
-        sample_rate: Hz.
-    """
-    import io
-
-    import soundfile
-
-    if samples.shape[0] > 2:
-        samples = samples.mean(axis=0, keepdims=True)
-    buffer = io.BytesIO()
-    frames = np.rint(np.clip(samples.T * 32768.0, -32768, 32767)).astype(np.int16)
-    soundfile.write(buffer, frames, sample_rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()

@@ -15,10 +15,10 @@ from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_b
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.audiofile import read_audio, read_info, read_metadata
-from bridge.audiowriter import AudioWriter
-from bridge.loudness import measure_loudness
-from bridge.wavmeta import AudioMetadata, Broadcast, Marker, parse_metadata
+from bridge.audio.loudness import measure_loudness
+from bridge.audio.metadata import AudioMetadata, Broadcast, Marker, parse_metadata
+from bridge.audio.reader import read_audio, read_info, read_metadata
+from bridge.audio.writer import AudioWriter
 
 IXML = (
     b'<?xml version="1.0" encoding="UTF-8"?><BWFXML><IXML_VERSION>1.61</IXML_VERSION><NOTE>take 3</NOTE>'

@@ -22,6 +22,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bridge.arrays import FloatArray, Int32Array, Int64Array
+
 __all__ = ["EXACT_RUN_SAMPLES", "Quantiser", "stem_dither_seed", "tpdf_noise"]
 
 EXACT_RUN_SAMPLES = 1024
@@ -34,12 +36,8 @@ sound does not stay on the grid by chance for so long.
 _FRACTION_BITS = 32
 _HALF = 1 << (_FRACTION_BITS - 1)
 
-Samples = npt.NDArray[np.floating[Any]]
-Fixed = npt.NDArray[np.int64]
-Integers = npt.NDArray[np.int32]
 
-
-def tpdf_noise(seed: int, channel: int, start: int, n_samples: int) -> Fixed:
+def tpdf_noise(seed: int, channel: int, start: int, n_samples: int) -> Int64Array:
     """Return triangular dither noise of +-1 LSB, in units of 2^-32 LSB.
 
     Args:
@@ -60,7 +58,7 @@ def tpdf_noise(seed: int, channel: int, start: int, n_samples: int) -> Fixed:
     generator.advance(start // 4)
     raw = generator.random_raw(n_samples + skip)[skip:]
     halves = raw.astype("<u8", copy=False).view("<u4")
-    noise: Fixed = np.subtract(halves[1::2], halves[::2], dtype=np.int64)
+    noise: Int64Array = np.subtract(halves[1::2], halves[::2], dtype=np.int64)
     return noise
 
 
@@ -103,8 +101,8 @@ class Quantiser:
         self._pending = np.zeros((n_channels, 0), np.float64)
         # Nothing comes before the first sample that dither could be switched from: a run there may be short.
         self._exact_before = np.full(n_channels, EXACT_RUN_SAMPLES)
-        self._sums: list[Fixed] = [np.zeros(shaping, np.int64) for _ in range(n_channels)]
-        self._rounded_sums: list[Fixed] = [np.zeros(shaping, np.int64) for _ in range(n_channels)]
+        self._sums: list[Int64Array] = [np.zeros(shaping, np.int64) for _ in range(n_channels)]
+        self._rounded_sums: list[Int64Array] = [np.zeros(shaping, np.int64) for _ in range(n_channels)]
         self._n_clipped = 0
 
     @property
@@ -112,7 +110,7 @@ class Quantiser:
         """How many samples lay outside the range of the word length so far."""
         return self._n_clipped
 
-    def push(self, block: Samples) -> Integers:
+    def push(self, block: FloatArray) -> Int32Array:
         """Take a block and return the samples that are ready; up to 1023 are withheld with dither on.
 
         Shape:
@@ -127,18 +125,18 @@ class Quantiser:
         self._pending = buffered[:, n_ready:]
         return self._quantise(buffered, n_ready)
 
-    def flush(self) -> Integers:
+    def flush(self) -> Int32Array:
         """Return what is withheld; the stream is over."""
         buffered, self._pending = self._pending, self._pending[:, :0]
         return self._quantise(buffered, buffered.shape[1])
 
-    def _clip(self, rounded: npt.NDArray[Any]) -> Integers:
+    def _clip(self, rounded: npt.NDArray[Any]) -> Int32Array:
         clipped = np.clip(rounded, self._low, self._high)
         self._n_clipped += int(np.count_nonzero(clipped != rounded))
-        integers: Integers = clipped.astype(np.int32)
+        integers: Int32Array = clipped.astype(np.int32)
         return integers
 
-    def _quantise(self, buffered: npt.NDArray[np.float64], n_ready: int) -> Integers:
+    def _quantise(self, buffered: npt.NDArray[np.float64], n_ready: int) -> Int32Array:
         output = np.empty((buffered.shape[0], n_ready), np.int32)
         seed = self._seed or 0
         for channel in range(buffered.shape[0]):
@@ -158,7 +156,7 @@ class Quantiser:
         self._position += n_ready
         return output
 
-    def _dither(self, scaled: npt.NDArray[np.float64], channel: int, position: int, seed: int) -> Fixed:
+    def _dither(self, scaled: npt.NDArray[np.float64], channel: int, position: int, seed: int) -> Int64Array:
         """Round with dither; sums and differences wrap modulo 2^64, which leaves every result exact.
 
         Shaping by (1 - z^-1)^n is error feedback in closed form: the n-fold sum of the output is the
@@ -167,7 +165,7 @@ class Quantiser:
         # Beyond twice full scale the result is clipped anyway; the limit keeps the sums within 64 bits.
         limited = np.clip(scaled, -4.0 * self._scale, 4.0 * self._scale)
         limited *= float(1 << _FRACTION_BITS)
-        fixed: Fixed = np.rint(limited, out=limited).astype(np.int64)
+        fixed: Int64Array = np.rint(limited, out=limited).astype(np.int64)
         for order in range(self._shaping):
             fixed = np.cumsum(np.concatenate([self._sums[channel][order : order + 1], fixed]))[1:]
             self._sums[channel][order] = fixed[-1]

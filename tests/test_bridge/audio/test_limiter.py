@@ -9,8 +9,8 @@ import pytest
 from helpers.audio import noise, sine
 
 from bridge.arrays import AudioArray
-from bridge.limiter import Limiter
-from bridge.loudness import measure_loudness
+from bridge.audio.limiter import Limiter
+from bridge.audio.loudness import measure_loudness
 
 
 def limit(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PLATFORM_SUFFIXES", "PlatformAudio"]
-
-PLATFORM_SUFFIXES: Final = (".m4a", ".aac", ".mp4")
-"""What libsndfile does not read and some systems do."""
+__all__ = ["SystemDecoder"]
 
 
-class PlatformAudio:
+class SystemDecoder:
     """Read a file as `soundfile.SoundFile` does, by the system's own decoders.
 
     Args:

@@ -12,44 +12,23 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from bridge.arrays import AudioArray
-from bridge.audiosink import TAG_ATTRIBUTES, SampleDigest
-from bridge.audiowriter import (
-    MAX_CHANNELS,
-    MAX_SAMPLE_RATE,
-    find_fault,
-    short_reason,
-)
+from bridge.arrays import BLOCK_SAMPLES, AudioArray
+from bridge.audio.checks import find_fault, short_reason
+from bridge.audio.formats import AUDIO_SUFFIXES, MAX_CHANNELS, MAX_SAMPLE_RATE, SYSTEM_SUFFIXES
+from bridge.audio.metadata import TAG_ATTRIBUTES, AudioMetadata, parse_metadata
+from bridge.audio.riff import walk_chunks
+from bridge.audio.system_decoder import SystemDecoder
 from bridge.errors import AudioFileError, nearest_names
-from bridge.platformaudio import PLATFORM_SUFFIXES, PlatformAudio
-from bridge.riff import walk_chunks
-from bridge.wavmeta import AudioMetadata, parse_metadata
 
 if TYPE_CHECKING:
     import soundfile
 
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "AudioInfo",
-    "AudioReader",
-    "hash_samples",
-    "read_audio",
-    "read_info",
-    "read_metadata",
-]
-
-BLOCK_SAMPLES: Final = 1 << 16
-
-AUDIO_SUFFIXES: Final = (
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".flac", ".caf", ".au", ".snd",
-    ".ogg", ".oga", ".opus", ".mp3", *PLATFORM_SUFFIXES,
-)  # fmt: skip
-"""Suffixes under which a folder of stems is searched for audio."""
+__all__ = ["AudioInfo", "AudioReader", "read_audio", "read_info", "read_metadata"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,19 +191,7 @@ def read_metadata(path: Path | str) -> AudioMetadata:
     return AudioMetadata(tags={n: found[a] for n, a in TAG_ATTRIBUTES.items() if a in found})
 
 
-def hash_samples(path: Path | str) -> str:
-    """Return the sha256 of what a file sounds like: its decoded samples, whatever the container.
-
-    Channels, rate and length go into it; headers, metadata and compression do not.
-    """
-    with AudioReader(path) as reader:
-        digest = SampleDigest(reader.info.sample_rate, reader.info.n_channels)
-        for block in reader:
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _open_for_reading(path: Path) -> soundfile.SoundFile | PlatformAudio:
+def _open_for_reading(path: Path) -> soundfile.SoundFile | SystemDecoder:
     import soundfile
 
     try:
@@ -242,17 +209,17 @@ def _open_for_reading(path: Path) -> soundfile.SoundFile | PlatformAudio:
     try:
         return soundfile.SoundFile(path)
     except (RuntimeError, TypeError) as error:
-        if path.suffix.lower() in PLATFORM_SUFFIXES:
-            return _open_by_platform(path)
+        if path.suffix.lower() in SYSTEM_SUFFIXES:
+            return _open_by_system(path)
         raise AudioFileError(
             f"{path}: is not audio that can be read ({short_reason(error)}); WAV, AIFF, FLAC, W64, CAF, OGG "
             "and MP3 are. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
         ) from error
 
 
-def _open_by_platform(path: Path) -> PlatformAudio:
+def _open_by_system(path: Path) -> SystemDecoder:
     try:
-        return PlatformAudio(path)
+        return SystemDecoder(path)
     except (ValueError, RuntimeError) as error:
         raise AudioFileError(
             f"{path}: AAC is read where the system decodes it, on macOS and Windows, and this file cannot be "
@@ -285,7 +252,7 @@ def _check_rate(path: Path, sample_rate: int) -> None:
         )
 
 
-def _check_info(path: Path, file: soundfile.SoundFile | PlatformAudio) -> AudioInfo:
+def _check_info(path: Path, file: soundfile.SoundFile | SystemDecoder) -> AudioInfo:
     info = AudioInfo(
         path=path,
         sample_rate=int(file.samplerate),

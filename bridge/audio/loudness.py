@@ -17,12 +17,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bridge.truepeak import TruePeakMeter, true_peak_factor
+from bridge.arrays import BLOCK_SAMPLES, Float32Array, Float64Array
+from bridge.audio.true_peak import TruePeakMeter, true_peak_factor
 
 __all__ = ["Loudness", "LoudnessMeter", "k_weighting", "measure_loudness"]
 
-Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.float32]
 
 _SLOTS_PER_S: Final = 100  # energies are kept in slots of 10 ms, so that windows start every 10 ms
 _GATING_STEP: Final = 10  # slots between gating blocks: 100 ms
@@ -76,8 +75,8 @@ def measure_loudness(samples: npt.NDArray[np.floating[Any]], sample_rate: int) -
     -23.0
     """
     meter = LoudnessMeter(sample_rate, samples.shape[0])
-    for start in range(0, samples.shape[1], 1 << 16):
-        meter.push(samples[:, start : start + (1 << 16)])
+    for start in range(0, samples.shape[1], BLOCK_SAMPLES):
+        meter.push(samples[:, start : start + BLOCK_SAMPLES])
     return meter.result()
 
 
@@ -95,12 +94,12 @@ class LoudnessMeter:
         self._weights = _channel_weights(n_channels)
         self._sections = k_weighting(sample_rate)
         self._filter_state = np.zeros((len(self._sections), n_channels, 2))
-        self._waiting: Floats = np.zeros((n_channels, 0), np.float32)
+        self._waiting: Float32Array = np.zeros((n_channels, 0), np.float32)
         self._n_slots = 0
         self._weighted_sum = 0.0
         self._plain_sum = 0.0
-        self._recent: Doubles = np.zeros(0)
-        self._recent_sizes: Doubles = np.zeros(0)
+        self._recent: Float64Array = np.zeros(0)
+        self._recent_sizes: Float64Array = np.zeros(0)
         self._momentary_max = 0.0
         self._short_term_max = 0.0
         self._gating_energies = array("d")
@@ -170,7 +169,7 @@ class LoudnessMeter:
         whole: npt.NDArray[np.int64] = edges[edges <= self._waiting.shape[1]]
         return whole
 
-    def _fill_slots(self, samples: Floats, edges: npt.NDArray[np.int64]) -> None:
+    def _fill_slots(self, samples: Float32Array, edges: npt.NDArray[np.int64]) -> None:
         weighted, plain, self._filter_state = self._energies(samples, edges[:-1])
         for weighted_energy, plain_energy in zip(weighted.tolist(), plain.tolist(), strict=True):
             self._weighted_sum += weighted_energy
@@ -183,7 +182,9 @@ class LoudnessMeter:
         self._recent = self._recent[-(_SHORT_TERM - 1) :]
         self._recent_sizes = self._recent_sizes[-(_SHORT_TERM - 1) :]
 
-    def _energies(self, samples: Floats, starts: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles, Doubles]:
+    def _energies(
+        self, samples: Float32Array, starts: npt.NDArray[np.int64]
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return K-weighted and plain energy from each start to the next, and the filters' new state."""
         from scipy.signal import sosfilt
 
@@ -204,7 +205,7 @@ class LoudnessMeter:
             self._short_term_max = max(self._short_term_max, float(short_term.max()))
             self._short_term_energies.extend(short_term[(ends - _SHORT_TERM) % _GATING_STEP == 0])
 
-    def _window_means(self, width: int, first_new: int) -> tuple[Doubles, npt.NDArray[np.int64]]:
+    def _window_means(self, width: int, first_new: int) -> tuple[Float64Array, npt.NDArray[np.int64]]:
         """Return the mean energy of every window that ends in a new slot, and the slot it ends before."""
         ends = np.arange(max(first_new + 1, width), self._n_slots + 1)
         if len(ends) == 0:
@@ -212,16 +213,16 @@ class LoudnessMeter:
         needed = len(ends) + width - 1
         windows = np.lib.stride_tricks.sliding_window_view(self._recent[-needed:], width)
         sizes = np.lib.stride_tricks.sliding_window_view(self._recent_sizes[-needed:], width)
-        means: Doubles = windows.sum(axis=1) / sizes.sum(axis=1)
+        means: Float64Array = windows.sum(axis=1) / sizes.sum(axis=1)
         return means, ends
 
 
-def _channel_weights(n_channels: int) -> Doubles:
+def _channel_weights(n_channels: int) -> Float64Array:
     weights = {5: [1, 1, 1, 1.41, 1.41], 6: [1, 1, 1, 0, 1.41, 1.41]}.get(n_channels, [1] * n_channels)
     return np.array(weights, np.float64)
 
 
-def k_weighting(sample_rate: int) -> Doubles:
+def k_weighting(sample_rate: int) -> Float64Array:
     """Return the head filter and the high-pass of BS.1770.
 
     Args:
@@ -242,7 +243,7 @@ def k_weighting(sample_rate: int) -> Doubles:
     return np.array([head_section, high_pass_section])
 
 
-def _gated_loudness(energies: Doubles) -> float:
+def _gated_loudness(energies: Float64Array) -> float:
     loud = energies[energies > _energy(_ABSOLUTE_GATE_LUFS)]
     if len(loud) == 0:
         return _SILENCE
@@ -250,7 +251,7 @@ def _gated_loudness(energies: Doubles) -> float:
     return _lufs(float(loud[loud > gate].mean()))
 
 
-def _loudness_range(energies: Doubles) -> float:
+def _loudness_range(energies: Float64Array) -> float:
     """Return the span from the 10th to the 95th percentile of the gated short-term loudness, in LU."""
     loud = energies[energies > _energy(_ABSOLUTE_GATE_LUFS)]
     if len(loud) == 0:

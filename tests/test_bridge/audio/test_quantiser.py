@@ -9,7 +9,7 @@ from helpers.audio import noise, on_grid, sine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.quantise import EXACT_RUN_SAMPLES, Quantiser, tpdf_noise
+from bridge.audio.quantiser import EXACT_RUN_SAMPLES, Quantiser, tpdf_noise
 
 Floats = npt.NDArray[np.float32]
 
