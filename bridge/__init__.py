@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bridge.opening import read_song
     from bridge.plan import Plan, plan_envelopes
     from bridge.planning import build_plan
-    from bridge.preset import Preset
-    from bridge.presetfile import load_preset, read_preset
+    from bridge.presets.load import load_preset, read_preset
+    from bridge.presets.model import Preset
     from bridge.processors.chain import Chain, Mix, Node
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
@@ -68,17 +68,17 @@ _HOMES = {
     "Mix": "processors.chain",
     "Node": "processors.chain",
     "Plan": "plan",
-    "Preset": "preset",
+    "Preset": "presets.model",
     "RenderReport": "render",
     "ReverieError": "errors",
     "TempoMap": "clock.tempo_map",
     "build_batch": "jobs",
     "build_plan": "planning",
-    "load_preset": "presetfile",
+    "load_preset": "presets.load",
     "plan_envelopes": "plan",
     "read_jobs": "jobs",
     "read_manifest": "manifest",
-    "read_preset": "presetfile",
+    "read_preset": "presets.load",
     "read_song": "opening",
     "read_tempo_map": "midi.song_clock",
     "render_plan": "render",

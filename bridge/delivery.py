@@ -11,81 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bridge.audio.loudness import Loudness
+from bridge.presets.policies import LevelPolicy, TailPolicy
 
-__all__ = [
-    "GainDecision",
-    "LevelPolicy",
-    "TailMeter",
-    "TailPolicy",
-    "decide_gain",
-    "fade_out",
-    "share_gains",
-    "tail_input_samples",
-]
+__all__ = ["GainDecision", "TailMeter", "decide_gain", "fade_out", "share_gains", "tail_input_samples"]
 
 _GAIN_DIGITS = 4  # far below anything audible, and no figure depends on the last bits of a measurement
 _AUTO_HOLD_S = 0.5
 _HEARD_DB = 0.1
-
-
-class LevelPolicy(BaseModel):
-    """Say how loud the delivered stem shall be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mode: Literal["match", "keep", "peak", "lufs"] = Field(
-        default="match",
-        description="match: as loud as the input. keep: as the chain leaves it. peak: true peak at the "
-        "ceiling. lufs: integrated loudness at target_lufs.",
-    )
-    target_lufs: float = Field(default=-18.0, ge=-70.0, le=0.0, description="Used by mode lufs.")
-    ceiling_dbtp: float = Field(default=-1.0, ge=-40.0, le=20.0, description="Highest true peak delivered.")
-    max_gain_db: float = Field(default=12.0, ge=0.0, le=60.0, description="Most gain or loss for the level.")
-    common_trim: bool = Field(
-        default=False, description="One trim for all stems, so that they still add up to their mix."
-    )
-    limiter: bool = Field(
-        default=False,
-        description="Turn down only the peaks that exceed the ceiling, instead of trimming the whole stem.",
-    )
-
-    @model_validator(mode="after")
-    def _check_sum(self) -> LevelPolicy:
-        if self.limiter and self.common_trim:
-            raise ValueError(
-                "limiter and common_trim exclude each other: stems limited one by one no longer add up"
-            )
-        return self
-
-
-class TailPolicy(BaseModel):
-    """Say how long a stem sounds on after its input has ended."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mode: Literal["none", "auto", "fixed", "to_bar"] = Field(
-        default="none",
-        description="none: as long as the input. auto: until it has died away. fixed: some seconds more. "
-        "to_bar: up to the next bar line.",
-    )
-    seconds: float = Field(default=2.0, ge=0.0, le=600.0, description="Used by mode fixed.")
-    max_s: float = Field(default=10.0, gt=0.0, le=600.0, description="Longest tail for mode auto.")
-    threshold_dbfs: float = Field(
-        default=-90.0, ge=-160.0, le=-20.0, description="Below this a sound has died away, for mode auto."
-    )
-    fade_s: float = Field(
-        default=0.02,
-        ge=0.0,
-        le=60.0,
-        description="Fade at the end of the tail; never reaches into the input.",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

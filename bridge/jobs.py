@@ -22,7 +22,7 @@ from bridge.manifest import manifest_path
 from bridge.naming import check_names
 from bridge.plan import Plan
 from bridge.planning import build_plan
-from bridge.tomlplace import find_line
+from bridge.presets.toml_lines import find_line
 
 __all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]
 

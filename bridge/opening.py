@@ -16,7 +16,7 @@ from bridge.errors import PresetError
 from bridge.midi.notes import timed_messages
 from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
-from bridge.preset import NodeSpec, Preset
+from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.native import build_builtin

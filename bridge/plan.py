@@ -21,7 +21,7 @@ from bridge.errors import PresetError
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile, read_midi
 from bridge.parameters import ParamSpec
-from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 from bridge.processors.specs import processor_parameters
 

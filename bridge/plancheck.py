@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.envelopes import follower_stems
 from bridge.errors import PresetError, nearest_names
-from bridge.preset import NodeSpec, Preset
+from bridge.presets.model import NodeSpec, Preset
 
 __all__ = [
     "MISSING",

@@ -33,9 +33,9 @@ from bridge.plancheck import (
     check_plugins,
     check_sidechains,
 )
-from bridge.preset import Preset, node_parameters
-from bridge.presetfile import load_preset, placed
-from bridge.presetsettings import apply_settings, find_overruled
+from bridge.presets.load import load_preset, placed
+from bridge.presets.model import Preset, node_parameters
+from bridge.presets.overrides import apply_settings, find_overruled
 from bridge.wholefile import PART_SUFFIX
 
 __all__ = ["build_plan", "check_preset", "find_stems"]

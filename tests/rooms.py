@@ -25,11 +25,6 @@ ORDER = {
 """Left never imports right."""
 
 MOVING = {
-    "bridge.library": "bridge.presets",
-    "bridge.preset": "bridge.presets",
-    "bridge.presetfile": "bridge.presets",
-    "bridge.presetsettings": "bridge.presets",
-    "bridge.tomlplace": "bridge.presets",
     "bridge.session": "bridge.daw",
     "bridge.jobs": "bridge.plan",
     "bridge.naming": "bridge.plan",

@@ -13,8 +13,8 @@ import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
+from helpers.paths import SONG
 
-SONG = Path(__file__).resolve().parents[1] / "examples" / "song"
 STEMS = ("drums", "bass", "keys", "lead")
 
 

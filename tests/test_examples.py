@@ -8,11 +8,11 @@ from pathlib import Path
 
 import mido
 import pytest
+from helpers.paths import ROOT
 from helpers.session import write_midi, write_preset, write_stem
 
 from bridge import build_plan, render_plan
 
-ROOT = Path(__file__).resolve().parent.parent
 SWELL = """
 [[modulators]]
 id = "swell"

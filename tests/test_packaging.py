@@ -15,11 +15,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 from helpers.session import write_stem
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_package_that_is_imported_is_required() -> None:

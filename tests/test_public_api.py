@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from helpers.paths import ROOT
 
 
 @pytest.mark.parametrize("package", ["bridge", "dream_core"])

@@ -60,8 +60,8 @@ def envelope_command(
     from bridge.midi.song_clock import build_clock
     from bridge.midi.write import write_midi
     from bridge.plan import plan_envelopes
-    from bridge.presetfile import load_preset, placed
-    from bridge.presetsettings import apply_settings
+    from bridge.presets.load import load_preset, placed
+    from bridge.presets.overrides import apply_settings
     from bridge.wholefile import check_free, write_whole
 
     if bits not in (7, 14):

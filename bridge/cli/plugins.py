@@ -151,7 +151,7 @@ def state(
 ) -> None:
     """Save a plugin's state as a .vstpreset and print the preset's node that plays it."""
     from bridge.errors import OutputError, PresetError
-    from bridge.presetsettings import parse_value
+    from bridge.presets.overrides import parse_value
     from bridge.processors.vst3 import VST3
 
     if out.suffix.lower() != ".vstpreset":

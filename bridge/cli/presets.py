@@ -23,8 +23,8 @@ SuitsOption = Annotated[
 def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: JsonOption = False) -> None:
     """List every preset a name can reach."""
     from bridge.errors import PresetError
-    from bridge.library import list_presets
-    from bridge.presetfile import read_preset
+    from bridge.presets.library import list_presets
+    from bridge.presets.load import read_preset
 
     entries = []
     for entry in list_presets():
@@ -63,7 +63,7 @@ def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE")], as_json: JsonOption = False
 ) -> None:
     """Show a preset: its chain, what moves it, and its macros."""
-    from bridge.presetfile import load_preset
+    from bridge.presets.load import load_preset
 
     preset = load_preset(name)
     if as_json:
@@ -101,7 +101,7 @@ def check_command(
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import EnvelopeError, ReverieError
     from bridge.planning import check_preset
-    from bridge.presetfile import load_preset, placed
+    from bridge.presets.load import load_preset, placed
 
     n_wrong = 0
     for name in presets:
@@ -122,6 +122,6 @@ def check_command(
 @app.command("schema")
 def schema_command() -> None:
     """Print the JSON Schema of preset files, for editors."""
-    from bridge.preset import preset_schema
+    from bridge.presets.model import preset_schema
 
     typer.echo(json.dumps(preset_schema(), indent=2))

@@ -161,7 +161,7 @@ def _use_mido() -> str:
 
 def _use_pydantic() -> str:
     from bridge.errors import PresetError
-    from bridge.preset import parse_preset
+    from bridge.presets.model import parse_preset
 
     head = {"uuid": "00000000-0000-4000-8000-000000000001", "meta": {"name": "a", "category": "Utility"}}
     gain = {"id": "g", "use": "gain"}
@@ -300,8 +300,8 @@ def _optional(name: str) -> Finding:
 
 
 def _presets() -> Iterator[Finding]:
-    from bridge.library import preset_folders
-    from bridge.presetfile import load_preset
+    from bridge.presets.library import preset_folders
+    from bridge.presets.load import load_preset
 
     names = [path.stem for path in dict(preset_folders())["factory"].glob("*.toml")]
     _expect(bool(names), "there are no factory presets, the installation is not whole")

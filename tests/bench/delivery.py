@@ -30,7 +30,7 @@ from pedalboard.io import AudioFile
 from bridge.clock.settings import ClockSettings
 from bridge.plan import Plan
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.processors.chain import Chain
 from bridge.render import render_plan
 

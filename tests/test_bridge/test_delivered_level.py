@@ -18,7 +18,7 @@ from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.manifest import read_manifest
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.render import RenderReport, render_plan
 
 RATE = 48_000

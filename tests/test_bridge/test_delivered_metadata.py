@@ -16,7 +16,7 @@ from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 
 PRESET = {

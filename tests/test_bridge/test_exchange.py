@@ -20,7 +20,7 @@ from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
 from bridge.midi.file import read_midi
 from bridge.midi.lanes import read_lane
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.session import read_session
 
 PRESET = {

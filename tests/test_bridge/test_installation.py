@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 import mido
 import numpy as np
 import pytest
+from helpers.paths import ROOT
 from helpers.session import write_midi, write_preset, write_stem
 from helpers.vst3 import INSTRUMENT, misbehaving_copy, needs_plugins
 
@@ -25,7 +26,6 @@ from bridge.hosts.scan import scan
 from bridge.installation import join_command, mending_command
 from dream_core.errors import WeightsError
 
-ROOT = Path(__file__).resolve().parents[2]
 TOO_OLD = """
 try:
     raise OSError("libc10_cuda.so: cannot open shared object file")
@@ -234,7 +234,7 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "soxr": ("soxr.resample", lambda sound, *_: 0.0 * sound),
     "pedalboard": ("bridge.processors.native.build_builtin", lambda *_: Silent()),
     "mido": ("bridge.midi.strict.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),
-    "pydantic": ("bridge.preset.parse_preset", lambda data, _: SimpleNamespace(chain=data["chain"])),
+    "pydantic": ("bridge.presets.model.parse_preset", lambda data, _: SimpleNamespace(chain=data["chain"])),
     "safetensors": ("safetensors.numpy.load", lambda data: {"tone": np.zeros((1, 48000), np.float32)}),
     "rich": ("rich.console.Console.print", lambda *_: None),
     "platformdirs": ("platformdirs.user_cache_dir", lambda *_: ""),
@@ -255,7 +255,7 @@ def test_a_result_that_is_wrong_is_found(name: str, monkeypatch: pytest.MonkeyPa
 
 def test_reverie_itself_is_blamed_for_its_own_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Presets or weights that are gone are no fault of the packages that read them."""
-    monkeypatch.setattr("bridge.library.preset_folders", lambda: [("factory", tmp_path)])
+    monkeypatch.setattr("bridge.presets.library.preset_folders", lambda: [("factory", tmp_path)])
     monkeypatch.setattr("dream_core.networks.load_network", damaged)
     (presets,) = probe("presets")
     timbre = next(finding for finding in probe("networks") if finding.what == "timbre")

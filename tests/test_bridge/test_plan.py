@@ -19,7 +19,7 @@ from bridge.errors import PresetError
 from bridge.installation import program_version
 from bridge.parameters import ParamSpec
 from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, stamp_file
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
 HEAD = """

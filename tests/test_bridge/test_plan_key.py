@@ -16,7 +16,7 @@ from bridge.errors import OutputError
 from bridge.manifest import Manifest, manifest_path, read_manifest
 from bridge.plan import MidiSource, Plan, StemPlan
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from tests.test_bridge.test_resume import PRESET, make_plan
 

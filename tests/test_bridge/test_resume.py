@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 from helpers.audio import noise
+from helpers.paths import ROOT
 
 from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError
 from bridge.manifest import manifest_path, read_manifest
 from bridge.plan import Plan
 from bridge.planning import build_plan
-from bridge.preset import parse_preset
+from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from bridge.workmeter import Progress
 
-ROOT = Path(__file__).parents[2]
 PRESET = {
     "format": "reverie/preset",
     "version": 1,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.audio import noise
+from helpers.paths import ROOT
 
 from bridge.errors import OutputError, RenderError
 from bridge.scratch import ScratchWriter, read_scratch
@@ -68,9 +69,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path: Path) -> None:
             sys.exit(error.exit_code)
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2, done.stderr
     assert len(done.stdout.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

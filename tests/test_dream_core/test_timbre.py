@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from helpers.paths import SONG
 
 from dream_core.frontend import resample
 from dream_core.networks import Network, load_network
 from dream_core.networks.timbre import CARD, CLASSES, SHIPPED_WEIGHTS
 from dream_core.weights import file_sha256
-
-SONG = Path(__file__).resolve().parents[2] / "examples" / "song"
 
 
 @pytest.fixture(scope="module")

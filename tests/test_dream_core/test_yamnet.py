@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.paths import SHARED
 from numpy.typing import NDArray
 
 from dream_core.download import fetch_file
@@ -35,7 +36,6 @@ from dream_core.networks.yamnet import CONVOLUTIONS, SPEC, YamNet, fold_publishe
 from dream_core.taps import tap
 from dream_core.weights import file_sha256
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 WEIGHTS = SHARED / "weights" / "yamnet.h5"
 CLASS_MAP = SHARED / "weights" / "yamnet_class_map.csv"
 GOLDEN = SHARED / "golden" / "yamnet_whistle.npz"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_bytes
+from helpers.paths import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -367,9 +368,7 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path, suffix: str) -
             sys.exit(error.exit_code)
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2, done.stderr
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
@@ -413,7 +412,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         target = tmp_path / f"{n_blocks}.wav"
         done = subprocess.run(
             [sys.executable, "-c", program, str(target), str(n_blocks)],
-            capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+            capture_output=True, text=True, check=True, cwd=ROOT,
         )  # fmt: skip
         target.unlink()
         return int(done.stdout)

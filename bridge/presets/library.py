@@ -90,6 +90,6 @@ def _entries() -> Iterator[PresetEntry]:
 
 
 def _factory_folder() -> Path:
-    installed = Path(str(resources.files("bridge"))) / "_presets"
+    package = Path(str(resources.files("bridge")))
     # An editable install has the repository's own folder beside the package.
-    return installed if installed.is_dir() else Path(__file__).resolve().parent.parent / "presets"
+    return package / "_presets" if (package / "_presets").is_dir() else package.parent / "presets"

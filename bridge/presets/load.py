@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import PresetError
-from bridge.library import find_preset
-from bridge.preset import Preset, parse_preset
-from bridge.tomlplace import find_line
+from bridge.presets.library import find_preset
+from bridge.presets.model import Preset, parse_preset
+from bridge.presets.toml_lines import find_line
 
 __all__ = ["MAX_BASES", "load_preset", "placed", "read_preset"]
 

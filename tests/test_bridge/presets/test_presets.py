@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from helpers.paths import ROOT
 
 import dream_core
 from bridge import build_plan, load_preset, render_plan
 from bridge.errors import PresetError
-from bridge.library import find_preset, list_presets
-from bridge.preset import parse_preset, preset_schema
-from bridge.presetfile import read_preset
-from bridge.presetsettings import apply_settings
+from bridge.presets.library import find_preset, list_presets
+from bridge.presets.load import read_preset
+from bridge.presets.model import parse_preset, preset_schema
+from bridge.presets.overrides import apply_settings
 from dream_core.grammar import parse_objective
 from dream_core.listener import Listener
 
-ROOT = Path(__file__).resolve().parent.parent
 SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 DREAMING = [name for name in PRESETS if name != "null-reference"]

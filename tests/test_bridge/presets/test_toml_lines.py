@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.tomlplace import find_line
+from bridge.presets.toml_lines import find_line
 
 TEXT = """\
 format = "reverie/preset"

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamValue, check_parameter
-from bridge.preset import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.presets.policies import LevelPolicy, TailPolicy
 from bridge.processors.specs import processor_parameters
 
 __all__ = ["apply_settings", "find_overruled", "parse_value"]

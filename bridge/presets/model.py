@@ -16,14 +16,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bridge.delivery import LevelPolicy, TailPolicy
 from bridge.envelopes import Macro, MidiMap, Modulator, Route
 from bridge.envelopes.grammar import modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
+from bridge.presets.policies import LevelPolicy, TailPolicy
+from bridge.presets.toml_lines import find_line
 from bridge.processors.contract import MIX_SPEC
 from bridge.processors.specs import processor_parameters
-from bridge.tomlplace import find_line
 
 __all__ = [
     "CATEGORIES",
