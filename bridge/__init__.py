@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from bridge.clock.settings import ClockSettings
     from bridge.clock.tempo_map import TempoMap
     from bridge.errors import ReverieError
-    from bridge.jobs import Job, build_batch, read_jobs
     from bridge.manifest import Manifest, read_manifest
     from bridge.midi.song_clock import read_tempo_map
-    from bridge.opening import read_song
-    from bridge.plan import Plan, plan_envelopes
-    from bridge.planning import build_plan
+    from bridge.plan.job_list import Job, build_batch, read_jobs
+    from bridge.plan.model import Plan
+    from bridge.plan.plan_envelopes import plan_envelopes, read_song
+    from bridge.plan.planner import build_plan
     from bridge.presets.load import load_preset, read_preset
     from bridge.presets.model import Preset
     from bridge.processors.chain import Chain, Mix, Node
@@ -63,23 +63,23 @@ _HOMES = {
     "Chain": "processors.chain",
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
-    "Job": "jobs",
+    "Job": "plan.job_list",
     "Manifest": "manifest",
     "Mix": "processors.chain",
     "Node": "processors.chain",
-    "Plan": "plan",
+    "Plan": "plan.model",
     "Preset": "presets.model",
     "RenderReport": "render",
     "ReverieError": "errors",
     "TempoMap": "clock.tempo_map",
-    "build_batch": "jobs",
-    "build_plan": "planning",
+    "build_batch": "plan.job_list",
+    "build_plan": "plan.planner",
     "load_preset": "presets.load",
-    "plan_envelopes": "plan",
-    "read_jobs": "jobs",
+    "plan_envelopes": "plan.plan_envelopes",
+    "read_jobs": "plan.job_list",
     "read_manifest": "manifest",
     "read_preset": "presets.load",
-    "read_song": "opening",
+    "read_song": "plan.plan_envelopes",
     "read_tempo_map": "midi.song_clock",
     "render_plan": "render",
     "render_plans": "render",

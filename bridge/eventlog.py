@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from bridge.errors import OutputError
-from bridge.manifest import manifest_path
-from bridge.plan import Plan
+from bridge.plan.model import Plan
+from bridge.plan.output_names import manifest_path
 from bridge.stemjob import StemResult
 from bridge.workmeter import Progress
 

@@ -15,22 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.audio.loudness import Loudness
 from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
+from bridge.files import part_path, write_whole
 from bridge.installation import DISTRIBUTION, program_version
-from bridge.plan import Plan
-from bridge.wholefile import part_path, write_whole
+from bridge.plan.model import Plan
 
-__all__ = [
-    "Manifest",
-    "StemRecord",
-    "append_record",
-    "is_settled",
-    "manifest_path",
-    "read_manifest",
-    "report_path",
-    "write_manifest",
-]
+__all__ = ["Manifest", "StemRecord", "append_record", "is_settled", "read_manifest", "write_manifest"]
 
-_SUFFIX = ".manifest.json"
 _PACKAGES = (DISTRIBUTION, "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
 
@@ -130,16 +120,6 @@ class Manifest(_Record):
         """Return the manifest with one more finished stem."""
         begun = {other: key for other, key in self.begun.items() if other != name}
         return self.model_copy(update={"stems": {**self.stems, name: record}, "begun": begun})
-
-
-def manifest_path(plan: Plan) -> Path:
-    """Return where a plan's manifest is: beside its outputs, under the plan's name."""
-    return Path(plan.out_dir) / f"{plan.name}{_SUFFIX}"
-
-
-def report_path(manifest: Path) -> Path:
-    """Return where a manifest's report is: beside it, under the same name."""
-    return manifest.with_name(manifest.name.removesuffix(_SUFFIX) + ".report.html")
 
 
 def append_record(path: Path, name: str, record: StemRecord) -> None:

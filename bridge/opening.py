@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,7 +14,8 @@ from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, fo
 from bridge.errors import PresetError
 from bridge.midi.notes import timed_messages
 from bridge.parameters import ParamSpec
-from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.plan_envelopes import plan_envelopes
 from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dream_core.companions import Companions
     from dream_core.loop.turns import StepReport
 
-__all__ = ["Callbacks", "OpenStem", "open_companions", "open_stem", "open_stem_sound", "read_song"]
+__all__ = ["Callbacks", "OpenStem", "open_companions", "open_stem", "open_stem_sound"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +78,6 @@ def _close(plugins: Mapping[str, VST3]) -> None:
 def open_stem_sound(stem: StemPlan) -> AlignedReader:
     """Open a stem's sound as it lies on the session's timeline."""
     return AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
-
-
-def read_song(plan: Plan, stem: StemPlan) -> Song:
-    """Return the clock, MIDI and length a stem is rendered to.
-
-    Raises:
-        PresetError: The MIDI file has changed since the plan was made.
-    """
-    midi = None
-    if plan.midi is not None:
-        if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
-            raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
-        midi = plan.midi.read()
-    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
 
 
 def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:

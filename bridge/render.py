@@ -14,11 +14,14 @@ from pathlib import Path
 from bridge.audio.hashing import hash_samples
 from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
+from bridge.files import hash_file, stamp_file
 from bridge.folderlock import lock_folder
 from bridge.installation import program_version
-from bridge.manifest import Manifest, append_record, is_settled, manifest_path, read_manifest, write_manifest
-from bridge.opening import Callbacks, open_companions, open_stem, read_song
-from bridge.plan import Plan, StemPlan, hash_file, stamp_file
+from bridge.manifest import Manifest, append_record, is_settled, read_manifest, write_manifest
+from bridge.opening import Callbacks, open_companions, open_stem
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.output_names import manifest_path
+from bridge.plan.plan_envelopes import read_song
 from bridge.stemjob import RenderedStem, StemResult
 from bridge.stemtask import StemTask
 from bridge.workers import Task, WorkerDiedError, run_tasks

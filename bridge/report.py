@@ -26,6 +26,7 @@ from bridge.audio.reader import AudioReader, read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import InputError
+from bridge.files import check_free, write_whole
 from bridge.manifest import Manifest, StemRecord
 from bridge.opening import open_stem_sound
 from bridge.pictures import (
@@ -35,8 +36,8 @@ from bridge.pictures import (
     spectrogram_png,
     waveform_svg,
 )
-from bridge.plan import Plan, StemPlan, plan_envelopes
-from bridge.wholefile import check_free, write_whole
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.plan_envelopes import plan_envelopes
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
 

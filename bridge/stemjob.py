@@ -27,8 +27,9 @@ from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_sample
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.manifest import StemRecord
-from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound, read_song
-from bridge.plan import Plan, StemPlan
+from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.plan_envelopes import read_song
 from bridge.scratch import ScratchWriter, read_scratch
 from bridge.workmeter import Progress, WorkMeter
 

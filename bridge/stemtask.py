@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
 from bridge.installation import mending_command, reason_of, unloadable_package
-from bridge.plan import Plan, StemPlan
+from bridge.plan.model import Plan, StemPlan
 from bridge.stemjob import (
     RenderedStem,
     StemResult,

@@ -16,7 +16,7 @@ from bridge.audio.hashing import hash_samples
 from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
 from bridge.manifest import Manifest
-from bridge.plan import Plan
+from bridge.plan.model import Plan
 from bridge.render import render_plan
 from bridge.workmeter import Progress
 

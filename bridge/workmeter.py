@@ -12,7 +12,7 @@ from typing import Literal
 
 from bridge.envelopes import Envelopes
 from bridge.opening import OpenStem
-from bridge.plan import StemPlan
+from bridge.plan.model import StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
 
 __all__ = ["Progress", "WorkMeter"]

@@ -26,10 +26,6 @@ ORDER = {
 
 MOVING = {
     "bridge.session": "bridge.daw",
-    "bridge.jobs": "bridge.plan",
-    "bridge.naming": "bridge.plan",
-    "bridge.plancheck": "bridge.plan",
-    "bridge.planning": "bridge.plan",
     "bridge.delivery": "bridge.render",
     "bridge.eventlog": "bridge.render",
     "bridge.exchange": "bridge.render",
@@ -45,7 +41,7 @@ MOVING = {
     "bridge.workmeter": "bridge.render",
     "bridge.pictures": "bridge.report",
     "bridge.arrays": "bridge.arrays",
-    "bridge.wholefile": "bridge.files",
+    "bridge.files": "bridge.files",
     "dream_core.naming": "dream_core.nearest",
     "dream_core.framing": "dream_core.dsp",
     "dream_core.spectral": "dream_core.dsp",

@@ -28,7 +28,7 @@ from bridge.audio.metadata import AudioMetadata
 from bridge.audio.quantiser import Quantiser
 from bridge.audio.sinks import open_sink
 from bridge.errors import OutputError, nearest_names
-from bridge.wholefile import part_path
+from bridge.files import part_path
 
 __all__ = ["AudioWriter"]
 

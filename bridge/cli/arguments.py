@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from bridge.clock.settings import ClockSettings
-    from bridge.jobs import Job
+    from bridge.plan.job_list import Job
 
 __all__ = [
     "AlignOption",
@@ -241,6 +241,6 @@ def _build_job(
 ) -> Job:
     # The arguments are called what a job's keys are called.
     given = {key: value for key, value in locals().items() if value is not None}
-    from bridge.jobs import parse_job
+    from bridge.plan.job_list import parse_job
 
     return parse_job(given, "command line")

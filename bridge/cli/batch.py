@@ -30,7 +30,7 @@ def batch(
 
     Finished stems are kept: the same command again takes up where it stopped.
     """
-    from bridge.jobs import read_jobs
+    from bridge.plan.job_list import read_jobs
 
     r.render_jobs(
         read_jobs(jobs_list),

@@ -56,13 +56,13 @@ def envelope_command(
     from bridge.envelopes import Song, follower_stems
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.errors import EnvelopeError, InputError
+    from bridge.files import check_free, write_whole
     from bridge.midi.file import read_midi
     from bridge.midi.song_clock import build_clock
     from bridge.midi.write import write_midi
-    from bridge.plan import plan_envelopes
+    from bridge.plan.plan_envelopes import plan_envelopes
     from bridge.presets.load import load_preset, placed
     from bridge.presets.overrides import apply_settings
-    from bridge.wholefile import check_free, write_whole
 
     if bits not in (7, 14):
         raise InputError(f"--bits {bits}: 7 and 14 are accepted")

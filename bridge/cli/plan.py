@@ -11,8 +11,8 @@ import typer
 from bridge.cli import arguments as a
 
 if TYPE_CHECKING:
-    from bridge.jobs import Job
-    from bridge.plan import Plan
+    from bridge.plan.job_list import Job
+    from bridge.plan.model import Plan
 
 __all__ = ["app", "print_plans"]
 
@@ -23,7 +23,7 @@ app = typer.Typer()
 @a.takes_job
 def plan(job: Job, as_json: a.JsonOption = False) -> None:
     """Say what a render would do, and what it would cost; write nothing."""
-    from bridge.jobs import build_batch
+    from bridge.plan.job_list import build_batch
 
     print_plans(build_batch([job]), as_json)
 

@@ -100,7 +100,7 @@ def check_command(
 ) -> None:
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import EnvelopeError, ReverieError
-    from bridge.planning import check_preset
+    from bridge.plan.planner import check_preset
     from bridge.presets.load import load_preset, placed
 
     n_wrong = 0

@@ -10,7 +10,7 @@ from bridge.cli import arguments as a
 from bridge.cli import rendering as r
 
 if TYPE_CHECKING:
-    from bridge.jobs import Job
+    from bridge.plan.job_list import Job
 
 __all__ = ["app"]
 

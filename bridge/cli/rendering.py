@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from bridge.jobs import Job
-    from bridge.plan import Plan
+    from bridge.plan.job_list import Job
+    from bridge.plan.model import Plan
     from bridge.render import RenderReport
     from bridge.stemjob import StemResult
     from bridge.workmeter import Progress
@@ -62,7 +62,7 @@ def render_jobs(
     as_json: bool,
 ) -> None:
     """Plan jobs, render them with progress on a terminal, and print what became of them."""
-    from bridge.jobs import build_batch
+    from bridge.plan.job_list import build_batch
     from bridge.render import render_plans
 
     plans = build_batch(job_list)
@@ -147,7 +147,8 @@ class _Display:
 
 
 def _write_reports(reports: Sequence[RenderReport]) -> None:
-    from bridge.manifest import read_manifest, report_path
+    from bridge.manifest import read_manifest
+    from bridge.plan.output_names import report_path
     from bridge.report import write_report
 
     for one in reports:

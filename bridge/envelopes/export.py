@@ -16,9 +16,9 @@ from bridge.arrays import Float64Array
 from bridge.envelopes.grid import Song
 from bridge.envelopes.routing import Envelopes
 from bridge.errors import EnvelopeError
+from bridge.files import write_whole
 from bridge.midi.notes import read_notes
 from bridge.midi.write import WrittenLane
-from bridge.wholefile import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
-from bridge.wholefile import check_free, write_whole
+from bridge.files import check_free, write_whole
 
 __all__ = ["WrittenLane", "build_midi", "thin_lane", "write_midi"]
 

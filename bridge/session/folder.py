@@ -13,10 +13,9 @@ import numpy as np
 from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import InputError, OutputError
+from bridge.files import check_names, write_whole
 from bridge.midi.write import WrittenLane, build_midi
-from bridge.naming import check_names
 from bridge.session.model import StemTrack
-from bridge.wholefile import write_whole
 
 __all__ = ["write_exchange_folder"]
 

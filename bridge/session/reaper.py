@@ -18,9 +18,9 @@ from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
 from bridge.errors import SessionError, nearest_names
+from bridge.files import check_free, write_whole
 from bridge.session.model import Clip, Session, StemTrack, Track
 from bridge.session.numbers import parse_number
-from bridge.wholefile import check_free, write_whole
 
 __all__ = ["read_reaper", "write_reaper"]
 

@@ -28,8 +28,8 @@ import soundfile
 from pedalboard.io import AudioFile
 
 from bridge.clock.settings import ClockSettings
-from bridge.plan import Plan
-from bridge.planning import build_plan
+from bridge.plan.model import Plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.processors.chain import Chain
 from bridge.render import render_plan

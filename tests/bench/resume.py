@@ -34,7 +34,7 @@ use = "{use}"
 """
 PROGRAM = """
 import sys
-from bridge.jobs import build_batch, read_jobs
+from bridge.plan.job_list import build_batch, read_jobs
 from bridge.render import render_plans
 if __name__ == "__main__":
     render_plans(build_batch(read_jobs(sys.argv[1])), jobs=2)

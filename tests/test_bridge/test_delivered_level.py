@@ -17,7 +17,7 @@ from bridge.audio.reader import read_audio
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.manifest import read_manifest
-from bridge.planning import build_plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import RenderReport, render_plan
 

@@ -15,7 +15,7 @@ from bridge.audio.reader import read_audio, read_metadata
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
-from bridge.planning import build_plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 

@@ -19,7 +19,7 @@ from bridge.exchange import build_rendered_stems
 from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
 from bridge.midi.file import read_midi
 from bridge.midi.lanes import read_lane
-from bridge.planning import build_plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.session import read_session
 

@@ -16,7 +16,7 @@ from bridge import build_plan, read_manifest, render_plan
 from bridge.audio.loudness import measure_loudness
 from bridge.clock.settings import ClockSettings
 from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
-from bridge.plan import Plan
+from bridge.plan.model import Plan
 from dream_core.companions import Companions
 
 CC_PRESET = """

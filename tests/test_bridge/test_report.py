@@ -27,7 +27,7 @@ from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
-from bridge.planning import build_plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from bridge.report import build_report, write_report

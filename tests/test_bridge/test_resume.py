@@ -14,9 +14,10 @@ from helpers.paths import ROOT
 
 from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError
-from bridge.manifest import manifest_path, read_manifest
-from bridge.plan import Plan
-from bridge.planning import build_plan
+from bridge.manifest import read_manifest
+from bridge.plan.model import Plan
+from bridge.plan.output_names import manifest_path
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from bridge.workmeter import Progress
@@ -32,7 +33,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from bridge import {module}
-    from bridge.plan import Plan
+    from bridge.plan.model import Plan
     from bridge.render import render_plan
     original, count = {module}.{name}, 0
     def dying(*arguments, **options):

@@ -15,7 +15,7 @@ from bridge.audio.writer import AudioWriter
 from bridge.cli.verify import app
 from bridge.errors import InputError
 from bridge.manifest import Manifest, read_manifest, write_manifest
-from bridge.planning import build_plan
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from bridge.verify import verify_manifest

@@ -1,14 +1,14 @@
 """A plan: everything a render will do, resolved, as data.
 
 It prints as JSON and reads back; rendering takes a plan and nothing else, so the same plan is the same
-render. `bridge.planning` makes one.
+render. `bridge.plan.planner` makes one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,25 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.audio.alignment import Placement
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
 from bridge.errors import PresetError
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile, read_midi
-from bridge.parameters import ParamSpec
-from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
+from bridge.presets.model import Preset, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
-from bridge.processors.specs import processor_parameters
 
-__all__ = [
-    "MidiSource",
-    "Plan",
-    "StemPlan",
-    "hash_file",
-    "plan_envelopes",
-    "stamp_file",
-]
-
-_HASH_BLOCK = 1 << 20
+__all__ = ["MidiSource", "Plan", "StemPlan"]
 
 
 class _Record(BaseModel):
@@ -203,81 +191,5 @@ class Plan(_Record):
         }
 
 
-def plan_envelopes(
-    preset: Preset,
-    song: Song,
-    sample_rate: int,
-    seed: int,
-    *,
-    stem: str,
-    opened: Mapping[str, Mapping[str, ParamSpec]] | None = None,
-    followers: Mapping[str, FollowerSource] | None = None,
-) -> Envelopes:
-    """Build what moves a preset's parameters over a song.
-
-    Args:
-        preset: The resolved preset.
-        song: Clock, MIDI and length.
-        sample_rate: Hz, of the stem.
-        seed: Added to the modulators' seeds.
-        stem: Name of the stem, for modulators that follow it.
-        opened: Parameters of nodes that are known only once they are open (plugins), by node id; routes to
-            such nodes are left out while it is None.
-        followers: How loud stems are, by name; None while an estimate is made.
-    """
-    nodes = [node for node in preset.chain if node.enabled]
-    targets: dict[str, Mapping[str, ParamSpec]] = {node.id: node_parameters(node) for node in nodes}
-    if opened is not None:
-        targets |= {node_id: {**targets[node_id], **specs} for node_id, specs in opened.items()}
-    unopened = {node.id for node in nodes if node.use == "vst3"} if opened is None else set()
-    disabled = {node.id for node in preset.chain if not node.enabled}
-    idle = unopened | disabled
-    # Left in their places: errors count them as the preset does.
-    routes = tuple(
-        route.model_copy(update={"enabled": False}) if route.target.partition(".")[0] in idle else route
-        for route in preset.routes
-    )
-    return build_envelopes(
-        modulators=preset.modulators,
-        routes=routes,
-        macros=preset.macros,
-        midi_map=preset.midi_map,
-        targets=targets,
-        bases={node.id: _bases(node, targets[node.id]) for node in nodes},
-        song=song,
-        sample_rate=sample_rate,
-        seed=seed,
-        stem=stem,
-        followers=followers,
-    )
-
-
 def _digest(data: object) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def stamp_file(path: Path) -> str:
-    """Return size and time of a file: while they stay, so does its hash."""
-    status = path.stat()
-    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _bases(node: NodeSpec, specs: Mapping[str, ParamSpec]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, spec in specs.items():
-        if spec.is_continuous:
-            own = node.params.get(name, spec.default)
-            is_node_mix = name == "mix" and (
-                node.use == "vst3" or "mix" not in processor_parameters(node.use)
-            )
-            values[name] = float(node.mix if is_node_mix else own)
-    return values

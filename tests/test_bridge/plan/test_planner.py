@@ -16,9 +16,11 @@ from bridge import build_plan
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import PresetError
+from bridge.files import hash_file, stamp_file
 from bridge.installation import program_version
 from bridge.parameters import ParamSpec
-from bridge.plan import Plan, StemPlan, hash_file, plan_envelopes, stamp_file
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.plan_envelopes import plan_envelopes
 from bridge.presets.model import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 

@@ -6,7 +6,7 @@ Nothing is written, and nothing is opened that can crash.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -15,17 +15,16 @@ from typing import Literal
 
 from bridge.arrays import BLOCK_SAMPLES
 from bridge.audio.alignment import Alignment, Placement, align_stems
-from bridge.audio.formats import AUDIO_SUFFIXES, SUBTYPE_BITS, choose_output
+from bridge.audio.formats import SUBTYPE_BITS, choose_output
 from bridge.audio.reader import AudioInfo, AudioReader, read_info, read_metadata
 from bridge.clock.settings import ClockSettings, bpm_from_name
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Envelopes, Song, follower_stems
-from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
+from bridge.errors import EnvelopeError, OutputError, TempoError
+from bridge.files import check_names, hash_file, stamp_file
 from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.song_clock import build_clock
-from bridge.naming import audio_values, build_name, check_names, check_template
-from bridge.plan import MidiSource, Plan, StemPlan, hash_file, plan_envelopes, stamp_file
-from bridge.plancheck import (
+from bridge.plan.checks import (
     MISSING,
     channel_warnings,
     check_dreams,
@@ -33,44 +32,18 @@ from bridge.plancheck import (
     check_plugins,
     check_sidechains,
 )
+from bridge.plan.find_stems import find_stems
+from bridge.plan.model import MidiSource, Plan, StemPlan
+from bridge.plan.output_names import audio_values, build_name, check_template
+from bridge.plan.plan_envelopes import plan_envelopes
 from bridge.presets.load import load_preset, placed
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
-from bridge.wholefile import PART_SUFFIX
 
-__all__ = ["build_plan", "check_preset", "find_stems"]
+__all__ = ["build_plan", "check_preset"]
 
 NAMED_BPM_TOLERANCE = 0.5
 """Names round tempos: within this of one of the song's they agree with it."""
-
-
-def find_stems(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the audio files that files and folders name, in order, each once.
-
-    Raises:
-        AudioFileError: A path does not exist, or a folder holds no audio.
-    """
-    found: list[Path] = []
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.name.startswith(".")
-                and not file.name.endswith(PART_SUFFIX)
-            )
-            if not inside:
-                raise AudioFileError(
-                    f"{path}: the folder holds no audio files; {', '.join(AUDIO_SUFFIXES[:6])} ... are read"
-                )
-            found += inside
-        else:
-            found.append(path)
-    if not found:
-        raise AudioFileError("no stems were given; name audio files or a folder of them")
-    return list(dict.fromkeys(path.resolve() for path in found))
 
 
 def build_plan(
@@ -110,7 +83,7 @@ def build_plan(
         seed: Added to every seed in the preset.
         file_format: Container to write (``wav``, ``flac``, ``aiff`` ...); None keeps each stem's own.
         subtype: Sample type to write (``24``, ``PCM_24``, ``float`` ...); None keeps each stem's own.
-        name_template: How outputs are called: a template of `bridge.naming`, or the name of one.
+        name_template: How outputs are called: a template of `bridge.plan.output_names`, or the name of one.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
 
     Raises:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import OutputError
-from bridge.naming import TEMPLATES, build_name, check_names, check_template
+from bridge.files import check_names
+from bridge.plan.output_names import TEMPLATES, build_name, check_template
 
 VALUES = {"stem": "Lead Vox", "preset": "lucid-bloom", "rate_khz": 96, "bits": 24}
 

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bridge.errors import OutputError, nearest_names
+from bridge.plan.model import Plan
 
-__all__ = ["TEMPLATES", "WILDCARDS", "audio_values", "build_name", "check_names", "check_template"]
+__all__ = [
+    "TEMPLATES",
+    "WILDCARDS",
+    "audio_values",
+    "build_name",
+    "check_template",
+    "manifest_path",
+    "report_path",
+]
 
 TEMPLATES: Mapping[str, str] = {
     "reverie": "{stem}__{preset}[-{variation}]",
@@ -121,21 +130,14 @@ def audio_values(stem: str, sample_rate: int, bits: int) -> dict[str, object]:
     return {"stem": stem, "rate": sample_rate, "rate_khz": f"{sample_rate / 1000:g}", "bits": bits}
 
 
-def check_names(targets: Iterable[tuple[str, Path]]) -> None:
-    """Refuse two outputs under one name, also where only case or accents' encoding differ.
+_SUFFIX = ".manifest.json"
 
-    Args:
-        targets: ``(what it is made from, where it goes)``.
 
-    Raises:
-        OutputError: Naming both sources and the target.
-    """
-    taken: dict[str, str] = {}
-    for source, path in targets:
-        key = unicodedata.normalize("NFC", str(path)).casefold()
-        if key in taken:
-            raise OutputError(
-                f"{taken[key]} and {source} would both be written to {path}. Put what tells them apart into "
-                "the name template, for example {index}, {preset}, {variation} or {midi}."
-            )
-        taken[key] = source
+def manifest_path(plan: Plan) -> Path:
+    """Return where a plan's manifest is: beside its outputs, under the plan's name."""
+    return Path(plan.out_dir) / f"{plan.name}{_SUFFIX}"
+
+
+def report_path(manifest: Path) -> Path:
+    """Return where a manifest's report is: beside it, under the same name."""
+    return manifest.with_name(manifest.name.removesuffix(_SUFFIX) + ".report.html")

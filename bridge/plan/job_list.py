@@ -18,10 +18,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from bridge.clock.settings import ClockSettings, parse_meter
 from bridge.errors import InputError, OutputError, nearest_names
-from bridge.manifest import manifest_path
-from bridge.naming import check_names
-from bridge.plan import Plan
-from bridge.planning import build_plan
+from bridge.files import check_names
+from bridge.plan.model import Plan
+from bridge.plan.output_names import manifest_path
+from bridge.plan.planner import build_plan
 from bridge.presets.toml_lines import find_line
 
 __all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]

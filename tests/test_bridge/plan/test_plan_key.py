@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from bridge import plan as plan_module
 from bridge.errors import OutputError
-from bridge.manifest import Manifest, manifest_path, read_manifest
-from bridge.plan import MidiSource, Plan, StemPlan
-from bridge.planning import build_plan
+from bridge.manifest import Manifest, read_manifest
+from bridge.plan import model as plan_module
+from bridge.plan.model import MidiSource, Plan, StemPlan
+from bridge.plan.output_names import manifest_path
+from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render import render_plan
 from tests.test_bridge.test_resume import PRESET, make_plan

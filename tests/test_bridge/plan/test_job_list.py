@@ -10,8 +10,8 @@ from helpers.session import write_midi, write_preset, write_stem
 
 from bridge.errors import InputError, OutputError
 from bridge.eventlog import EventLog
-from bridge.jobs import Job, JobError, build_batch, read_jobs
 from bridge.manifest import read_manifest
+from bridge.plan.job_list import Job, JobError, build_batch, read_jobs
 from bridge.render import render_plans
 
 DRY = """

@@ -1,0 +1,13 @@
+"""Plans: everything a render will do, resolved, as data.
+
+Building one reads headers, hashes, the MIDI file and the preset, and checks all that needs no sound. Nothing
+is written, and nothing is opened that can crash. Rendering takes a plan and nothing else.
+
+- `model`           what a plan holds, and what decides a stem's samples
+- `planner`         stems, a preset and a song to a plan
+- `checks`          what a plan's parts must be to each other
+- `plan_envelopes`  what moves a plan's parameters over its song
+- `find_stems`      the audio files that folders name
+- `output_names`    templates of names; where manifest and report are
+- `job_list`        many renders in one file
+"""

@@ -1,0 +1,91 @@
+"""What moves a plan's parameters over its song."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
+from bridge.errors import PresetError
+from bridge.files import hash_file
+from bridge.parameters import ParamSpec
+from bridge.plan.model import Plan, StemPlan
+from bridge.presets.model import NodeSpec, Preset, node_parameters
+from bridge.processors.specs import processor_parameters
+
+__all__ = ["plan_envelopes", "read_song"]
+
+
+def plan_envelopes(
+    preset: Preset,
+    song: Song,
+    sample_rate: int,
+    seed: int,
+    *,
+    stem: str,
+    opened: Mapping[str, Mapping[str, ParamSpec]] | None = None,
+    followers: Mapping[str, FollowerSource] | None = None,
+) -> Envelopes:
+    """Build what moves a preset's parameters over a song.
+
+    Args:
+        preset: The resolved preset.
+        song: Clock, MIDI and length.
+        sample_rate: Hz, of the stem.
+        seed: Added to the modulators' seeds.
+        stem: Name of the stem, for modulators that follow it.
+        opened: Parameters of nodes that are known only once they are open (plugins), by node id; routes to
+            such nodes are left out while it is None.
+        followers: How loud stems are, by name; None while an estimate is made.
+    """
+    nodes = [node for node in preset.chain if node.enabled]
+    targets: dict[str, Mapping[str, ParamSpec]] = {node.id: node_parameters(node) for node in nodes}
+    if opened is not None:
+        targets |= {node_id: {**targets[node_id], **specs} for node_id, specs in opened.items()}
+    unopened = {node.id for node in nodes if node.use == "vst3"} if opened is None else set()
+    disabled = {node.id for node in preset.chain if not node.enabled}
+    idle = unopened | disabled
+    # Left in their places: errors count them as the preset does.
+    routes = tuple(
+        route.model_copy(update={"enabled": False}) if route.target.partition(".")[0] in idle else route
+        for route in preset.routes
+    )
+    return build_envelopes(
+        modulators=preset.modulators,
+        routes=routes,
+        macros=preset.macros,
+        midi_map=preset.midi_map,
+        targets=targets,
+        bases={node.id: _bases(node, targets[node.id]) for node in nodes},
+        song=song,
+        sample_rate=sample_rate,
+        seed=seed,
+        stem=stem,
+        followers=followers,
+    )
+
+
+def _bases(node: NodeSpec, specs: Mapping[str, ParamSpec]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name, spec in specs.items():
+        if spec.is_continuous:
+            own = node.params.get(name, spec.default)
+            is_node_mix = name == "mix" and (
+                node.use == "vst3" or "mix" not in processor_parameters(node.use)
+            )
+            values[name] = float(node.mix if is_node_mix else own)
+    return values
+
+
+def read_song(plan: Plan, stem: StemPlan) -> Song:
+    """Return the clock, MIDI and length a stem is rendered to.
+
+    Raises:
+        PresetError: The MIDI file has changed since the plan was made.
+    """
+    midi = None
+    if plan.midi is not None:
+        if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
+            raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
+        midi = plan.midi.read()
+    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
