@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bridge.clock.settings import ClockSettings
     from bridge.clock.tempo_map import TempoMap
     from bridge.errors import ReverieError
-    from bridge.manifest import Manifest, read_manifest
     from bridge.midi.song_clock import read_tempo_map
     from bridge.plan.job_list import Job, build_batch, read_jobs
     from bridge.plan.model import Plan
@@ -29,7 +28,9 @@ if TYPE_CHECKING:
     from bridge.processors.chain import Chain, Mix, Node
     from bridge.processors.dream import Dream
     from bridge.processors.vst3 import VST3
-    from bridge.render import RenderReport, render_plan, render_plans
+    from bridge.render.manifest import Manifest, read_manifest
+    from bridge.render.results import RenderReport
+    from bridge.render.runner import render_plan, render_plans
 
 __all__ = [
     "VST3",
@@ -64,12 +65,12 @@ _HOMES = {
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
     "Job": "plan.job_list",
-    "Manifest": "manifest",
+    "Manifest": "render.manifest",
     "Mix": "processors.chain",
     "Node": "processors.chain",
     "Plan": "plan.model",
     "Preset": "presets.model",
-    "RenderReport": "render",
+    "RenderReport": "render.results",
     "ReverieError": "errors",
     "TempoMap": "clock.tempo_map",
     "build_batch": "plan.job_list",
@@ -77,12 +78,12 @@ _HOMES = {
     "load_preset": "presets.load",
     "plan_envelopes": "plan.plan_envelopes",
     "read_jobs": "plan.job_list",
-    "read_manifest": "manifest",
+    "read_manifest": "render.manifest",
     "read_preset": "presets.load",
     "read_song": "plan.plan_envelopes",
     "read_tempo_map": "midi.song_clock",
-    "render_plan": "render",
-    "render_plans": "render",
+    "render_plan": "render.runner",
+    "render_plans": "render.runner",
 }
 
 

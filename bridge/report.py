@@ -27,8 +27,6 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import InputError
 from bridge.files import check_free, write_whole
-from bridge.manifest import Manifest, StemRecord
-from bridge.opening import open_stem_sound
 from bridge.pictures import (
     SoundPicture,
     SoundPictureMaker,
@@ -38,6 +36,8 @@ from bridge.pictures import (
 )
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.render.manifest import Manifest, StemRecord
+from bridge.render.stem_sound import open_stem_sound
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
 

@@ -191,10 +191,10 @@ def play(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Let an instrument play a MIDI file into a stem, ready for `reverie render`."""
-    from bridge.instruments import play_midi
     from bridge.midi.file import read_midi
     from bridge.midi.song_clock import read_tempo_map
     from bridge.processors.vst3 import VST3
+    from bridge.render.instrument_stem import play_midi
 
     song, tempo_map = read_midi(midi), read_tempo_map(midi)
     with VST3(plugin, plugin_name=plugin_name, state=state, tempo_map=tempo_map) as vst3:

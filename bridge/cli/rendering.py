@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from bridge.plan.job_list import Job
     from bridge.plan.model import Plan
-    from bridge.render import RenderReport
-    from bridge.stemjob import StemResult
-    from bridge.workmeter import Progress
+    from bridge.render.progress import Progress
+    from bridge.render.results import RenderReport, StemResult
 
 __all__ = [
     "DryRunOption",
@@ -63,7 +62,7 @@ def render_jobs(
 ) -> None:
     """Plan jobs, render them with progress on a terminal, and print what became of them."""
     from bridge.plan.job_list import build_batch
-    from bridge.render import render_plans
+    from bridge.render.runner import render_plans
 
     plans = build_batch(job_list)
     if dry_run:
@@ -75,7 +74,7 @@ def render_jobs(
     takers: list[Callable[[StemResult], None]] = []
     with ExitStack() as held:
         if log is not None:
-            from bridge.eventlog import EventLog
+            from bridge.render.event_log import EventLog
 
             events = held.enter_context(EventLog(log))
             events.begin(plans)
@@ -147,8 +146,8 @@ class _Display:
 
 
 def _write_reports(reports: Sequence[RenderReport]) -> None:
-    from bridge.manifest import read_manifest
     from bridge.plan.output_names import report_path
+    from bridge.render.manifest import read_manifest
     from bridge.report import write_report
 
     for one in reports:

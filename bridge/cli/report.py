@@ -22,8 +22,8 @@ def report_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a render's report: pictures, envelopes, levels and sound in one file that opens from disk."""
-    from bridge.manifest import read_manifest
     from bridge.plan.output_names import report_path
+    from bridge.render.manifest import read_manifest
     from bridge.report import write_report
 
     path = out or report_path(manifest)

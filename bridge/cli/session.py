@@ -53,8 +53,8 @@ def write_command(
 ) -> None:
     """Hand a render back: a copy of the session with one new track a stem; all else stays as it is."""
     from bridge.errors import SessionError
-    from bridge.exchange import build_rendered_stems
-    from bridge.manifest import read_manifest
+    from bridge.render.daw_tracks import build_rendered_stems
+    from bridge.render.manifest import read_manifest
     from bridge.session import read_session
     from bridge.session.dawproject_write import write_dawproject
     from bridge.session.reaper import write_reaper
@@ -81,8 +81,8 @@ def folder_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Hand a render to any DAW: aligned stems, song.mid with depth lanes, and how to import them."""
-    from bridge.exchange import build_rendered_stems
-    from bridge.manifest import read_manifest
+    from bridge.render.daw_tracks import build_rendered_stems
+    from bridge.render.manifest import read_manifest
     from bridge.session.folder import write_exchange_folder
 
     read = read_manifest(manifest)

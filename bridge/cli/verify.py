@@ -12,7 +12,7 @@ import typer
 from bridge.cli import arguments as a
 
 if TYPE_CHECKING:
-    from bridge.verify import StemVerdict
+    from bridge.render.verify import StemVerdict
 
 __all__ = ["app"]
 
@@ -32,8 +32,8 @@ def verify(
 ) -> None:
     """Render a manifest again and say for each stem: bit-exact, or the residual in dB; exit with 1 if not."""
     from bridge.cli.quantities import parse_quantity
-    from bridge.manifest import read_manifest
-    from bridge.verify import verify_manifest
+    from bridge.render.manifest import read_manifest
+    from bridge.render.verify import verify_manifest
 
     tolerance_dbfs = parse_quantity(tolerance, "dB", "--tolerance")
     verdicts = verify_manifest(read_manifest(manifest), jobs=jobs)

@@ -32,7 +32,7 @@ from bridge.plan.model import Plan
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.processors.chain import Chain
-from bridge.render import render_plan
+from bridge.render.runner import render_plan
 
 HERE = Path(__file__)
 RATE = 48_000

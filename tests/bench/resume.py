@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from bridge.audio.hashing import hash_samples
-from bridge.manifest import StemRecord, read_manifest
+from bridge.render.manifest import StemRecord, read_manifest
 
 PRESET = """
 format = "reverie/preset"
@@ -35,7 +35,7 @@ use = "{use}"
 PROGRAM = """
 import sys
 from bridge.plan.job_list import build_batch, read_jobs
-from bridge.render import render_plans
+from bridge.render.runner import render_plans
 if __name__ == "__main__":
     render_plans(build_batch(read_jobs(sys.argv[1])), jobs=2)
 """

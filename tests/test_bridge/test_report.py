@@ -25,11 +25,11 @@ from bridge.audio.reader import read_audio
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
-from bridge.manifest import read_manifest
 from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import render_plan
+from bridge.render.manifest import read_manifest
+from bridge.render.runner import render_plan
 from bridge.report import build_report, write_report
 
 PRESET = {

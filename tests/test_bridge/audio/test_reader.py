@@ -355,7 +355,7 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path, suffix: str) -
         f"""
         import resource, sys
         import numpy as np
-        from bridge.audio.reader import AudioWriter
+        from bridge.audio.writer import AudioWriter
         from bridge.errors import OutputError
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
         noise = np.random.default_rng(0).uniform(-1, 1, (1, 500_000)).astype("float32")
@@ -397,7 +397,8 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         """
         import resource, sys
         import numpy as np
-        from bridge.audio.reader import AudioReader, AudioWriter
+        from bridge.audio.reader import AudioReader
+        from bridge.audio.writer import AudioWriter
         block = np.random.default_rng(0).uniform(-1, 1, (2, 65536)).astype("float32")
         with AudioWriter(sys.argv[1], sample_rate=48000, n_channels=2) as writer:
             for _ in range(int(sys.argv[2])):

@@ -9,10 +9,10 @@ import pytest
 from helpers.session import write_midi, write_preset, write_stem
 
 from bridge.errors import InputError, OutputError
-from bridge.eventlog import EventLog
-from bridge.manifest import read_manifest
 from bridge.plan.job_list import Job, JobError, build_batch, read_jobs
-from bridge.render import render_plans
+from bridge.render.event_log import EventLog
+from bridge.render.manifest import read_manifest
+from bridge.render.runner import render_plans
 
 DRY = """
 [[variations]]

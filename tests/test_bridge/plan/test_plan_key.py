@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from tests.test_bridge.test_resume import PRESET, make_plan
 
 from bridge.errors import OutputError
-from bridge.manifest import Manifest, read_manifest
 from bridge.plan import model as plan_module
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import render_plan
-from tests.test_bridge.test_resume import PRESET, make_plan
+from bridge.render.manifest import Manifest, read_manifest
+from bridge.render.runner import render_plan
 
 
 def preset(**changes: Any) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def test_other_stems_matter_where_a_gain_or_a_length_is_shared(
 
 
 def of_version(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("plan", "render", "manifest"):
+    for module in ("plan.model", "render.runner", "render.manifest"):
         monkeypatch.setattr(f"bridge.{module}.program_version", lambda: version)
 
 

@@ -12,8 +12,8 @@ from typing import Self
 from bridge.errors import OutputError
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
-from bridge.stemjob import StemResult
-from bridge.workmeter import Progress
+from bridge.render.progress import Progress
+from bridge.render.results import StemResult
 
 __all__ = ["EventLog"]
 

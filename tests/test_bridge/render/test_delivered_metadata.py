@@ -17,7 +17,7 @@ from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import render_plan
+from bridge.render.runner import render_plan
 
 PRESET = {
     "format": "reverie/preset",

@@ -13,11 +13,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.audio.loudness import Loudness
-from bridge.delivery import GainDecision
 from bridge.errors import OutputError, PresetError
 from bridge.files import part_path, write_whole
 from bridge.installation import DISTRIBUTION, program_version
 from bridge.plan.model import Plan
+from bridge.render.gain import GainDecision
 
 __all__ = ["Manifest", "StemRecord", "append_record", "is_settled", "read_manifest", "write_manifest"]
 

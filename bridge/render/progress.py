@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from bridge.envelopes import Envelopes
-from bridge.opening import OpenStem
 from bridge.plan.model import StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
+from bridge.render.open_stem import OpenStem
 
 __all__ = ["Progress", "WorkMeter"]
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.audio.checks import check_finite, check_space, output_error
+from bridge.plan.model import StemPlan
 
-__all__ = ["ScratchWriter", "read_scratch"]
+__all__ = ["ScratchWriter", "read_scratch", "scratch_path"]
 
 _HEADER: Final = struct.Struct("<II")  # channels and samples of the block that follows
 
@@ -72,3 +73,9 @@ def read_scratch(path: Path) -> Iterator[AudioArray]:
         while header := file.read(_HEADER.size):
             n_channels, n_samples = _HEADER.unpack(header)
             yield np.fromfile(file, np.float32, n_channels * n_samples).reshape(n_channels, n_samples)
+
+
+def scratch_path(stem: StemPlan) -> Path:
+    """Return where a stem waits between its chain and its level: hidden, beside its target."""
+    target = Path(stem.target)
+    return target.with_name(f".{target.name}.scratch")

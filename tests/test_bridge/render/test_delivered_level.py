@@ -16,10 +16,11 @@ from bridge.audio.loudness import LoudnessMeter, measure_loudness
 from bridge.audio.reader import read_audio
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
-from bridge.manifest import read_manifest
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import RenderReport, render_plan
+from bridge.render.manifest import read_manifest
+from bridge.render.results import RenderReport
+from bridge.render.runner import render_plan
 
 RATE = 48_000
 

@@ -14,11 +14,11 @@ from bridge.audio.reader import read_audio, read_info
 from bridge.audio.writer import AudioWriter
 from bridge.cli.verify import app
 from bridge.errors import InputError
-from bridge.manifest import Manifest, read_manifest, write_manifest
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import render_plan
-from bridge.verify import verify_manifest
+from bridge.render.manifest import Manifest, read_manifest, write_manifest
+from bridge.render.runner import render_plan
+from bridge.render.verify import verify_manifest
 
 PRESET = {
     "format": "reverie/preset",

@@ -15,12 +15,12 @@ from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.clock.settings import ClockSettings
 from bridge.errors import SessionError
-from bridge.exchange import build_rendered_stems
-from bridge.manifest import Manifest, StemRecord, read_manifest, write_manifest
 from bridge.midi.file import read_midi
 from bridge.midi.lanes import read_lane
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
+from bridge.render.daw_tracks import build_rendered_stems
+from bridge.render.manifest import Manifest, StemRecord, read_manifest, write_manifest
 from bridge.session import read_session
 
 PRESET = {

@@ -135,7 +135,7 @@ def test_stems_that_share_a_device_come_out_as_they_do_alone(
     alone = render_plan(plan)
     shared = build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "shared")
     companions = Companions()
-    monkeypatch.setattr("bridge.render.open_companions", lambda _plans: {"cpu": companions})
+    monkeypatch.setattr("bridge.render.runner.open_companions", lambda _plans: {"cpu": companions})
     together = render_plan(shared, jobs=3)
 
     hashes = [[s.record.sha256_samples for s in report.stems if s.record] for report in (alone, together)]

@@ -13,7 +13,7 @@ from helpers.audio import noise
 from helpers.paths import ROOT
 
 from bridge.errors import OutputError, RenderError
-from bridge.scratch import ScratchWriter, read_scratch
+from bridge.render.scratch import ScratchWriter, read_scratch
 
 
 def test_blocks_come_back_as_they_were(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path: Path) -> None:
         from pathlib import Path
         import numpy as np
         from bridge.errors import OutputError
-        from bridge.scratch import ScratchWriter
+        from bridge.render.scratch import ScratchWriter
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
         try:
             with ScratchWriter(Path({str(tmp_path / "scratch")!r}), n_bytes=1) as writer:

@@ -10,8 +10,8 @@ import soundfile
 from helpers.session import make_sound, write_preset
 
 from bridge import build_plan, render_plan
-from bridge.opening import OpenStem
-from bridge.workmeter import Progress, WorkMeter
+from bridge.render.open_stem import OpenStem
+from bridge.render.progress import Progress, WorkMeter
 
 SAW = """
 [[modulators]]
@@ -75,7 +75,7 @@ def test_every_step_is_foreseen(
         def on_step(self, report: object) -> None:
             self.n_taken += 1
 
-    monkeypatch.setattr("bridge.stemjob.WorkMeter", Counting)
+    monkeypatch.setattr("bridge.render.stem_render.WorkMeter", Counting)
     settings = [f"dream.window_s={window}", "dream.fade_s=0.11"]
     fractions(tmp_path, make_sound(seconds, 22050, 1), *settings, more=more)
 

@@ -5,87 +5,31 @@ Both passes stream in constant memory. What goes wrong leaves nothing behind und
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.alignment import AlignedReader
-from bridge.audio.formats import SUBTYPE_BITS
-from bridge.audio.limiter import Limiter
-from bridge.audio.loudness import Loudness, LoudnessMeter
-from bridge.audio.metadata import AudioMetadata
-from bridge.audio.quantiser import stem_dither_seed
-from bridge.audio.reader import read_info, read_metadata
-from bridge.audio.writer import AudioWriter
-from bridge.delivery import GainDecision, TailMeter, fade_out, tail_input_samples
+from bridge.audio.loudness import LoudnessMeter
 from bridge.envelopes import Song
 from bridge.errors import RenderError, RenderStoppedError
-from bridge.manifest import StemRecord
-from bridge.opening import Callbacks, OpenStem, open_stem, open_stem_sound
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.plan_envelopes import read_song
-from bridge.scratch import ScratchWriter, read_scratch
-from bridge.workmeter import Progress, WorkMeter
+from bridge.render.open_stem import Callbacks, OpenStem, open_stem
+from bridge.render.progress import Progress, WorkMeter
+from bridge.render.results import RenderedStem
+from bridge.render.scratch import ScratchWriter, scratch_path
+from bridge.render.stem_sound import open_stem_sound
+from bridge.render.tail import TailMeter, tail_input_samples
 
 if TYPE_CHECKING:
     from dream_core.companions import Companions
 
-__all__ = ["RenderedStem", "StemResult", "deliver_stem", "render_stem", "scratch_path"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StemResult:
-    """What became of a stem.
-
-    Args:
-        name: The stem.
-        status: ``done``, ``kept`` (finished by an earlier render of the same plan) or ``failed``.
-        target: Where it is.
-        error: Why it failed, in one line.
-        record: What was measured, where it is done.
-        warnings: What the user should know.
-    """
-
-    name: str
-    status: Literal["done", "kept", "failed"]
-    target: Path
-    error: str = ""
-    record: StemRecord | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedStem:
-    """A stem in its scratch file, before its level is decided.
-
-    Args:
-        scratch: The file.
-        before: The stem as it came.
-        meter: Has heard the whole scratch file.
-        n_samples: How much of it is to be delivered.
-        wall_s: How long it took.
-        warnings: What the user should know.
-        plugins: Who they are, by node.
-    """
-
-    scratch: Path
-    before: Loudness
-    meter: LoudnessMeter
-    n_samples: int
-    wall_s: float
-    warnings: tuple[str, ...]
-    plugins: dict[str, dict[str, str]]
-
-    @property
-    def after(self) -> Loudness:
-        """The stem as it left its chain."""
-        return self.meter.result()
+__all__ = ["render_stem"]
 
 
 def render_stem(
@@ -132,12 +76,6 @@ def render_stem(
         warnings=tuple(warnings),
         plugins=plugins,
     )
-
-
-def scratch_path(stem: StemPlan) -> Path:
-    """Return where a stem waits between its chain and its level: hidden, beside its target."""
-    target = Path(stem.target)
-    return target.with_name(f".{target.name}.scratch")
 
 
 def _tail_samples(opened: OpenStem, song: Song) -> int:
@@ -229,103 +167,6 @@ def _stream(
 def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
     lanes = opened.lanes(position, block.shape[1])
     return opened.chain.process(block, opened.stem.sample_rate, reset=False, automation=lanes)
-
-
-def deliver_stem(
-    plan: Plan,
-    stem: StemPlan,
-    rendered: RenderedStem,
-    decision: GainDecision,
-    n_samples: int,
-    overwrite: bool,
-    tell: Callable[[Progress], None],
-) -> StemResult:
-    """Write a rendered stem to its place at its level.
-
-    Raises:
-        ReverieError: It cannot be written; nothing stands under its name.
-    """
-    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
-    preset = plan.read_preset()
-    target = Path(stem.target)
-    warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
-    n_channels = rendered.meter.n_channels
-    final = LoudnessMeter(stem.sample_rate, n_channels)
-    # What only a gain is done to, with no tail cut or faded, need not be measured again.
-    is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.n_samples
-    foretold = rendered.meter.result(decision.gain) if is_only_amplified else None
-    metadata = _placed_metadata(stem).processed(
-        sample_rate=stem.sample_rate,
-        n_channels=n_channels,
-        bits=SUBTYPE_BITS[stem.target_subtype],
-        text=f"Reverie, {plan.preset['meta']['name']}",
-        loudness=foretold,
-    )
-    limiter = None
-    if decision.is_limited:
-        limiter = Limiter(preset.level.ceiling_dbtp, sample_rate=stem.sample_rate, n_channels=n_channels)
-    with AudioWriter(
-        target,
-        sample_rate=stem.sample_rate,
-        n_channels=n_channels,
-        subtype=stem.target_subtype,
-        overwrite=overwrite,
-        n_samples=n_samples,
-        dither_seed=stem_dither_seed(plan.seed, stem.name),
-        metadata=metadata,
-    ) as writer:
-        for block in _levelled(rendered, n_samples, decision, limiter):
-            faded = fade_out(
-                block,
-                writer.n_samples,
-                policy=preset.tail,
-                sample_rate=stem.sample_rate,
-                n_stem=stem.n_samples,
-                n_total=n_samples,
-            )
-            if foretold is None:
-                final.push(faded)
-            writer.write(faded)
-    record = StemRecord.build(
-        key=plan.stem_key(stem),
-        sha256_samples=writer.sha256_samples,
-        n_samples=n_samples,
-        n_channels=n_channels,
-        before=rendered.before,
-        after=foretold or final.result(),
-        decision=decision,
-        n_clipped=writer.n_clipped,
-        wall_s=rendered.wall_s,
-        warnings=warnings,
-        plugins=rendered.plugins,
-    )
-    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
-    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
-
-
-def _levelled(
-    rendered: RenderedStem, n_samples: int, decision: GainDecision, limiter: Limiter | None
-) -> Iterator[AudioArray]:
-    """Go through a stem at its level, cut to a length or with silence up to it."""
-    gain, n_left = np.float32(decision.gain), n_samples
-    silence = np.zeros((rendered.meter.n_channels, BLOCK_SAMPLES), np.float32)
-    for block in itertools.chain(read_scratch(rendered.scratch), itertools.repeat(silence)):
-        if not n_left:
-            break
-        block = block[:, :n_left] * gain
-        n_left -= block.shape[1]
-        yield block if limiter is None else limiter.push(block)
-    if limiter is not None:
-        yield limiter.flush()
-
-
-def _placed_metadata(stem: StemPlan) -> AudioMetadata:
-    """Return what the source says beside its samples, as it holds on the session's timeline."""
-    metadata = read_metadata(stem.source)
-    ratio = stem.sample_rate / read_info(stem.source).sample_rate
-    if stem.start_samples is None and ratio == 1.0:
-        return metadata
-    return metadata.moved(stem.start_samples, stem.head_samples, ratio)
 
 
 def _fix_threads(plan: Plan) -> None:

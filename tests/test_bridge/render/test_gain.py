@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.audio.loudness import Loudness, measure_loudness
-from bridge.delivery import GainDecision, TailMeter, decide_gain, fade_out, share_gains, tail_input_samples
 from bridge.presets.policies import LevelPolicy, TailPolicy
+from bridge.render.gain import GainDecision, decide_gain, share_gains
+from bridge.render.tail import TailMeter, fade_out, tail_input_samples
 
 BEFORE = Loudness(
     integrated_lufs=-20, momentary_max_lufs=-15, short_term_max_lufs=-18, range_lu=5,

@@ -14,13 +14,13 @@ from helpers.paths import ROOT
 
 from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError
-from bridge.manifest import read_manifest
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
-from bridge.render import render_plan
-from bridge.workmeter import Progress
+from bridge.render.manifest import read_manifest
+from bridge.render.progress import Progress
+from bridge.render.runner import render_plan
 
 PRESET = {
     "format": "reverie/preset",
@@ -34,7 +34,7 @@ KILLED = """
     from pathlib import Path
     from bridge import {module}
     from bridge.plan.model import Plan
-    from bridge.render import render_plan
+    from bridge.render.runner import render_plan
     original, count = {module}.{name}, 0
     def dying(*arguments, **options):
         global count

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from bridge.arrays import AudioArray
-from bridge.audio.alignment import AlignedReader, resampled_length
 from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
 from bridge.errors import PresetError
 from bridge.midi.notes import timed_messages
@@ -20,13 +16,14 @@ from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.native import build_builtin
+from bridge.render.stem_sound import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:
     from bridge.processors.vst3 import VST3
     from dream_core.companions import Companions
     from dream_core.loop.turns import StepReport
 
-__all__ = ["Callbacks", "OpenStem", "open_companions", "open_stem", "open_stem_sound"]
+__all__ = ["Callbacks", "OpenStem", "open_stem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,27 +70,6 @@ def _close(plugins: Mapping[str, VST3]) -> None:
         if isinstance(plugin.sidechain, StemSidechain):
             plugin.sidechain.close()
         plugin.close()
-
-
-def open_stem_sound(stem: StemPlan) -> AlignedReader:
-    """Open a stem's sound as it lies on the session's timeline."""
-    return AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
-
-
-def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:
-    """Return a meeting for every GPU that plans dream on: stems rendered in threads share its batches.
-
-    There is none where a plugin is hosted in this process: such plugins load in the main thread only.
-    """
-    plans = list(plans)
-    nodes = [node for plan in plans for node in plan.preset["chain"] if node["enabled"]]
-    is_dreaming = any(node["use"] == "dream" for node in nodes)
-    if not is_dreaming or any(node["use"] == "vst3" and node["isolation"] == "none" for node in nodes):
-        return {}
-    from dream_core.companions import Companions
-
-    devices = {device for plan in plans for device in plan.device.split(",") if device.startswith("cuda")}
-    return {device: Companions() for device in devices}
 
 
 def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> OpenStem:
@@ -194,7 +170,7 @@ def _feed(
             f"{node.plugin_version}; listen whether it sounds as meant"
         )
     if node.sidechain is not None:
-        plugin.sidechain = StemSidechain(_find_stem(plan, node.sidechain), stem)
+        plugin.sidechain = StemSidechain(find_stem(plan, node.sidechain), stem)
     if not plugin.is_instrument:
         if node.channel is not None or node.track is not None:
             raise PresetError(f"node {node.id!r}: channel and track belong to instruments; this is an effect")
@@ -209,41 +185,6 @@ def _feed(
     if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
         on_warning(f"{plugin.name}: the MIDI it is given has no notes, so it is silent")
     plugin.play(messages)
-
-
-class StemSidechain:
-    """One stem as another's second input: read along with it, in constant memory.
-
-    Args:
-        stem: What is heard.
-        main: Whose time and rate it follows.
-    """
-
-    def __init__(self, stem: StemPlan, main: StemPlan) -> None:
-        rates = stem.sample_rate, main.sample_rate
-        self._placement = replace(
-            stem.placement,
-            head_samples=resampled_length(stem.head_samples, *rates),
-            n_samples=resampled_length(stem.own_samples, *rates),
-        )
-        self._main = main
-        self._reader: AlignedReader | None = None
-
-    def __call__(self, start: int, n_samples: int) -> AudioArray:
-        """Return the next samples; silence follows the end. Position 0 begins anew."""
-        if start == 0 or self._reader is None:
-            self.close()
-            self._reader = AlignedReader(
-                self._placement, sample_rate=self._main.sample_rate, n_samples=self._main.n_samples
-            )
-        sound = self._reader.read(n_samples)
-        return np.pad(sound, ((0, 0), (0, n_samples - sound.shape[1])))
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
 
 
 def _ignore(_warning: str) -> None:
@@ -262,28 +203,9 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks
         **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.wanted_references):
-        dream.references[name] = _reference(name, plan, stem)
+        dream.references[name] = read_reference(name, plan, stem)
     dream.open()
     return dream
-
-
-def _reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
-    other = _find_stem(plan, name)
-    with open_stem_sound(other) as reader:
-        samples = reader.read(other.n_samples)
-    if other.sample_rate != stem.sample_rate:
-        import soxr
-
-        samples = soxr.resample(samples.T, other.sample_rate, stem.sample_rate, "VHQ").T
-    return np.ascontiguousarray(samples, dtype=np.float32)
-
-
-def _find_stem(plan: Plan, name: str) -> StemPlan:
-    for other in plan.stems:
-        if other.name == name:
-            return other
-    names = ", ".join(repr(other.name) for other in plan.stems)
-    raise PresetError(f"stem {name!r} is listened to but was not given; the stems are {names}")
 
 
 def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:

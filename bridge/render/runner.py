@@ -8,40 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bridge.audio.hashing import hash_samples
-from bridge.delivery import decide_gain, share_gains
 from bridge.errors import AudioFileError, OutputError, RenderError
-from bridge.files import hash_file, stamp_file
-from bridge.folderlock import lock_folder
 from bridge.installation import program_version
-from bridge.manifest import Manifest, append_record, is_settled, read_manifest, write_manifest
-from bridge.opening import Callbacks, open_companions, open_stem
-from bridge.plan.model import Plan, StemPlan
+from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.plan_envelopes import read_song
-from bridge.stemjob import RenderedStem, StemResult
-from bridge.stemtask import StemTask
-from bridge.workers import Task, WorkerDiedError, run_tasks
-from bridge.workmeter import Progress
+from bridge.render.folder_lock import lock_folder
+from bridge.render.gain import decide_gain, share_gains
+from bridge.render.gpu_batches import open_companions
+from bridge.render.manifest import append_record, is_settled, write_manifest
+from bridge.render.open_stem import Callbacks, open_stem
+from bridge.render.progress import Progress
+from bridge.render.results import RenderedStem, RenderReport, StemResult
+from bridge.render.resume import begin_manifest, is_as_planned
+from bridge.render.stem_task import StemTask
+from bridge.render.workers import Task, WorkerDiedError, run_tasks
 
-__all__ = ["RenderReport", "render_plan", "render_plans"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderReport:
-    """What became of a render."""
-
-    plan: Plan
-    stems: tuple[StemResult, ...]
-    manifest: Path
-
-    @property
-    def failed(self) -> tuple[StemResult, ...]:
-        """The stems that failed."""
-        return tuple(stem for stem in self.stems if stem.status == "failed")
+__all__ = ["render_plan", "render_plans"]
 
 
 def render_plan(
@@ -151,7 +137,7 @@ class _Run:
     def __init__(self, plan: Plan, overwrite: bool) -> None:
         self.plan = plan
         self._path = manifest_path(plan)
-        self._manifest, self._ours, self._rendered_by = _begin_manifest(plan, overwrite)
+        self._manifest, self._ours, self._rendered_by = begin_manifest(plan, overwrite)
         self.waiting = [stem for stem in plan.stems if stem.name not in self._manifest.stems]
         if plan.is_shared and self.waiting:
             # One trim and one length for all: a stem that was finished under others is rendered again.
@@ -182,7 +168,7 @@ class _Run:
                 "use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
-            if not _is_as_planned(stem):
+            if not is_as_planned(stem):
                 raise AudioFileError(
                     f"{stem.source}: is gone or has changed since the plan was made; plan again"
                 )
@@ -256,51 +242,6 @@ class _Run:
         """Return what became of the plan's stems, in their order."""
         ordered = tuple(self.results[stem.name] for stem in self.plan.stems if stem.name in self.results)
         return RenderReport(plan=self.plan, stems=ordered, manifest=self._path)
-
-
-def _begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str], dict[str, str]]:
-    """Return what is finished of a plan, the stems whose targets may be replaced, and who rendered which.
-
-    An output appears before the manifest can tell of it. A render killed in between has left its mark when
-    it began, so that what it wrote is known as its own and not as a file of the user's.
-    """
-    path = manifest_path(plan)
-    begun = {stem.name: plan.stem_key(stem) for stem in plan.stems}
-    if overwrite or not path.exists():
-        fresh = Manifest.begin(plan, begun)
-        return fresh, frozenset(begun if overwrite else ()), {}
-    earlier = read_manifest(path)
-    others = _other_stems(plan, earlier, path)
-    fresh = Manifest.begin(plan.with_stems(others), begun)
-    for stem in plan.stems:
-        record = earlier.stems.get(stem.name)
-        if record is None or record.key != begun[stem.name]:
-            continue
-        target = Path(stem.target)
-        # Only what is still there, as it was written, counts as done.
-        if target.exists() and hash_samples(target) == record.sha256_samples:
-            fresh = fresh.with_stem(stem.name, record)
-    for stem in others:
-        fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
-    ours = frozenset(name for name, key in begun.items() if earlier.begun.get(name) == key)
-    return fresh, ours, {name: record.program for name, record in earlier.stems.items()}
-
-
-def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, ...]:
-    """Return the finished stems of an earlier render of the same kind that this one does not name."""
-    names = {stem.name for stem in plan.stems}
-    others = tuple(s for s in earlier.plan.stems if s.name not in names and s.name in earlier.stems)
-    if others and earlier.plan.settings_digest() != plan.settings_digest():
-        raise OutputError(
-            f"{path}: tells of {others[0].name!r}, rendered with other settings, and would be lost. "
-            "Use another --out, or --overwrite to give it up (the sound stays)"
-        )
-    return others
-
-
-def _is_as_planned(stem: StemPlan) -> bool:
-    source = Path(stem.source)
-    return source.exists() and (stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256)
 
 
 def _make_folder(folder: Path) -> None:

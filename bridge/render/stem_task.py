@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bridge.delivery import GainDecision, decide_gain
 from bridge.errors import RenderStoppedError, ReverieError
 from bridge.installation import mending_command, reason_of, unloadable_package
 from bridge.plan.model import Plan, StemPlan
-from bridge.stemjob import (
-    RenderedStem,
-    StemResult,
-    deliver_stem,
-    render_stem,
-    scratch_path,
-)
-from bridge.workmeter import Progress
+from bridge.render.gain import GainDecision, decide_gain
+from bridge.render.progress import Progress
+from bridge.render.results import RenderedStem, StemResult
+from bridge.render.scratch import scratch_path
+from bridge.render.stem_delivery import deliver_stem
+from bridge.render.stem_render import render_stem
 
 if TYPE_CHECKING:
     from dream_core.companions import Companions

@@ -15,10 +15,10 @@ from pathlib import Path
 from bridge.audio.hashing import hash_samples
 from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
-from bridge.manifest import Manifest
 from bridge.plan.model import Plan
-from bridge.render import render_plan
-from bridge.workmeter import Progress
+from bridge.render.manifest import Manifest
+from bridge.render.progress import Progress
+from bridge.render.runner import render_plan
 
 __all__ = ["StemVerdict", "verify_manifest"]
 

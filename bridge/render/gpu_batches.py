@@ -1,0 +1,29 @@
+"""Where stems that dream on one device share their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bridge.plan.model import Plan
+
+if TYPE_CHECKING:
+    from dream_core.companions import Companions
+
+__all__ = ["open_companions"]
+
+
+def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:
+    """Return a meeting for every GPU that plans dream on: stems rendered in threads share its batches.
+
+    There is none where a plugin is hosted in this process: such plugins load in the main thread only.
+    """
+    plans = list(plans)
+    nodes = [node for plan in plans for node in plan.preset["chain"] if node["enabled"]]
+    is_dreaming = any(node["use"] == "dream" for node in nodes)
+    if not is_dreaming or any(node["use"] == "vst3" and node["isolation"] == "none" for node in nodes):
+        return {}
+    from dream_core.companions import Companions
+
+    devices = {device for plan in plans for device in plan.device.split(",") if device.startswith("cuda")}
+    return {device: Companions() for device in devices}

@@ -1,0 +1,78 @@
+"""What became of a render and of its stems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bridge.audio.loudness import Loudness, LoudnessMeter
+from bridge.plan.model import Plan
+from bridge.render.manifest import (
+    StemRecord,
+)
+
+__all__ = ["RenderReport", "RenderedStem", "StemResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StemResult:
+    """What became of a stem.
+
+    Args:
+        name: The stem.
+        status: ``done``, ``kept`` (finished by an earlier render of the same plan) or ``failed``.
+        target: Where it is.
+        error: Why it failed, in one line.
+        record: What was measured, where it is done.
+        warnings: What the user should know.
+    """
+
+    name: str
+    status: Literal["done", "kept", "failed"]
+    target: Path
+    error: str = ""
+    record: StemRecord | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedStem:
+    """A stem in its scratch file, before its level is decided.
+
+    Args:
+        scratch: The file.
+        before: The stem as it came.
+        meter: Has heard the whole scratch file.
+        n_samples: How much of it is to be delivered.
+        wall_s: How long it took.
+        warnings: What the user should know.
+        plugins: Who they are, by node.
+    """
+
+    scratch: Path
+    before: Loudness
+    meter: LoudnessMeter
+    n_samples: int
+    wall_s: float
+    warnings: tuple[str, ...]
+    plugins: dict[str, dict[str, str]]
+
+    @property
+    def after(self) -> Loudness:
+        """The stem as it left its chain."""
+        return self.meter.result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderReport:
+    """What became of a render."""
+
+    plan: Plan
+    stems: tuple[StemResult, ...]
+    manifest: Path
+
+    @property
+    def failed(self) -> tuple[StemResult, ...]:
+        """The stems that failed."""
+        return tuple(stem for stem in self.stems if stem.status == "failed")

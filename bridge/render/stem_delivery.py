@@ -1,0 +1,124 @@
+"""A rendered stem to its place: levelled, faded, dithered, tagged, measured."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bridge.arrays import BLOCK_SAMPLES, AudioArray
+from bridge.audio.formats import SUBTYPE_BITS
+from bridge.audio.limiter import Limiter
+from bridge.audio.loudness import LoudnessMeter
+from bridge.audio.metadata import AudioMetadata
+from bridge.audio.quantiser import stem_dither_seed
+from bridge.audio.reader import read_info, read_metadata
+from bridge.audio.writer import AudioWriter
+from bridge.plan.model import Plan, StemPlan
+from bridge.render.gain import GainDecision
+from bridge.render.manifest import StemRecord
+from bridge.render.progress import Progress
+from bridge.render.results import RenderedStem, StemResult
+from bridge.render.scratch import read_scratch
+from bridge.render.tail import fade_out
+
+__all__ = ["deliver_stem"]
+
+
+def deliver_stem(
+    plan: Plan,
+    stem: StemPlan,
+    rendered: RenderedStem,
+    decision: GainDecision,
+    n_samples: int,
+    overwrite: bool,
+    tell: Callable[[Progress], None],
+) -> StemResult:
+    """Write a rendered stem to its place at its level.
+
+    Raises:
+        ReverieError: It cannot be written; nothing stands under its name.
+    """
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
+    preset = plan.read_preset()
+    target = Path(stem.target)
+    warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
+    n_channels = rendered.meter.n_channels
+    final = LoudnessMeter(stem.sample_rate, n_channels)
+    # What only a gain is done to, with no tail cut or faded, need not be measured again.
+    is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.n_samples
+    foretold = rendered.meter.result(decision.gain) if is_only_amplified else None
+    metadata = _placed_metadata(stem).processed(
+        sample_rate=stem.sample_rate,
+        n_channels=n_channels,
+        bits=SUBTYPE_BITS[stem.target_subtype],
+        text=f"Reverie, {plan.preset['meta']['name']}",
+        loudness=foretold,
+    )
+    limiter = None
+    if decision.is_limited:
+        limiter = Limiter(preset.level.ceiling_dbtp, sample_rate=stem.sample_rate, n_channels=n_channels)
+    with AudioWriter(
+        target,
+        sample_rate=stem.sample_rate,
+        n_channels=n_channels,
+        subtype=stem.target_subtype,
+        overwrite=overwrite,
+        n_samples=n_samples,
+        dither_seed=stem_dither_seed(plan.seed, stem.name),
+        metadata=metadata,
+    ) as writer:
+        for block in _levelled(rendered, n_samples, decision, limiter):
+            faded = fade_out(
+                block,
+                writer.n_samples,
+                policy=preset.tail,
+                sample_rate=stem.sample_rate,
+                n_stem=stem.n_samples,
+                n_total=n_samples,
+            )
+            if foretold is None:
+                final.push(faded)
+            writer.write(faded)
+    record = StemRecord.build(
+        key=plan.stem_key(stem),
+        sha256_samples=writer.sha256_samples,
+        n_samples=n_samples,
+        n_channels=n_channels,
+        before=rendered.before,
+        after=foretold or final.result(),
+        decision=decision,
+        n_clipped=writer.n_clipped,
+        wall_s=rendered.wall_s,
+        warnings=warnings,
+        plugins=rendered.plugins,
+    )
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
+    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
+
+
+def _levelled(
+    rendered: RenderedStem, n_samples: int, decision: GainDecision, limiter: Limiter | None
+) -> Iterator[AudioArray]:
+    """Go through a stem at its level, cut to a length or with silence up to it."""
+    gain, n_left = np.float32(decision.gain), n_samples
+    silence = np.zeros((rendered.meter.n_channels, BLOCK_SAMPLES), np.float32)
+    for block in itertools.chain(read_scratch(rendered.scratch), itertools.repeat(silence)):
+        if not n_left:
+            break
+        block = block[:, :n_left] * gain
+        n_left -= block.shape[1]
+        yield block if limiter is None else limiter.push(block)
+    if limiter is not None:
+        yield limiter.flush()
+
+
+def _placed_metadata(stem: StemPlan) -> AudioMetadata:
+    """Return what the source says beside its samples, as it holds on the session's timeline."""
+    metadata = read_metadata(stem.source)
+    ratio = stem.sample_rate / read_info(stem.source).sample_rate
+    if stem.start_samples is None and ratio == 1.0:
+        return metadata
+    return metadata.moved(stem.start_samples, stem.head_samples, ratio)

@@ -1,0 +1,73 @@
+"""A stem's samples as its render hears them: aligned, resampled, beside another stem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bridge.arrays import AudioArray
+from bridge.audio.alignment import AlignedReader, resampled_length
+from bridge.errors import PresetError
+from bridge.plan.model import Plan, StemPlan
+
+__all__ = ["open_stem_sound"]
+
+
+def open_stem_sound(stem: StemPlan) -> AlignedReader:
+    """Open a stem's sound as it lies on the session's timeline."""
+    return AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
+
+
+class StemSidechain:
+    """One stem as another's second input: read along with it, in constant memory.
+
+    Args:
+        stem: What is heard.
+        main: Whose time and rate it follows.
+    """
+
+    def __init__(self, stem: StemPlan, main: StemPlan) -> None:
+        rates = stem.sample_rate, main.sample_rate
+        self._placement = replace(
+            stem.placement,
+            head_samples=resampled_length(stem.head_samples, *rates),
+            n_samples=resampled_length(stem.own_samples, *rates),
+        )
+        self._main = main
+        self._reader: AlignedReader | None = None
+
+    def __call__(self, start: int, n_samples: int) -> AudioArray:
+        """Return the next samples; silence follows the end. Position 0 begins anew."""
+        if start == 0 or self._reader is None:
+            self.close()
+            self._reader = AlignedReader(
+                self._placement, sample_rate=self._main.sample_rate, n_samples=self._main.n_samples
+            )
+        sound = self._reader.read(n_samples)
+        return np.pad(sound, ((0, 0), (0, n_samples - sound.shape[1])))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def read_reference(name: str, plan: Plan, stem: StemPlan) -> AudioArray:
+    other = find_stem(plan, name)
+    with open_stem_sound(other) as reader:
+        samples = reader.read(other.n_samples)
+    if other.sample_rate != stem.sample_rate:
+        import soxr
+
+        samples = soxr.resample(samples.T, other.sample_rate, stem.sample_rate, "VHQ").T
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def find_stem(plan: Plan, name: str) -> StemPlan:
+    for other in plan.stems:
+        if other.name == name:
+            return other
+    names = ", ".join(repr(other.name) for other in plan.stems)
+    raise PresetError(f"stem {name!r} is listened to but was not given; the stems are {names}")
