@@ -12,14 +12,7 @@ OWNERS = {
     "soundfile": {"bridge.audio"},
     "mido": {"bridge.midi"},
     "pedalboard": {"bridge.processors", "bridge.hosts", "bridge.audio.system_decoder"},
-    "dream_core": {"bridge.processors.dream", "bridge.processors.specs", "bridge.cli", "bridge.errors"}
-    | {
-        "bridge.render.stem_render",
-        "bridge.render.stem_task",
-        "bridge.plan.checks",
-        "bridge.render.manifest",
-        "bridge.render.open_stem",
-    },
+    "dream_core": {"bridge.processors", "bridge.plan.checks", "bridge.render", "bridge.cli", "bridge.errors"},
 }
 """Who may import what; everybody else goes through them."""
 

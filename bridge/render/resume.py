@@ -53,5 +53,6 @@ def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, .
 
 
 def is_as_planned(stem: StemPlan) -> bool:
+    """Return whether a stem's source is still what it was when the plan was made."""
     source = Path(stem.source)
     return source.exists() and (stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.plans import PRESET, make_plan
 from pydantic import BaseModel
-from tests.test_bridge.test_resume import PRESET, make_plan
 
 from bridge.errors import OutputError
 from bridge.plan import model as plan_module

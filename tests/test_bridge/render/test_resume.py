@@ -9,30 +9,20 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from helpers.audio import noise
 from helpers.paths import ROOT
+from helpers.plans import make_plan
 
-from bridge.audio.writer import AudioWriter
 from bridge.errors import OutputError
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
-from bridge.plan.planner import build_plan
-from bridge.presets.model import parse_preset
 from bridge.render.manifest import read_manifest
 from bridge.render.progress import Progress
 from bridge.render.runner import render_plan
 
-PRESET = {
-    "format": "reverie/preset",
-    "version": 1,
-    "uuid": "11111111-2222-3333-4444-555555555555",
-    "meta": {"name": "Room", "category": "Space"},
-    "chain": [{"id": "room", "use": "reverb"}],
-}
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from bridge import {module}
+    from bridge.render import {module}
     from bridge.plan.model import Plan
     from bridge.render.runner import render_plan
     original, count = {module}.{name}, 0
@@ -47,14 +37,6 @@ KILLED = """
 """
 
 
-def make_plan(folder: Path) -> Plan:
-    for index, name in enumerate(("a", "b", "c")):
-        with AudioWriter(folder / f"{name}.wav", sample_rate=48000, n_channels=1) as writer:
-            writer.write(noise(20_000, seed=index))
-    stems = [folder / f"{name}.wav" for name in ("a", "b", "c")]
-    return build_plan(stems, parse_preset(PRESET, "test"), out_dir=folder / "out")
-
-
 def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
     """Render in a process that kills itself at the nth call of a function."""
     path = folder / "plan.json"
@@ -67,9 +49,9 @@ def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
 
 
 @pytest.mark.parametrize(("module", "name", "n"), [
-    ("stemtask", "render_stem", 2),  # between two stems
-    ("render", "append_record", 2),  # an output has its name, the manifest does not know it yet
-    ("stemjob", "read_metadata", 2),  # the scratch file is there, the output not yet
+    ("stem_task", "render_stem", 2),  # between two stems
+    ("runner", "append_record", 2),  # an output has its name, the manifest does not know it yet
+    ("stem_delivery", "read_metadata", 2),  # the scratch file is there, the output not yet
 ])  # fmt: skip
 def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int) -> None:
     """Whatever was going on, the same plan again finishes with what an undisturbed render makes."""
@@ -91,7 +73,7 @@ def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: 
 def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
     """Another plan's mark gives no leave: what stands under the name may be anything."""
     plan = make_plan(tmp_path)
-    killed(plan, tmp_path, "stemtask", "render_stem", 2)
+    killed(plan, tmp_path, "stem_task", "render_stem", 2)
     target = Path(plan.stems[1].target)
     target.write_bytes(b"something else")
     other = plan.model_copy(update={"seed": 5})
@@ -115,6 +97,6 @@ def test_two_renders_do_not_share_a_folder(tmp_path: Path) -> None:
     assert all("another render is writing into this folder" in refusal for refusal in refusals)
     for stem in plan.stems:
         Path(stem.target).unlink()
-    killed(plan, tmp_path, "stemtask", "render_stem", 2)
+    killed(plan, tmp_path, "stem_task", "render_stem", 2)
     assert render_plan(plan).failed == ()
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
