@@ -26,7 +26,6 @@ ORDER = {
 
 MOVING = {
     "bridge.session": "bridge.daw",
-    "bridge.pictures": "bridge.report",
     "bridge.arrays": "bridge.arrays",
     "bridge.files": "bridge.files",
     "dream_core.naming": "dream_core.nearest",

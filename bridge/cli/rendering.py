@@ -148,7 +148,7 @@ class _Display:
 def _write_reports(reports: Sequence[RenderReport]) -> None:
     from bridge.plan.output_names import report_path
     from bridge.render.manifest import read_manifest
-    from bridge.report import write_report
+    from bridge.report.page import write_report
 
     for one in reports:
         if any(stem.record is not None for stem in one.stems):

@@ -24,7 +24,7 @@ def report_command(
     """Write a render's report: pictures, envelopes, levels and sound in one file that opens from disk."""
     from bridge.plan.output_names import report_path
     from bridge.render.manifest import read_manifest
-    from bridge.report import write_report
+    from bridge.report.page import write_report
 
     path = out or report_path(manifest)
     typer.echo(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bridge.session import Session
+    from bridge.daw.model import Session
 
 __all__ = ["app"]
 
@@ -30,7 +30,7 @@ def show_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print tempo, meter, markers, tracks and clips of a session."""
-    from bridge.session import read_session
+    from bridge.daw.read import read_session
 
     session = read_session(file)
     if as_json:
@@ -52,12 +52,12 @@ def write_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Hand a render back: a copy of the session with one new track a stem; all else stays as it is."""
+    from bridge.daw.dawproject_write import write_dawproject
+    from bridge.daw.read import read_session
+    from bridge.daw.reaper import write_reaper
     from bridge.errors import SessionError
     from bridge.render.daw_tracks import build_rendered_stems
     from bridge.render.manifest import read_manifest
-    from bridge.session import read_session
-    from bridge.session.dawproject_write import write_dawproject
-    from bridge.session.reaper import write_reaper
 
     session = read_session(into)
     if session.format not in ("dawproject", "reaper"):
@@ -81,9 +81,9 @@ def folder_command(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Hand a render to any DAW: aligned stems, song.mid with depth lanes, and how to import them."""
+    from bridge.daw.stem_folder import write_exchange_folder
     from bridge.render.daw_tracks import build_rendered_stems
     from bridge.render.manifest import read_manifest
-    from bridge.session.folder import write_exchange_folder
 
     read = read_manifest(manifest)
     stems = build_rendered_stems(read)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bridge.daw.model import Session, StemTrack
 from bridge.envelopes import Song
 from bridge.errors import SessionError, nearest_names
 from bridge.midi.write import TICKS_PER_BEAT, thin_lane
 from bridge.plan.model import StemPlan
 from bridge.plan.plan_envelopes import plan_envelopes
 from bridge.render.manifest import Manifest
-from bridge.session.model import Session, StemTrack
 
 __all__ = ["build_rendered_stems"]
 

@@ -14,6 +14,7 @@ from bridge.audio.writer import AudioWriter
 from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.clock.settings import ClockSettings
+from bridge.daw.read import read_session
 from bridge.errors import SessionError
 from bridge.midi.file import read_midi
 from bridge.midi.lanes import read_lane
@@ -21,7 +22,6 @@ from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render.daw_tracks import build_rendered_stems
 from bridge.render.manifest import Manifest, StemRecord, read_manifest, write_manifest
-from bridge.session import read_session
 
 PRESET = {
     "format": "reverie/preset",

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from bridge.audio.writer import AudioWriter
+from bridge.daw.model import StemTrack
+from bridge.daw.read import read_session
+from bridge.daw.reaper import read_reaper, write_reaper
 from bridge.errors import SessionError
-from bridge.session import StemTrack, read_session
-from bridge.session.reaper import read_reaper, write_reaper
 
 PROJECT = """<REAPER_PROJECT 0.1 "7.0/linux" 1700000000
   SAMPLERATE 48000 1 0

@@ -17,10 +17,9 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.model import Clip, ControllerLane, Note, Session, Track
+from bridge.daw.untrusted import parse_number, parse_xml, read_member, safe_member_names
 from bridge.errors import SessionError
-from bridge.session.model import Clip, ControllerLane, Note, Session, Track
-from bridge.session.numbers import parse_number
-from bridge.session.safexml import parse_xml, read_member, safe_member_names
 
 __all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "open_archive", "read_dawproject"]
 

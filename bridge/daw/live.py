@@ -16,10 +16,9 @@ from xml.etree.ElementTree import Element
 
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
+from bridge.daw.model import Clip, Session, Track
+from bridge.daw.untrusted import parse_number, parse_xml, read_gzip
 from bridge.errors import SessionError
-from bridge.session.model import Clip, Session, Track
-from bridge.session.numbers import parse_number
-from bridge.session.safexml import parse_xml, read_gzip
 
 __all__ = ["read_live"]
 

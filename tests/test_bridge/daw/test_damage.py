@@ -13,8 +13,8 @@ from helpers.dawproject import PROJECT, write_project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.daw.read import read_session
 from bridge.errors import InputError
-from bridge.session import read_session
 
 
 def text_of(module: str, name: str) -> str:
@@ -31,8 +31,8 @@ def text_of(module: str, name: str) -> str:
 
 SOURCES = {
     ".dawproject": PROJECT.replace("{warp_end}", "8"),
-    ".rpp": text_of("test_session_reaper", "PROJECT"),
-    ".als": text_of("test_session_live", "SET"),
+    ".rpp": text_of("test_reaper", "PROJECT"),
+    ".als": text_of("test_live", "SET"),
 }
 WORDS = [
     "",

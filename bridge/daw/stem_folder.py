@@ -12,10 +12,10 @@ import numpy as np
 
 from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.model import StemTrack
 from bridge.errors import InputError, OutputError
 from bridge.files import check_names, write_whole
 from bridge.midi.write import WrittenLane, build_midi
-from bridge.session.model import StemTrack
 
 __all__ = ["write_exchange_folder"]
 

@@ -17,10 +17,10 @@ from typing import Final
 from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
+from bridge.daw.model import Clip, Session, StemTrack, Track
+from bridge.daw.untrusted import parse_number
 from bridge.errors import SessionError, nearest_names
 from bridge.files import check_free, write_whole
-from bridge.session.model import Clip, Session, StemTrack, Track
-from bridge.session.numbers import parse_number
 
 __all__ = ["read_reaper", "write_reaper"]
 

@@ -1,4 +1,4 @@
-"""XML and archives from strangers: no entities, no endless nesting, no bombs, no paths that climb out."""
+"""XML, archives and numbers from strangers: no entities, no bombs, no climbing paths, nothing infinite."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from xml.parsers import expat
 
 from bridge.errors import SessionError
 
-__all__ = ["MAX_XML_BYTES", "parse_xml", "read_gzip", "read_member", "safe_member_names"]
+__all__ = ["MAX_XML_BYTES", "parse_number", "parse_xml", "read_gzip", "read_member", "safe_member_names"]
 
 MAX_XML_BYTES: Final = 256 << 20
 MAX_MEMBERS: Final = 20_000
 _MAX_DEPTH: Final = 256
+_LARGEST_NUMBER: Final = 1e9  # 30 years in seconds, 1900 years of beats at 60 BPM
 
 
 def parse_xml(data: bytes, where: str) -> ET.Element:
@@ -123,3 +124,27 @@ def read_gzip(path: Path, limit: int = MAX_XML_BYTES) -> bytes:
     if len(data) > limit:
         raise SessionError(f"{path}: unpacks to more than {limit >> 20} MiB; do not open it")
     return data
+
+
+def parse_number(text: str, where: str) -> float:
+    """Read a number.
+
+    Args:
+        text: As it stands in the file.
+        where: Put at the start of an error.
+
+    Raises:
+        SessionError: No number, not finite, or beyond a billion.
+
+    >>> parse_number("-63072000", "song.als")
+    -63072000.0
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) <= _LARGEST_NUMBER:
+        raise SessionError(
+            f"{where}: {text[:40]!r} stands where a number belongs; save the session again in its own program"
+        )
+    return value

@@ -15,11 +15,11 @@ from xml.etree import ElementTree as ET
 
 from bridge.audio.reader import AudioInfo, read_info
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.dawproject_read import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
+from bridge.daw.model import StemTrack
+from bridge.daw.untrusted import parse_xml, read_member, safe_member_names
 from bridge.errors import SessionError, nearest_names
 from bridge.files import check_free, write_whole
-from bridge.session.dawproject import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
-from bridge.session.model import StemTrack
-from bridge.session.safexml import parse_xml, read_member, safe_member_names
 
 __all__ = ["write_dawproject"]
 

@@ -27,17 +27,17 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes import Song
 from bridge.errors import InputError
 from bridge.files import check_free, write_whole
-from bridge.pictures import (
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.render.manifest import Manifest, StemRecord
+from bridge.render.stem_sound import open_stem_sound
+from bridge.report.pictures import (
     SoundPicture,
     SoundPictureMaker,
     frequency_height,
     spectrogram_png,
     waveform_svg,
 )
-from bridge.plan.model import Plan, StemPlan
-from bridge.plan.plan_envelopes import plan_envelopes
-from bridge.render.manifest import Manifest, StemRecord
-from bridge.render.stem_sound import open_stem_sound
 
 __all__ = ["EnvelopeCurve", "StemReport", "build_report", "write_report"]
 
@@ -124,7 +124,7 @@ def build_report(manifest: Manifest) -> str:
             _facts_section(manifest),
         )
     )
-    assets = resources.files("bridge") / "report_assets"
+    assets = resources.files("bridge.report") / "assets"
     style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

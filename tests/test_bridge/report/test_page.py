@@ -25,12 +25,12 @@ from bridge.audio.reader import read_audio
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
 from bridge.errors import OutputError
-from bridge.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
 from bridge.plan.planner import build_plan
 from bridge.presets.model import parse_preset
 from bridge.render.manifest import read_manifest
 from bridge.render.runner import render_plan
-from bridge.report import build_report, write_report
+from bridge.report.page import build_report, write_report
+from bridge.report.pictures import COLUMNS, FLOOR_DB, ROWS, SoundPictureMaker, encode_png, spectrogram_png
 
 PRESET = {
     "format": "reverie/preset",
@@ -201,7 +201,7 @@ def test_the_sound_in_the_page_is_the_sound_of_the_files(page: str, rendered: Pa
 
 def test_where_most_was_changed_can_be_heard(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With too little room for the whole, the stretch with the largest difference is taken."""
-    monkeypatch.setattr("bridge.report.PREVIEW_S", 1.0)
+    monkeypatch.setattr("bridge.report.page.PREVIEW_S", 1.0)
     page = build_report(read_manifest(rendered))
     stretches = [
         (float(a), float(b)) for a, b in re.findall(r'data-start="([\d.]+)" data-end="([\d.]+)"', page)
@@ -221,7 +221,7 @@ def test_a_report_is_not_replaced_unasked(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writing is never over an existing file without leave, and leaves nothing else behind."""
-    monkeypatch.setattr("bridge.report.build_report", lambda _manifest: "a page")
+    monkeypatch.setattr("bridge.report.page.build_report", lambda _manifest: "a page")
     manifest = read_manifest(rendered)
     path = write_report(manifest, tmp_path / "report.html")
     with pytest.raises(OutputError, match="exists already"):

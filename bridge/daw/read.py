@@ -1,22 +1,13 @@
-"""Sessions of DAWs: what they say of tempo, markers and stems, and rendered stems handed back to them."""
+"""A session file of any kind known, by its suffix."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from bridge.daw.model import Session
 from bridge.errors import SessionError, nearest_names
-from bridge.session.model import Clip, ControllerLane, Note, Session, StemTrack, Track
 
-__all__ = [
-    "READABLE",
-    "Clip",
-    "ControllerLane",
-    "Note",
-    "Session",
-    "StemTrack",
-    "Track",
-    "read_session",
-]
+__all__ = ["READABLE", "read_session"]
 
 READABLE = (".dawproject", ".rpp", ".als")
 """Suffixes of the session files that can be read."""
@@ -31,15 +22,15 @@ def read_session(path: Path | str) -> Session:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".dawproject":
-        from bridge.session.dawproject import read_dawproject
+        from bridge.daw.dawproject_read import read_dawproject
 
         return read_dawproject(path)
     if suffix == ".rpp":
-        from bridge.session.reaper import read_reaper
+        from bridge.daw.reaper import read_reaper
 
         return read_reaper(path)
     if suffix == ".als":
-        from bridge.session.live import read_live
+        from bridge.daw.live import read_live
 
         return read_live(path)
     raise SessionError(

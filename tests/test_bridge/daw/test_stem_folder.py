@@ -9,12 +9,12 @@ import pytest
 
 from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.model import StemTrack
+from bridge.daw.stem_folder import write_exchange_folder
 from bridge.errors import InputError, OutputError
 from bridge.midi.file import read_midi
 from bridge.midi.lanes import read_lane
 from bridge.midi.song_clock import read_tempo_map
-from bridge.session import StemTrack
-from bridge.session.folder import write_exchange_folder
 
 SONG = TempoMap.from_points(
     [(0, 120, "hold"), (16, 120, "beats"), (24, 90, "hold"), (40, 140, "time"), (44, 100, "hold")],

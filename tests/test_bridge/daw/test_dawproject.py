@@ -11,10 +11,10 @@ import pytest
 from helpers.dawproject import PROJECT, schema_faults, write_project
 
 from bridge.audio.writer import AudioWriter
+from bridge.daw.dawproject_read import read_dawproject
+from bridge.daw.dawproject_write import write_dawproject
+from bridge.daw.model import StemTrack
 from bridge.errors import OutputError, SessionError
-from bridge.session.dawproject import read_dawproject
-from bridge.session.dawproject_write import write_dawproject
-from bridge.session.model import StemTrack
 
 
 def rendered(path: Path, duration_s: float = 4.0) -> Path:
@@ -191,7 +191,7 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading stops at the limit, whatever the archive claims of its sizes."""
-    from bridge.session import safexml
+    from bridge.daw import untrusted as safexml
 
     path = tmp_path / "a.dawproject"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,0 +1,12 @@
+"""Sessions of DAWs: what they say of tempo, markers and stems, and rendered stems handed back to them.
+
+Files come from strangers: limits hold for size, depth and paths, and what a DAW writes oddly is read as that
+DAW means it.
+
+- `read`              a session file of any kind known
+- `model`             what a session says, whichever program wrote it
+- `dawproject_read`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
+- `reaper`, `live`    Reaper projects; Ableton Live sets
+- `stem_folder`       the exchange every DAW takes: aligned files, the clock as MIDI, advice
+- `untrusted`         XML, archives and numbers that may be meant to harm
+"""
