@@ -53,8 +53,9 @@ def envelope_command(
 ) -> None:
     """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
     from bridge.clock.durations import parse_duration
-    from bridge.envelopes import Song, follower_stems
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
+    from bridge.envelopes.follower import follower_stems
+    from bridge.envelopes.song import Song
     from bridge.errors import EnvelopeError, InputError
     from bridge.files import check_free, write_whole
     from bridge.midi.file import read_midi

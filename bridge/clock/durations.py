@@ -73,11 +73,6 @@ class Duration:
         if self.amount < 0:
             raise TempoError(f"a duration of {self.amount} {self.unit} is negative; 0 or more is accepted")
 
-    @property
-    def is_musical(self) -> bool:
-        """Whether the length in seconds depends on the tempo."""
-        return self.unit != "seconds"
-
     def __str__(self) -> str:
         value = f"{float(self.amount):g}" if self.amount.denominator in _DECIMAL else str(self.amount)
         return f"{value} s" if self.unit == "seconds" else f"{value} {self.unit}"

@@ -1,30 +1,16 @@
 """Iteration envelopes: what moves a chain's parameters over a song.
 
-Goal: a musician writes movement in musical words; a render gets exact numbers for any sample, whatever the
-chunks it asks in.
+A musician writes movement in musical words; a render gets exact numbers for any sample, whatever the chunks
+it asks in.
 
-Conventions: sources are pure functions of time and give 0..1 (or -1..1); routes carry them to parameters, in
-the parameters' own units. Order: macros, modulators, combinations, routes.
+Conventions: sources are pure functions of time and give 0..1, or -1..1 where they are bipolar; routes carry
+them to parameters, in the parameters' own units. Order: macros, modulators, combinations, routes.
 
-Contents: `grammar` is the data; `build_envelopes` turns it into `Envelopes`; `build_follower` measures stems
-that are followed.
+- `schema`        modulators, routes, macros and triggers as data
+- `assemble`      that data and a `song` put together; `evaluate`  values at any samples, for a render
+- `routes`        a source onto a parameter's travel
+- `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `adsr`
+  (and breakpoints, made of `segments`), `follower`, `midi_sources` (a CC among them), `combine`
+- `triggers`      what starts them; `cycle_phase`, `grid`, `waveforms`, `smoothing`  what they are made of
+- `export`        lanes for a DAW or a spreadsheet
 """
-
-from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
-from bridge.envelopes.grammar import Macro, MidiMap, Modulator, Route, Trigger
-from bridge.envelopes.grid import Song
-from bridge.envelopes.routing import Envelopes, build_envelopes
-
-__all__ = [
-    "Envelopes",
-    "FollowerSource",
-    "Macro",
-    "MidiMap",
-    "Modulator",
-    "Route",
-    "Song",
-    "Trigger",
-    "build_envelopes",
-    "build_follower",
-    "follower_stems",
-]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from bridge.arrays import Float64Array
-from bridge.envelopes.grid import Song
-from bridge.envelopes.routing import Envelopes
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.song import Song
 from bridge.errors import EnvelopeError
 from bridge.files import write_whole
 from bridge.midi.notes import read_notes

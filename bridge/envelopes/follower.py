@@ -12,21 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from bridge.arrays import AudioArray, Float64Array
+from bridge.arrays import AudioArray, BoolArray, Float64Array
 from bridge.audio.loudness import k_weighting
-from bridge.envelopes.grammar import Adsr, Breakpoints, Follower, Lfo, Modulator, Steps
+from bridge.envelopes.grid import Grid
+from bridge.envelopes.schema import (
+    Adsr,
+    Breakpoints,
+    Follower,
+    Lfo,
+    Modulator,
+    Steps,
+)
+from bridge.envelopes.song import Song, duration_samples
 from bridge.errors import EnvelopeError, nearest_names
 
 __all__ = [
     "TRIGGER_MEASURE",
+    "CurveSource",
     "FollowerSource",
     "Measure",
     "attack_release",
     "build_follower",
+    "follower_curve",
     "follower_stems",
     "level_of",
 ]
@@ -211,3 +223,52 @@ def _whole_hops(blocks: Iterable[AudioArray]) -> Iterable[AudioArray]:
         rest = sound[:, n_whole:]
     if rest is not None and rest.shape[1]:
         yield np.pad(rest, ((0, 0), (0, HOP_SAMPLES - rest.shape[1])))
+
+
+_STRAIGHT = 1e-3  # a change of slope, as a step to the next value, that a cubic may round off
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurveSource:
+    """Evenly spaced values, straight between them.
+
+    Args:
+        values: (n,) row k stands at sample (k + 1) x `spacing_samples`; 0 stands at the start.
+        spacing_samples: Distance of rows.
+    """
+
+    values: Float64Array
+    spacing_samples: float
+
+    def at(self, grid: Grid) -> Float64Array:
+        """Return the value at each instant."""
+        padded = np.concatenate(([0.0], self.values))
+        position = np.minimum(grid.samples * (1.0 / self.spacing_samples), len(padded) - 1.0)
+        index = np.minimum(position.astype(np.intp), max(len(padded) - 2, 0))
+        low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
+        return np.asarray(low + (position - index) * (high - low))
+
+    def turns(self, points: Grid) -> BoolArray:
+        """Return between which instants the line has a corner worth keeping."""
+        return points.cells_of(self._corners)
+
+    @cached_property
+    def _corners(self) -> Float64Array:
+        bends = np.diff(np.concatenate(([0.0, 0.0], self.values, self.values[-1:])), 2)
+        return np.flatnonzero(np.abs(bends) > _STRAIGHT).astype(np.float64) * self.spacing_samples
+
+
+def follower_curve(
+    modulator: Follower, source: FollowerSource, song: Song, sample_rate: float, where: str
+) -> CurveSource:
+    """Turn a measured loudness into 0..1 with attack and release."""
+    level_db = level_of(source, follower_measure(modulator), where) + modulator.gain_db
+    values = np.clip((level_db - modulator.floor_db) / -modulator.floor_db, 0.0, 1.0)
+    attack, release = (
+        duration_samples(text, song, source.sample_rate) / source.hop_samples
+        for text in (modulator.attack, modulator.release)
+    )
+    return CurveSource(
+        values=attack_release(values, attack, release),
+        spacing_samples=source.hop_samples * sample_rate / source.sample_rate,
+    )

@@ -8,46 +8,17 @@ numbers, so an edge appears at exactly its sample whatever the chunking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.arrays import BoolArray, Float64Array, Int64Array
-from bridge.clock.durations import Duration
 from bridge.clock.tempo_map import TempoMap
-from bridge.midi.file import MidiFile
 
-__all__ = [
-    "Curve",
-    "Grid",
-    "Pulse",
-    "Scattered",
-    "Song",
-    "crossings",
-    "fill_pieces",
-]
+__all__ = ["Grid", "SampleSet", "crossings", "fill_pieces"]
 
 _FEW_ROWS = 512  # pieces longer than this are filled one by one
 _NEAR = 1e-9  # cycles; far more than rounding, far less than a sample
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Song:
-    """What envelopes follow.
-
-    Args:
-        tempo_map: The clock.
-        midi: What is played, or None.
-        length_s: Length of the stems, where ``end`` is.
-    """
-
-    tempo_map: TempoMap
-    midi: MidiFile | None = None
-    length_s: float
 
 
 class Grid:
@@ -118,7 +89,7 @@ class Grid:
         return self.cells_of(self.tempo_map.changes_s * self.sample_rate)
 
 
-class Scattered(Grid):
+class SampleSet(Grid):
     """Any rising samples of a song, as a grid.
 
     Args:
@@ -144,97 +115,6 @@ class Scattered(Grid):
     def rows_from(self, samples: Int64Array) -> Int64Array:
         """Return the first row at or after each sample, 0..n."""
         return np.searchsorted(self._positions, samples)
-
-
-class Curve(Protocol):
-    """A pure function of time that knows where it is not smooth."""
-
-    def at(self, grid: Grid) -> Float64Array:
-        """Return the value at each instant."""
-        ...
-
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants and their next it jumps, turns or is too quick for a cubic.
-
-        Shape:
-            ``(n - 1,)``.
-        """
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pulse:
-    """A musical clock that counts cycles of one length, swung where asked.
-
-    Args:
-        cycle: Length of a cycle.
-        tempo_map: The clock beneath.
-        swing: Part of each pair of `swing_grid` steps that the first one takes; 0.5 is straight.
-        swing_grid: Length of a swung step, in quarter notes; None where nothing swings.
-    """
-
-    cycle: Duration
-    tempo_map: TempoMap
-    swing: float = 0.5
-    swing_grid: Fraction | None = None
-
-    @cached_property
-    def _per_unit(self) -> float:
-        return float(1 / self.cycle.amount)
-
-    def on(self, grid: Grid) -> Float64Array:
-        """Return how many cycles have passed since the song's start, at each instant."""
-        if self.cycle.unit == "seconds":
-            return (grid.seconds - self.tempo_map.offset_s) * self._per_unit
-        return self._of_beats(grid.beats)
-
-    def at(self, seconds: npt.ArrayLike) -> Float64Array:
-        """Return how many cycles have passed since the song's start, at any times of the stems."""
-        if self.cycle.unit == "seconds":
-            return (np.asarray(seconds, np.float64) - self.tempo_map.offset_s) * self._per_unit
-        return self._of_beats(self.tempo_map.seconds_to_beats(seconds))
-
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants a swung step begins; where tempos do is the grid's to know."""
-        if self.swing_grid is None or self.cycle.unit == "seconds":
-            return np.zeros(points.n - 1, np.bool_)
-        pairs = points.beats / float(2 * self.swing_grid)
-        return crossings(pairs, (0.0, self.swing))
-
-    def starts(self, first_s: float, last_s: float, limit: int) -> Float64Array:
-        """Return when cycles start, from the one under way at a time up to another time, at most `limit`."""
-        first, last = float(self.at(first_s)), float(self.at(last_s))
-        cycles = np.arange(np.floor(first + 1e-9), min(last + 1e-9, first + limit))
-        amount = cycles * float(self.cycle.amount)
-        if self.cycle.unit == "seconds":
-            return amount + self.tempo_map.offset_s
-        beats = amount if self.cycle.unit == "beats" else self.tempo_map.bars_to_beats(amount)
-        return self.tempo_map.beats_to_seconds(self._swing_back(beats))
-
-    def _of_beats(self, beats: Float64Array) -> Float64Array:
-        if self.swing_grid is not None:
-            beats = self._swing(beats)
-        if self.cycle.unit == "bars":
-            beats = self.tempo_map.beats_to_bars(beats)
-        return beats * self._per_unit
-
-    def _swing(self, beats: Float64Array) -> Float64Array:
-        """Give the first step of each pair `swing` of the pair's time."""
-        assert self.swing_grid is not None
-        pairs = beats / float(2 * self.swing_grid)
-        whole = np.floor(pairs)
-        part, swing = pairs - whole, self.swing
-        swung = np.where(part < swing, part / (2 * swing), 0.5 + (part - swing) / (2 * (1 - swing)))
-        return (whole + swung) * float(2 * self.swing_grid)
-
-    def _swing_back(self, beats: Float64Array) -> Float64Array:
-        if self.swing_grid is None:
-            return beats
-        pairs = beats / float(2 * self.swing_grid)
-        whole = np.floor(pairs)
-        part, swing = pairs - whole, self.swing
-        straight = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
-        return (whole + straight) * float(2 * self.swing_grid)
 
 
 def crossings(cycles: Float64Array, parts: Sequence[float]) -> BoolArray:

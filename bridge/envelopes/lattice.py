@@ -15,7 +15,7 @@ import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes.grid import Grid, Scattered
+from bridge.envelopes.grid import Grid, SampleSet
 
 __all__ = ["CELL", "Lattice"]
 
@@ -73,4 +73,4 @@ class Lattice(NamedTuple):
         if not len(cells):
             return None
         samples = (self.start + cells * CELL)[:, None] + np.arange(CELL)
-        return Scattered(samples.reshape(-1), self.points.sample_rate, self.points.tempo_map)
+        return SampleSet(samples.reshape(-1), self.points.sample_rate, self.points.tempo_map)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array, Int64Array
-from bridge.envelopes.grid import Curve, Grid, Scattered, fill_pieces
+from bridge.envelopes.curve import Curve
+from bridge.envelopes.grid import Grid, SampleSet, fill_pieces
 
 __all__ = ["SmoothStairs", "Smoothed"]
 
@@ -154,7 +155,7 @@ class Smoothed:
         from scipy.signal import lfilter
 
         samples = starts[:, None] + np.arange(1, self._lattice + 1)
-        heard = self.source.at(Scattered(samples.reshape(-1), grid.sample_rate, grid.tempo_map))
+        heard = self.source.at(SampleSet(samples.reshape(-1), grid.sample_rate, grid.tempo_map))
         keep = math.exp(-1.0 / self.tau_samples)
         # Counted from where it begins: what is level stays level to the last bit.
         moved = lfilter([1.0 - keep], [1.0, -keep], heard.reshape(samples.shape) - before[:, None], axis=1)

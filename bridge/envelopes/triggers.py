@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.durations import parse_rate
+from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.follower import TRIGGER_MEASURE, FollowerSource, level_of
-from bridge.envelopes.grammar import Trigger, parse_notes
-from bridge.envelopes.grid import Pulse, Song
+from bridge.envelopes.schema import Trigger, parse_notes
+from bridge.envelopes.song import Song
 from bridge.errors import EnvelopeError, InputError
 from bridge.midi.lanes import list_lanes, read_lane
 from bridge.midi.notes import Notes, read_notes, track_index
@@ -113,7 +114,7 @@ def _find(
         return _gates(start, np.append(start[1:], end)[: len(start)])
     if trigger.on == "grid":
         assert trigger.every is not None
-        pulse = Pulse(cycle=parse_rate(trigger.every), tempo_map=clock)
+        pulse = CyclePhase(cycle=parse_rate(trigger.every), tempo_map=clock)
         times = pulse.starts(0.0, horizon_s(song), MAX_GATES + 1)
         following = clock.advance(times, pulse.cycle)
         return _gates(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.envelopes import follower_stems
+from bridge.envelopes.follower import follower_stems
 from bridge.errors import PresetError, nearest_names
 from bridge.presets.model import NodeSpec, Preset
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.envelopes import Envelopes, FollowerSource, Song, build_envelopes
+from bridge.envelopes.assemble import build_envelopes
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.follower import FollowerSource
+from bridge.envelopes.song import Song
 from bridge.errors import PresetError
 from bridge.files import hash_file
 from bridge.parameters import ParamSpec

@@ -19,7 +19,9 @@ from bridge.audio.formats import SUBTYPE_BITS, choose_output
 from bridge.audio.reader import AudioInfo, AudioReader, read_info, read_metadata
 from bridge.clock.settings import ClockSettings, bpm_from_name
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Envelopes, Song, follower_stems
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.follower import follower_stems
+from bridge.envelopes.song import Song
 from bridge.errors import EnvelopeError, OutputError, TempoError
 from bridge.files import check_names, hash_file, stamp_file
 from bridge.midi.file import MidiFile, read_midi

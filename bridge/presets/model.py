@@ -11,13 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bridge.envelopes import Macro, MidiMap, Modulator, Route
-from bridge.envelopes.grammar import modulator_keys
+from bridge.envelopes.schema import Macro, MidiMap, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
 from bridge.presets.policies import LevelPolicy, TailPolicy
@@ -26,7 +25,6 @@ from bridge.processors.contract import MIX_SPEC
 from bridge.processors.specs import processor_parameters
 
 __all__ = [
-    "CATEGORIES",
     "FORMAT",
     "VERSION",
     "Meta",
@@ -45,7 +43,6 @@ VERSION = 1
 Category = Literal[
     "Bloom", "Pulse", "Texture", "Space", "Vocal", "Drums", "Bass", "Glitch", "Transition", "Utility"
 ]
-CATEGORIES: tuple[str, ...] = get_args(Category)
 
 _PLUGIN_KEYS = ("plugin", "plugin_name", "state", "plugin_version", "sidechain", "channel", "track")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bridge.daw.model import Session, StemTrack
-from bridge.envelopes import Song
+from bridge.envelopes.song import Song
 from bridge.errors import SessionError, nearest_names
 from bridge.midi.write import TICKS_PER_BEAT, thin_lane
 from bridge.plan.model import StemPlan

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from bridge.envelopes import Envelopes, FollowerSource, Song, build_follower, follower_stems
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
+from bridge.envelopes.song import Song
 from bridge.errors import PresetError
 from bridge.midi.notes import timed_messages
 from bridge.parameters import ParamSpec

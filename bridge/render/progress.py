@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from bridge.envelopes import Envelopes
+from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
 from bridge.render.open_stem import OpenStem

@@ -15,7 +15,7 @@ import numpy as np
 from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.alignment import AlignedReader
 from bridge.audio.loudness import LoudnessMeter
-from bridge.envelopes import Song
+from bridge.envelopes.song import Song
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.plan_envelopes import read_song

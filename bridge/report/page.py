@@ -24,7 +24,7 @@ from bridge.audio.metadata import AudioMetadata
 from bridge.audio.preview import encode_preview
 from bridge.audio.reader import AudioReader, read_info
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Song
+from bridge.envelopes.song import Song
 from bridge.errors import InputError
 from bridge.files import check_free, write_whole
 from bridge.plan.model import Plan, StemPlan

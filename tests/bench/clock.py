@@ -20,7 +20,8 @@ import numpy as np
 from helpers.envelopes import SAMPLE_RATE, envelopes
 from helpers.midi import meter, random_song, smf, tempo, track, varlen
 
-from bridge.envelopes import Envelopes, Song
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.song import Song
 from bridge.errors import MidiFileError
 from bridge.midi.file import parse_midi, read_midi
 from bridge.midi.song_clock import build_tempo_map

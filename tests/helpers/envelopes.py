@@ -10,7 +10,10 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Envelopes, Macro, Modulator, Route, Song, build_envelopes
+from bridge.envelopes.assemble import build_envelopes
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.schema import Macro, Modulator, Route
+from bridge.envelopes.song import Song
 from bridge.midi.file import parse_midi
 from bridge.midi.song_clock import build_tempo_map
 from bridge.parameters import ParamSpec

@@ -14,7 +14,7 @@ from helpers.session import write_midi, write_preset, write_stem
 
 from bridge import build_plan
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Song
+from bridge.envelopes.song import Song
 from bridge.errors import PresetError
 from bridge.files import hash_file, stamp_file
 from bridge.installation import program_version

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array
-from bridge.envelopes.grid import Curve, Grid
+from bridge.envelopes.curve import Curve
+from bridge.envelopes.grid import Grid
 
 __all__ = ["Bipolar", "Combined", "Constant"]
 

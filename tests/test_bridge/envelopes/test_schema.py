@@ -9,8 +9,7 @@ import pytest
 from helpers.envelopes import envelopes
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.envelopes import MidiMap, Modulator, Route
-from bridge.envelopes.grammar import parse_note, parse_notes
+from bridge.envelopes.schema import MidiMap, Modulator, Route, parse_note, parse_notes
 
 MODULATOR: TypeAdapter[Any] = TypeAdapter(Modulator)
 ROUTE: TypeAdapter[Any] = TypeAdapter(Route)

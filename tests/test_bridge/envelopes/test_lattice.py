@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from test_bridge.test_envelopes_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, STEPS
 from test_bridge.test_envelopes_sources import ALL_MODULATORS
 
-from bridge.envelopes import Envelopes, build_follower
-from bridge.envelopes.contours import Contour, Segment
+from bridge.envelopes.evaluate import Envelopes
+from bridge.envelopes.follower import build_follower
 from bridge.envelopes.grid import Grid
 from bridge.envelopes.lattice import CELL
+from bridge.envelopes.segments import Contour, Segment
 from bridge.errors import ReverieError
 
 NEAR = 1e-4

@@ -13,11 +13,15 @@ import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.durations import parse_duration, parse_rate
-from bridge.envelopes.combined import Bipolar, Combined, Constant
-from bridge.envelopes.cycles import Counter, Fade, LfoSource, StepSource
-from bridge.envelopes.follower import FollowerSource
-from bridge.envelopes.gated import adsr_contour, breakpoints_contour
-from bridge.envelopes.grammar import (
+from bridge.envelopes.adsr import adsr_contour, breakpoints_contour
+from bridge.envelopes.combine import Bipolar, Combined, Constant
+from bridge.envelopes.curve import Curve
+from bridge.envelopes.cycle_phase import CyclePhase
+from bridge.envelopes.follower import FollowerSource, follower_curve
+from bridge.envelopes.grid import Grid
+from bridge.envelopes.midi_sources import mapped_lane, midi_source
+from bridge.envelopes.oscillators import Counter, Fade, LfoSource, StepSource
+from bridge.envelopes.schema import (
     Adsr,
     Breakpoints,
     Combine,
@@ -30,11 +34,10 @@ from bridge.envelopes.grammar import (
     Steps,
     Trigger,
 )
-from bridge.envelopes.grid import Curve, Grid, Pulse, Song
-from bridge.envelopes.played import duration_samples, follower_curve, mapped_lane, midi_source
-from bridge.envelopes.shapes import stable_hash
 from bridge.envelopes.smoothing import Smoothed
+from bridge.envelopes.song import Song, duration_samples
 from bridge.envelopes.triggers import Gates, build_gates, to_samples
+from bridge.envelopes.waveforms import stable_hash
 from bridge.errors import EnvelopeError, nearest_names
 
 __all__ = ["Source", "Sources", "build_sources"]
@@ -227,7 +230,7 @@ class _Builder:
             raise EnvelopeError(
                 f"modulators.{modulator.id}.swing_grid: a note value is accepted, such as '1/16'"
             )
-        pulse = Pulse(
+        pulse = CyclePhase(
             cycle=parse_rate(modulator.rate),
             tempo_map=clock,
             swing=modulator.swing / 100.0,

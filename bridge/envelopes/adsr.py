@@ -11,9 +11,10 @@ import numpy as np
 
 from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.durations import Duration, parse_duration, parse_rate
-from bridge.envelopes.contours import Contour, Segment, segment_value
-from bridge.envelopes.grammar import Adsr, Breakpoints
-from bridge.envelopes.grid import Pulse, Song
+from bridge.envelopes.cycle_phase import CyclePhase
+from bridge.envelopes.schema import Adsr, Breakpoints
+from bridge.envelopes.segments import Contour, Segment, segment_value
+from bridge.envelopes.song import Song
 from bridge.envelopes.triggers import Gates, horizon_s, to_samples
 from bridge.errors import EnvelopeError, InputError
 
@@ -114,7 +115,7 @@ class _Drawn:
     def synced(self) -> list[Segment]:
         """Repeat in time with the song."""
         clock = self._song.tempo_map
-        pulse = Pulse(cycle=self._length, tempo_map=clock)
+        pulse = CyclePhase(cycle=self._length, tempo_map=clock)
         starts = pulse.starts(0.0, horizon_s(self._song), MAX_SEGMENTS)
         self._check_size(len(starts))
         rows = np.stack(

@@ -18,7 +18,9 @@ from pydantic import TypeAdapter
 from scipy.signal import lfilter
 
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes import Modulator, Song, build_follower, follower_stems
+from bridge.envelopes.follower import build_follower, follower_stems
+from bridge.envelopes.schema import Modulator
+from bridge.envelopes.song import Song
 from bridge.errors import EnvelopeError
 
 RAMPED = Song(

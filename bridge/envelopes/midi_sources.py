@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from bridge.arrays import BoolArray, Float64Array, Int64Array
-from bridge.clock.durations import Duration, parse_duration
-from bridge.envelopes.contours import Contour, Segment
-from bridge.envelopes.follower import FollowerSource, attack_release, follower_measure, level_of
-from bridge.envelopes.grammar import Follower, MidiModulator, parse_notes, split_map_key
-from bridge.envelopes.grid import Grid, Song
+from bridge.arrays import Float64Array, Int64Array
+from bridge.clock.durations import parse_duration
+from bridge.envelopes.schema import MidiModulator, parse_notes, split_map_key
+from bridge.envelopes.segments import Contour, Segment
 from bridge.envelopes.smoothing import SmoothStairs
+from bridge.envelopes.song import Song, duration_samples
 from bridge.envelopes.triggers import chosen_notes, describe_notes, to_samples
 from bridge.errors import EnvelopeError, InputError
 from bridge.midi.file import MidiFile
@@ -23,47 +20,9 @@ from bridge.midi.messages import TIMBRE
 from bridge.midi.notes import read_notes, track_index
 from bridge.midi.rpn import mpe_zones, parameter_numbers
 
-__all__ = ["CurveSource", "duration_samples", "follower_curve", "mapped_lane", "midi_source", "parse_map_key"]
+__all__ = ["mapped_lane", "midi_source", "parse_map_key"]
 
 DEFAULT_SMOOTH = "20 ms"
-_STRAIGHT = 1e-3  # a change of slope, as a step to the next value, that a cubic may round off
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CurveSource:
-    """Evenly spaced values, straight between them.
-
-    Args:
-        values: (n,) row k stands at sample (k + 1) x `spacing_samples`; 0 stands at the start.
-        spacing_samples: Distance of rows.
-    """
-
-    values: Float64Array
-    spacing_samples: float
-
-    def at(self, grid: Grid) -> Float64Array:
-        """Return the value at each instant."""
-        padded = np.concatenate(([0.0], self.values))
-        position = np.minimum(grid.samples * (1.0 / self.spacing_samples), len(padded) - 1.0)
-        index = np.minimum(position.astype(np.intp), max(len(padded) - 2, 0))
-        low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
-        return np.asarray(low + (position - index) * (high - low))
-
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants the line has a corner worth keeping."""
-        return points.cells_of(self._corners)
-
-    @cached_property
-    def _corners(self) -> Float64Array:
-        bends = np.diff(np.concatenate(([0.0, 0.0], self.values, self.values[-1:])), 2)
-        return np.flatnonzero(np.abs(bends) > _STRAIGHT).astype(np.float64) * self.spacing_samples
-
-
-def duration_samples(duration: Duration | str, song: Song, sample_rate: float) -> float:
-    """Return a length in samples, at the tempo of the song's start."""
-    length = parse_duration(duration) if isinstance(duration, str) else duration
-    start = float(song.tempo_map.beats_to_seconds(0.0))
-    return (float(song.tempo_map.advance(start, length)) - start) * sample_rate
 
 
 def midi_source(
@@ -119,22 +78,6 @@ def mapped_lane(
     order = np.argsort(starts, kind="stable")
     tau = duration_samples(DEFAULT_SMOOTH, song, sample_rate)
     return SmoothStairs(starts=starts[order], values=values[order], before=default, tau_samples=tau)
-
-
-def follower_curve(
-    modulator: Follower, source: FollowerSource, song: Song, sample_rate: float, where: str
-) -> CurveSource:
-    """Turn a measured loudness into 0..1 with attack and release."""
-    level_db = level_of(source, follower_measure(modulator), where) + modulator.gain_db
-    values = np.clip((level_db - modulator.floor_db) / -modulator.floor_db, 0.0, 1.0)
-    attack, release = (
-        duration_samples(text, song, source.sample_rate) / source.hop_samples
-        for text in (modulator.attack, modulator.release)
-    )
-    return CurveSource(
-        values=attack_release(values, attack, release),
-        spacing_samples=source.hop_samples * sample_rate / source.sample_rate,
-    )
 
 
 def _events(

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from bridge.arrays import BoolArray, Float64Array, Int64Array
 from bridge.envelopes.grid import Grid
-from bridge.envelopes.shapes import BEND_STRENGTH, bend, smooth_step
+from bridge.envelopes.waveforms import BEND_STRENGTH, bend, smooth_step
 
-__all__ = ["Contour", "ContourPoint", "Segment", "curve_between"]
+__all__ = ["Contour", "Segment", "curve_between"]
 
 _FEW_ROWS = 512  # segments shorter than this are drawn together
 _QUICK_SAMPLES = 1024  # a bent segment shorter than this is too quick for a cubic
@@ -42,16 +42,6 @@ class Segment(NamedTuple):
     n: int
     low: float
     high: float
-    curve: str = "linear"
-    tension: float = 0.0
-    steps: int = 4
-
-
-class ContourPoint(NamedTuple):
-    """A point of a contour in samples from its start, and the curve to the next."""
-
-    at: int
-    value: float
     curve: str = "linear"
     tension: float = 0.0
     steps: int = 4
@@ -182,13 +172,6 @@ class Contour:
             is_rough &= points.samples < starts[index] + n[index]
             turns |= is_rough[1:] | is_rough[:-1]
         return turns
-
-    def value_at(self, sample: int) -> float:
-        """Return the value at one sample."""
-        index = int(np.searchsorted(self.starts, sample, side="right")) - 1
-        if index < 0:
-            return self.before
-        return segment_value(self.segments[index], sample)
 
     @staticmethod
     def _draw(out: Float64Array, segment: Segment, grid: Grid, row: int) -> None:

@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array, Int64Array
-from bridge.envelopes.grid import Grid, Pulse, crossings, fill_pieces
-from bridge.envelopes.shapes import hash_unit, sine, smooth_step, triangle, wave_noise
+from bridge.envelopes.cycle_phase import CyclePhase
+from bridge.envelopes.grid import Grid, crossings, fill_pieces
+from bridge.envelopes.waveforms import hash_unit, sine, smooth_step, triangle, wave_noise
 
 __all__ = ["Counter", "LfoSource", "StepSource"]
 
@@ -38,7 +39,7 @@ class Counter:
         n_once: Cycles of one shot.
     """
 
-    pulse: Pulse
+    pulse: CyclePhase
     origin: float = 0.0
     starts: Int64Array | None = None
     start_cycles: Float64Array | None = None

@@ -1,0 +1,149 @@
+"""Sources, routes and knobs put together into what moves a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bridge.envelopes.evaluate import Envelopes, MovingParameter
+from bridge.envelopes.follower import FollowerSource
+from bridge.envelopes.midi_sources import mapped_lane
+from bridge.envelopes.routes import ParameterRange, RouteStage
+from bridge.envelopes.schema import Macro, Modulator, Route
+from bridge.envelopes.song import Song
+from bridge.envelopes.sources import Source, Sources, build_sources
+from bridge.errors import EnvelopeError, nearest_names
+from bridge.parameters import ParamSpec
+
+__all__ = ["build_envelopes"]
+
+
+def build_envelopes(
+    *,
+    modulators: Sequence[Modulator] = (),
+    routes: Sequence[Route] = (),
+    macros: Sequence[Macro] = (),
+    midi_map: Mapping[str, str] | None = None,
+    targets: Mapping[str, Mapping[str, ParamSpec]],
+    bases: Mapping[str, Mapping[str, float]] | None = None,
+    song: Song,
+    sample_rate: float,
+    seed: int = 0,
+    stem: str = "",
+    followers: Mapping[str, FollowerSource] | None = None,
+    macro_values: Mapping[str, float] | None = None,
+) -> Envelopes:
+    """Build everything that moves in a chain.
+
+    Args:
+        modulators: Sources.
+        routes: Where they go.
+        macros: Knobs.
+        midi_map: MIDI source to ``macro.<id>`` or ``node.param``, such as ``{"cc1": "macro.depth"}``.
+        targets: What parameters each node offers, by node id and name.
+        bases: Where each parameter rests, in its own unit; its default where nothing is said.
+        song: Clock, MIDI and length.
+        sample_rate: Hz, of the stem.
+        seed: Mixed into the modulators' own seeds.
+        stem: Name of the stem that is rendered, which ``self`` followers follow.
+        followers: How loud stems are, by name. None while an estimate is made: followers then stand at their
+            highest, and audio triggers stay silent.
+        macro_values: Positions of knobs that win over the macros' own.
+
+    Raises:
+        EnvelopeError: Something asked for does not exist or makes no sense; the place is named.
+    """
+    warnings: list[str] = []
+    mapping = midi_map or {}
+    sources = build_sources(
+        modulators=modulators,
+        macros=macros,
+        midi_map=mapping,
+        macro_values=macro_values or {},
+        song=song,
+        sample_rate=sample_rate,
+        seed=seed,
+        stem=stem,
+        followers=followers,
+        warnings=warnings,
+    )
+    wanted: dict[tuple[str, str], list[tuple[str, Route]]] = {}
+    for index, route in enumerate(routes):
+        if route.enabled:
+            node_id, _, name = route.target.partition(".")
+            where = f"routes[{index}]"
+            _check_source(route.source, sources, where)
+            wanted.setdefault((node_id, name), []).append((where, route))
+    parameters: dict[tuple[str, str], MovingParameter] = {}
+    direct = {key: target for key, target in mapping.items() if not target.startswith("macro.")}
+    for target in dict.fromkeys([*wanted, *(_split(target) for target in direct.values())]):
+        keys = [key for key, text in direct.items() if _split(text) == target]
+        stages = wanted.get(target, [])
+        where = stages[0][0] if stages else f"midi_map.{keys[0]}"
+        spec = _check_target(target, targets, where)
+        travel = _travel(spec, [route for _, route in stages], where)
+        resting = (bases or {}).get(target[0], {}).get(target[1], spec.default)
+        base = travel.of(float(resting))
+        if keys:
+            lane = mapped_lane(keys, min(max(base, 0.0), 1.0), song, sample_rate, where, warnings)
+            if lane is not None:
+                name = f"midi_map.{'.'.join(target)}"
+                sources[name] = Source(key=name, curve=lane)
+                stages = [(where, Route(source=name, target=".".join(target), op="replace")), *stages]
+        if stages:
+            parameters[target] = MovingParameter(
+                travel=travel,
+                base=base,
+                stages=tuple(
+                    RouteStage(route=route, source=sources[route.source], travel=travel)
+                    for _, route in stages
+                ),
+            )
+    return Envelopes(parameters, sources, song.tempo_map, sample_rate, warnings)
+
+
+def _split(target: str) -> tuple[str, str]:
+    node_id, _, name = target.partition(".")
+    return node_id, name
+
+
+def _check_source(name: str, sources: Sources, where: str) -> None:
+    if name not in sources:
+        raise EnvelopeError(f"{where}.source: there is no source {name!r}; {nearest_names(name, sources)}")
+
+
+def _check_target(
+    target: tuple[str, str], targets: Mapping[str, Mapping[str, ParamSpec]], where: str
+) -> ParamSpec:
+    """Return what is known of a route's target, or say why nothing can move it."""
+    node_id, name = target
+    if node_id not in targets:
+        raise EnvelopeError(
+            f"{where}.target: there is no node {node_id!r}; {nearest_names(node_id, targets)}"
+        )
+    specs = targets[node_id]
+    if name not in specs:
+        known = nearest_names(name, [n for n, spec in specs.items() if spec.automation != "none"])
+        raise EnvelopeError(f"{where}.target: node {node_id!r} has no parameter {name!r}; {known}")
+    spec = specs[name]
+    if not spec.is_continuous or spec.automation == "none":
+        movable = [n for n, other in specs.items() if other.is_continuous and other.automation != "none"]
+        reason = "is fixed for a render" if spec.is_continuous else "is a choice, not a number"
+        raise EnvelopeError(
+            f"{where}.target: {node_id}.{name} {reason} and cannot move; {nearest_names(name, movable)}"
+        )
+    return spec
+
+
+def _travel(spec: ParamSpec, routes: Sequence[Route], where: str) -> ParameterRange:
+    """Return the range routes work in: the parameter's, or the routes' own where it has none."""
+    lows = [route.min for route in routes if route.min is not None]
+    highs = [route.max for route in routes if route.max is not None]
+    low = spec.minimum if spec.minimum is not None else min(lows, default=None)
+    high = spec.maximum if spec.maximum is not None else max(highs, default=None)
+    if low is None or high is None or low >= high:
+        raise EnvelopeError(f"{where}: {spec.name} has no range of its own; say min and max in the route")
+    for value in (*lows, *highs):
+        if not low <= value <= high:
+            unit = f" {spec.unit}" if spec.unit else ""
+            raise EnvelopeError(f"{where}: {value:g} is outside {spec.name}'s {low:g}..{high:g}{unit}")
+    return ParameterRange(low=float(low), high=float(high), is_log=spec.curve == "log" and low > 0)
