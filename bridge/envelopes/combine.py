@@ -15,7 +15,7 @@ __all__ = ["Bipolar", "Combined", "Constant"]
 
 
 class Constant(NamedTuple):
-    """A knob nobody turns."""
+    """A knob nobody moves."""
 
     value: float
 
@@ -23,8 +23,8 @@ class Constant(NamedTuple):
         """Return the value at each instant."""
         return np.full(grid.n, self.value)
 
-    def turns(self, points: Grid) -> BoolArray:
-        """Return that it turns nowhere."""
+    def breaks(self, points: Grid) -> BoolArray:
+        """Return that it breaks nowhere."""
         return np.zeros(points.n - 1, np.bool_)
 
 
@@ -37,9 +37,9 @@ class Bipolar(NamedTuple):
         """Return the value at each instant."""
         return self.curve.at(grid) * 2.0 - 1.0
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants the curve is not smooth."""
-        return self.curve.turns(points)
+        return self.curve.breaks(points)
 
 
 class Combined(NamedTuple):
@@ -67,14 +67,14 @@ class Combined(NamedTuple):
             return total / len(values)
         return np.clip(total, -1.0, 1.0) if self.op == "add" else total
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants an input is not smooth, another one wins or a limit is met."""
-        turns: BoolArray = np.any([curve.turns(points) for curve in self.inputs], axis=0)
+        breaks: BoolArray = np.any([curve.breaks(points) for curve in self.inputs], axis=0)
         if self.op not in ("max", "min", "add"):
-            return turns
+            return breaks
         values = np.stack([curve.at(points) for curve in self.inputs])
         state = np.abs(values.sum(0)) > 1.0 if self.op == "add" else np.argmax(values, 0)
         if self.op == "min":
             state = np.argmin(values, 0)
         changes: BoolArray = state[1:] != state[:-1]
-        return turns | changes
+        return breaks | changes

@@ -17,8 +17,8 @@ class Curve(Protocol):
         """Return the value at each instant."""
         ...
 
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants and their next it jumps, turns or is too quick for a cubic.
+    def breaks(self, points: Grid) -> BoolArray:
+        """Return between which instants and their next it jumps, has a kink or is too quick for a cubic.
 
         Shape:
             ``(n - 1,)``.

@@ -49,7 +49,7 @@ class CyclePhase:
             return (np.asarray(seconds, np.float64) - self.tempo_map.offset_s) * self._per_unit
         return self._of_beats(self.tempo_map.seconds_to_beats(seconds))
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants a swung step begins; where tempos do is the grid's to know."""
         if self.swing_grid is None or self.cycle.unit == "seconds":
             return np.zeros(points.n - 1, np.bool_)

@@ -39,15 +39,15 @@ class MovingParameter:
     def at_samples(self, lattice: Lattice) -> Float64Array:
         """Return the values at every sample of a block."""
         points = lattice.points
-        turns = points.clock_turns
+        breaks = points.clock_breaks
         travel = np.full(points.n, self.base)
         for stage in self.stages:
             travel = stage.apply(travel, points)
-            turns = turns | stage.turns(travel, points)
+            breaks = breaks | stage.breaks(travel, points)
         travels = lattice.join(travel)
-        sharp = lattice.sharp(turns)
-        if sharp is not None:
-            travels[sharp.samples.astype(np.intp) - lattice.start] = self._travels(sharp)
+        rough = lattice.needs_samples(breaks)
+        if rough is not None:
+            travels[rough.samples.astype(np.intp) - lattice.start] = self._travels(rough)
         return self.travel.value(travels)
 
     def _travels(self, grid: Grid) -> Float64Array:

@@ -248,7 +248,7 @@ class CurveSource:
         low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
         return np.asarray(low + (position - index) * (high - low))
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants the line has a corner worth keeping."""
         return points.cells_of(self._corners)
 

@@ -36,7 +36,6 @@ class Grid:
         self.start, self.n, self.step = start, n, step
         self.sample_rate, self.tempo_map = sample_rate, tempo_map
         self.cache: dict[str, Float64Array] = {}
-        self.turns_cache: dict[str, BoolArray] = {}
 
     @property
     def last(self) -> int:
@@ -83,9 +82,9 @@ class Grid:
             cells[index[(index >= 0) & (index < self.n - 1)]] = True
         return cells
 
-    @cached_property
-    def clock_turns(self) -> BoolArray:
-        """(n - 1,) cells in which a tempo or a meter begins, where all that follows the beat may turn."""
+    @property
+    def clock_breaks(self) -> BoolArray:
+        """(n - 1,) cells in which a tempo or a meter begins, where all that follows the beat may break."""
         return self.cells_of(self.tempo_map.changes_s * self.sample_rate)
 
 

@@ -1,7 +1,8 @@
-"""Values at every sample out of values at a few, where nothing jumps or turns between them.
+"""Values at every sample out of values at a few, where nothing jumps or has a kink between them.
 
 What moves is smooth most of the time. It is worked out at every sixteenth sample and joined by cubics; only
-the cells in which something jumps, turns or is quick, and their neighbours, are worked out sample by sample.
+the cells in which something jumps, has a kink or is quick, and their neighbours, are worked out sample by
+sample.
 Cells are counted from sample 0, so that any chunking gives the same numbers.
 
 Source: Lagrange's cubic through four equally spaced points; it is at most 3/128 of the fourth derivative off.
@@ -65,11 +66,11 @@ class Lattice(NamedTuple):
         joined += here
         return joined.T.reshape(-1)
 
-    def sharp(self, turns: BoolArray) -> Grid | None:
-        """Return the samples of cells that no cubic fits, given where sources turn between the points."""
+    def needs_samples(self, breaks: BoolArray) -> Grid | None:
+        """Return the samples of cells that no cubic fits, given where sources break between the points."""
         if self.is_first:
-            turns = np.concatenate(([True], turns))
-        cells = np.flatnonzero(turns[:-2] | turns[1:-1] | turns[2:])
+            breaks = np.concatenate(([True], breaks))
+        cells = np.flatnonzero(breaks[:-2] | breaks[1:-1] | breaks[2:])
         if not len(cells):
             return None
         samples = (self.start + cells * CELL)[:, None] + np.arange(CELL)

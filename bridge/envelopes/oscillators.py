@@ -22,7 +22,7 @@ __all__ = ["Counter", "LfoSource", "StepSource"]
 _NO_GLIDE = 1e-6  # part of a step that is over before any sample
 _FEW_ROWS = 512  # runs longer than this are filled one by one
 _TRIGGER_STRIDE = 1 << 32  # cycles between the chance of one trigger and that of the next
-_QUICK = 1.0 / 64.0  # part of a cycle a cubic can span: 2e-6 off in a sine
+_MAX_CUBIC_SPAN = 1.0 / 64.0  # part of a cycle a cubic can span: 2e-6 off in a sine
 _CORNERS = {"sine": (), "triangle": (0.25, 0.75), "square": (0.0, 0.5)}  # of the others: where a cycle starts
 
 
@@ -60,18 +60,18 @@ class Counter:
         cycles = np.maximum(cycles, 0.0)
         return np.minimum(cycles, self.n_once) if self.is_one_shot else cycles
 
-    def turns(self, points: Grid, corners: Sequence[float], phase: float = 0.0) -> BoolArray:
+    def breaks(self, points: Grid, corners: Sequence[float], phase: float = 0.0) -> BoolArray:
         """Return between which instants the count restarts, stops, is quick or passes corners of a cycle."""
         cycles = self.count(points) + phase
-        turns = crossings(cycles, corners)
-        turns |= np.abs(np.diff(cycles)) > _QUICK
-        turns |= self.pulse.turns(points)
+        breaks = crossings(cycles, corners)
+        breaks |= np.abs(np.diff(cycles)) > _MAX_CUBIC_SPAN
+        breaks |= self.pulse.breaks(points)
         if self.starts is not None:
-            turns |= points.cells_of(self.starts)
+            breaks |= points.cells_of(self.starts)
         if self.is_one_shot:
             is_over = cycles >= self.n_once + phase
-            turns |= is_over[1:] != is_over[:-1]
-        return turns
+            breaks |= is_over[1:] != is_over[:-1]
+        return breaks
 
     def turn(self, grid: Grid) -> Float64Array | float:
         """Return a number that tells triggers apart, for chance that differs from one to the next."""
@@ -108,13 +108,13 @@ class Fade:
         fade = fill_pieces(grid, self.starts, np.maximum(self.fade_samples, 1e-9), 1.0)
         return np.where(since >= 0, np.minimum(since / fade, 1.0), 0.0)
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants it begins or ends."""
         begun = self.starts + self.delay_samples
-        turns = points.cells_of(self.starts)
+        breaks = points.cells_of(self.starts)
         for corner in (begun, begun + self.fade_samples):
-            turns |= points.cells_of(np.sort(corner))
-        return turns
+            breaks |= points.cells_of(np.sort(corner))
+        return breaks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,11 +147,11 @@ class LfoSource:
             values -= 1.0
         return values if self.fade is None else values * self.fade.at(grid)
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants it is not smooth."""
         corners = (0.0, self.width) if self.shape == "pulse" else _CORNERS.get(self.shape, (0.0,))
-        turns = self.counter.turns(points, corners, self.phase)
-        return turns if self.fade is None else turns | self.fade.turns(points)
+        breaks = self.counter.breaks(points, corners, self.phase)
+        return breaks if self.fade is None else breaks | self.fade.breaks(points)
 
     def _wave(self, cycles: Float64Array, grid: Grid) -> Float64Array:
         if self.phase:
@@ -268,10 +268,10 @@ class StepSource:
                 values *= part < self.gate
         return values if self.fade is None else values * self.fade.at(grid)
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants it is not smooth."""
-        turns = self.counter.turns(points, (0.0, min(self.glide, 1.0), self.gate))
-        return turns if self.fade is None else turns | self.fade.turns(points)
+        breaks = self.counter.breaks(points, (0.0, min(self.glide, 1.0), self.gate))
+        return breaks if self.fade is None else breaks | self.fade.breaks(points)
 
     def _index(self, key: Int64Array, back: int = 0) -> Int64Array:
         """Return which step each run is at, or was so many steps before."""

@@ -17,7 +17,7 @@ from bridge.envelopes.schema import Route
 from bridge.envelopes.sources import Source
 from bridge.envelopes.waveforms import bend, smooth_step
 
-_QUICK = 1.0 / 64.0  # change of a source between points of the lattice that a bent route must not span
+_MAX_CUBIC_SPAN = 1.0 / 64.0  # of a source, that a bent route may lead through
 _NEAR_LIMIT = 0.002  # of a travel; the quickest sine rises by less between two points
 
 
@@ -86,27 +86,27 @@ class RouteStage:
             np.maximum(travel, low, out=travel)
         return travel if route.quantize is None else self._quantized(travel)
 
-    def turns(self, travel: Float64Array, points: Grid) -> BoolArray:
+    def breaks(self, travel: Float64Array, points: Grid) -> BoolArray:
         """Return between which instants what it led to, `travel`, is not smooth."""
         route = self.route
         if route.quantize is not None:
             return np.ones(points.n - 1, np.bool_)
-        turns = self.source.turns(points)
+        breaks = self.source.breaks(points)
         states = []
         if route.min is not None or route.max is not None:
             low, high = self._limits
             at_low, at_high = travel <= low, travel >= high
             # What comes this near may touch the limit between two points.
             is_near = (travel < low + _NEAR_LIMIT) & ~at_low | (travel > high - _NEAR_LIMIT) & ~at_high
-            turns = turns | is_near[1:] | is_near[:-1]
+            breaks = breaks | is_near[1:] | is_near[:-1]
             states += [at_low, at_high]
         if not self._is_straight:
             values = self.source.at(points)
-            turns = turns | (np.abs(np.diff(values)) > _QUICK)
+            breaks = breaks | (np.abs(np.diff(values)) > _MAX_CUBIC_SPAN)
             states += [values >= 0.0] if self.source.is_bipolar else []
         for state in states:
-            turns = turns | (state[1:] != state[:-1])
-        return turns
+            breaks = breaks | (state[1:] != state[:-1])
+        return breaks
 
     @property
     def _limits(self) -> tuple[float, float]:

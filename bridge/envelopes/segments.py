@@ -22,7 +22,7 @@ from bridge.envelopes.waveforms import BEND_STRENGTH, bend, smooth_step
 __all__ = ["Contour", "Segment", "curve_between"]
 
 _FEW_ROWS = 512  # segments shorter than this are drawn together
-_QUICK_SAMPLES = 1024  # a bent segment shorter than this is too quick for a cubic
+_SHORTEST_CUBIC_SAMPLES = 1024  # a bent segment shorter than this is too quick for a cubic
 
 
 class Segment(NamedTuple):
@@ -96,7 +96,7 @@ class _Columns(NamedTuple):
             ),
             is_rough=np.array(
                 [
-                    s.curve in ("stairs", "pulse") or (s.curve == "curve" and s.n < _QUICK_SAMPLES)
+                    s.curve in ("stairs", "pulse") or (s.curve == "curve" and s.n < _SHORTEST_CUBIC_SAMPLES)
                     for s in segments
                 ]
             ),
@@ -159,19 +159,19 @@ class Contour:
                 self._draw(values[low:high], self.segments[index], grid, low)
         return values
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants segments begin or end, or are too quick."""
         columns: _Columns = self._columns  # type: ignore[attr-defined]
         first = max(int(np.searchsorted(self.starts, points.start - 2, side="right")) - 1, 0)
         last = int(np.searchsorted(self.starts, points.last + 2, side="right"))
         starts, n = self.starts[first:last], columns.n[first:last]
-        turns = points.cells_of(starts) | points.cells_of(np.sort(starts + n))
+        breaks = points.cells_of(starts) | points.cells_of(np.sort(starts + n))
         if np.any(columns.is_rough[first:last]):
             index = np.searchsorted(starts, points.samples, side="right") - 1
             is_rough = (index >= 0) & columns.is_rough[first:last][index]
             is_rough &= points.samples < starts[index] + n[index]
-            turns |= is_rough[1:] | is_rough[:-1]
-        return turns
+            breaks |= is_rough[1:] | is_rough[:-1]
+        return breaks
 
     @staticmethod
     def _draw(out: Float64Array, segment: Segment, grid: Grid, row: int) -> None:

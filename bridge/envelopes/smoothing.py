@@ -22,7 +22,7 @@ _SETTLED = 20.0  # time constants after which a step is complete to 2e-9
 _MAX_LATTICE = 64
 _RUNS_AT_ONCE = 1024  # cells run sample by sample together, which keeps them in the caches
 _NEGLIGIBLE = 1e-12
-_QUICK = 1.0 / 16.0  # part of a time constant a cubic can span: 4e-7 of a step off
+_MAX_CUBIC_SPAN = 1.0 / 16.0  # part of a time constant a cubic can span: 4e-7 of a step off
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,9 +71,9 @@ class SmoothStairs:
         stairs += since
         return stairs
 
-    def turns(self, points: Grid) -> BoolArray:
+    def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants a step comes, or all where the pole is quick."""
-        if 0 < self.tau_samples * _QUICK < points.step:
+        if 0 < self.tau_samples * _MAX_CUBIC_SPAN < points.step:
             return np.ones(points.n - 1, np.bool_)
         return points.cells_of(self.starts)
 
@@ -84,12 +84,12 @@ class _Frame(NamedTuple):
     Attributes:
         source: (n + 1,) the source at each point, and at the one after the last.
         smooth: (n,) the pole at each point.
-        turns: (n,) whether the source is not smooth up to the next point.
+        breaks: (n,) whether the source is not smooth up to the next point.
     """
 
     source: Float64Array
     smooth: Float64Array
-    turns: BoolArray
+    breaks: BoolArray
 
 
 @dataclass(kw_only=True, eq=False)
@@ -99,7 +99,7 @@ class Smoothed:
     The pole runs over a lattice fixed from sample 0, in frames that each start far enough back to have
     forgotten what was before; so the value at a sample does not depend on which samples are asked for. From
     one point to the next the source is taken as a straight line, for which the pole has a closed form; where
-    it jumps, turns or is quick, the pole goes sample by sample.
+    it jumps, has a kink or is quick, the pole goes sample by sample.
 
     Args:
         source: What to smooth.
@@ -130,16 +130,16 @@ class Smoothed:
         values = np.expm1(offset * (-1.0 / self.tau_samples))
         values *= smooth - here + self.tau_samples * slope
         values += smooth + slope * offset
-        rough = np.flatnonzero(frame.turns[cell] & (offset > 0))
+        rough = np.flatnonzero(frame.breaks[cell] & (offset > 0))
         if len(rough):
             values[rough] = self._sample_by_sample(frame, first, cell[rough], offset[rough], grid)
         return values
 
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants the source turns, or all where the pole is quick."""
-        if self.tau_samples * _QUICK < points.step:
+    def breaks(self, points: Grid) -> BoolArray:
+        """Return between which instants the source breaks, or all where the pole is quick."""
+        if self.tau_samples * _MAX_CUBIC_SPAN < points.step:
             return np.ones(points.n - 1, np.bool_)
-        return self.source.turns(points)
+        return self.source.breaks(points)
 
     def _sample_by_sample(
         self, frame: _Frame, first: int, cell: Int64Array, offset: Float64Array, grid: Grid
@@ -178,7 +178,7 @@ class Smoothed:
         return _Frame(
             source=source[start : stop + 1],
             smooth=np.concatenate([frame.smooth for frame in frames])[start:stop],
-            turns=np.concatenate([frame.turns for frame in frames])[start:stop],
+            breaks=np.concatenate([frame.breaks for frame in frames])[start:stop],
         )
 
     def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> _Frame:
@@ -189,13 +189,13 @@ class Smoothed:
         points = Grid(
             warm * lattice, begin + n_frame - warm + 1, grid.sample_rate, grid.tempo_map, step=lattice
         )
-        source, turns = self.source.at(points), self.source.turns(points)
+        source, breaks = self.source.at(points), self.source.breaks(points)
         keep = math.exp(-lattice / self.tau_samples)
         # How far behind the source a straight line from one point to the next leaves the pole.
         behind = np.diff(source) * ((keep - 1.0) * self.tau_samples / lattice)
-        rough = np.flatnonzero(turns)
+        rough = np.flatnonzero(breaks)
         for part in np.array_split(rough, -(-len(rough) // _RUNS_AT_ONCE)) if len(rough) else ():
             behind[part] = self._runs((part + warm) * lattice, source[part], grid)[:, -1] - source[part + 1]
         smooth = source[:-1].copy()
         smooth[1:] += lfilter([1.0], [1.0, -keep], behind[:-1])
-        return _Frame(source[begin - warm :], smooth[begin - warm :], turns[begin - warm :])
+        return _Frame(source[begin - warm :], smooth[begin - warm :], breaks[begin - warm :])

@@ -64,12 +64,9 @@ class Source:
             values = grid.cache[self.key] = self.curve.at(grid)
         return values
 
-    def turns(self, points: Grid) -> BoolArray:
-        """Return between which instants it is not smooth; they are not to be changed."""
-        turns = points.turns_cache.get(self.key)
-        if turns is None:
-            turns = points.turns_cache[self.key] = self.curve.turns(points)
-        return turns
+    def breaks(self, points: Grid) -> BoolArray:
+        """Return between which instants it is not smooth."""
+        return self.curve.breaks(points)
 
 
 Sources = Mapping[str, Source]

@@ -10,8 +10,8 @@ from helpers.envelopes import Song, envelopes, song
 from helpers.midi import marker, meter, smf, tempo, track
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_bridge.test_envelopes_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, STEPS
-from test_bridge.test_envelopes_sources import ALL_MODULATORS
+from test_bridge.envelopes.test_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, STEPS
+from test_bridge.envelopes.test_sources import ALL_MODULATORS
 
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import build_follower
@@ -111,7 +111,7 @@ def test_any_valid_modulator_is_as_exact_from_the_lattice(
 @pytest.mark.parametrize("rate", ["1/16", "1/8", "1/4", "1 bars"])
 @pytest.mark.parametrize("kind", ["pulse", "gate"])
 def test_edges_on_a_point_of_the_lattice_do_not_ring(kind: str, rate: str, width: float) -> None:
-    """Where rounding decides on which side of a point a wave turns, it turns there and nowhere else."""
+    """Where rounding decides on which side of a point a wave breaks, it breaks there and nowhere else."""
     pulse = {"type": "lfo", "id": "it", "shape": "pulse", "width": width, "rate": rate}
     gate = {"type": "steps", "id": "it", "steps": [1.0], "gate": width, "rate": rate}
     route = {"source": "it", "target": "dream.depth", "amount": 0.5}
