@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from bridge.plan.planner import build_plan
     from bridge.presets.load import load_preset, read_preset
     from bridge.presets.model import Preset
-    from bridge.processors.chain import Chain, Mix, Node
+    from bridge.processors.chain import Chain, Node
     from bridge.processors.dream import Dream
+    from bridge.processors.mix import Mix
     from bridge.processors.vst3 import VST3
     from bridge.render.manifest import Manifest, read_manifest
     from bridge.render.results import RenderReport
@@ -66,7 +67,7 @@ _HOMES = {
     "Dream": "processors.dream",
     "Job": "plan.job_list",
     "Manifest": "render.manifest",
-    "Mix": "processors.chain",
+    "Mix": "processors.mix",
     "Node": "processors.chain",
     "Plan": "plan.model",
     "Preset": "presets.model",

@@ -137,7 +137,7 @@ def _use_soxr() -> str:
 def _use_pedalboard() -> str:
     import numpy as np
 
-    from bridge.processors.native import build_builtin
+    from bridge.processors.pedalboard_plugin import build_builtin
 
     quieter = build_builtin("gain", {"gain_db": -6.0}).process(_sine(), _RATE)
     _expect(np.allclose(quieter, 10.0 ** (-6.0 / 20.0) * _sine(), atol=1e-5), "a gain of -6 dB")

@@ -1,26 +1,25 @@
 """Hosting third-party plugins: what stands behind :class:`bridge.VST3`.
 
-A *backend* loads one plugin in this very process and answers in its own raw terms. A *session* drives a
-backend: it applies events at their sample, cuts the sound into blocks and takes the latency out. The session
+A *backend* loads one plugin in this very process and answers in its own raw terms. A *driver* makes a stream
+of it: it applies events at their sample, cuts the sound into blocks and takes the latency out. The driver
 runs either here or, by default, in a spawned child process of its own, with the audio in shared memory, so
 that a crash or a hang costs one stem and never the render.
 
-    backend      what a backend offers; the records that cross the process border
-    pedalboard_backend, minihost_backend   the two hosts
-    session      one backend as a stream: events, blocks, latency; the same code in both processes
-    wire         frames and shared memory between the two
-    child        the parent's side: spawn, time out, kill, reap
-    worker       the child's side
-    opening      which backend, in which process
-    faults       what can go wrong in a plugin, as data and as an error
-    supervisor   a session that may die: fail, bypass or repeat
-    stream       channels that fit, short pieces gathered
-    parameters   a plugin's 0..1 travel in real units, exactly
-    controls     where the parameters stand, by name
-    instances    one plugin loaded once, or twice for two channels, with one state
-    events       lanes, notes and the song's clock as events at samples
-    vstpreset    plugin state as .vstpreset bytes, checked before a plugin sees them
-    bundle       where a bundle keeps its binary, for which machine, with what hash
-    scan         standard folders, a child per bundle, the cache, the blocklist, plugins by name
-    check        the conformance suite behind ``reverie plugins check``
+- `backend`           what a backend offers; the records that cross the process border
+- `pedalboard_backend`, `minihost_backend`   the two hosts
+- `backends`          which one, in which process
+- `driver`            one backend as a stream: events, blocks, latency; the same code in both processes
+- `child_process`     the parent's side of a child: spawn, time out, kill, reap
+- `child_main`        what the child runs
+- `wire`              frames and shared memory between the two
+- `faults`            what can go wrong in a plugin, as data and as an error
+- `supervisor`        a driver that may die: fail, bypass or repeat
+- `plugin_stream`     channels that fit, short pieces gathered
+- `parameter_laws`    a plugin's 0..1 travel in real units, exactly
+- `parameter_values`  where the parameters stand, by name
+- `instances`         one plugin loaded once, or twice for two channels, with one state
+- `events`            lanes, notes and the song's clock as events at samples
+- `vstpreset`         plugin state as .vstpreset bytes, checked before a plugin sees them
+- `bundle`            where a bundle keeps its binary, for which machine, with what hash
+- `scan`              standard folders, a child per bundle, the cache, the blocklist, plugins by name
 """

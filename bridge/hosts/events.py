@@ -11,7 +11,7 @@ from bridge.arrays import Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EVENT_DTYPE, EventArray, EventKind, no_events
-from bridge.hosts.parameters import Parameter
+from bridge.hosts.parameter_laws import HostedParameterMap
 from bridge.parameters import ParamSpec
 
 __all__ = ["merge_events", "midi_events", "parameter_events", "raw_events", "transport_events"]
@@ -26,7 +26,12 @@ def raw_events(values: Mapping[int, float], offset: int = 0) -> EventArray:
 
 
 def parameter_events(
-    parameter: Parameter, lane: Lane, raw_now: float, position_samples: int, block_samples: int, where: str
+    parameter: HostedParameterMap,
+    lane: Lane,
+    raw_now: float,
+    position_samples: int,
+    block_samples: int,
+    where: str,
 ) -> EventArray:
     """Return the events that take a parameter along a lane.
 

@@ -7,14 +7,14 @@ from typing import Literal
 
 from bridge.errors import PluginFaultError
 
-__all__ = ["FaultAction", "FaultKind", "HostedPluginError", "PluginFault", "SessionFault"]
+__all__ = ["DriverFault", "FaultAction", "FaultKind", "HostedPluginError", "PluginFault"]
 
 FaultKind = Literal["crash", "hang", "not a number", "runaway level"]
 FaultAction = Literal["fail", "bypass", "retry"]
 
 
-class SessionFault(Exception):  # noqa: N818 - it is what happened, the error is made of it
-    """The plugin took its session with it; the owner of the session makes a `PluginFault` of it."""
+class DriverFault(Exception):  # noqa: N818 - it is what happened, the error is made of it
+    """The plugin took its driver with it; the owner of the driver makes a `PluginFault` of it."""
 
     def __init__(self, kind: FaultKind, detail: str, position_samples: int) -> None:
         super().__init__(detail)

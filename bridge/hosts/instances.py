@@ -12,11 +12,11 @@ from pathlib import Path
 
 from bridge.errors import PluginError
 from bridge.hosts.backend import BackendName
-from bridge.hosts.controls import Controls
-from bridge.hosts.faults import FaultAction, PluginFault, SessionFault
-from bridge.hosts.opening import Isolation, choose_backend, open_session, wants_clock
-from bridge.hosts.session import PluginSession
-from bridge.hosts.stream import PluginStream, StreamShape
+from bridge.hosts.backends import Isolation, choose_backend, open_driver, wants_clock
+from bridge.hosts.driver import PluginDriver
+from bridge.hosts.faults import DriverFault, FaultAction, PluginFault
+from bridge.hosts.parameter_values import ParameterValues
+from bridge.hosts.plugin_stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import Answer, Supervisor
 
 __all__ = ["LoadOptions", "PluginInstances"]
@@ -61,11 +61,11 @@ class PluginInstances:
         self._state: bytes | None = None
         self._told: dict[int, float] = {}
         self._is_closed = False
-        session = self._load_first(may_change_backend)
-        self.description = session.description
-        self.controls = Controls(session.description, session.raw_values())
+        driver = self._load_first(may_change_backend)
+        self.description = driver.description
+        self.controls = ParameterValues(driver.description, driver.raw_values())
         self._supervisors = [self._supervise()]
-        self._supervisors[0].adopt(session)
+        self._supervisors[0].adopt(driver)
 
     @property
     def faults(self) -> tuple[PluginFault, ...]:
@@ -83,9 +83,9 @@ class PluginInstances:
         pending = self.controls.take_pending()
         for supervisor in self._supervisors:
             if pending and supervisor.is_open:
-                supervisor.ask(lambda session: session.set_raw(pending))
+                supervisor.ask(lambda driver: driver.set_raw(pending))
 
-    def ask(self, question: Callable[[PluginSession], Answer]) -> Answer:
+    def ask(self, question: Callable[[PluginDriver], Answer]) -> Answer:
         """Ask the first instance something that is no sound.
 
         Raises:
@@ -100,8 +100,8 @@ class PluginInstances:
         """
         self.settle()
         try:
-            return self._supervisors[0].session.tail_seconds()
-        except SessionFault:
+            return self._supervisors[0].driver.tail_seconds()
+        except DriverFault:
             self._supervisors[0].close()
             return 0.0
 
@@ -109,8 +109,8 @@ class PluginInstances:
         """Give the plugin a state; what was set before is gone."""
         for twin in self._supervisors[1:]:
             twin.close()
-        self.ask(lambda session: session.set_state(data))
-        self.controls.follow(self.ask(lambda session: session.raw_values()))
+        self.ask(lambda driver: driver.set_state(data))
+        self.controls.follow(self.ask(lambda driver: driver.raw_values()))
         self._state, self._told = data, {}
 
     def open_stream(self, shape: StreamShape, block_samples: int) -> PluginStream:
@@ -128,25 +128,25 @@ class PluginInstances:
         for supervisor in self._supervisors:
             supervisor.close()
 
-    def _load_first(self, may_change_backend: bool) -> PluginSession:
-        session = self._load()
-        description = session.description
+    def _load_first(self, may_change_backend: bool) -> PluginDriver:
+        driver = self._load()
+        description = driver.description
         self._uid = description.uid
         is_first = description.plugin_names[:1] == (description.name,)
         if may_change_backend and is_first and wants_clock(description):
             better = choose_backend("auto", has_clock=True)
             if better != self.backend:
-                session.close()
+                driver.close()
                 self.backend = better
                 return self._load()
-        return session
+        return driver
 
-    def _load(self) -> PluginSession:
+    def _load(self) -> PluginDriver:
         """Load the plugin as it was when the stream began."""
         options = self._options
         if self._is_closed:
             raise PluginError(f"{options.path.name}: used after close(); make a new VST3")
-        session = open_session(
+        driver = open_driver(
             options.path,
             options.plugin_name,
             self.backend,
@@ -155,10 +155,10 @@ class PluginInstances:
             self._uid,
         )
         if self._state is not None:
-            session.set_state(self._state)
+            driver.set_state(self._state)
         if self._told:
-            session.set_raw(self._told)
-        return session
+            driver.set_raw(self._told)
+        return driver
 
     def _supervise(self) -> Supervisor:
         options = self._options

@@ -21,8 +21,8 @@ import platformdirs
 
 from bridge.errors import PluginError, nearest_names
 from bridge.hosts.backend import SeveralPluginsError
+from bridge.hosts.backends import describe_plugin
 from bridge.hosts.bundle import PluginNotFoundError, binary_sha256, check_bundle, standard_folders
-from bridge.hosts.opening import describe_plugin
 
 __all__ = [
     "PluginCache",

@@ -1,9 +1,9 @@
-"""A session that is allowed to die: watch what comes back, and fail, bypass or repeat where it does.
+"""A driver that is allowed to die: watch what comes back, and fail, bypass or repeat where it does.
 
-The supervisor owns the session of one stream. It checks every sample that leaves the plugin, counts what
+The supervisor owns the driver of one stream. It checks every sample that leaves the plugin, counts what
 went in and came out, and when the plugin crashes, hangs or sends nonsense does what the preset asks for:
 
-- ``fail``: close the session and raise, with the plugin's name and the sample.
+- ``fail``: close the driver and raise, with the plugin's name and the sample.
 - ``bypass``: go on with the dry sound from the first sample not delivered, at its own place in time.
 - ``retry``: start the plugin again and feed it everything from the stream's start, once; then fail. The
   input is kept in a nameless file on disk, so that memory does not grow with the sound.
@@ -20,8 +20,8 @@ import numpy as np
 from bridge.arrays import AudioArray
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EVENT_DTYPE, EventArray, no_events
-from bridge.hosts.faults import FaultAction, HostedPluginError, PluginFault, SessionFault
-from bridge.hosts.session import PluginSession
+from bridge.hosts.driver import PluginDriver
+from bridge.hosts.faults import DriverFault, FaultAction, HostedPluginError, PluginFault
 
 __all__ = ["MAX_LEVEL_DB", "Supervisor"]
 
@@ -37,7 +37,7 @@ class Supervisor:
     """One stream through one plugin.
 
     Args:
-        open_session: Load the plugin with its state and parameters, ready for `start`.
+        open_driver: Load the plugin with its state and parameters, ready for `start`.
         name: The plugin's name, for messages.
         on_fault: What a fault leads to.
         max_level_db: Peaks above it are a fault.
@@ -45,15 +45,15 @@ class Supervisor:
 
     def __init__(
         self,
-        open_session: Callable[[], PluginSession],
+        open_driver: Callable[[], PluginDriver],
         name: str,
         on_fault: FaultAction,
         max_level_db: float = MAX_LEVEL_DB,
     ) -> None:
         self.faults: list[PluginFault] = []
-        self._open_session, self._name, self._on_fault = open_session, name, on_fault
+        self._open_driver, self._name, self._on_fault = open_driver, name, on_fault
         self._limit = float(10.0 ** (max_level_db / 20.0))
-        self._session: PluginSession | None = None
+        self._driver: PluginDriver | None = None
         self._shape = (48000.0, 2, 512, 0)
         self._history: _History | None = None
         self._reset_counts()
@@ -70,31 +70,31 @@ class Supervisor:
             self._history = None
 
     @property
-    def session(self) -> PluginSession:
-        """The session; loads the plugin where none runs."""
-        if self._session is None:
-            self._session = self._open_session()
-        return self._session
+    def driver(self) -> PluginDriver:
+        """The driver; loads the plugin where none runs."""
+        if self._driver is None:
+            self._driver = self._open_driver()
+        return self._driver
 
-    def adopt(self, session: PluginSession) -> None:
-        """Use a session that is open already."""
-        self._session = session
+    def adopt(self, driver: PluginDriver) -> None:
+        """Use a driver that is open already."""
+        self._driver = driver
 
     @property
     def is_open(self) -> bool:
         """Whether the plugin is loaded."""
-        return self._session is not None
+        return self._driver is not None
 
-    def ask(self, question: Callable[[PluginSession], Answer]) -> Answer:
+    def ask(self, question: Callable[[PluginDriver], Answer]) -> Answer:
         """Ask the plugin something that is no sound.
 
         Raises:
             HostedPluginError: The plugin crashed or hung over it.
         """
         try:
-            return question(self.session)
-        except SessionFault as fault:
-            self._end_session()
+            return question(self.driver)
+        except DriverFault as fault:
+            self._end_driver()
             raise HostedPluginError(self._record(fault, "fail")) from fault
 
     @property
@@ -111,8 +111,8 @@ class Supervisor:
         if self._on_fault == "retry":
             self._history = _History()
         try:
-            self.session.start(*self._shape)
-        except SessionFault as fault:
+            self.driver.start(*self._shape)
+        except DriverFault as fault:
             self._recover(fault)
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
@@ -147,24 +147,24 @@ class Supervisor:
 
     def close(self) -> None:
         """Let the plugin go and forget the stream."""
-        self._end_session()
+        self._end_driver()
         self._forget_history()
 
-    def _end_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+    def _end_driver(self) -> None:
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
 
     def _run(self, audio: AudioArray, events: EventArray) -> AudioArray:
         if self._history is not None:
             self._history.append(audio, events)
         try:
             return self._attempt(audio, events)
-        except SessionFault as fault:
+        except DriverFault as fault:
             return self._recover(fault)
 
     def _attempt(self, audio: AudioArray, events: EventArray) -> AudioArray:
-        output = self.session.process(audio, events)
+        output = self.driver.process(audio, events)
         if output.size and not max(output.max(), -output.min()) <= self._limit:
             self._explain(audio, output)
         return self._deliver(output)
@@ -186,16 +186,16 @@ class Supervisor:
         first = int(np.flatnonzero(~(magnitude <= self._limit))[0])
         position = self._n_out + first
         if not np.isfinite(magnitude[first]):
-            raise SessionFault("not a number", str(output[:, first].tolist()), position)
+            raise DriverFault("not a number", str(output[:, first].tolist()), position)
         level_db = 20.0 * np.log10(magnitude[first])
-        raise SessionFault("runaway level", f"{level_db:+.0f} dBFS", position)
+        raise DriverFault("runaway level", f"{level_db:+.0f} dBFS", position)
 
-    def _recover(self, fault: SessionFault) -> AudioArray:
+    def _recover(self, fault: DriverFault) -> AudioArray:
         action: FaultAction = self._on_fault
         if action == "retry" and self._has_retried:
             action = "fail"
         record = self._record(fault, action)
-        self._end_session()
+        self._end_driver()
         if action == "fail":
             self._forget_history()
             raise HostedPluginError(record) from fault
@@ -205,7 +205,7 @@ class Supervisor:
         self._has_retried = True
         return self._repeat()
 
-    def _record(self, fault: SessionFault, action: FaultAction) -> PluginFault:
+    def _record(self, fault: DriverFault, action: FaultAction) -> PluginFault:
         record = PluginFault(
             plugin=self._name,
             kind=fault.kind,
@@ -222,12 +222,12 @@ class Supervisor:
         n_delivered, self._n_out = self._n_out, 0
         pieces = [np.zeros((self._shape[1], 0), np.float32)]
         try:
-            self.session.start(*self._shape)
+            self.driver.start(*self._shape)
             for audio, events in self._history:
                 output = self._attempt(audio, events)
                 n_known = max(0, n_delivered - (self._n_out - output.shape[1]))
                 pieces.append(output[:, n_known:])
-        except SessionFault as fault:
+        except DriverFault as fault:
             return self._recover(fault)
         return np.concatenate(pieces, axis=1)
 

@@ -87,7 +87,7 @@ def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
     """
     nodes = [node for node in _plugins(preset) if node.sidechain is not None]
     if nodes:
-        from bridge.hosts.opening import choose_backend
+        from bridge.hosts.backends import choose_backend
     for node in nodes:
         choose_backend(node.backend, has_sidechain=True)
         if node.sidechain not in names:

@@ -14,7 +14,7 @@ from bridge.files import hash_file
 from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
 from bridge.presets.model import NodeSpec, Preset, node_parameters
-from bridge.processors.specs import processor_parameters
+from bridge.processors.catalogue import processor_parameters
 
 __all__ = ["plan_envelopes", "read_song"]
 

@@ -21,8 +21,8 @@ from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
 from bridge.presets.policies import LevelPolicy, TailPolicy
 from bridge.presets.toml_lines import find_line
+from bridge.processors.catalogue import processor_parameters
 from bridge.processors.contract import MIX_SPEC
-from bridge.processors.specs import processor_parameters
 
 __all__ = [
     "FORMAT",

@@ -11,7 +11,7 @@ from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamValue, check_parameter
 from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.presets.policies import LevelPolicy, TailPolicy
-from bridge.processors.specs import processor_parameters
+from bridge.processors.catalogue import processor_parameters
 
 __all__ = ["apply_settings", "find_overruled", "parse_value"]
 

@@ -1,1 +1,12 @@
-"""Processors: the nodes of a chain."""
+"""Processors: the nodes of a chain, ours and pedalboard's, under one contract.
+
+Conventions: ``(channels, samples)`` float32, always explicit; parameters in real units under the target's own
+names; a stream as a whole is as long as its input and aligned with it, whatever each node withholds.
+
+- `contract`            what a node must offer
+- `chain`, `mix`        nodes in series, nodes in parallel
+- `dream`               the dream core as a node
+- `vst3`, `vst3_check`  a hosted plugin as a node; what a render relies on of one
+- `pedalboard_plugin`   pedalboard's own plugins as nodes, from the `pedalboard_table` of their parameters
+- `catalogue`           which processors there are, and their parameters, without loading any
+"""

@@ -14,8 +14,8 @@ import torch
 from bridge.arrays import AudioArray, Lane
 from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
+from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.specs import DREAM_PARAMETERS
 from dream_core.ascent import build_update, open_stream
 from dream_core.companions import Companions
 from dream_core.errors import CancelledError, DreamError, NonFiniteError

@@ -24,14 +24,14 @@ from bridge.arrays import AudioArray, Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import BackendName, EventArray
+from bridge.hosts.backends import Isolation, choose_backend, wants_clock
 from bridge.hosts.bundle import binary_sha256, check_bundle
+from bridge.hosts.driver import PluginDriver
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
 from bridge.hosts.instances import LoadOptions, PluginInstances
-from bridge.hosts.opening import Isolation, choose_backend, wants_clock
+from bridge.hosts.plugin_stream import PluginStream, StreamShape
 from bridge.hosts.scan import find_plugin
-from bridge.hosts.session import PluginSession
-from bridge.hosts.stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue
@@ -218,7 +218,7 @@ class VST3:
     @property
     def preset_data(self) -> bytes:
         """The plugin's state as the bytes of a ``.vstpreset``; assigning ends a running stream."""
-        return self._ask(lambda session: session.get_state())
+        return self._ask(lambda driver: driver.get_state())
 
     @preset_data.setter
     def preset_data(self, data: bytes) -> None:
@@ -253,7 +253,7 @@ class VST3:
         """How late the plugin is, already compensated; in a stream, as of the last block."""
         if self._stream is not None and self._instances.is_bypassed:
             return 0
-        return self._ask(lambda session: session.latency_samples)
+        return self._ask(lambda driver: driver.latency_samples)
 
     @property
     def tail_seconds(self) -> float:
@@ -400,11 +400,11 @@ class VST3:
 
     # How a stream runs ----------------------------------------------------------------------------------
 
-    def _ask(self, question: Callable[[PluginSession], _Answer]) -> _Answer:
+    def _ask(self, question: Callable[[PluginDriver], _Answer]) -> _Answer:
         """Ask the plugin something that is no sound; between streams, after it has heard what was set."""
         if self._stream is None:
             self._instances.settle()
-            self._instances.ask(lambda session: session.settle())
+            self._instances.ask(lambda driver: driver.settle())
         return self._instances.ask(question)
 
     def _begin(

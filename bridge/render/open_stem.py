@@ -17,7 +17,7 @@ from bridge.plan.plan_envelopes import plan_envelopes
 from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
-from bridge.processors.native import build_builtin
+from bridge.processors.pedalboard_plugin import build_builtin
 from bridge.render.stem_sound import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:

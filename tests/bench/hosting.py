@@ -140,7 +140,7 @@ def inject_faults(count: int, seed: int) -> str:
 def _fail(vst3: VST3, fault: str, sound: np.ndarray, generator: random.Random) -> str:
     """Let one stem fail; return the kind of fault that was reported."""
     if fault == "Kill":
-        process_id = vst3._instances._supervisors[0].session.process_id  # type: ignore[attr-defined]
+        process_id = vst3._instances._supervisors[0].driver.process_id  # type: ignore[attr-defined]
         threading.Timer(generator.random() * 0.01, os.kill, (process_id, signal.SIGKILL)).start()
     else:
         vst3.set_parameter("fault_at_samples", float(generator.randrange(1000, 23000)))

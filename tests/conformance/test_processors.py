@@ -12,11 +12,12 @@ from helpers.vst3 import EFFECT, needs_plugins
 
 from bridge.errors import ProcessorError
 from bridge.parameters import ParamSpec, ParamValue
-from bridge.processors.builtins import BUILTINS
-from bridge.processors.chain import Chain, Mix, Node
+from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
-from bridge.processors.native import Native, build_builtin
+from bridge.processors.mix import Mix
+from bridge.processors.pedalboard_plugin import PedalboardPlugin, build_builtin
+from bridge.processors.pedalboard_table import BUILTINS
 from bridge.processors.vst3 import VST3
 
 RATE = 48000
@@ -34,7 +35,7 @@ def _dream(**settings: object) -> Dream:
 
 FACTORIES: dict[str, Callable[[], Processor]] = {
     **{name: (lambda name=name: build_builtin(name)) for name in BUILTINS},
-    "pedalboard": lambda: Native(
+    "pedalboard": lambda: PedalboardPlugin(
         pedalboard.Pedalboard([pedalboard.Compressor(-20, 4), pedalboard.Delay(0.05)])
     ),
     "dream": lambda: _dream(depth=1.6),

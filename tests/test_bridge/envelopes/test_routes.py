@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import EnvelopeError
-from bridge.processors.native import build_builtin
+from bridge.processors.pedalboard_plugin import build_builtin
 
 KNOB = [{"id": "knob", "value": 0.5}]
 

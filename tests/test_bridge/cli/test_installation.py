@@ -232,7 +232,7 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "scipy": ("scipy.signal.sosfilt", lambda sos, sound, *_, zi=None, **__: (0.5 * sound, zi)),
     "soundfile": ("bridge.audio.reader.read_audio", lambda path: (np.zeros((1, 48000), np.float32), 48000)),
     "soxr": ("soxr.resample", lambda sound, *_: 0.0 * sound),
-    "pedalboard": ("bridge.processors.native.build_builtin", lambda *_: Silent()),
+    "pedalboard": ("bridge.processors.pedalboard_plugin.build_builtin", lambda *_: Silent()),
     "mido": ("bridge.midi.strict.check_strict", lambda *_: mido.MidiFile(file=io.BytesIO(b"MThd"))),
     "pydantic": ("bridge.presets.model.parse_preset", lambda data, _: SimpleNamespace(chain=data["chain"])),
     "safetensors": ("safetensors.numpy.load", lambda data: {"tone": np.zeros((1, 48000), np.float32)}),

@@ -26,7 +26,7 @@ from bridge.hosts.backend import (
     Transport,
 )
 
-__all__ = ["LocalSession", "PluginSession", "load_backend"]
+__all__ = ["LocalDriver", "PluginDriver", "load_backend"]
 
 _TAIL_BURST_S = 0.1
 _TAIL_SILENCE_S = 1.0
@@ -36,7 +36,7 @@ _MEASURE_BLOCK_SAMPLES = 4096
 _NOTE_ON, _NOTE_OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
 
-class PluginSession(Protocol):
+class PluginDriver(Protocol):
     """One plugin, driven as a stream, wherever it lives."""
 
     @property
@@ -118,7 +118,7 @@ def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid:
     return MinihostBackend(path, plugin_name, uid)
 
 
-class LocalSession:
+class LocalDriver:
     """A backend in this process, driven as a stream.
 
     Args:

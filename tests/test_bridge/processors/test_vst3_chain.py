@@ -10,11 +10,11 @@ from helpers.vst3 import EFFECT, SAMPLE_RATE, needs_plugins, noise
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginFaultError
+from bridge.processors.chain import Chain, Node
+from bridge.processors.mix import Mix
 from bridge.processors.vst3 import VST3
 
 pedalboard = pytest.importorskip("pedalboard")
-chain_module = pytest.importorskip("bridge.processors.chain")
-Chain, Mix, Node = chain_module.Chain, chain_module.Mix, chain_module.Node
 
 pytestmark = needs_plugins
 

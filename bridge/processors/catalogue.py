@@ -7,7 +7,7 @@ from typing import get_args
 
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
-from bridge.processors.builtins import BUILTINS
+from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.settings import (
     DEPTH_LIMIT,
     HOP_DIVISORS,

@@ -1,8 +1,8 @@
 """The parent's side of an isolated plugin: spawn, time out, kill, reap.
 
 The child is a fresh interpreter (never a fork: plugins loaded after one hang) that runs
-:mod:`bridge.hosts.worker`. A watchdog thread kills it when an answer is overdue, which closes the pipe that
-the caller waits on, so one blocking read covers answer, crash and hang on every platform.
+:mod:`bridge.hosts.child_main`. A watchdog thread kills it when an answer is overdue, which closes the pipe
+that the caller waits on, so one blocking read covers answer, crash and hang on every platform.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from bridge.hosts.backend import (
     PluginDescription,
     SeveralPluginsError,
 )
-from bridge.hosts.faults import SessionFault
+from bridge.hosts.faults import DriverFault
 from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
 
-__all__ = ["ChildSession"]
+__all__ = ["ChildDriver"]
 
 _REAP_S = 2.0
 """How long a process whose pipe has closed may take to end by itself."""
 
 
-class ChildSession:
-    """A plugin in a child process, driven as a stream; see :class:`bridge.hosts.session.PluginSession`.
+class ChildDriver:
+    """A plugin in a child process, driven as a stream; see :class:`bridge.hosts.driver.PluginDriver`.
 
     Args:
         path: The bundle.
@@ -76,7 +76,7 @@ class ChildSession:
         request = {"path": str(path), "plugin_name": plugin_name, "backend": backend, "uid": uid}
         try:
             answer = self._ask(Frame(Opcode.LOAD, fields=request), load_timeout_s)
-        except SessionFault as fault:
+        except DriverFault as fault:
             self.close()
             raise PluginError(f"{path.name}: {fault.kind} while it was loaded ({fault.detail})") from fault
         except PluginError:
@@ -171,7 +171,7 @@ class ChildSession:
 
     def _ask(self, frame: Frame, timeout_s: float | None = None) -> Frame:
         if not self._end.alive:
-            raise SessionFault("crash", "the plugin's process has ended", 0)
+            raise DriverFault("crash", "the plugin's process has ended", 0)
         self._awaited_s = timeout_s or self._timeout_s
         self._watchdog.deadline = time.monotonic() + self._awaited_s
         try:
@@ -204,8 +204,8 @@ class ChildSession:
             ending = "it has closed its connection"
         self.close()
         if has_hung:
-            raise SessionFault("hang", f"no answer within {self._awaited_s:g} s, killed", position)
-        raise SessionFault("crash", detail or ending, position)
+            raise DriverFault("hang", f"no answer within {self._awaited_s:g} s, killed", position)
+        raise DriverFault("crash", detail or ending, position)
 
 
 class _Watchdog:
@@ -238,7 +238,7 @@ def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subp
     search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(
-        [sys.executable, "-m", "bridge.hosts.worker", *arguments],
+        [sys.executable, "-m", "bridge.hosts.child_main", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -11,13 +11,13 @@ from bridge.arrays import Lane
 from bridge.errors import ProcessorError
 from bridge.hosts.backend import EventArray, PluginDescription
 from bridge.hosts.events import parameter_events
-from bridge.hosts.parameters import Parameter, build_parameters
+from bridge.hosts.parameter_laws import HostedParameterMap, build_parameters
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 
-__all__ = ["Controls"]
+__all__ = ["ParameterValues"]
 
 
-class Controls:
+class ParameterValues:
     """The parameters of one plugin, and what of them it has not been told yet.
 
     Args:
@@ -101,7 +101,7 @@ class Controls:
             self._raws[parameter.index] = self._set[parameter.index] = float(events["value"][-1])
         return events
 
-    def _find(self, name: str) -> Parameter:
+    def _find(self, name: str) -> HostedParameterMap:
         if name not in self._parameters:
             check_parameter(name, 0.0, self.specs, self._where)
         return self._parameters[name]

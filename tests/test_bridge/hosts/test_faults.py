@@ -28,7 +28,7 @@ from helpers.vst3 import (
 )
 
 from bridge.errors import PluginError, PluginFaultError
-from bridge.hosts.child import ChildSession
+from bridge.hosts.child_process import ChildDriver
 from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
 from bridge.parameters import ParamValue
 from bridge.processors.chain import Chain
@@ -61,10 +61,10 @@ def patience_s(fault: str) -> float:
     return 0.7 if fault == "Hang" else 20.0
 
 
-def child_of(vst3: VST3) -> ChildSession:
-    session = vst3._instances._supervisors[0].session
-    assert isinstance(session, ChildSession)
-    return session
+def child_of(vst3: VST3) -> ChildDriver:
+    driver = vst3._instances._supervisors[0].driver
+    assert isinstance(driver, ChildDriver)
+    return driver
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +256,7 @@ import sys, numpy as np
 from bridge.processors.vst3 import VST3
 params = {params!r}
 vst3 = VST3({path!r}, params=params, timeout_s=60)
-print(vst3._instances._supervisors[0].session.process_id, flush=True)
+print(vst3._instances._supervisors[0].driver.process_id, flush=True)
 sound = np.zeros((2, 48000), np.float32)
 while True:
     vst3.process(sound, 48000, 512)

@@ -23,7 +23,7 @@ import numpy as np
 
 from bridge.errors import ReverieError
 from bridge.hosts.backend import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
-from bridge.hosts.session import LocalSession, load_backend
+from bridge.hosts.driver import LocalDriver, load_backend
 from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
 
 __all__ = ["main"]
@@ -66,7 +66,7 @@ class _Worker:
         }
         self._channels = 0
         self._output_channels = 0
-        self._session: LocalSession
+        self._driver: LocalDriver
 
     def serve(self) -> None:
         """Answer requests until the pipe closes."""
@@ -104,33 +104,33 @@ class _Worker:
                 backend = load_backend(
                     Path(fields["path"]), fields["plugin_name"], fields["backend"], fields["uid"]
                 )
-                self._session = LocalSession(backend, self._shared.progress)
+                self._driver = LocalDriver(backend, self._shared.progress)
                 return Frame(Opcode.DONE, fields=dataclasses.asdict(backend.description))
             case Opcode.START:
-                self._session.start(**fields)
+                self._driver.start(**fields)
                 self._channels = fields["channels"] + fields["sidechain_channels"]
                 self._output_channels = fields["channels"]
                 return Frame(Opcode.DONE)
             case Opcode.SET_RAW:
-                self._session.set_raw({int(index): value for index, value in fields.items()})
+                self._driver.set_raw({int(index): value for index, value in fields.items()})
                 return Frame(Opcode.DONE)
             case Opcode.RAW_VALUES:
-                return Frame(Opcode.DONE, data=self._session.raw_values().tobytes())
+                return Frame(Opcode.DONE, data=self._driver.raw_values().tobytes())
             case Opcode.GET_STATE:
-                return Frame(Opcode.DONE, data=self._session.get_state())
+                return Frame(Opcode.DONE, data=self._driver.get_state())
             case Opcode.SET_STATE:
-                self._session.set_state(request.data)
+                self._driver.set_state(request.data)
                 return Frame(Opcode.DONE)
             case Opcode.SETTLE:
-                self._session.settle()
+                self._driver.settle()
                 return Frame(Opcode.DONE)
             case Opcode.TAIL:
-                return Frame(Opcode.DONE, fields={"seconds": self._session.tail_seconds()})
+                return Frame(Opcode.DONE, fields={"seconds": self._driver.tail_seconds()})
         raise ValueError(f"unknown request {request.opcode}")
 
     def _process(self, request: Frame) -> Frame:
         events = np.frombuffer(request.data, EVENT_DTYPE)
-        output = self._session.process(self._shared.to_child(self._channels, request.samples), events)
+        output = self._driver.process(self._shared.to_child(self._channels, request.samples), events)
         n_samples = output.shape[1]
         self._shared.from_child(self._output_channels, n_samples)[...] = output
         return Frame(Opcode.DONE, samples=n_samples)

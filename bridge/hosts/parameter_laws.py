@@ -24,7 +24,7 @@ from bridge.errors import ProcessorError
 from bridge.hosts.backend import HostedParameter
 from bridge.parameters import ParamSpec, ParamValue
 
-__all__ = ["Parameter", "build_parameters", "parameter_name", "parse_quantity"]
+__all__ = ["HostedParameterMap", "build_parameters", "parameter_name", "parse_parameter_text"]
 
 _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?$")
 _FACTORS = {"khz": ("Hz", 1e3), "hz": ("Hz", 1.0), "ms": ("ms", 1.0), "s": ("ms", 1e3), "sec": ("ms", 1e3)}
@@ -33,7 +33,7 @@ _SWITCH_OFF = {"off", "no", "false", "disabled"}
 _IGNORED_TITLE = "MIDI CC "
 """JUCE plugins offer every controller of every channel as a parameter of such a name: noise to people."""
 
-Law = Literal["linear", "log", "table", "choice", "switch"]
+MappingLaw = Literal["linear", "log", "table", "choice", "switch"]
 
 
 def parameter_name(title: str, label: str) -> str:
@@ -49,12 +49,12 @@ def parameter_name(title: str, label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
 
-def parse_quantity(text: str) -> tuple[float, str] | None:
+def parse_parameter_text(text: str) -> tuple[float, str] | None:
     """Split what a plugin displays into number and unit; None where it is no number.
 
-    >>> parse_quantity("-6.00 dB")
+    >>> parse_parameter_text("-6.00 dB")
     (-6.0, 'dB')
-    >>> parse_quantity("Hall") is None
+    >>> parse_parameter_text("Hall") is None
     True
     """
     found = _QUANTITY.match(text)
@@ -62,7 +62,7 @@ def parse_quantity(text: str) -> tuple[float, str] | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class HostedParameterMap:
     """One parameter with its law.
 
     Args:
@@ -75,7 +75,7 @@ class Parameter:
 
     index: int
     spec: ParamSpec
-    law: Law
+    law: MappingLaw
     steps: int
     table: tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -132,12 +132,12 @@ class Parameter:
         return float(low + position * (high - low))
 
 
-def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, Parameter]:
+def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, HostedParameterMap]:
     """Give every parameter of a plugin a name, a range and a law.
 
     Two parameters of one name get ``_2``, ``_3`` after it, in the plugin's order.
     """
-    parameters: dict[str, Parameter] = {}
+    parameters: dict[str, HostedParameterMap] = {}
     for index, parameter in enumerate(hosted):
         base = parameter_name(parameter.title, parameter.label)
         if not base or parameter.title.startswith(_IGNORED_TITLE):
@@ -150,12 +150,14 @@ def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, Parameter]:
     return parameters
 
 
-def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Parameter:
+def _build_parameter(name: str, index: int, hosted: HostedParameter) -> HostedParameterMap:
     texts = list(dict.fromkeys(text.strip() for _, text in hosted.texts))
     folded = {text.lower() for text in texts}
     if len(texts) == 2 and folded & _SWITCH_ON and folded & _SWITCH_OFF:
         spec = _spec(name, hosted, default=hosted.default_raw >= 0.5)
-        return Parameter(index=index, spec=spec, law="switch", steps=1, table=((0.0, 1.0), (0.0, 1.0)))
+        return HostedParameterMap(
+            index=index, spec=spec, law="switch", steps=1, table=((0.0, 1.0), (0.0, 1.0))
+        )
 
     readings = _numbers(hosted)
     if readings is None:
@@ -167,7 +169,7 @@ def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Paramete
         if law != "table"
         else (tuple(raws), tuple(values))
     )
-    plain = Parameter(
+    plain = HostedParameterMap(
         index=index, spec=ParamSpec(name=name, default=0.0), law=law, steps=hosted.steps, table=table
     )
     spec = _spec(
@@ -179,20 +181,22 @@ def _build_parameter(name: str, index: int, hosted: HostedParameter) -> Paramete
         unit=hosted.label or readings.unit,
         is_log=law == "log",
     )
-    return Parameter(index=index, spec=spec, law=law, steps=hosted.steps, table=table)
+    return HostedParameterMap(index=index, spec=spec, law=law, steps=hosted.steps, table=table)
 
 
-def _build_choice(name: str, index: int, hosted: HostedParameter, texts: list[str]) -> Parameter:
+def _build_choice(name: str, index: int, hosted: HostedParameter, texts: list[str]) -> HostedParameterMap:
     """Name the positions of a list; a continuous parameter without numbers is offered as its bare travel."""
     is_list = 0 < hosted.steps == len(hosted.texts) - 1 and len(texts) == len(hosted.texts)
     if not is_list:
         spec = _spec(name, hosted, default=hosted.default_raw, minimum=0.0, maximum=1.0)
-        return Parameter(
+        return HostedParameterMap(
             index=index, spec=spec, law="linear", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0))
         )
     default = texts[min(len(texts) - 1, int(hosted.default_raw * len(texts)))]
     spec = _spec(name, hosted, default=default, choices=tuple(texts))
-    return Parameter(index=index, spec=spec, law="choice", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0)))
+    return HostedParameterMap(
+        index=index, spec=spec, law="choice", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0))
+    )
 
 
 class _Readings(NamedTuple):
@@ -235,7 +239,7 @@ def _numbers(hosted: HostedParameter) -> _Readings | None:
     """
     rows = []
     for raw, text in hosted.texts:
-        quantity = parse_quantity(text)
+        quantity = parse_parameter_text(text)
         if quantity is not None:
             rows.append((raw, *quantity, _last_place(text)))
         elif not re.match(r"^\s*[-+]?inf", text, re.IGNORECASE):

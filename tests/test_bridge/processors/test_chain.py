@@ -8,9 +8,10 @@ import pytest
 from helpers.nets import SmallNet
 
 from bridge.errors import ProcessorError
-from bridge.processors.chain import Chain, Mix, Node
+from bridge.processors.chain import Chain, Node
 from bridge.processors.dream import Dream
-from bridge.processors.native import Native
+from bridge.processors.mix import Mix
+from bridge.processors.pedalboard_plugin import PedalboardPlugin
 
 RATE = 48000
 
@@ -137,7 +138,7 @@ def test_automation_does_not_depend_on_blocks() -> None:
     """The staircase is fixed from the first sample, not from where a block happens to begin."""
     sound = noise(10000)
     lane = np.geomspace(200, 8000, 10000)
-    native = Native(pedalboard.LadderFilter())
+    native = PedalboardPlugin(pedalboard.LadderFilter())
     whole = native.process(sound, RATE, automation={"cutoff_hz": lane})
     pieces = []
     for start, stop in ((0, 1), (1, 3), (3, 100), (100, 5000), (5000, 10000)):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.backend import HostedParameter
 from bridge.hosts.bundle import check_bundle, find_binary, standard_folders, this_machine
-from bridge.hosts.parameters import build_parameters, parameter_name, parse_quantity
+from bridge.hosts.parameter_laws import build_parameters, parameter_name, parse_parameter_text
 from bridge.hosts.vstpreset import build_vstpreset, decode_state, parse_vstpreset, read_state
 from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
 
@@ -157,7 +157,7 @@ def test_names_agree_with_pedalboard() -> None:
 )
 def test_quantities_are_numbers_with_units(text: str, quantity: tuple[float, str]) -> None:
     """What plugins display is split into number and unit."""
-    assert parse_quantity(text) == quantity
+    assert parse_parameter_text(text) == quantity
 
 
 @given(

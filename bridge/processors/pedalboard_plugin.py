@@ -1,8 +1,7 @@
 """pedalboard's own plugins behind the processor contract.
 
 What the wrapper adds: an explicit channel layout (pedalboard guesses it, wrongly for very short blocks),
-an end of the stream (what a plugin's latency withholds comes back at :meth:`Native.flush`), automation by
-blocks, and parameters that refuse what does not exist.
+an end of the stream (what a plugin's latency withholds comes back at `flush`), automation by blocks, and parameters that refuse what does not exist.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ import pedalboard
 from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
-from bridge.processors.builtins import BUILTINS, Builtin
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
+from bridge.processors.pedalboard_table import BUILTINS, Builtin
 
-__all__ = ["Native", "build_builtin"]
+__all__ = ["PedalboardPlugin", "build_builtin"]
 
 _BY_CLASS = {builtin.class_name: (name, builtin) for name, builtin in BUILTINS.items()}
 _MAX_TAIL_S = 30.0
 _LATENCY_PROBE_SAMPLES = 1 << 17
 
 
-def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> Native:
+def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> PedalboardPlugin:
     """Make one of pedalboard's effects by its name in presets.
 
     Raises:
@@ -38,13 +37,13 @@ def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> 
     if name not in BUILTINS:
         raise ProcessorError(f"no built-in effect is called {name!r}; {nearest_names(name, BUILTINS)}")
     plugin = getattr(pedalboard, BUILTINS[name].class_name)()
-    native = Native(plugin)
+    native = PedalboardPlugin(plugin)
     for key, value in (params or {}).items():
         native.set_parameter(key, value)
     return native
 
 
-class Native:
+class PedalboardPlugin:
     """One pedalboard plugin, or a run of them in a :class:`pedalboard.Pedalboard`.
 
     Args:
@@ -67,12 +66,12 @@ class Native:
         self.reset()
 
     @classmethod
-    def run(cls, natives: Sequence[Native]) -> Native:
+    def run(cls, natives: Sequence[PedalboardPlugin]) -> PedalboardPlugin:
         """Join several into one real :class:`pedalboard.Pedalboard`, which is faster than a call each."""
         return cls(pedalboard.Pedalboard([native.plugin for native in natives]))
 
     def __repr__(self) -> str:
-        return f"Native({self.plugin!r})"
+        return f"PedalboardPlugin({self.plugin!r})"
 
     @property
     def latency_samples(self) -> int:

@@ -9,9 +9,9 @@ from typing import Literal
 
 from bridge.errors import PluginError
 from bridge.hosts.backend import BackendName, PluginDescription
-from bridge.hosts.session import LocalSession, PluginSession, load_backend
+from bridge.hosts.driver import LocalDriver, PluginDriver, load_backend
 
-__all__ = ["Isolation", "choose_backend", "describe_plugin", "has_minihost", "open_session", "wants_clock"]
+__all__ = ["Isolation", "choose_backend", "describe_plugin", "has_minihost", "open_driver", "wants_clock"]
 
 Isolation = Literal["process", "none"]
 
@@ -59,14 +59,14 @@ def wants_clock(description: PluginDescription) -> bool:
     )
 
 
-def open_session(
+def open_driver(
     path: Path,
     plugin_name: str | None,
     backend: BackendName = "pedalboard",
     isolation: Isolation = "process",
     timeouts_s: tuple[float, float] = (10.0, 30.0),
     uid: str = "",
-) -> PluginSession:
+) -> PluginDriver:
     """Load a plugin.
 
     Args:
@@ -84,11 +84,11 @@ def open_session(
         # minihost does not tell class ids, and a state without one cannot be checked: pedalboard is asked.
         uid = describe_plugin(path, plugin_name, timeouts_s).uid
     if isolation == "none":
-        return LocalSession(load_backend(path, plugin_name, backend, uid))
-    from bridge.hosts.child import ChildSession
+        return LocalDriver(load_backend(path, plugin_name, backend, uid))
+    from bridge.hosts.child_process import ChildDriver
 
     timeout_s, load_timeout_s = timeouts_s
-    return ChildSession(
+    return ChildDriver(
         path, plugin_name, backend=backend, uid=uid, timeout_s=timeout_s, load_timeout_s=load_timeout_s
     )
 
@@ -97,6 +97,6 @@ def describe_plugin(
     path: Path, plugin_name: str | None, timeouts_s: tuple[float, float]
 ) -> PluginDescription:
     """Load a plugin in a child only to hear what it says of itself."""
-    session = open_session(path, plugin_name, timeouts_s=timeouts_s)
-    session.close()
-    return session.description
+    driver = open_driver(path, plugin_name, timeouts_s=timeouts_s)
+    driver.close()
+    return driver.description
