@@ -21,7 +21,7 @@ line: the command line prints it as it is, without a traceback.
 
 from __future__ import annotations
 
-from dream_core.naming import nearest_names
+from dream_core.nearest import nearest_names
 
 __all__ = [
     "AudioFileError",

@@ -1,11 +1,14 @@
 """Let sound dream: gradient ascent on what a network hears. Torch only.
 
-This package knows no files, MIDI, presets or plugins. Four axes are independent of each other:
+This package knows no files of sound, MIDI, presets or plugins. Four axes are independent of each other:
 
-- what the network hears   ``frontend``, ``networks``, ``taps``
-- what is maximised        ``objectives``, ``grammar``
-- how a step is taken      ``updates``, ``mask``, ``spectral``, ``stereo``
-- the loop                 ``ascent``, ``stream``, ``listener``, ``settings``
+- what the network hears   `frontend`, `networks`
+- what is maximised        `objectives`
+- how a step is taken      `updates`
+- the loop                 `loop`
+
+`settings` holds every setting of a dream, `runtime` devices and threads, `dsp` what all stand on, `training`
+how our own networks were made.
 
 Names are loaded when first used: importing the package does not import Torch.
 """
@@ -16,12 +19,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dream_core.ascent import dream, dream_each, list_updates, open_stream
     from dream_core.errors import DreamError
-    from dream_core.grammar import parse_objective
-    from dream_core.networks import get_card, list_networks, load_network
+    from dream_core.loop.ascent import dream, dream_each, open_stream
+    from dream_core.networks.registry import get_card, list_networks, load_network
+    from dream_core.objectives.parse import parse_objective
     from dream_core.runtime import list_devices, resolve_device, set_threads
     from dream_core.settings import DreamSettings
+    from dream_core.updates.table import list_updates
 
 __all__ = [
     "DreamError",
@@ -42,15 +46,15 @@ __all__ = [
 _HOMES = {
     "DreamError": "errors",
     "DreamSettings": "settings",
-    "dream": "ascent",
-    "dream_each": "ascent",
-    "get_card": "networks",
+    "dream": "loop.ascent",
+    "dream_each": "loop.ascent",
+    "get_card": "networks.registry",
     "list_devices": "runtime",
-    "list_networks": "networks",
-    "list_updates": "ascent",
-    "load_network": "networks",
-    "open_stream": "ascent",
-    "parse_objective": "grammar",
+    "list_networks": "networks.registry",
+    "list_updates": "updates.table",
+    "load_network": "networks.registry",
+    "open_stream": "loop.ascent",
+    "parse_objective": "objectives.parse",
     "resolve_device": "runtime",
     "set_threads": "runtime",
 }
@@ -60,3 +64,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"dream_core.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'dream_core' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

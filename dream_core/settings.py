@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from dream_core.errors import SettingError
-from dream_core.naming import nearest_names
+from dream_core.nearest import nearest_names
 
 __all__ = [
     "DEPTH_LIMIT",
@@ -70,7 +70,7 @@ class DreamSettings:
     """What to dream and how.
 
     Args:
-        objective: What is maximised, as :mod:`dream_core.objectives` writes it.
+        objective: What is maximised, as :mod:`dream_core.objectives.terms` writes it.
         update: How a gradient becomes the next sound: a name from :func:`dream_core.list_updates`, or a cut
             spelt out, ``cut:OPERAND:MASK:PHASE:add``.
         step: Size of one step in the update's own unit; 1.0 is what it was tuned for. 0..10.

@@ -24,31 +24,6 @@ ORDER = {
 }
 """Left never imports right."""
 
-MOVING = {
-    "bridge.session": "bridge.daw",
-    "bridge.arrays": "bridge.arrays",
-    "bridge.files": "bridge.files",
-    "dream_core.naming": "dream_core.nearest",
-    "dream_core.framing": "dream_core.dsp",
-    "dream_core.spectral": "dream_core.dsp",
-    "dream_core.download": "dream_core.networks",
-    "dream_core.weights": "dream_core.networks",
-    "dream_core.grammar": "dream_core.objectives",
-    "dream_core.listener": "dream_core.objectives",
-    "dream_core.taps": "dream_core.objectives",
-    "dream_core.conditioning": "dream_core.updates",
-    "dream_core.gains": "dream_core.updates",
-    "dream_core.legacy": "dream_core.updates",
-    "dream_core.mask": "dream_core.updates",
-    "dream_core.sound_envelope": "dream_core.updates",
-    "dream_core.ascent": "dream_core.loop",
-    "dream_core.companions": "dream_core.loop",
-    "dream_core.stereo": "dream_core.loop",
-    "dream_core.stream": "dream_core.loop",
-    "dream_core.wave": "dream_core.loop",
-}
-"""Files that still lie flat, and the rooms they go to."""
-
 Arrow = tuple[str, str]
 Graph = Mapping[str, frozenset[str]]
 
@@ -66,8 +41,7 @@ def room_of(module: str) -> str:
     >>> room_of("bridge.audio.writer")
     'bridge.audio'
     """
-    flat = ".".join(module.split(".")[:2])
-    return MOVING.get(flat, flat)
+    return ".".join(module.split(".")[:2])
 
 
 def files() -> dict[str, Path]:

@@ -14,7 +14,7 @@ from bridge.cli.arguments import JsonOption
 from bridge.errors import InputError
 
 if TYPE_CHECKING:
-    from dream_core.networks import NetworkCard
+    from dream_core.networks.card import NetworkCard
 
 __all__ = ["app"]
 
@@ -31,7 +31,7 @@ ClassesOption = Annotated[
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
     """List every network: what it hears, and whether its weights are here."""
-    from dream_core.networks import is_ready, list_damaged, list_networks
+    from dream_core.networks.registry import is_ready, list_damaged, list_networks
 
     cards = list_networks()
     for line in list_damaged():
@@ -53,7 +53,7 @@ def list_command(as_json: JsonOption = False) -> None:
 @app.command("show")
 def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
-    from dream_core.networks import get_card, is_ready
+    from dream_core.networks.registry import get_card, is_ready
 
     card = get_card(name)
     if as_json:
@@ -128,7 +128,7 @@ def get_command(
 
 
 def _check_importable(name: str) -> None:
-    from dream_core.networks import get_card
+    from dream_core.networks.registry import get_card
 
     card = get_card(name)
     if card.weights != "import":

@@ -90,7 +90,7 @@ def _use_torch() -> str:
 def _use_torchaudio() -> str:
     import torch
 
-    from dream_core.frontend import resample
+    from dream_core.dsp.resample import resample
 
     for to_rate in (16000, 44100):  # the one by blocks, the other by torchaudio's own convolution
         middle = resample(torch.from_numpy(_sine()), _RATE, to_rate)[0, to_rate // 4 : -to_rate // 4]
@@ -328,7 +328,7 @@ def _devices() -> Iterator[Finding]:
 
 def _networks() -> Iterator[Finding]:
     from dream_core.errors import DreamError
-    from dream_core.networks import is_ready, list_damaged, list_networks, load_network
+    from dream_core.networks.registry import is_ready, list_damaged, list_networks, load_network
 
     yield from _devices()
     for line in list_damaged():

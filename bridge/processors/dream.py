@@ -16,17 +16,18 @@ from bridge.errors import InputError, ProcessorError, RenderError, RenderStopped
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from dream_core.ascent import build_update, open_stream
-from dream_core.companions import Companions
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
-from dream_core.grammar import parse_objective
-from dream_core.legacy import Legacy
-from dream_core.loop.turns import StepReport
-from dream_core.networks import get_card, load_network, weights_sha256
+from dream_core.loop.ascent import open_stream
+from dream_core.loop.pending_steps import StepReport
+from dream_core.loop.shared_batches import SharedBatches
+from dream_core.loop.stream import DreamStream
 from dream_core.networks.card import Network
+from dream_core.networks.registry import get_card, load_network, weights_sha256
+from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import MOVING_SETTINGS, DreamSettings
-from dream_core.stream import DreamStream
+from dream_core.updates.legacy_0163 import Legacy
+from dream_core.updates.table import build_update
 
 __all__ = ["Dream", "hash_networks", "resolve_compute"]
 
@@ -47,7 +48,7 @@ class Dream:
         on_step: Called after every step of every window.
         is_cancelled: Asked before every step; true stops.
         on_warning: Called with one line when something had to be given up.
-        companions: Where dreams of other threads meet, to share a network and its batches.
+        shared_batches: Shared with dreams of other threads, networks and all.
         settings: The fields of :class:`dream_core.DreamSettings`.
 
     Raises:
@@ -71,7 +72,7 @@ class Dream:
         on_step: Callable[[StepReport], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
-        companions: Companions | None = None,
+        shared_batches: SharedBatches | None = None,
         **settings: ParamValue,
     ) -> None:
         self._device_name = device
@@ -82,7 +83,7 @@ class Dream:
             "on_step": on_step,
             "is_cancelled": is_cancelled,
             "on_warning": on_warning,
-            "companions": companions,
+            "shared_batches": shared_batches,
         }
         self._stream: DreamStream | None = None
         self._shape = (0, 0)
@@ -249,8 +250,8 @@ class Dream:
     def _load(self) -> Network:
         if self._network is None:
             # A network that listens to references is kept apart: it would hear them while others step.
-            companions = None if self.wanted_references else self._options["companions"]
-            load = load_network if companions is None else companions.load_network
+            shared_batches = None if self.wanted_references else self._options["shared_batches"]
+            load = load_network if shared_batches is None else shared_batches.networks.load
             self._network = load(str(self._values["network"]), device=resolve_device(self._device_name))
         return self._network
 

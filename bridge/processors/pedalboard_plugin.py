@@ -1,7 +1,8 @@
 """pedalboard's own plugins behind the processor contract.
 
 What the wrapper adds: an explicit channel layout (pedalboard guesses it, wrongly for very short blocks),
-an end of the stream (what a plugin's latency withholds comes back at `flush`), automation by blocks, and parameters that refuse what does not exist.
+an end of the stream (what a plugin's latency withholds comes back at `flush`), automation by blocks, and
+parameters that refuse what does not exist.
 """
 
 from __future__ import annotations

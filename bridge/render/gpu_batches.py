@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from bridge.plan.model import Plan
 
 if TYPE_CHECKING:
-    from dream_core.companions import Companions
+    from dream_core.loop.shared_batches import SharedBatches
 
-__all__ = ["open_companions"]
+__all__ = ["open_shared_batches"]
 
 
-def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:
-    """Return a meeting for every GPU that plans dream on: stems rendered in threads share its batches.
+def open_shared_batches(plans: Iterable[Plan]) -> dict[str, SharedBatches]:
+    """Return the shared batches of every GPU that plans dream on, for stems rendered in threads.
 
     There is none where a plugin is hosted in this process: such plugins load in the main thread only.
     """
@@ -23,7 +23,7 @@ def open_companions(plans: Iterable[Plan]) -> dict[str, Companions]:
     is_dreaming = any(node["use"] == "dream" for node in nodes)
     if not is_dreaming or any(node["use"] == "vst3" and node["isolation"] == "none" for node in nodes):
         return {}
-    from dream_core.companions import Companions
+    from dream_core.loop.shared_batches import SharedBatches
 
     devices = {device for plan in plans for device in plan.device.split(",") if device.startswith("cuda")}
-    return {device: Companions() for device in devices}
+    return {device: SharedBatches() for device in devices}

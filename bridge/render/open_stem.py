@@ -22,27 +22,27 @@ from bridge.render.stem_sound import StemSidechain, find_stem, open_stem_sound, 
 
 if TYPE_CHECKING:
     from bridge.processors.vst3 import VST3
-    from dream_core.companions import Companions
-    from dream_core.loop.turns import StepReport
+    from dream_core.loop.pending_steps import StepReport
+    from dream_core.loop.shared_batches import SharedBatches
 
-__all__ = ["Callbacks", "OpenStem", "open_stem"]
+__all__ = ["OpenStem", "RenderHooks", "open_stem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callbacks:
+class RenderHooks:
     """Whom a render tells and asks while it runs.
 
     Args:
         on_step: Called after every dream step of every window.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
-        companions: Where the dreams of all stems on one device meet.
+        shared_batches: Shared by the dreams of all stems on one device.
     """
 
     on_step: Callable[[StepReport], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
-    companions: Companions | None = None
+    shared_batches: SharedBatches | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def _close(plugins: Mapping[str, VST3]) -> None:
         plugin.close()
 
 
-def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> OpenStem:
+def open_stem(plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks) -> OpenStem:
     """Load every processor a stem needs and build what moves them; nothing is written.
 
     Raises:
@@ -89,7 +89,7 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
         for node in preset.chain:
             if not node.enabled:
                 continue
-            processor = _open_node(node, plan, stem, song, callbacks)
+            processor = _open_node(node, plan, stem, song, hooks)
             if processor is None:
                 missing.add(node.id)
                 continue
@@ -97,7 +97,7 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
                 plugin = cast("VST3", processor)
                 opened[node.id] = plugin
                 plugin_specs[node.id] = plugin.parameters
-                _feed(plugin, node, nodes, plan, stem, song, callbacks.on_warning or _ignore)
+                _feed(plugin, node, nodes, plan, stem, song, hooks.on_warning or _ignore)
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
         envelopes = plan_envelopes(
             preset.without(missing),
@@ -115,18 +115,18 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks) -> O
 
 
 def _open_node(
-    node: NodeSpec, plan: Plan, stem: StemPlan, song: Song, callbacks: Callbacks
+    node: NodeSpec, plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks
 ) -> Processor | None:
     if node.use == "dream":
-        return _open_dream(node, plan, stem, callbacks)
+        return _open_dream(node, plan, stem, hooks)
     if node.use == "vst3":
-        return _open_plugin(node, plan, song, callbacks)
+        return _open_plugin(node, plan, song, hooks)
     native = build_builtin(node.use, node.params)
     native.automation_block_samples = plan.automation_block_samples
     return native
 
 
-def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -> Processor | None:
+def _open_plugin(node: NodeSpec, plan: Plan, song: Song, hooks: RenderHooks) -> Processor | None:
     from bridge.hosts.bundle import PluginNotFoundError
     from bridge.processors.vst3 import VST3
 
@@ -142,13 +142,13 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, callbacks: Callbacks) -
             on_fault=node.on_fault,
             automation_block_samples=plan.automation_block_samples,
             tempo_map=song.tempo_map,
-            on_warning=callbacks.on_warning or _ignore,
+            on_warning=hooks.on_warning or _ignore,
         )
     except PluginNotFoundError:
         if plan.on_missing == "fail":
             raise
-        if callbacks.on_warning is not None:
-            callbacks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
+        if hooks.on_warning is not None:
+            hooks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
         return None
 
 
@@ -193,15 +193,15 @@ def _ignore(_warning: str) -> None:
     """Leave a warning to the run that renders: it says it once more."""
 
 
-def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, callbacks: Callbacks) -> Processor:
+def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks) -> Processor:
     from bridge.processors.dream import Dream
 
     dream = Dream(
         device=plan.device_for(stem),
-        on_step=callbacks.on_step,
-        is_cancelled=callbacks.is_cancelled,
-        on_warning=callbacks.on_warning,
-        companions=callbacks.companions,
+        on_step=hooks.on_step,
+        is_cancelled=hooks.is_cancelled,
+        on_warning=hooks.on_warning,
+        shared_batches=hooks.shared_batches,
         **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.wanted_references):

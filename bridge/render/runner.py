@@ -18,9 +18,9 @@ from bridge.plan.output_names import manifest_path
 from bridge.plan.plan_envelopes import read_song
 from bridge.render.folder_lock import lock_folder
 from bridge.render.gain import decide_gain, share_gains
-from bridge.render.gpu_batches import open_companions
+from bridge.render.gpu_batches import open_shared_batches
 from bridge.render.manifest import append_record, is_settled, write_manifest
-from bridge.render.open_stem import Callbacks, open_stem
+from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
 from bridge.render.results import RenderedStem, RenderReport, StemResult
 from bridge.render.resume import begin_manifest, is_as_planned
@@ -117,14 +117,14 @@ def render_plans(
                 run.begin()
                 for result in run.results.values():
                     announce(result)
-            meetings = open_companions(plans) if jobs > 1 else {}
+            batches = open_shared_batches(plans) if jobs > 1 else {}
             for stage in (_Run.first_tasks, _Run.last_tasks):
                 tasks = [
-                    replace(task, companions=meetings.get(task.plan.device_for(task.stem)))
+                    replace(task, shared_batches=batches.get(task.plan.device_for(task.stem)))
                     for run in runs
                     for task in stage(run)
                 ]
-                run_tasks(tasks, keep, jobs=jobs, in_threads=bool(meetings), tell=tell, is_cancelled=stops)
+                run_tasks(tasks, keep, jobs=jobs, in_threads=bool(batches), tell=tell, is_cancelled=stops)
         finally:
             for run in runs:
                 run.end()
@@ -174,7 +174,7 @@ class _Run:
                 )
         for stem in self.waiting[:1]:
             # Every processor is opened once before any output is created.
-            open_stem(self.plan, stem, read_song(self.plan, stem), Callbacks()).close()
+            open_stem(self.plan, stem, read_song(self.plan, stem), RenderHooks()).close()
 
     def begin(self) -> None:
         """Note what is under way."""

@@ -19,7 +19,7 @@ from bridge.envelopes.song import Song
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.plan_envelopes import read_song
-from bridge.render.open_stem import Callbacks, OpenStem, open_stem
+from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter, scratch_path
@@ -27,7 +27,7 @@ from bridge.render.stem_sound import open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
 if TYPE_CHECKING:
-    from dream_core.companions import Companions
+    from dream_core.loop.shared_batches import SharedBatches
 
 __all__ = ["render_stem"]
 
@@ -37,7 +37,7 @@ def render_stem(
     stem: StemPlan,
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
-    companions: Companions | None = None,
+    shared_batches: SharedBatches | None = None,
 ) -> RenderedStem:
     """Stream a stem through its chain into a scratch file beside its target, measuring before and after.
 
@@ -49,14 +49,14 @@ def render_stem(
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="open"))
     _fix_threads(plan)
     meter = WorkMeter(stem, tell)
-    callbacks = Callbacks(
+    hooks = RenderHooks(
         on_step=meter.on_step,
         is_cancelled=is_cancelled,
         on_warning=warnings.append,
-        companions=companions,
+        shared_batches=shared_batches,
     )
     song = read_song(plan, stem)
-    opened = open_stem(plan, stem, song, callbacks)
+    opened = open_stem(plan, stem, song, hooks)
     meter.expect(opened)
     try:
         n_tail = _tail_samples(opened, song)

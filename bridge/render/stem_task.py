@@ -19,7 +19,7 @@ from bridge.render.stem_delivery import deliver_stem
 from bridge.render.stem_render import render_stem
 
 if TYPE_CHECKING:
-    from dream_core.companions import Companions
+    from dream_core.loop.shared_batches import SharedBatches
 
 __all__ = ["StemTask"]
 
@@ -36,7 +36,7 @@ class StemTask:
         rendered: For ``deliver``: what its ``chain`` gave.
         decision: For ``deliver``: its gain.
         n_samples: For ``deliver``: the common length.
-        companions: Where the dreams of stems in other threads meet.
+        shared_batches: Shared with the dreams of stems in other threads.
     """
 
     plan: Plan
@@ -46,7 +46,7 @@ class StemTask:
     rendered: RenderedStem | None = None
     decision: GainDecision | None = None
     n_samples: int = 0
-    companions: Companions | None = None
+    shared_batches: SharedBatches | None = None
 
     def run(
         self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
@@ -60,7 +60,7 @@ class StemTask:
         try:
             rendered, decision = self.rendered, self.decision
             if rendered is None:
-                rendered = render_stem(self.plan, self.stem, tell, is_cancelled, self.companions)
+                rendered = render_stem(self.plan, self.stem, tell, is_cancelled, self.shared_batches)
             if self.stage == "chain":
                 is_kept = True
                 return rendered

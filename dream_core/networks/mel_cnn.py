@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
-from dream_core.frontend import FrontendSpec
+from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.log_mel_network import LogMelNetwork
-from dream_core.weights import load_into, read_header, read_tensors, write_tensors
+from dream_core.networks.weights import load_into, read_header, read_tensors, write_tensors
 
 __all__ = ["KIND", "MelCnn", "MelCnnSpec", "fold_batch_norm", "load", "read_card", "write"]
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dream_core.frontend import FrontendSpec
+from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.log_mel_network import LogMelNetwork
 

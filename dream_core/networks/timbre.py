@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dream_core.frontend import FrontendSpec
+from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.mel_cnn import MelCnn, MelCnnSpec
-from dream_core.weights import load_into, read_tensors
+from dream_core.networks.weights import load_into, read_tensors
 
 __all__ = ["CARD", "CLASSES", "SHIPPED_WEIGHTS", "SPEC", "load"]
 

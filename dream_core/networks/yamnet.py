@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
-from dream_core.frontend import FrontendSpec
+from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.fused import can_fuse, conv_relus
 from dream_core.networks.log_mel_network import LogMelNetwork

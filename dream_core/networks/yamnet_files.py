@@ -14,9 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dream_core.download import fetch_file
 from dream_core.errors import WeightsError
 from dream_core.networks.card import NetworkCard
+from dream_core.networks.download import fetch_file
+from dream_core.networks.weights import (
+    file_sha256,
+    load_into,
+    networks_folder,
+    read_header,
+    read_tensors,
+    write_tensors,
+)
 from dream_core.networks.yamnet import (
     CARD,
     CONVOLUTIONS,
@@ -24,14 +32,6 @@ from dream_core.networks.yamnet import (
     card_with_classes,
     check_published,
     fold_published,
-)
-from dream_core.weights import (
-    file_sha256,
-    load_into,
-    networks_folder,
-    read_header,
-    read_tensors,
-    write_tensors,
 )
 
 __all__ = [

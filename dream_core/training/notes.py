@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
-from dream_core.frontend import resample
 from dream_core.networks.timbre import CLASSES
 
 __all__ = ["FAMILY_PRESETS", "NoteTable", "is_held_out", "render_notes"]

@@ -33,8 +33,8 @@ from bridge.audio.limiter import Limiter
 from bridge.audio.loudness import measure_loudness
 from dream_core import DreamSettings, dream, load_network, parse_objective
 from dream_core.errors import DreamError
-from dream_core.listener import Listener
 from dream_core.networks.card import Network
+from dream_core.objectives.listener import Listener
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = ROOT.parent / "shared"

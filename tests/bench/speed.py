@@ -25,11 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dream_core import DreamSettings, dream, load_network, parse_objective, resolve_device, set_threads
 from dream_core.errors import DreamError
-from dream_core.frontend import slice_patches
-from dream_core.listener import Listener
+from dream_core.frontend.patches import slice_patches
 from dream_core.networks.card import Network
+from dream_core.objectives.listener import Listener
+from dream_core.objectives.taps import tap
 from dream_core.runtime import default_threads
-from dream_core.taps import tap
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = ROOT.parent / "shared"

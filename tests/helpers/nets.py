@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dream_core.frontend import FrontendSpec, LogMel, slice_patches
+from dream_core.frontend.log_mel import FrontendSpec, LogMel
+from dream_core.frontend.patches import slice_patches
 from dream_core.networks.card import LayerInfo, NetworkCard
 
 SPEC = FrontendSpec(

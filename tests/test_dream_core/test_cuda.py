@@ -8,9 +8,9 @@ import torch
 from helpers.nets import SmallNet
 
 from dream_core import DreamSettings, dream, load_network
-from dream_core.listener import Listener
 from dream_core.networks.card import Network
-from dream_core.objectives import layer
+from dream_core.objectives.listener import Listener
+from dream_core.objectives.terms import layer
 
 pytestmark = [
     pytest.mark.cuda,

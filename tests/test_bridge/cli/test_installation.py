@@ -256,7 +256,7 @@ def test_a_result_that_is_wrong_is_found(name: str, monkeypatch: pytest.MonkeyPa
 def test_reverie_itself_is_blamed_for_its_own_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Presets or weights that are gone are no fault of the packages that read them."""
     monkeypatch.setattr("bridge.presets.library.preset_folders", lambda: [("factory", tmp_path)])
-    monkeypatch.setattr("dream_core.networks.load_network", damaged)
+    monkeypatch.setattr("dream_core.networks.registry.load_network", damaged)
     (presets,) = probe("presets")
     timbre = next(finding for finding in probe("networks") if finding.what == "timbre")
 

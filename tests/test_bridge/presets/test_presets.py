@@ -18,8 +18,8 @@ from bridge.presets.library import find_preset, list_presets
 from bridge.presets.load import read_preset
 from bridge.presets.model import parse_preset, preset_schema
 from bridge.presets.overrides import apply_settings
-from dream_core.grammar import parse_objective
-from dream_core.listener import Listener
+from dream_core.objectives.listener import Listener
+from dream_core.objectives.parse import parse_objective
 
 SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))

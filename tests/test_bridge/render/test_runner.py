@@ -17,7 +17,7 @@ from bridge.audio.loudness import measure_loudness
 from bridge.clock.settings import ClockSettings
 from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
 from bridge.plan.model import Plan
-from dream_core.companions import Companions
+from dream_core.loop.shared_batches import SharedBatches
 
 CC_PRESET = """
 [[modulators]]
@@ -134,14 +134,14 @@ def test_stems_that_share_a_device_come_out_as_they_do_alone(
     plan = build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "alone")
     alone = render_plan(plan)
     shared = build_plan([tmp_path / "stems"], write_preset(tmp_path), out_dir=tmp_path / "shared")
-    companions = Companions()
-    monkeypatch.setattr("bridge.render.runner.open_companions", lambda _plans: {"cpu": companions})
+    shared_batches = SharedBatches()
+    monkeypatch.setattr("bridge.render.runner.open_shared_batches", lambda _plans: {"cpu": shared_batches})
     together = render_plan(shared, jobs=3)
 
     hashes = [[s.record.sha256_samples for s in report.stems if s.record] for report in (alone, together)]
     assert len(hashes[0]) == 3
     assert hashes[0] == hashes[1]
-    assert companions.n_batches > 0
+    assert shared_batches.n_batches > 0
 
 
 def test_a_manifest_reproduces_its_outputs(tmp_path: Path) -> None:

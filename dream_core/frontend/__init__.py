@@ -1,0 +1,5 @@
+"""What a network hears of a waveform, differentiable throughout.
+
+- `log_mel`  log-mel frames at the network's rate
+- `patches`  frames cut into the patches a network takes
+"""

@@ -1,0 +1,255 @@
+"""Dream a whole sound in one call, or open a stream for one that arrives in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dream_core.errors import SettingError
+from dream_core.loop.pending_steps import StepReport
+from dream_core.loop.shared_batches import SharedBatches
+from dream_core.loop.stream import DreamStream
+from dream_core.nearest import nearest_names
+from dream_core.networks.card import Network
+from dream_core.objectives.listener import Listener
+from dream_core.objectives.parse import parse_objective
+from dream_core.settings import DreamSettings
+from dream_core.updates.table import build_update
+
+__all__ = ["dream", "dream_each", "open_stream"]
+
+
+def open_stream(
+    network: Network,
+    settings: DreamSettings,
+    sample_rate: int,
+    n_channels: int,
+    *,
+    references: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    target: str | None = None,
+    batch: int | None = None,
+    first_step: int = 0,
+    on_step: Callable[[StepReport], None] | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    shared_batches: SharedBatches | None = None,
+) -> DreamStream:
+    """Open a stream that dreams a sound arriving in blocks.
+
+    Args:
+        network: From :func:`dream_core.load_network`.
+        settings: The dream's settings.
+        sample_rate: Hz, of the sound.
+        n_channels: Channels of the sound.
+        references: Other sounds by name, ``(channels, samples)`` at the same rate.
+        target: Which reference the targeted updates use.
+        batch: How many windows step together; None chooses by device.
+        first_step: Index of the first step, to continue an earlier run with the same jitter.
+        on_step: Called after every step of every window.
+        is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
+        on_warning: Called with one line when something had to be given up (a smaller batch).
+        shared_batches: Shared with streams of other threads, so that their windows step in one batch.
+
+    Raises:
+        DreamError: The settings do not fit the network or each other.
+    """
+    if not _is_sample_rate(sample_rate):
+        raise SettingError(f"sample_rate = {sample_rate!r}; a whole number of Hz, 4000..768000, is accepted")
+    device = network.device
+    sounds = {name: _check_reference(name, sound).to(device) for name, sound in (references or {}).items()}
+    if target is not None and target not in sounds:
+        raise SettingError(f"no reference sound is called {target!r}; {nearest_names(target, sounds)}")
+    listener = Listener(
+        network,
+        parse_objective(settings.objective),
+        sample_rate,
+        {name: sound.mean(dim=0) for name, sound in sounds.items()},
+    )
+    return DreamStream(
+        listener,
+        build_update(settings.update),
+        settings,
+        n_channels,
+        device,
+        target=None if target is None else sounds[target],
+        batch=batch,
+        first_step=first_step,
+        on_step=on_step,
+        is_cancelled=is_cancelled,
+        on_warning=on_warning,
+        shared_batches=shared_batches,
+    )
+
+
+def dream(
+    sound: npt.NDArray[np.float32],
+    sample_rate: int,
+    network: Network,
+    settings: DreamSettings | None = None,
+    depth: float | npt.NDArray[np.floating[Any]] = 10.0,
+    *,
+    references: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    target: str | None = None,
+    batch: int | None = None,
+    first_step: int = 0,
+    on_step: Callable[[StepReport], None] | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    shared_batches: SharedBatches | None = None,
+) -> npt.NDArray[np.float32]:
+    """Dream a whole sound.
+
+    Args:
+        sound: ``(channels, samples)`` float32.
+        sample_rate: Hz.
+        network: From :func:`dream_core.load_network`.
+        settings: The dream's settings; None takes the defaults.
+        depth: Steps, one number or one for each sample; where it is 0 the sound stays bit for bit.
+        references: Other sounds by name, ``(channels, samples)`` at the same rate.
+        target: Which reference the targeted updates use.
+        batch: As in :func:`open_stream`, like all that follow.
+        first_step: Index of the first step.
+        on_step: Called after every step of every window.
+        is_cancelled: Asked before every batch.
+        on_warning: Called with one line when something had to be given up.
+        shared_batches: Shared with other threads.
+
+    Shape:
+        ``(channels, samples)`` -> ``(channels, samples)``.
+
+    Raises:
+        DreamError: The settings do not fit, or the dream is not finite.
+    """
+    samples = _check_sound(sound)
+    n_channels, n_samples = samples.shape
+    steps = np.asarray(depth, dtype=np.float64)
+    if steps.shape not in ((), (n_samples,)):
+        raise SettingError(
+            f"depth has shape {steps.shape}; one number, or one for each of the sound's {n_samples} samples, "
+            "is accepted"
+        )
+    stream = open_stream(
+        network,
+        settings or DreamSettings(),
+        sample_rate,
+        n_channels,
+        references=references,
+        target=target,
+        batch=batch,
+        first_step=first_step,
+        on_step=on_step,
+        is_cancelled=is_cancelled,
+        on_warning=on_warning,
+        shared_batches=shared_batches,
+    )
+    depths = torch.as_tensor(np.broadcast_to(steps, (n_samples,)).copy())
+    block = stream.window_samples * stream.batch
+    done = [
+        stream.push(samples[:, start : start + block], depths[start : start + block])
+        for start in range(0, n_samples, block)
+    ]
+    done.append(stream.finish())
+    dreamed: npt.NDArray[np.float32] = torch.cat(done, 1).cpu().numpy()
+    return dreamed
+
+
+def dream_each(
+    sound: npt.NDArray[np.float32],
+    sample_rate: int,
+    network: Network,
+    objectives: Sequence[str] = (),
+    settings: DreamSettings | None = None,
+    depth: float | npt.NDArray[np.floating[Any]] = 10.0,
+    *,
+    references: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    target: str | None = None,
+    batch: int | None = None,
+    first_step: int = 0,
+    on_step: Callable[[StepReport], None] | None = None,
+    is_cancelled: Callable[[], bool] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+    shared_batches: SharedBatches | None = None,
+) -> npt.NDArray[np.float32]:
+    """Dream a sound once for each objective and add up what the dreams change.
+
+    Layers dreamed apart keep a voice of their own, where the gradient of their sum would be the strongest
+    one's. The DreamSound notebook does so with the last three layers, which is the default here; it adds
+    up whole sounds, here the sound itself is counted once.
+
+    Args:
+        sound: ``(channels, samples)`` float32.
+        sample_rate: Hz.
+        network: From :func:`dream_core.load_network`.
+        objectives: What each dream maximises; none takes the network's last three layers.
+        settings: The dreams' settings but for the objective; None takes the defaults.
+        depth: Steps, as in :func:`dream`.
+        references: Other sounds by name, ``(channels, samples)`` at the same rate.
+        target: Which reference the targeted updates use.
+        batch: As in :func:`open_stream`, like all that follow.
+        first_step: Index of the first step.
+        on_step: Called after every step of every window.
+        is_cancelled: Asked before every batch.
+        on_warning: Called with one line when something had to be given up.
+        shared_batches: Shared with other threads.
+
+    Shape:
+        ``(channels, samples)`` -> ``(channels, samples)``.
+
+    Raises:
+        DreamError: As :func:`dream`.
+    """
+    base = settings or DreamSettings()
+    change = np.zeros(_check_sound(sound).shape, np.float32)
+    for objective in objectives or [f"layer:{info.name}" for info in network.card.layers[-3:]]:
+        one = dream(
+            sound,
+            sample_rate,
+            network,
+            replace(base, objective=objective),
+            depth,
+            references=references,
+            target=target,
+            batch=batch,
+            first_step=first_step,
+            on_step=on_step,
+            is_cancelled=is_cancelled,
+            on_warning=on_warning,
+            shared_batches=shared_batches,
+        )
+        change += one - sound
+    dreamed: npt.NDArray[np.float32] = sound + change
+    return dreamed
+
+
+def _is_sample_rate(sample_rate: object) -> bool:
+    """Say whether a number can be a sound's sample rate."""
+    is_whole = isinstance(sample_rate, (int, np.integer)) and not isinstance(sample_rate, bool)
+    return is_whole and 4000 <= int(cast(int, sample_rate)) <= 768000
+
+
+def _check_reference(name: str, sound: object) -> Tensor:
+    try:
+        reference = _check_sound(sound).to(torch.float32)
+    except SettingError as error:
+        raise SettingError(f"reference {name!r}: {error}") from None
+    if not reference.shape[1] or not bool(torch.isfinite(reference).all()):
+        what = "holds values that are not finite" if reference.shape[1] else "is empty"
+        raise SettingError(f"reference {name!r} {what}; give a sound that can be heard")
+    return reference
+
+
+def _check_sound(sound: object) -> Tensor:
+    if not isinstance(sound, np.ndarray) or sound.ndim != 2 or not len(sound):
+        given = f"an array of shape {sound.shape}" if isinstance(sound, np.ndarray) else type(sound).__name__
+        raise SettingError(
+            f"the sound is {given}; an array (channels, samples) is accepted. For mono, pass sound[None, :]."
+        )
+    if not np.issubdtype(sound.dtype, np.floating):
+        raise SettingError(f"the sound's samples are {sound.dtype}; float32 with full scale 1 is accepted")
+    return torch.as_tensor(sound)

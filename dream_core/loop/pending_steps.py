@@ -1,0 +1,75 @@
+"""One step of one window, and who takes it: what a stream and a shared batch say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from dream_core.errors import DreamError
+from dream_core.loop.windows import ScheduledWindow, WindowSchedule
+
+__all__ = ["Fault", "PendingStep", "StepReport", "Stepper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What one step of one window did, for progress displays and benches.
+
+    Args:
+        window_index: Which window, from 0.
+        step_index: Which step, from 0.
+        start_s: Where the window begins.
+        score: The objective before the step.
+    """
+
+    window_index: int
+    step_index: int
+    start_s: float
+    score: float
+
+
+class Stepper(Protocol):
+    """Whoever has windows that wait for a step: a stream."""
+
+    @property
+    def schedule(self) -> WindowSchedule:
+        """The sound, with its windows."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many windows step together."""
+        ...
+
+    def step_batch(self, steps: Sequence[PendingStep]) -> list[Fault]:
+        """Step windows, of this stream or of others of its kind; return what went wrong with whose."""
+        ...
+
+    def report_step(self, window: ScheduledWindow, step_index: int, score: float) -> None:
+        """Tell that a step of a window has been taken."""
+        ...
+
+
+class PendingStep(NamedTuple):
+    """A window that is to take a step, and whose it is."""
+
+    stream: Stepper
+    window_index: int
+
+    @property
+    def schedule(self) -> WindowSchedule:
+        """The sound the window is in."""
+        return self.stream.schedule
+
+    @property
+    def window(self) -> ScheduledWindow:
+        """The window."""
+        return self.schedule.windows[self.window_index]
+
+
+class Fault(NamedTuple):
+    """What went wrong with a window, and whose it is."""
+
+    owner: Stepper
+    error: DreamError

@@ -1,0 +1,392 @@
+"""The loop: a sound streams through windows, each takes the steps its depth asks for.
+
+The recurrence (depth ``d(t)`` in steps, ``A`` the update)::
+
+    x_0 = input
+    m_k(t) = clip(d(t) - k, 0, 1)
+    x_{k+1}(t) = x_k(t) + m_k(t) * (A(x_k)(t) - x_k(t))
+
+:mod:`dream_core.loop.windows` knows which window may take which step; here the steps are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from dream_core.errors import CancelledError, NonFiniteError, SettingError
+from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
+from dream_core.loop.shared_batches import SharedBatches
+from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
+from dream_core.loop.windows import ScheduledWindow, WindowSchedule
+from dream_core.nearest import nearest_names
+from dream_core.objectives.listener import Listener
+from dream_core.runtime import default_batch, draw_integer
+from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
+from dream_core.updates.contract import State, Update, Window
+
+__all__ = ["DreamStream"]
+
+AUDIBLE = 1e-3
+"""Level (-60 dBFS) above which a window must have a gradient."""
+
+
+class DreamStream:
+    """Dream a sound that arrives in blocks.
+
+    Args:
+        listener: The network's ear and the objective.
+        update: How to step.
+        settings: The dream's settings.
+        n_channels: Channels of the sound.
+        device: Where to compute.
+        batch: How many windows step together; None chooses by device. The shape is always this one, so
+            that a window's result does not depend on what else is in its batch.
+        first_step: Index of the first step, to continue an earlier run with the same jitter.
+        target: Another sound ``(channels or 1, samples)``, for updates that want one; repeats when short.
+        on_step: Called after every step of every window.
+        is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
+        on_warning: Called with one line when something had to be given up (a smaller batch).
+        shared_batches: Shared with streams of other threads, so that their windows step in one batch.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        update: Update,
+        settings: DreamSettings,
+        n_channels: int,
+        device: torch.device,
+        *,
+        batch: int | None = None,
+        first_step: int = 0,
+        target: Tensor | None = None,
+        on_step: Callable[[StepReport], None] | None = None,
+        is_cancelled: Callable[[], bool] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+        shared_batches: SharedBatches | None = None,
+    ) -> None:
+        if update.needs_target and target is None:
+            raise SettingError(f"update {settings.update!r} needs a target sound; none was given")
+        if settings.stereo == "mid_side" and n_channels != 2:
+            raise SettingError(
+                f"stereo = 'mid_side' needs 2 channels; the sound has {n_channels}. Use 'linked'."
+            )
+        self._listener = listener
+        self._update = update
+        self._settings = settings
+        self._n_channels = n_channels
+        self._device = device
+        self._batch = batch or default_batch(device)
+        self._first_step = first_step
+        # One of another layout is heard as its mono sum.
+        is_fitting = target is None or target.shape[0] in (1, n_channels)
+        self._target = target if is_fitting or target is None else target.mean(dim=0, keepdim=True)
+        self._on_step = on_step
+        self._is_cancelled = is_cancelled
+        self._on_warning = on_warning
+        self._shared_batches = shared_batches
+        self.reset()
+
+    @property
+    def window_samples(self) -> int:
+        """Length of a window."""
+        return self._schedule.window_samples
+
+    @property
+    def schedule(self) -> WindowSchedule:
+        """The sound on its way, with its windows."""
+        return self._schedule
+
+    @property
+    def batch(self) -> int:
+        """How many windows step together."""
+        return self._batch
+
+    def reset(self) -> None:
+        """Forget every sample seen."""
+        settings = self._settings
+        rate = self._listener.sample_rate
+        margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        self._schedule = WindowSchedule(rate, settings.window_s, settings.fade_s, margin, self._device)
+
+    def push(self, samples: Tensor, depth: Tensor, lanes: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Take a block and return the samples that are done.
+
+        Args:
+            samples: ``(channels, n)``.
+            depth: ``(n,)`` in steps, 0..100.
+            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves; the same ones in every block.
+
+        Shape:
+            Returns ``(channels, m)``; over the whole stream as many come out as went in.
+
+        Raises:
+            NonFiniteError: The sound, or a gradient, is not finite.
+            SettingError: A depth below 0, above 100 or not a number.
+        """
+        # Copies: the sound waits here while a caller may fill the same buffer again.
+        samples = samples.to(self._device, torch.float32, copy=True)
+        depth = depth.to(self._device, torch.float64, copy=True)
+        if samples.shape[0] != self._n_channels or depth.shape != samples.shape[1:]:
+            raise SettingError(
+                f"a block of {tuple(samples.shape)} with a depth of {tuple(depth.shape)}; "
+                f"({self._n_channels}, n) and (n,) are accepted"
+            )
+        if not bool(torch.isfinite(samples).all()):
+            raise NonFiniteError("the sound holds values that are not finite; clean the stem first")
+        if not bool(((depth >= 0) & (depth <= DEPTH_LIMIT)).all()):
+            raise SettingError(
+                f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
+            )
+        moving = {
+            name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
+        }
+        for name, lane in moving.items():
+            _check_lane(name, lane, samples.shape[1])
+        self._schedule.push(samples, depth, moving)
+        return self._run(is_end=False)
+
+    def finish(self) -> Tensor:
+        """End the sound and return all that is left."""
+        self._schedule.end()
+        rest = self._run(is_end=True)
+        self.reset()
+        return rest
+
+    def _run(self, is_end: bool) -> Tensor:
+        self._schedule.advance()
+        with self._shared_batches.joined() if self._shared_batches is not None else nullcontext():
+            while (ready := self._schedule.ready()) and (is_end or len(ready) >= self._batch):
+                self._step(ready[: self._batch])
+                self._schedule.advance()
+        done = self._schedule.take_finished()
+        return torch.cat(done, 1) if done else torch.zeros(self._n_channels, 0, device=self._device)
+
+    def _step(self, indices: list[int]) -> None:
+        if self._is_cancelled is not None and self._is_cancelled():
+            raise CancelledError("stopped")
+        steps = [PendingStep(self, i) for i in indices]
+        if self._shared_batches is None:
+            faults = self.step_batch(steps)
+        else:
+            faults = self._shared_batches.step(self._kind(indices), self, steps)
+        if faults:
+            raise faults[0].error
+
+    def _kind(self, indices: list[int]) -> Hashable:
+        """Return what windows must have in common to step together."""
+        if self._target is not None or self._listener.objective.references:
+            return id(self)
+        return (
+            id(self._listener.network),
+            self._listener.objective.text,
+            self._listener.sample_rate,
+            self._settings,
+            self._n_channels,
+            self._batch,
+            self._first_step + self._schedule.windows[indices[0]].taken,
+            # A sound shorter than a window has its own length.
+            self._schedule.sound_under(indices[0]).shape[-1],
+            tuple(self._schedule.lanes_under(indices[0])),
+        )
+
+    def step_batch(self, steps: Sequence[PendingStep]) -> list[Fault]:
+        """Step windows, of this stream or of others of its kind; return what went wrong with whose.
+
+        Where the device has too little memory, half as many go on at a time.
+        """
+        faults = self._step_within_memory(steps)
+        if faults is not None:
+            return faults
+        # Outside the handler: while an exception lives, so do the tensors of the step that failed.
+        self._batch = max(1, self._batch // 2)
+        torch.cuda.empty_cache()
+        if self._on_warning is not None:
+            self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
+        return [
+            fault
+            for start in range(0, len(steps), self._batch)
+            for fault in self.step_batch(steps[start : start + self._batch])
+        ]
+
+    def _step_within_memory(self, steps: Sequence[PendingStep]) -> list[Fault] | None:
+        try:
+            return self._take_step(steps)
+        except torch.cuda.OutOfMemoryError:
+            if self._batch == 1:
+                raise
+            return None
+
+    def _take_step(self, steps: Sequence[PendingStep]) -> list[Fault]:
+        # A short batch is filled up with its last window: the shape decides how sums are ordered.
+        filled = [*steps, *[steps[-1]] * (self._batch - len(steps))]
+        windows = [step.window for step in filled]
+        current = torch.stack([step.schedule.sound_under(step.window_index) for step in filled])
+        mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
+        window, scores = self._build_window(filled, windows, current)
+        state = self._collect_state(windows, window.context, groups)
+        proposal_rows, state, gradient = self._update.step(window, state)
+        proposal = unfold_channels(proposal_rows, window.current, current, mode)
+        # Where there is no gradient there is nothing to do, not nothing to hear.
+        is_led = gradient.any(dim=(1, 2)).view(len(filled), groups).any(dim=1)
+        proposal = torch.where(is_led[:, None, None], proposal, current)
+        faults = self._check(steps, groups, window.original, proposal, gradient)
+        for n, step in enumerate(steps):
+            held = step.window
+            held.proposal = proposal[n, :, : held.n_samples]
+            held.taken += 1
+            part = slice(n * groups, (n + 1) * groups)
+            held.state = {} if held.taken == held.n_steps else {k: v[part] for k, v in state.items()}
+            step.stream.report_step(held, window.step_index, float(scores[0][part].mean()))
+        return faults
+
+    def report_step(self, window: ScheduledWindow, step_index: int, score: float) -> None:
+        """Tell that a step of a window has been taken."""
+        if self._on_step is not None:
+            start_s = self._schedule.start_sample(window) / self._listener.sample_rate
+            self._on_step(
+                StepReport(window_index=window.index, step_index=step_index, start_s=start_s, score=score)
+            )
+
+    def _build_window(
+        self, filled: Sequence[PendingStep], windows: list[ScheduledWindow], current: Tensor
+    ) -> tuple[Window, list[Tensor]]:
+        mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
+        context = fold_channels(torch.stack([t.schedule.context_under(t.window_index) for t in filled]), mode)
+        margin = self._schedule.margin_samples
+        original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
+        lengths = [one.n_samples for one in windows for _ in range(groups)]
+        step_index = self._first_step + windows[0].taken
+        offset, speed = self._offset(step_index), self._speed(step_index)
+        scores: list[Tensor] = []
+
+        def score(mono: Tensor) -> Tensor:
+            value = self._listener.score(mono, offset, original_mono, speed, lengths)
+            scores.append(value.detach())
+            return value
+
+        moving = self._moving(filled, groups)
+        window = Window(
+            current=fold_channels(current, mode),
+            context=context,
+            margin=margin,
+            n_valid=torch.tensor(lengths, device=self._device)[:, None, None].to(current.dtype),
+            score=score,
+            target=self._target_under(windows, current),
+            step_index=step_index,
+            sample_rate=self._listener.sample_rate,
+            step=moving["step"],
+            low_hz=moving["low_hz"],
+            high_hz=moving["high_hz"],
+            settings=self._settings,
+        )
+        return window, scores
+
+    def _offset(self, step_index: int) -> int:
+        if not self._settings.jitter:
+            return 0
+        return draw_integer(self._listener.jitter_frames, self._settings.seed, step_index)
+
+    def _speed(self, step_index: int) -> float:
+        most = self._settings.varispeed_octaves
+        if most == 0.0:
+            return 1.0
+        draw = draw_integer(1 << 16, self._settings.seed, step_index, 1) / (1 << 15) - 1.0
+        return float(2.0 ** (most * draw))
+
+    def _moving(self, filled: Sequence[PendingStep], groups: int) -> dict[str, float | Tensor]:
+        low, high = self._band_hz()
+        values: dict[str, float | Tensor] = {"step": self._settings.step, "low_hz": low, "high_hz": high}
+        under = [step.schedule.lanes_under(step.window_index) for step in filled]
+        for name in under[0]:
+            lane = torch.stack([lanes[name] for lanes in under])
+            values[name] = lane.repeat_interleave(groups, dim=0)[:, None]
+        network_low, network_high = self._listener.network.card.band_hz
+        if isinstance(values["low_hz"], Tensor):
+            values["low_hz"] = torch.clamp(values["low_hz"], min=network_low)
+        if isinstance(values["high_hz"], Tensor):
+            # As for the setting, 0 stands for the network's own edge.
+            lane = values["high_hz"]
+            values["high_hz"] = torch.where(lane > 0, torch.clamp(lane, max=network_high), network_high)
+        return values
+
+    def _target_under(self, windows: list[ScheduledWindow], current: Tensor) -> Tensor | None:
+        if self._target is None:
+            return None
+        length, n_samples = self._target.shape[1], current.shape[-1]
+        starts = [self._schedule.start_sample(window) for window in windows]
+        positions = [torch.arange(s, s + n_samples, device=self._device) % length for s in starts]
+        under = torch.stack([self._target[:, p].expand(self._n_channels, -1) for p in positions])
+        return fold_channels(under, self._settings.stereo)
+
+    def _band_hz(self) -> tuple[float, float]:
+        card = self._listener.network.card
+        low, high = card.band_hz
+        return self._settings.check_band((low, min(high, self._listener.sample_rate / 2)), card.name)
+
+    def _collect_state(self, windows: list[ScheduledWindow], context: Tensor, groups: int) -> State:
+        for n, held in enumerate(windows):
+            if held.taken == 0 and not held.state:
+                part = context[n * groups : (n + 1) * groups]
+                held.state = self._update.begin(part, self._settings, self._listener.sample_rate)
+        if len(windows) == 1:
+            return windows[0].state
+        return {key: torch.cat([held.state[key] for held in windows]) for key in windows[0].state}
+
+    def _check(
+        self,
+        steps: Sequence[PendingStep],
+        groups: int,
+        original: Tensor,
+        proposal: Tensor,
+        gradient: Tensor,
+    ) -> list[Fault]:
+        is_finite = bool(torch.isfinite(proposal).all()) and bool(torch.isfinite(gradient).all())
+        if is_finite and bool(gradient.any(dim=(1, 2)).all()):
+            return []
+        faults = []
+        for n, step in enumerate(steps):
+            start_s = step.schedule.start_sample(step.window) / self._listener.sample_rate
+            place = f"step {step.window.taken + 1} of the window at {start_s:.2f} s"
+            part = slice(n * groups, (n + 1) * groups)
+            # The network hears the sum of the rows: where that is silent (a quiet passage, channels that
+            # cancel) there is nothing to say.
+            is_audible = float(original[part].mean(dim=1).square().mean().sqrt()) > AUDIBLE
+            # Less than a patch of sound, at the end, may well leave a network cold.
+            is_audible &= step.window.n_samples >= self._listener.patch_samples or step.schedule.is_whole
+            if not bool(torch.isfinite(gradient[part]).all()):
+                text = (
+                    f"{place}: the gradient of {self._listener.objective.text!r} is not finite; its factors "
+                    "or the network's weights are too large, or the sound is far above full scale"
+                )
+            elif not bool(torch.isfinite(proposal[n]).all()):
+                text = f"{place}: the dream is not finite; use a smaller step"
+            elif is_audible and not bool(gradient[part].any()):
+                text = (
+                    f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
+                    "hears nothing there to ascend on, or the band is narrower than the transform can tell; "
+                    "choose another layer or channel, a wider band, or depth 0 there"
+                )
+            else:
+                continue
+            faults.append(Fault(owner=step.stream, error=NonFiniteError(text)))
+        return faults
+
+
+def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
+    """Refuse a moving setting that there is not, of another length, or out of range."""
+    if name not in MOVING_SETTINGS:
+        raise SettingError(
+            f"no setting that moves is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}"
+        )
+    low, high = RANGES[name]
+    is_fitting = lane.shape == (n_samples,)
+    if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):
+        given = f"up to {float(lane.max()):g}" if is_fitting else f"of shape {tuple(lane.shape)}"
+        raise SettingError(
+            f"the lane of {name} is {given}; ({n_samples},) values of {low:g}..{high:g} are accepted"
+        )

@@ -1,0 +1,265 @@
+"""The training loop: steps, validation, and the head fitted again."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
+from dream_core.networks.timbre import CARD, CLASSES, SPEC
+from dream_core.objectives.taps import tap
+from dream_core.training import augmentation
+from dream_core.training.notes import NoteTable
+from dream_core.training.sampler import NoteSampler
+
+__all__ = ["TrainingSettings", "train", "validate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """What a run depends on, besides its data.
+
+    Args:
+        epochs: Each of ``steps_per_epoch`` batches.
+        strength: How much of the augmentation, 0..1. Equalisers and speeds that change a sound out of
+            recognition cost more on unheard programs than they bring.
+        gentle_epochs: How many at the end change the sounds less, so that the network ends near to what
+            instruments play.
+        gentle_strength: How much of the augmentation then.
+        steps_per_epoch: Batches between two validations.
+        batch_size: Patches in a batch.
+        learning_rate: Of AdamW at its peak; warmed up over one epoch, then a half cosine to zero.
+        weight_decay: Of AdamW.
+        label_smoothing: Share of each target given to all classes alike.
+        dropout: Of the embedding.
+        ema_decay: Of the running mean of the weights, which is what is validated and shipped.
+        calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
+            in the end.
+        seed: Of initial weights, batches and augmentation.
+    """
+
+    epochs: int = 14
+    strength: float = 0.4
+    gentle_epochs: int = 4
+    gentle_strength: float = 0.15
+    steps_per_epoch: int = 128
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.03
+    label_smoothing: float = 0.1
+    dropout: float = 0.25
+    ema_decay: float = 0.997
+    calibration_batches: int = 16
+    seed: int = 0
+
+
+def _from_onset(notes: NoteTable, rows: NDArray[np.int64]) -> Tensor:
+    """Return notes from their onset, a patch long, at -20 dBFS RMS."""
+    sounds = notes.waveforms[rows, : SPEC.frontend.patch_samples].astype(np.float32) / 32768.0
+    return augmentation.level_to(torch.from_numpy(sounds), torch.tensor(-20.0))
+
+
+def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray[np.int64]:
+    """Count what the network takes the held-out notes for: each from its onset, dry of augmentation.
+
+    Returns:
+        Confusion counts ``(true family, heard family)``.
+    """
+    rows = np.flatnonzero(notes.held_out)
+    truth = notes.families
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+    with torch.inference_mode():
+        for first in range(0, len(rows), batch_size):
+            part = rows[first : first + batch_size]
+            heard = network(network.log_mel(_from_onset(notes, part))).argmax(dim=1).numpy()
+            np.add.at(confusion, (truth[part], heard), 1)
+    return confusion
+
+
+def _learning_rate_share(step: int, settings: TrainingSettings) -> float:
+    warm_up = settings.steps_per_epoch
+    total = settings.epochs * settings.steps_per_epoch
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+class _Run:
+    """The state of a training run: network, its running mean, optimiser, epochs done."""
+
+    def __init__(self, settings: TrainingSettings, folder: Path) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.checkpoint = folder / f"run-{settings.seed}.pt"
+        self.network = MelCnn(CARD, SPEC, has_batch_norm=True, dropout=settings.dropout).float()
+        nn.utils.convert_conv2d_weight_memory_format(self.network, torch.channels_last)
+        self._mean = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.epochs_done = 0
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self._mean.load_state_dict(state["mean"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.epochs_done = state["epochs_done"]
+
+    def save(self) -> None:
+        """Keep the state, whole or not at all."""
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "mean": self._mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epochs_done": self.epochs_done,
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator) -> float:
+        """Learn from one batch; returns the loss."""
+        log_mel = self.network.log_mel(sounds)
+        log_mel = augmentation.mask_bands_and_frames(log_mel, self.network.silence, generator)
+        logits = self.network(log_mel)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimiser.step()
+        self._follow()
+        return float(loss.detach())
+
+    def _follow(self) -> None:
+        with torch.no_grad():
+            for mean, value in zip(self._mean.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(value, 1.0 - self.settings.ema_decay)
+
+    def mean_network(self, batches: Iterable[tuple[Tensor, Tensor]]) -> MelCnn:
+        """Return the network of the mean weights, its batch normalisation measured anew on some batches.
+
+        The statistics that were tracked belong to weights that are noisier than their mean.
+        """
+        norms = [module for module in self._mean.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+            norm.train()
+        with torch.no_grad():
+            for sounds, _targets in batches:
+                self._mean(self._mean.log_mel(sounds))
+        return self._mean.eval()
+
+
+def train(
+    notes: NoteTable,
+    folder: Path,
+    settings: TrainingSettings,
+    report: Callable[[str], None] = lambda _line: None,
+) -> tuple[MelCnn, NDArray[np.int64]]:
+    """Train, or go on training; `report` is told a line an epoch.
+
+    Returns:
+        The running mean of the weights with batch normalisation folded, and its confusion counts on the
+        held-out programs.
+    """
+    run = _Run(settings, folder)
+    sampler = NoteSampler(notes, settings.batch_size)
+    for epoch in range(run.epochs_done, settings.epochs):
+        started = time.perf_counter()
+        run.network.train()
+        generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
+        torch.manual_seed(settings.seed * 100_003 + epoch)  # dropout draws from the global generator
+        is_gentle = epoch >= settings.epochs - settings.gentle_epochs
+        strength = settings.gentle_strength if is_gentle else settings.strength
+        losses = []
+        batches = sampler.batches(settings.steps_per_epoch, settings.seed, epoch, strength)
+        for index, (sounds, targets) in enumerate(batches):
+            share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
+            for group in run.optimiser.param_groups:
+                group["lr"] = settings.learning_rate * share
+            losses.append(run.step(sounds, targets, generator))
+        run.epochs_done = epoch + 1
+        run.save()
+        calibration = sampler.batches(settings.calibration_batches, settings.seed, epoch, strength)
+        confusion = validate(run.mean_network(calibration), notes)
+        accuracy = confusion.trace() / confusion.sum()
+        report(
+            f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
+            f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s"
+        )
+    n_calibration = 4 * settings.calibration_batches
+    calibration = sampler.batches(n_calibration, settings.seed, settings.epochs, settings.gentle_strength)
+    network = fold_batch_norm(run.mean_network(calibration)).float()
+    refit_head(network, *head_features(network, notes, sampler, settings.seed), settings.seed)
+    return network, validate(network, notes)
+
+
+def head_features(
+    network: MelCnn, notes: NoteTable, sampler: NoteSampler, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the last block makes of notes as they are and of gently changed chords.
+
+    Returns:
+        Features, targets, and weights: families count alike, and presets within a family.
+    """
+    rows = np.flatnonzero(~notes.held_out)
+    rows = np.random.default_rng(seed).choice(rows, min(5000, len(rows)), replace=False)
+    families, presets = torch.from_numpy(notes.families[rows]), torch.from_numpy(notes.presets[rows])
+    shares = 1.0 / torch.bincount(presets)[presets]
+    shares = shares / torch.zeros(len(CLASSES)).index_add(0, families, shares)[families]
+    features = [
+        _pooled(network, _from_onset(notes, rows[first : first + 64])) for first in range(0, len(rows), 64)
+    ]
+    targets = [nn.functional.one_hot(families, len(CLASSES)).float()]
+    weights = [shares / shares.mean()]
+    for sounds, mixed in sampler.batches(len(features) // 2, seed, 1_000_000, 0.25):
+        features.append(_pooled(network, sounds))
+        targets.append(mixed)
+        weights.append(torch.ones(len(mixed)))
+    return torch.cat(features), torch.cat(targets), torch.cat(weights)
+
+
+def _pooled(network: MelCnn, sounds: Tensor) -> Tensor:
+    last_block = f"block{len(network.blocks)}"
+    with torch.no_grad(), tap(network, [last_block]) as heard:
+        network(network.log_mel(sounds))
+    return heard[last_block].mean(dim=2).flatten(1)
+
+
+def refit_head(
+    network: MelCnn, features: Tensor, targets: Tensor, weights: Tensor, seed: int, n_steps: int = 150
+) -> None:
+    """Fit embedding and logits anew, noise added to the features.
+
+    The blocks learn most from sounds changed out of recognition, the last two layers from sounds as played.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    mean, deviation = features.mean(dim=0), features.std(dim=0) + 1e-5
+    head = nn.Sequential(nn.Linear(features.shape[1], network.shape.n_embedding), nn.SiLU())
+    head.append(nn.Linear(network.shape.n_embedding, len(CLASSES)))
+    optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.3)
+    scaled = (features - mean) / deviation
+    for _ in range(n_steps):
+        noisy = scaled + 0.5 * torch.randn(scaled.shape, generator=generator)
+        losses = nn.functional.cross_entropy(head(noisy), targets, label_smoothing=0.1, reduction="none")
+        optimiser.zero_grad()
+        torch.autograd.backward((losses * weights).mean())
+        optimiser.step()
+    first, last = cast(nn.Linear, head[0]), cast(nn.Linear, head[2])
+    embedding = cast(nn.Linear, network.embedding[0])
+    with torch.no_grad():
+        embedding.weight.copy_(first.weight / deviation)
+        embedding.bias.copy_(first.bias - first.weight @ (mean / deviation))
+    network.logits.load_state_dict(last.state_dict())

@@ -1,0 +1,12 @@
+"""How a gradient becomes the next sound: one operator on windows an update.
+
+Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo);
+gradients are scaled to the loudness of the sound they belong to: a step means the same at every level.
+
+- `table`          every update by name
+- `contract`       what an update is given and gives back
+- `mask`           the default: gains on the sound's own spectrum (`mask_gains`), their direction
+  (`conditioning`) and what holds them to the sound's envelope (`envelope_guard`)
+- `spectral_cut`   DreamSound's modes; `additive` the plain gradient; `legacy_0163` as it was published
+- `steps`          what they share
+"""

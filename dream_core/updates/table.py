@@ -1,0 +1,116 @@
+"""Every update by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast, get_args
+
+from dream_core.errors import SettingError
+from dream_core.nearest import nearest_names
+from dream_core.updates.additive import Add, Gradient
+from dream_core.updates.contract import Update
+from dream_core.updates.legacy_0163 import Legacy
+from dream_core.updates.mask import Mask
+from dream_core.updates.spectral_cut import Source, SpectralCut
+
+__all__ = ["build_update", "list_updates"]
+
+_SOUND_CUT = {"operand": "sound", "phase": "sound"}
+
+
+def _updates() -> dict[str, tuple[Update, str]]:
+    cut: Callable[..., Update] = SpectralCut
+    return {
+        "mask": (Mask(), "turn the sound's own spectrum up and down; phase and energy stay"),
+        "add": (Add(), "add the gradient (DeepDream, DreamSound's additive mode)"),
+        "filter": (
+            cut(operand="gradient", mask="gradient", phase="gradient", adds=True, expands=True),
+            "add the gradient, expanded by its own loud bins (DreamSound 2020)",
+        ),
+        "hard_cut": (
+            cut(mask="gradient", adds=False, **_SOUND_CUT),
+            "keep of the sound only what the gradient is loud in",
+        ),
+        "hard_cut_add": (
+            cut(mask="gradient", adds=True, **_SOUND_CUT),
+            "add to the sound what the gradient is loud in",
+        ),
+        "hard_cut_add_swapped": (
+            cut(operand="gradient", mask="sound", phase="gradient", adds=True),
+            "add the gradient where the sound is loud",
+        ),
+        "target_text": (
+            cut(operand="gradient", mask="target", phase="target", adds=True),
+            "add the gradient where another sound is loud, with that sound's phase",
+        ),
+        "target_figure": (
+            cut(operand="target", mask="gradient", phase="target", adds=True),
+            "add of another sound what the gradient is loud in",
+        ),
+        "target_gradient": (
+            cut(operand="gradient", mask="target_gradient", phase="target_gradient", adds=True),
+            "add the gradient where another sound's gradient is loud",
+        ),
+        "gradient": (Gradient(), "the gradient alone, stepping on itself"),
+        **_legacy(),
+    }
+
+
+def _legacy() -> dict[str, tuple[Update, str]]:
+    table: dict[str, tuple[Update, str]] = {}
+    for output_type in range(4):
+        for has_target in (False, True) if output_type >= 2 else (False,):
+            for flip in (False, True):
+                name = f"legacy_0163_{output_type}" + "_target" * has_target + "_flip" * flip
+                text = f"dreamsound 0.1.6.3, output type {output_type}, as it was published"
+                table[name] = (Legacy(output_type, flip=flip, needs_target=has_target), text)
+    return table
+
+
+def list_updates() -> dict[str, str]:
+    """Return every update's name and what it does.
+
+    >>> "mask" in list_updates()
+    True
+    """
+    return {name: text for name, (_, text) in _updates().items()}
+
+
+def build_update(name: str) -> Update:
+    """Return the update of a name, or of a cut that is spelt out.
+
+    Args:
+        name: From :func:`list_updates`, or ``cut:OPERAND:MASK:PHASE:add``: whose magnitudes pass, whose loud
+            bins open the cut, whose phase the result takes (each ``sound``, ``gradient``, ``target`` or
+            ``target_gradient``), and whether the result is added (``add``) or takes the sound's place
+            (``replace``: the next step then works on the result). ``expand:`` in place of ``cut:`` weighs
+            by the mask's own power, as the 2020 filter does.
+
+    Raises:
+        SettingError: There is none.
+
+    >>> build_update("cut:gradient:sound:gradient:add") == build_update("hard_cut_add_swapped")
+    True
+    """
+    if name.startswith(("cut:", "expand:")):
+        return _spelt_cut(name)
+    updates = _updates()
+    if name not in updates:
+        raise SettingError(f"no update is called {name!r}; {nearest_names(name, updates)}")
+    return updates[name][0]
+
+
+def _spelt_cut(name: str) -> SpectralCut:
+    kind, *words = name.split(":")
+    sources: tuple[Source, ...] = get_args(Source)
+    if len(words) != 4 or words[3] not in ("add", "replace"):
+        raise SettingError(
+            f"update {name!r}: write it as {kind}:OPERAND:MASK:PHASE:add or {kind}:OPERAND:MASK:PHASE:replace"
+        )
+    for word in words[:3]:
+        if word not in sources:
+            raise SettingError(f"update {name!r}: {word!r} is no source; {nearest_names(word, sources)}")
+    operand, mask, phase = (cast(Source, word) for word in words[:3])
+    return SpectralCut(
+        operand=operand, mask=mask, phase=phase, adds=words[3] == "add", expands=kind == "expand"
+    )

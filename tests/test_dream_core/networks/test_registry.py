@@ -1,0 +1,180 @@
+"""The registry, and what every network owes the dream: its card is true and every layer can be dreamed on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.networks import mel_cnn, timbre, weights
+from dream_core.networks.card import Network
+from dream_core.networks.registry import get_card, is_ready, list_networks, load_network
+from dream_core.networks.yamnet import CARD as YAMNET_CARD
+from dream_core.networks.yamnet import YamNet
+from dream_core.objectives.taps import tap
+
+
+@pytest.fixture(autouse=True)
+def empty_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def build(name: str) -> Network:
+    """Load a network; YAMNet, whose weights are not shipped, with random ones."""
+    if name == "yamnet":
+        torch.manual_seed(0)
+        return YamNet().float().eval().requires_grad_(False)
+    return load_network(name)
+
+
+@pytest.fixture(params=["timbre", "yamnet", "texture"])
+def network(request: pytest.FixtureRequest) -> Network:
+    return build(request.param)
+
+
+def noise(network: Network, seconds: float = 1.5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return 0.1 * torch.randn(1, int(seconds * network.card.sample_rate), generator=generator)
+
+
+def test_the_card_names_every_layer_with_its_channels_in_order(network: Network) -> None:
+    names = [layer.name for layer in network.card.layers]
+    with torch.no_grad(), tap(network, names) as heard:
+        logits = network(network.listen(noise(network))[0])
+
+    assert list(network.layer_modules()) == names
+    assert [heard[name].shape[1] for name in names] == [layer.n_channels for layer in network.card.layers]
+    assert logits.shape[1] == len(network.card.classes)
+
+
+def test_the_card_counts_the_parameters(network: Network) -> None:
+    assert isinstance(network, torch.nn.Module)
+    assert sum(p.numel() for p in network.parameters()) == network.card.n_parameters
+
+
+def test_every_layer_has_a_gradient_down_to_the_waveform(network: Network) -> None:
+    for layer in network.card.layers:
+        sound = noise(network, 1.0).requires_grad_()
+        with tap(network, [layer.name]) as heard:
+            network(network.listen(sound)[0])
+        heard[layer.name].mean().backward()
+
+        assert sound.grad is not None, layer.name
+        assert torch.isfinite(sound.grad).all(), layer.name
+        assert sound.grad.abs().max() > 0, layer.name
+
+
+def test_a_network_is_fixed(network: Network) -> None:
+    assert isinstance(network, torch.nn.Module)
+    assert not network.training
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_patches_do_not_depend_on_their_companions(network: Network) -> None:
+    patches = network.listen(noise(network, 4.0))[0]
+    with torch.no_grad():
+        together = network(patches)
+        alone = torch.cat([network(patch[None]) for patch in patches])
+
+    # Convolutions of another batch size may order their sums differently: float32 rounding, no more.
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["timbre", "texture"])
+def test_float64_and_float32_hear_the_same(name: str) -> None:
+    single, double = load_network(name), load_network(name, dtype=torch.float64)
+    sound = noise(single)
+    layer = single.card.layers[-1].name
+
+    with torch.no_grad(), tap(single, [layer]) as in_single, tap(double, [layer]) as in_double:
+        single(single.listen(sound)[0])
+        double(double.listen(sound.double())[0])
+
+    assert in_double[layer].dtype == torch.float64
+    torch.testing.assert_close(in_single[layer].double(), in_double[layer], rtol=1e-3, atol=1e-3)
+
+
+def test_listing_needs_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(weights, "read_tensors", refuse)
+    monkeypatch.setattr(mel_cnn, "read_tensors", refuse)
+
+    assert [card.name for card in list_networks()] == ["timbre", "yamnet", "texture"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(NetworkNotFoundError, match="did you mean 'timbre'"):
+        load_network("timber")
+    with pytest.raises(NetworkNotFoundError, match="did you mean 'texture'"):
+        get_card("textur")
+
+
+def test_absent_yamnet_weights_are_answered_with_how_to_get_them() -> None:
+    assert not is_ready("yamnet")
+    with pytest.raises(WeightsError, match="reverie networks get yamnet"):
+        load_network("yamnet")
+
+
+def write_own(path: Path, name: str = "gongs") -> mel_cnn.MelCnn:
+    """Write a network as a user's own training would: two classes, two blocks."""
+    shape = replace(timbre.SPEC, widths=(4, 8), depths=(1, 2), n_embedding=6)
+    classes = ("gong", "bell")
+    card = replace(
+        timbre.CARD,
+        name=name,
+        sha256="",
+        classes=classes,
+        layers=shape.layers(len(classes)),
+        n_parameters=shape.n_parameters(len(classes)),
+    )
+    torch.manual_seed(3)
+    network = mel_cnn.MelCnn(card, shape).float().eval()
+    mel_cnn.write(path, network)
+    return network
+
+
+def test_a_network_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
+    own = write_own(tmp_path / "gongs.safetensors")
+    patches = torch.randn(2, 96, 96)
+
+    loaded = load_network(str(tmp_path / "gongs.safetensors"))
+
+    assert loaded.card == own.card == get_card(str(tmp_path / "gongs.safetensors"))
+    torch.testing.assert_close(loaded(patches), own(patches), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_of_ones_own_in_the_users_folder_is_loaded_by_its_name(empty_home: Path) -> None:
+    write_own(empty_home / "networks" / "any.safetensors")
+
+    assert [card.name for card in list_networks()] == ["timbre", "yamnet", "texture", "gongs"]
+    assert load_network("gongs").card.classes == ("gong", "bell")
+
+
+def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
+    weights.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
+
+    with pytest.raises(WeightsError, match="carries no card"):
+        load_network(str(tmp_path / "x.safetensors"))
+
+
+def test_weights_of_another_shape_are_refused_for_timbre(tmp_path: Path) -> None:
+    write_own(tmp_path / "gongs.safetensors")
+
+    with pytest.raises(WeightsError, match="of another network"):
+        load_network("timbre", weights=tmp_path / "gongs.safetensors")
+
+
+def test_weights_are_refused_for_networks_that_take_none(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="'texture' takes none"):
+        load_network("texture", weights=tmp_path / "x.safetensors")
+
+
+def test_yamnet_counts_its_parameters_as_published() -> None:
+    # 3,751,369 in Keras, less the 21,888 moving means and variances that folding takes away.
+    assert YAMNET_CARD.n_parameters == 3_729_481

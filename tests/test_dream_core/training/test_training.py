@@ -1,0 +1,202 @@
+"""The training pipeline on a dataset small enough to understand: tones of two harmonic recipes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dream_core.errors import SettingError
+from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
+from dream_core.networks.timbre import CARD, CLASSES, SPEC
+from dream_core.training import augmentation, notes
+from dream_core.training.loop import TrainingSettings, train, validate
+from dream_core.training.model_card import confusion_table
+from dream_core.training.sampler import NoteSampler
+
+RATE = SPEC.frontend.sample_rate
+
+
+@pytest.fixture(scope="module")
+def tones() -> notes.NoteTable:
+    """Three presets of each family; a family is a set of harmonics. The third preset is held out."""
+    time_s = np.arange(2 * RATE) / RATE
+    rows, families, presets, held_out = [], [], [], []
+    for family in range(len(CLASSES)):
+        for preset in range(3):
+            for pitch_hz in (200.0, 240.0, 290.0):
+                harmonics = [1, 2 + family, 4 + 2 * family + preset % 2]
+                tone = sum(np.sin(2 * np.pi * h * pitch_hz * time_s) for h in harmonics)
+                rows.append((10000 * tone * np.exp(-time_s)).astype(np.int16))
+                families.append(family)
+                presets.append(3 * family + preset)
+                held_out.append(preset == 2)
+    return notes.NoteTable(
+        waveforms=np.stack(rows),
+        families=np.array(families),
+        presets=np.array(presets),
+        held_out=np.array(held_out),
+        sample_rate=RATE,
+    )
+
+
+def test_batches_follow_from_seed_and_epoch(tones: notes.NoteTable) -> None:
+    sampler = NoteSampler(tones, 4)
+    [(sounds, targets)] = sampler.batches(1, seed=1, epoch=2)
+    [(again, _)] = sampler.batches(1, seed=1, epoch=2)
+    [(other, _)] = sampler.batches(1, seed=1, epoch=3)
+
+    assert torch.equal(sounds, again)
+    assert not torch.equal(sounds, other)
+    assert sounds.shape == (4, SPEC.frontend.patch_samples)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
+
+
+def test_held_out_notes_are_never_drawn(tones: notes.NoteTable) -> None:
+    sampler = NoteSampler(tones, 64)
+    rng = np.random.default_rng(0)
+
+    drawn = {int(row) for _ in range(20) for chord in sampler._draw_rows(rng)[1] for row in chord}
+
+    assert drawn == set(np.flatnonzero(~tones.held_out))
+
+
+def test_notes_that_are_validated_belong_to_one_preset_of_each_family() -> None:
+    for family, presets in notes.FAMILY_PRESETS.items():
+        held_out = [preset for preset in presets if notes.is_held_out(*preset)]
+        variations = [p for p in presets if p[0] != 0 and p[1] % 8 == 5 and p[1] == held_out[0][1]]
+
+        assert len(held_out) == 1, family
+        assert variations == [], family
+
+
+def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tones: notes.NoteTable, tmp_path: Path
+) -> None:
+    settings = {"steps_per_epoch": 2, "batch_size": 4, "seed": 3, "calibration_batches": 1}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    # The length of the schedule is part of the run: stop it by its checkpoint, not by its settings.
+    expected, _ = train(tones, whole, TrainingSettings(epochs=2, **settings))
+    with pytest.raises(KeyboardInterrupt):
+        train(tones, stopped, TrainingSettings(epochs=2, **settings), report=_stop_after_one)
+
+    resumed, _ = train(tones, stopped, TrainingSettings(epochs=2, **settings))
+
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def _stop_after_one(_line: str) -> None:
+    raise KeyboardInterrupt
+
+
+def test_folding_leaves_what_the_network_hears() -> None:
+    torch.manual_seed(0)
+    network = MelCnn(CARD, SPEC, has_batch_norm=True).double()
+    patches = torch.randn(8, 96, 96, dtype=torch.float64)
+    network.train()
+    for _ in range(5):
+        network(patches)
+    network.eval()
+
+    folded = fold_batch_norm(network).double()
+
+    assert sum(p.numel() for p in folded.parameters()) == CARD.n_parameters
+    # fold_batch_norm stores float32.
+    torch.testing.assert_close(folded(patches), network(patches), rtol=1e-4, atol=1e-5)
+
+
+def test_validation_counts_every_held_out_note(tones: notes.NoteTable) -> None:
+    network = MelCnn(CARD, SPEC).float().eval()
+
+    confusion = validate(network, tones)
+
+    assert confusion.sum(axis=1).tolist() == [3] * len(CLASSES)
+
+
+def test_a_crop_at_speed_one_is_the_note_itself() -> None:
+    note = torch.randn(1, 100)
+
+    crop = augmentation.crop_at_speed(note, torch.tensor([10.0]), torch.tensor([1.0]), 50)
+    early = augmentation.crop_at_speed(note, torch.tensor([-20.0]), torch.tensor([1.0]), 50)
+
+    torch.testing.assert_close(crop, note[:, 10:60])
+    torch.testing.assert_close(early[:, :20], torch.zeros(1, 20))
+    torch.testing.assert_close(early[:, 20:], note[:, :30])
+
+
+def test_a_crop_at_double_speed_is_an_octave_higher() -> None:
+    time_s = torch.arange(8000) / 8000
+    note = torch.sin(2 * torch.pi * 100 * time_s)[None]
+
+    crop = augmentation.crop_at_speed(note, torch.tensor([0.0]), torch.tensor([2.0]), 4000)
+
+    assert int(torch.fft.rfft(crop).abs().argmax()) == 100  # 100 cycles in 4000 samples: 200 Hz
+
+
+def test_levels_are_reached() -> None:
+    sounds = torch.randn(3, 1000)
+
+    levelled = augmentation.level_to(sounds, torch.tensor([-40.0, -20.0, -6.0]))
+
+    levels = 20 * levelled.square().mean(dim=1).sqrt().log10()
+    torch.testing.assert_close(levels, torch.tensor([-40.0, -20.0, -6.0]), rtol=0, atol=1e-3)
+
+
+def test_mixing_up_keeps_targets_in_the_shares_of_the_sounds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    identity = torch.eye(64)
+
+    mixed, targets = augmentation.mix_up(identity, identity, generator, 1 / 3)
+
+    assert torch.equal(mixed, targets)  # the sounds are their own targets, so shares must agree
+    assert (targets.diagonal() >= 0.5).all()
+    assert 5 < int((targets.diagonal() < 1.0).sum()) < 40  # a third of 64
+
+
+def test_masks_silence_a_stretch_of_bands_and_one_of_frames() -> None:
+    masked = augmentation.mask_bands_and_frames(
+        torch.zeros(200, 96, 96), -4.0, torch.Generator().manual_seed(0)
+    )
+    is_masked = masked == -4.0
+    frames, bands = is_masked.all(dim=2), is_masked.all(dim=1)
+
+    assert torch.equal(is_masked, frames[:, :, None] | bands[:, None, :])
+    assert int(frames.sum(dim=1).max()) <= 13
+    assert int(bands.sum(dim=1).max()) <= 13
+    assert (frames.any(dim=1) & bands.any(dim=1)).float().mean() > 0.5
+
+
+def test_the_confusion_table_shows_counts_and_shares() -> None:
+    table = confusion_table(np.array([[3, 1], [0, 4]]), ("low", "high"))
+
+    assert "| **low** | 3 | 1 | 75% |" in table
+    assert "| **high** |  | 4 | 100% |" in table
+
+
+def test_rendered_midi_holds_the_notes_that_were_drawn() -> None:
+    mido = pytest.importorskip("mido")
+    drawn = notes._draw_notes(8, 38, "bass")
+
+    messages = list(mido.MidiFile(file=io.BytesIO(notes._midi_bytes(8, 38, drawn))))
+
+    assert [(m.note, m.velocity) for m in messages if m.type == "note_on"] == [
+        (note.pitch, note.velocity) for note in drawn
+    ]
+    assert [m.value for m in messages if m.type == "control_change" and m.control == 0] == [8]
+    starts_s, now_s = [], 0.0
+    for message in messages:
+        now_s += message.time
+        if message.type == "note_on":
+            starts_s.append(now_s)
+    np.testing.assert_allclose(starts_s, 2.0 * np.arange(len(drawn)), atol=1e-9)
+
+
+def test_an_absent_soundfont_is_answered_with_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="apt install fluidsynth"):
+        notes.render_notes(tmp_path / "gone.sf2", tmp_path / "notes", sample_rate=RATE)

@@ -1,0 +1,245 @@
+"""The mask's own arithmetic, against a second telling of it in numpy and double precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from dream_core import DreamSettings
+from dream_core.updates.contract import Window
+from dream_core.updates.mask import Mask
+
+RATE = 44100
+N_BINS, N_FRAMES = 7, 5
+Field = npt.NDArray[np.float64]
+
+
+def directions(n_steps: int, seed: int = 0, turning: float = 1.0) -> list[Field]:
+    """Return directions that wander; with no turning they stay."""
+    rng = np.random.default_rng(seed)
+    steady = rng.standard_normal((1, N_BINS, N_FRAMES))
+    return [steady + turning * rng.standard_normal(steady.shape) for _ in range(n_steps)]
+
+
+def state_of(settings: DreamSettings) -> dict[str, Tensor]:
+    """Return a beginning's state, as one octave sees it."""
+    field, row = (
+        torch.zeros(1, N_BINS, N_FRAMES, dtype=torch.float64),
+        torch.zeros(1, 1, N_FRAMES, dtype=torch.float64),
+    )
+    state = {"velocity": field, "rate": row + 1.0}
+    return state | {"power": field, "taken": row[..., :1]} if settings.optimiser == "adam" else state
+
+
+def moves(settings: DreamSettings, taken: list[Field]) -> list[Field]:
+    state = state_of(settings)
+    return [Mask._optimise(torch.from_numpy(one), state, settings).numpy() for one in taken]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_plain_steps_are_an_average_of_directions(momentum: float) -> None:
+    """Without momentum the direction itself; with it a first-order low-pass of unit gain."""
+    taken, average = directions(6), np.zeros((1, N_BINS, N_FRAMES))
+    found = moves(DreamSettings(optimiser="plain", momentum=momentum), taken)
+    for direction, move in zip(taken, found, strict=True):
+        average = momentum * average + (1.0 - momentum) * direction
+        np.testing.assert_allclose(move, average, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+@pytest.mark.parametrize("turning", [0.3, 3.0])
+def test_adaptive_steps_grow_with_agreement(momentum: float, turning: float) -> None:
+    """A frame's rate is multiplied by exp(0.7 (cosine - 0.3)), held in 0.1..3, and begins with 1."""
+    taken = directions(12, turning=turning)
+    found = moves(DreamSettings(momentum=momentum), taken)
+    before, rate = np.zeros((1, N_BINS, N_FRAMES)), np.ones((1, 1, N_FRAMES))
+    for step, (direction, move) in enumerate(zip(taken, found, strict=True)):
+        if step:
+            sizes = np.linalg.norm(direction, axis=1) * np.linalg.norm(before, axis=1)
+            cosine = ((direction * before).sum(axis=1) / sizes)[:, None]
+            rate = np.clip(rate * np.exp(0.7 * (cosine - 0.3)), 0.1, 3.0)
+        before = momentum * before + (1.0 - momentum) * direction
+        np.testing.assert_allclose(move, rate * before, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("sign", "bound"), [(1.0, 3.0), (-1.0, 0.1)])
+def test_rates_are_bounded(sign: float, bound: float) -> None:
+    """A direction that stays goes three times as far in the end, one that turns about a tenth."""
+    direction = directions(1)[0]
+    taken = [sign**step * direction for step in range(12)]
+    move = moves(DreamSettings(momentum=0.0), taken)[-1]
+
+    np.testing.assert_allclose(np.abs(move), bound * np.abs(direction), rtol=1e-12)
+
+
+def test_a_frame_without_direction_keeps_its_rate() -> None:
+    """Silence between two steps does not slow the frame down, and is not divided by."""
+    direction = directions(1)[0]
+    silent = direction.copy()
+    silent[..., 2] = 0.0
+    last = moves(DreamSettings(momentum=0.0), [direction, silent, direction])[-1]
+    grown = np.exp(0.7 * 0.7)
+
+    np.testing.assert_allclose(last[..., 2], direction[..., 2], rtol=1e-12)
+    np.testing.assert_allclose(last[..., 0], grown**2 * direction[..., 0], rtol=1e-12)
+
+
+def test_adam_is_adam() -> None:
+    """Kingma and Ba's rule with betas of 0.9 and 0.99, epsilon 1e-3, bounded by three."""
+    taken = directions(8)
+    found = moves(DreamSettings(optimiser="adam"), taken)
+    first, second = np.zeros_like(taken[0]), np.zeros_like(taken[0])
+    for step, (direction, move) in enumerate(zip(taken, found, strict=True), start=1):
+        first = 0.9 * first + 0.1 * direction
+        second = 0.99 * second + 0.01 * direction**2
+        expected = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-3)
+        np.testing.assert_allclose(move, np.clip(expected, -3.0, 3.0), rtol=1e-10)
+
+
+def noise(n_samples: int, n_rows: int = 1) -> Tensor:
+    return 0.1 * torch.randn(
+        1, n_rows, n_samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+
+
+def test_what_a_beginning_holds_follows_the_settings() -> None:
+    """Flat gains, nothing changed, rates of one; what no setting asks for is not kept."""
+    sound = noise(8000)
+
+    def begun(**changes: object) -> dict[str, Tensor]:
+        settings = DreamSettings(**changes)  # type: ignore[arg-type]
+        return Mask().begin(sound, settings, RATE)
+
+    default = begun()
+    assert default.keys() == {
+        f"{name}0" for name in ("spectrum", "u", "lost", "change", "held", "velocity", "rate")
+    }
+    assert not default["u0"].any()
+    assert not default["change0"].any()
+    assert not default["lost0"].any()
+    assert bool((default["rate0"] == 1.0).all())
+    assert "held0" not in begun(guard=False)
+    assert begun(optimiser="plain", momentum=0.0).keys().isdisjoint({"velocity0", "rate0"})
+    assert begun(optimiser="adam").keys() >= {"velocity0", "power0", "taken0"}
+    assert "velocity0" in begun(optimiser="plain", momentum=0.1)
+    assert begun(octaves=2).keys() >= {"u0", "u1"}
+
+
+@pytest.mark.parametrize(
+    ("octaves", "lengths"),
+    [(1, [2048]), (2, [2048, 1024]), (3, [4096, 2048, 1024]), (5, [8192, 4096, 2048, 1024, 512])],
+)
+def test_octaves_halve_their_frames(octaves: int, lengths: list[int]) -> None:
+    """From long frames, for tones, to short ones, for attacks, around the setting's own."""
+    sound = noise(30000)
+    state = Mask().begin(sound, DreamSettings(octaves=octaves), RATE)
+
+    assert [2 * (state[f"u{index}"].shape[-1] - 1) for index in range(octaves)] == lengths
+
+
+def window(context: Tensor, margin: int, **changes: object) -> tuple[Window, DreamSettings]:
+    settings = DreamSettings(excitation_db=-96.0, guard=False, jitter=False, **changes)  # type: ignore[arg-type]
+    own = context[..., margin : context.shape[-1] - margin]
+    tone = torch.sin(2 * torch.pi * 3000.0 * torch.arange(own.shape[-1], dtype=torch.float64) / RATE)
+    made = Window(
+        current=own,
+        context=context,
+        margin=margin,
+        n_valid=torch.tensor([[[own.shape[-1]]]], dtype=torch.float64),
+        score=lambda sound: (sound * tone).sum(dim=-1).square(),
+        target=None,
+        step_index=0,
+        sample_rate=RATE,
+        step=1.0,
+        low_hz=60.0,
+        high_hz=15000.0,
+        settings=settings,
+    )
+    return made, settings
+
+
+@pytest.mark.parametrize("step", [1.0, 0.25])
+def test_a_first_step_is_two_decibels_times_the_clipped_gradient(step: float) -> None:
+    """``u`` is ``step * 2 dB * clip(G / rms(G), -3, 3)``, the root mean square being each frame's own."""
+    made, settings = window(noise(12000), 2048, optimiser="plain", momentum=0.0)
+    state = Mask().begin(made.context, settings, RATE)
+    _, after, gradient = Mask().step(replace(made, step=step), state)
+    # Frames of the margins alone have no gradient, and stay.
+    unit = torch.nan_to_num(gradient / gradient.square().mean(dim=1, keepdim=True).sqrt())
+    expected = step * 2.0 * np.log(10.0) / 20.0 * unit.clamp(-3.0, 3.0)
+
+    assert float(unit.abs().max()) > 3.0  # so that the bound is seen
+    torch.testing.assert_close(after["u0"].mT, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_ascends_and_only_within_its_band() -> None:
+    """The score rises with every step, and outside the band the spectrum's gains stay at one."""
+    made, settings = window(noise(12000), 2048)
+    state, scores, current = Mask().begin(made.context, settings, RATE), [], made.current
+    for index in range(6):
+        scores.append(float(made.score(current.mean(dim=1))))
+        current, state, _ = Mask().step(replace(made, current=current, step_index=index), state)
+
+    assert scores == sorted(scores)
+    assert scores[-1] > 3.0 * scores[0]
+    change = np.abs(np.fft.rfft((current - made.current).numpy()[0, 0] * np.hanning(current.shape[-1])))
+    frequencies = np.fft.rfftfreq(current.shape[-1], 1 / RATE)
+    assert change[frequencies > 17000].max() < 1e-3 * change.max()
+
+
+@pytest.mark.parametrize("hop_divisor", [4, 8, 16])
+def test_attacks_are_protected_where_they_are(hop_divisor: int) -> None:
+    """Full protection leaves every frame over an onset where it was, and others move as without it."""
+    context = noise(30000)
+    context[..., :15000] *= 1e-3
+    made, _ = window(context, 2048, optimiser="plain", momentum=0.0, hop_divisor=hop_divisor)
+
+    def gains(amount: float) -> Tensor:
+        settings = replace(made.settings, protect_transients=amount)
+        state = Mask().begin(made.context, settings, RATE)
+        return Mask().step(replace(made, settings=settings), state)[1]["u0"][0].abs().mean(dim=-1)
+
+    free, held = gains(0.0), gains(1.0)
+    hop = 2048 // hop_divisor
+    over = torch.arange(15000 - 512, 15000 + 384, hop) // hop
+    assert float((held[over] / free[over]).max()) < 0.2
+    assert float(held[25600 // hop] / free[25600 // hop]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"), [(0, [0, 10, 20, 30]), (5, [0, 5, 15, 25]), (-80, [80, 90, 99, 99])]
+)
+def test_what_moves_is_taken_at_the_middles_of_frames(margin: int, expected: list[int]) -> None:
+    """Frame ``i`` takes the value at sample ``i * hop``, counted from where the margin ends."""
+    lane = torch.arange(100.0)[None, None]
+
+    assert Window.at_frames(lane, 10, 4, margin)[0, 0].tolist() == expected
+    assert Window.at_frames(lane, 10, 4).tolist() == Window.at_frames(lane, 10, 4, 0).tolist()
+    assert Window.at_frames(0.5, 10, 4, margin) == 0.5
+
+
+def test_a_band_that_moves_is_taken_there_too() -> None:
+    """An edge that jumps at a frame's middle counts from that frame on, and from none before it."""
+    made, _ = window(noise(12000), 2048)
+    n_samples = made.current.shape[-1]
+    low = torch.where(torch.arange(n_samples) < 512, 100.0, 9000.0)[None, None]
+    weights = replace(made, low_hz=low).band_weights(2048, 512, 3)
+    bin_of_1000_hz = round(1000 * 2048 / RATE)
+
+    assert weights[0, bin_of_1000_hz].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_level_is_over_all_rows_and_what_is_no_padding() -> None:
+    """A stereo item's root mean square, over its own samples alone."""
+    made, _ = window(noise(12000), 2048)
+    stereo = noise(1000, n_rows=2)
+    stereo[..., 600:] = 0.0
+    held = replace(made, n_valid=torch.tensor([[[600.0]]], dtype=torch.float64))
+
+    expected = stereo[..., :600].square().mean().sqrt()
+    torch.testing.assert_close(held.rms(stereo)[0, 0, 0], expected)
