@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import arguments as a
-from bridge.cli import rendering as r
+from bridge.cli import options as a
+from bridge.cli import render_common as r
 
 __all__ = ["app"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from bridge.cli.arguments import JsonOption
+from bridge.cli.options import JsonOption
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.installation import DISTRIBUTION, mending_command, program_version
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import arguments as a
+from bridge.cli import options as a
 
 __all__ = ["app"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli import arguments as a
+from bridge.cli import options as a
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bridge.cli import arguments as a
+from bridge.cli import options as a
 
 if TYPE_CHECKING:
     from bridge.plan.job_list import Job

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.arguments import JsonOption
+from bridge.cli.options import JsonOption
 
 __all__ = ["app"]
 

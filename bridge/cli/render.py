@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bridge.cli import arguments as a
-from bridge.cli import rendering as r
+from bridge.cli import options as a
+from bridge.cli import render_common as r
 
 if TYPE_CHECKING:
     from bridge.plan.job_list import Job

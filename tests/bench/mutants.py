@@ -36,30 +36,44 @@ from threading import Lock
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("bridge", "dream_core", "presets", "tests", "examples", "pyproject.toml", "README.md")
 TARGETS = {
-    "dream_core/mask.py": (
-        "test_dream_core/test_mask",
+    "dream_core/updates/mask.py": (
+        "test_dream_core/updates/test_mask",
         "test_dream_core/test_goldens",
-        "test_dream_core/test_updates",
+        "test_dream_core/updates/test_updates",
     ),
-    "dream_core/gains.py": (
-        "test_dream_core/test_gains",
+    "dream_core/updates/mask_gains.py": (
+        "test_dream_core/updates/test_mask_gains",
         "test_dream_core/test_goldens",
-        "test_dream_core/test_updates",
+        "test_dream_core/updates/test_updates",
     ),
-    "dream_core/updates.py": (
-        "test_dream_core/test_mask",
-        "test_dream_core/test_updates",
+    "dream_core/updates/contract.py": (
+        "test_dream_core/updates/test_mask",
+        "test_dream_core/updates/test_updates",
         "test_dream_core/test_goldens",
-        "test_dream_core/test_stream",
+        "test_dream_core/loop/test_stream",
     ),
-    "bridge/plan.py": (
-        "test_bridge/test_plan_key",
-        "test_bridge/test_plan",
-        "test_bridge/test_resume",
-        "test_bridge/test_render",
+    "dream_core/updates/steps.py": (
+        "test_dream_core/updates/test_updates",
+        "test_dream_core/test_goldens",
     ),
-    "bridge/delivery.py": ("test_bridge/test_delivery", "test_bridge/test_delivered_level"),
-    "bridge/quantise.py": ("test_bridge/test_quantise",),
+    "dream_core/updates/additive.py": (
+        "test_dream_core/updates/test_updates",
+        "test_dream_core/test_goldens",
+    ),
+    "dream_core/updates/spectral_cut.py": (
+        "test_dream_core/updates/test_updates",
+        "test_dream_core/test_goldens",
+    ),
+    "bridge/plan/model.py": (
+        "test_bridge/plan/test_plan_key",
+        "test_bridge/plan/test_planner",
+        "test_bridge/render/test_resume",
+        "test_bridge/render/test_runner",
+    ),
+    "bridge/presets/policies.py": ("test_bridge/render/test_gain",),
+    "bridge/render/gain.py": ("test_bridge/render/test_gain", "test_bridge/render/test_delivered_level"),
+    "bridge/render/tail.py": ("test_bridge/render/test_gain", "test_bridge/render/test_delivered_level"),
+    "bridge/audio/quantiser.py": ("test_bridge/audio/test_quantiser",),
 }
 """Modules, and the tests that answer for them, the quick ones first."""
 
