@@ -6,7 +6,8 @@ used: importing the package imports neither Torch nor pedalboard.
 - in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``VST3``
 - whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``
 - batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
-- the clock       ``ClockSettings``, ``read_tempo_map``, ``plan_envelopes``
+- the clock       ``ClockSettings``, ``read_tempo_map``, ``read_midi``, ``to_mido``, ``from_mido``
+- what moves      ``stem_envelopes``, ``build_preset_envelopes``, ``stem_song``
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from bridge.clock.settings import ClockSettings
     from bridge.clock.tempo_map import TempoMap
     from bridge.errors import ReverieError
+    from bridge.midi.file import read_midi
+    from bridge.midi.mido_files import from_mido, to_mido
     from bridge.midi.song_clock import read_tempo_map
     from bridge.plan.job_list import Job, build_batch, read_jobs
     from bridge.plan.model import Plan
-    from bridge.plan.plan_envelopes import plan_envelopes, read_song
     from bridge.plan.planner import build_plan
+    from bridge.plan.stem_envelopes import build_preset_envelopes, stem_envelopes, stem_song
     from bridge.presets.load import load_preset, read_preset
     from bridge.presets.model import Preset
     from bridge.processors.chain import Chain, Node
@@ -49,15 +52,19 @@ __all__ = [
     "TempoMap",
     "build_batch",
     "build_plan",
+    "build_preset_envelopes",
+    "from_mido",
     "load_preset",
-    "plan_envelopes",
     "read_jobs",
     "read_manifest",
+    "read_midi",
     "read_preset",
-    "read_song",
     "read_tempo_map",
     "render_plan",
     "render_plans",
+    "stem_envelopes",
+    "stem_song",
+    "to_mido",
 ]
 
 _HOMES = {
@@ -76,19 +83,37 @@ _HOMES = {
     "TempoMap": "clock.tempo_map",
     "build_batch": "plan.job_list",
     "build_plan": "plan.planner",
+    "build_preset_envelopes": "plan.stem_envelopes",
+    "from_mido": "midi.mido_files",
     "load_preset": "presets.load",
-    "plan_envelopes": "plan.plan_envelopes",
     "read_jobs": "plan.job_list",
     "read_manifest": "render.manifest",
+    "read_midi": "midi.file",
     "read_preset": "presets.load",
-    "read_song": "plan.plan_envelopes",
     "read_tempo_map": "midi.song_clock",
     "render_plan": "render.runner",
     "render_plans": "render.runner",
+    "stem_envelopes": "plan.stem_envelopes",
+    "stem_song": "plan.stem_envelopes",
+    "to_mido": "midi.mido_files",
 }
 
 
+_RENAMED = {"plan_envelopes": "build_preset_envelopes"}
+"""Names of the last release and what they are called now."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        import warnings
+
+        new = _RENAMED[name]
+        warnings.warn(f"bridge.{name} is called bridge.{new} now", DeprecationWarning, stacklevel=2)
+        name = new
     if name in _HOMES:
         return getattr(importlib.import_module(f"bridge.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'bridge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,6 +9,7 @@ line: the command line prints it as it is, without a traceback.
         MidiFileError               a MIDI file cannot be read
         TempoError                  tempo, meter or a musical position makes no sense
         PresetError                 a preset does not validate
+        PlanError                   a plan, a manifest or a job list cannot be read or used
         EnvelopeError               a modulator or a route does not validate
         ProcessorError              a processor or one of its parameters does not exist or is out of range
         PluginError                 a plugin cannot be found, loaded or set
@@ -29,6 +30,7 @@ __all__ = [
     "InputError",
     "MidiFileError",
     "OutputError",
+    "PlanError",
     "PluginError",
     "PluginFaultError",
     "PresetError",
@@ -68,6 +70,10 @@ class TempoError(InputError):
 
 class PresetError(InputError):
     """A preset does not validate."""
+
+
+class PlanError(InputError):
+    """A plan, a manifest or a job list cannot be read or used."""
 
 
 class EnvelopeError(InputError):

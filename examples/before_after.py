@@ -28,10 +28,7 @@ def spectrogram_db(path: str, n_fft: int = 2048, hop_samples: int = 512) -> np.n
 def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
     """Draw one stem."""
     stem = plan.stems[stem_index]
-    preset = plan.read_preset()
-    envelopes = bridge.plan_envelopes(
-        preset, bridge.read_song(plan, stem), stem.sample_rate, plan.seed, stem=stem.name
-    )
+    envelopes = bridge.stem_envelopes(plan, stem, plan.load_midi())
     figure, (before, after, depth) = plt.subplots(
         3, 1, sharex=True, figsize=(12, 8), height_ratios=(3, 3, 1), layout="constrained"
     )
@@ -44,12 +41,12 @@ def draw(plan: bridge.Plan, stem_index: int, picture: Path) -> None:
         if parameter == "depth":
             values = envelopes.values(node_id, parameter, 0, stem.n_samples)[::64]
             depth.plot(np.arange(len(values)) * 64 / stem.sample_rate, values, lw=0.8, label=node_id)
-    for marker in plan.read_tempo_map().markers:
+    for marker in plan.tempo_map.markers:
         depth.axvline(marker.time_s, color="grey", lw=0.5)
         depth.annotate(marker.name, (marker.time_s, 0.0), fontsize=7, rotation=90)
     depth.set(xlabel="seconds", ylabel="depth, steps")
     depth.set_ylim(bottom=0.0)
-    figure.suptitle(preset.meta.name)
+    figure.suptitle(plan.preset.meta.name)
     figure.savefig(picture, dpi=80)
     plt.close(figure)
 

@@ -61,7 +61,7 @@ def envelope_command(
     from bridge.midi.file import read_midi
     from bridge.midi.song_clock import build_clock
     from bridge.midi.write import write_midi
-    from bridge.plan.plan_envelopes import plan_envelopes
+    from bridge.plan.stem_envelopes import build_preset_envelopes
     from bridge.presets.load import load_preset, placed
     from bridge.presets.overrides import apply_settings
 
@@ -84,7 +84,7 @@ def envelope_command(
         )
     song = Song(tempo_map=tempo_map, midi=midi, length_s=length_s)
     try:
-        envelopes = plan_envelopes(preset, song, sample_rate, seed, stem="")
+        envelopes = build_preset_envelopes(preset, song, sample_rate, seed, stem="")
     except EnvelopeError as error:
         raise EnvelopeError(placed(preset_name, str(error))) from None
     every_s = float(tempo_map.advance(0.0, parse_duration(every, "--every")))

@@ -43,8 +43,7 @@ def _print_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    preset = plan.read_preset()
-    tempo = plan.read_tempo_map()
+    preset, tempo = plan.preset, plan.tempo_map
     chain = " > ".join(f"{node.id} ({node.use})" for node in preset.chain if node.enabled) or "empty"
     typer.echo(f"preset   {preset.meta.name}: {chain}")
     meter = f"{tempo.meters[0].numerator}/{tempo.meters[0].denominator}"

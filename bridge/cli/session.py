@@ -87,7 +87,7 @@ def folder_command(
 
     read = read_manifest(manifest)
     stems = build_rendered_stems(read)
-    typer.echo(str(write_exchange_folder(out, stems, read.plan.read_tempo_map(), overwrite=overwrite)))
+    typer.echo(str(write_exchange_folder(out, stems, read.plan.tempo_map, overwrite=overwrite)))
 
 
 def _print(session: Session) -> None:

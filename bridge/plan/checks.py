@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import PresetError, nearest_names
-from bridge.presets.model import NodeSpec, Preset
+from bridge.presets.model import Preset
 
 __all__ = [
     "MISSING",
@@ -28,13 +28,13 @@ class DreamFacts:
     """What the dreams of a preset depend on.
 
     Args:
-        wanted: Stems they follow or dream towards.
+        reference_stems: Stems they follow or dream towards.
         networks: Network to sha256 of its weights.
         device: Where they will run.
         threads: Torch's threads, where that is a CPU.
     """
 
-    wanted: frozenset[str]
+    reference_stems: frozenset[str]
     networks: dict[str, str]
     device: str
     threads: int | None
@@ -55,10 +55,10 @@ def check_dreams(
     Raises:
         InputError: A network, layer, class, update, device, band or stem that does not exist or fit.
     """
-    wanted: frozenset[str] = frozenset()
-    nodes = [node for node in preset.chain if node.use == "dream" and node.enabled]
+    reference_stems: frozenset[str] = frozenset()
+    nodes = preset.nodes_of("dream")
     if not nodes and not preset.requires.networks:
-        return DreamFacts(wanted=wanted, networks={}, device=device, threads=threads)
+        return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream, hash_networks, resolve_compute
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
@@ -67,15 +67,17 @@ def check_dreams(
         seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         dream.check()
-        for name in sorted(dream.wanted_references):
+        for name in sorted(dream.reference_stems):
             if names is not None and name not in names:
                 raise PresetError(
                     f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"
                 )
-        wanted |= dream.wanted_references
+        reference_stems |= dream.reference_stems
     used = {str(node.params.get("network", "timbre")) for node in nodes} | set(preset.requires.networks)
-    return DreamFacts(wanted=wanted, networks=hash_networks(used), device=device, threads=threads)
+    return DreamFacts(
+        reference_stems=reference_stems, networks=hash_networks(used), device=device, threads=threads
+    )
 
 
 def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
@@ -85,7 +87,7 @@ def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
         PresetError: One is not given.
         PluginError: The host that feeds sidechains is not installed.
     """
-    nodes = [node for node in _plugins(preset) if node.sidechain is not None]
+    nodes = [node for node in preset.nodes_of("vst3") if node.sidechain is not None]
     if nodes:
         from bridge.hosts.backends import choose_backend
     for node in nodes:
@@ -104,8 +106,8 @@ def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
     return [
         f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and will fail stems of others: "
         f"{', '.join(wrong)}. Use 'linked', or render them apart"
-        for node in preset.chain
-        if wrong and node.use == "dream" and node.enabled and node.params.get("stereo") == "mid_side"
+        for node in preset.nodes_of("dream")
+        if wrong and node.params.get("stereo") == "mid_side"
     ]
 
 
@@ -124,17 +126,13 @@ def check_followed(preset: Preset, names: Sequence[str]) -> None:
                 )
 
 
-def _plugins(preset: Preset) -> list[NodeSpec]:
-    return [node for node in preset.chain if node.use == "vst3" and node.enabled]
-
-
 def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
     """Return the hash of every plugin a preset hosts or requires, or that it is missing.
 
     Raises:
         PluginNotFoundError: One is not installed, and `on_missing` is ``fail``.
     """
-    wanted = [(node.plugin or "", node.plugin_name) for node in _plugins(preset)]
+    wanted = [(node.plugin or "", node.plugin_name) for node in preset.nodes_of("vst3")]
     wanted += [(name, None) for name in preset.requires.plugins]
     if not wanted:
         return {}

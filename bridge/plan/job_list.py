@@ -17,18 +17,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bridge.clock.settings import ClockSettings, parse_meter
-from bridge.errors import InputError, OutputError, nearest_names
+from bridge.errors import InputError, OutputError, PlanError, nearest_names
 from bridge.files import check_names
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
 from bridge.presets.toml_lines import find_line
 
-__all__ = ["Job", "JobError", "build_batch", "parse_job", "read_jobs"]
-
-
-class JobError(InputError):
-    """A job list cannot be used."""
+__all__ = ["Job", "build_batch", "parse_job", "read_jobs"]
 
 
 def _listed(value: object) -> object:
@@ -186,21 +182,21 @@ def read_jobs(path: Path | str) -> tuple[Job, ...]:
         path: A ``.toml`` or ``.csv`` file.
 
     Raises:
-        JobError: It cannot be read, or a key or value in it is wrong; the message names the line.
+        PlanError: It cannot be read, or a key or value in it is wrong; the message names the line.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise JobError(f"{path}: no such job list") from None
+        raise PlanError(f"{path}: no such job list") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{path}: cannot be read as text ({error})") from None
+        raise PlanError(f"{path}: cannot be read as text ({error})") from None
     if path.suffix.lower() not in (".toml", ".csv"):
-        raise JobError(f"{path}: a job list is a .toml or a .csv file")
+        raise PlanError(f"{path}: a job list is a .toml or a .csv file")
     rows = _toml_rows(text, path) if path.suffix.lower() == ".toml" else _csv_rows(text, path)
     jobs = tuple(parse_job(data, where).beside(path.parent) for data, where in rows)
     if not jobs:
-        raise JobError(f"{path}: holds no jobs; a .toml list has [[jobs]], a .csv list lines below a header")
+        raise PlanError(f"{path}: holds no jobs; a .toml list has [[jobs]], a .csv list lines below a header")
     return jobs
 
 
@@ -208,10 +204,10 @@ def _toml_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise JobError(f"{path}: not valid TOML: {error}") from None
+        raise PlanError(f"{path}: not valid TOML: {error}") from None
     jobs = data.pop("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
-        raise JobError(f"{path}: jobs are written as [[jobs]], one table a job")
+        raise PlanError(f"{path}: jobs are written as [[jobs]], one table a job")
     for index, job in enumerate(jobs):
         wrong = next((key for key in job if key not in Job.model_fields), None)
         place = ("jobs", index) if wrong is None else ("jobs", index, wrong)
@@ -227,10 +223,10 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
                 continue
             where = f"{path}:{reader.line_num}"
             if len(cells) != len(header):
-                raise JobError(f"{where}: has {len(cells)} cells under a header of {len(header)}")
+                raise PlanError(f"{where}: has {len(cells)} cells under a header of {len(header)}")
             yield {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell}, where
     except csv.Error as error:
-        raise JobError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+        raise PlanError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
 
 
 def _cell(name: str, cell: str) -> object:
@@ -246,7 +242,7 @@ def parse_job(data: Mapping[str, Any], where: str) -> Job:
         where: Put at the start of errors.
 
     Raises:
-        JobError: A key or value is wrong.
+        PlanError: A key or value is wrong.
     """
     try:
         return Job.model_validate(data)
@@ -255,9 +251,9 @@ def parse_job(data: Mapping[str, Any], where: str) -> Job:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        raise JobError(f"{where}: no key {key!r}; {nearest_names(key, Job.model_fields)}")
+        raise PlanError(f"{where}: no key {key!r}; {nearest_names(key, Job.model_fields)}")
     if first["type"] == "missing":
-        raise JobError(f"{where}: {key!r} is missing: {Job.model_fields[key].description}")
-    raise JobError(
+        raise PlanError(f"{where}: {key!r} is missing: {Job.model_fields[key].description}")
+    raise PlanError(
         f"{where}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"
     )

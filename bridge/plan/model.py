@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+)
 
 from bridge.audio.alignment import Placement
 from bridge.clock.tempo_map import TempoMap
-from bridge.errors import PresetError
+from bridge.errors import MidiFileError, PlanError
+from bridge.files import hash_file
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile, read_midi
 from bridge.presets.model import Preset, parse_preset
@@ -37,9 +46,37 @@ class MidiSource(_Record):
     pattern: int | None = Field(default=None, description="which track of a type 2 file")
     ppq: int | None = Field(default=None, description="ticks a quarter note, for a file that says 0")
 
-    def read(self) -> MidiFile:
-        """Read the file as the plan reads it."""
+    def load(self) -> MidiFile:
+        """Read the file as the plan reads it.
+
+        Raises:
+            MidiFileError: It is gone, or cannot be read.
+        """
         return read_midi(self.path, pattern=self.pattern, ppq=self.ppq)
+
+    def check(self) -> None:
+        """Refuse a file that is not the one the plan was made with.
+
+        Raises:
+            MidiFileError: It is gone, or has changed.
+        """
+        path = Path(self.path)
+        if not path.exists() or hash_file(path) != self.sha256:
+            raise MidiFileError(f"{path}: is gone or has changed since the plan was made; plan again")
+
+
+def _read_preset(given: object) -> Preset:
+    return given if isinstance(given, Preset) else parse_preset(_table(given, "preset"), "plan")
+
+
+def _read_tempo_map(given: object) -> TempoMap:
+    return given if isinstance(given, TempoMap) else TempoMap.from_dict(_table(given, "tempo_map"))
+
+
+def _table(given: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{name} is {type(given).__name__}; a table is accepted")
+    return given
 
 
 class StemPlan(_Record):
@@ -61,8 +98,10 @@ class StemPlan(_Record):
     head_samples: int = Field(default=0, description="silence in front, up to the session's start")
     own_samples: int = Field(description="length of the stem itself, at the session's rate")
     start_samples: int | None = Field(default=None, description="the session's start, since midnight")
-    listens_to: dict[str, str] = Field(
-        default_factory=dict, description="stems it follows, dreams towards or is keyed by, to their sha256"
+    reference_stems: dict[str, str] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("reference_stems", "listens_to"),
+        description="stems it follows, dreams towards or is keyed by, to their sha256",
     )
     peak_depth: float = Field(description="deepest dream in steps")
     depth_integral_s: float = Field(description="integral of depth over time: steps x seconds")
@@ -84,8 +123,8 @@ class Plan(_Record):
     Args:
         name: What tells it apart in its folder: preset, variation, and MIDI file where outputs bear that.
         is_aligned: Whether the stems are one session: one rate, start and length.
-        preset: The resolved preset as plain data.
-        tempo_map: The song's clock as plain data.
+        preset: The resolved preset.
+        tempo_map: The song's clock.
         midi: Where notes and lanes come from, if anywhere.
         stems: What is rendered.
         out_dir: Where it goes.
@@ -103,9 +142,9 @@ class Plan(_Record):
     version: Literal[1] = 1
     name: str
     is_aligned: bool = True
-    preset: dict[str, Any]
+    preset: Annotated[Preset, PlainValidator(_read_preset), PlainSerializer(Preset.to_dict)]
     preset_sha256: str
-    tempo_map: dict[str, Any]
+    tempo_map: Annotated[TempoMap, PlainValidator(_read_tempo_map), PlainSerializer(TempoMap.to_dict)]
     midi: MidiSource | None = None
     stems: tuple[StemPlan, ...]
     out_dir: str
@@ -118,6 +157,14 @@ class Plan(_Record):
     on_missing: Literal["fail", "bypass"] = "fail"
     warnings: tuple[str, ...] = ()
 
+    def load_midi(self) -> MidiFile | None:
+        """Return the plan's MIDI file, read anew; None where it has none.
+
+        Raises:
+            MidiFileError: It is gone, or cannot be read.
+        """
+        return None if self.midi is None else self.midi.load()
+
     def to_json(self) -> str:
         """Return the plan as JSON; `from_json` reads it back."""
         return self.model_dump_json(indent=2)
@@ -127,28 +174,21 @@ class Plan(_Record):
         """Read a plan from JSON.
 
         Raises:
-            PresetError: It is not one.
+            PlanError: It is not one.
+            PresetError: Its preset does not validate.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise PresetError(f"{where}: not a plan: {place}: {first['msg']}") from None
-
-    def read_preset(self) -> Preset:
-        """Return the preset."""
-        return parse_preset(self.preset, "plan")
-
-    def read_tempo_map(self) -> TempoMap:
-        """Return the song's clock."""
-        return TempoMap.from_dict(self.tempo_map)
+            raise PlanError(f"{where}: not a plan: {place}: {first['msg']}") from None
 
     @property
     def is_shared(self) -> bool:
         """Whether the stems share a gain or a length, so that none is delivered before all were heard."""
-        tails_differ = self.is_aligned and self.preset["tail"]["mode"] == "auto"
-        return len(self.stems) > 1 and (self.preset["level"]["common_trim"] or tails_differ)
+        tails_differ = self.is_aligned and self.preset.tail.mode == "auto"
+        return len(self.stems) > 1 and (self.preset.level.common_trim or tails_differ)
 
     def device_for(self, stem: StemPlan) -> str:
         """Return where a stem is dreamed: several devices take the stems in turn."""
@@ -179,12 +219,12 @@ class Plan(_Record):
 
     def _settings(self) -> dict[str, Any]:
         return {
-            "preset": self.preset,
+            "preset": self.preset.to_dict(),
             "networks": self.networks,
             "plugins": self.plugins,
             "on_missing": self.on_missing,
             "device": [self.device.partition(":")[0], self.threads],
-            "tempo_map": self.tempo_map,
+            "tempo_map": self.tempo_map.to_dict(),
             "midi": self.midi.model_dump(exclude={"path"}) if self.midi else None,
             "seed": self.seed,
             "automation_block_samples": self.automation_block_samples,

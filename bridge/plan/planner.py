@@ -37,7 +37,7 @@ from bridge.plan.checks import (
 from bridge.plan.find_stems import find_stems
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
-from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.load import load_preset, placed
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
@@ -125,17 +125,17 @@ def build_plan(
         stem = _plan_stem(info, alignment, placement, Path(out_dir), file_format, subtype, template, names)
         song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
         try:
-            envelopes = plan_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
+            envelopes = build_preset_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
         except EnvelopeError as error:
             text = str(error) if isinstance(preset, Preset) else placed(preset, str(error))
             raise EnvelopeError(text) from None
         warnings += envelopes.warnings
         peak, integral = _depth(resolved, envelopes, stem)
-        heard = dreams.wanted | sidechains | set(follower_stems(resolved.modulators, stem.name))
+        heard = dreams.reference_stems | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
             "sha256": hashes[stem.name],
             "stamp": stamp_file(info.path),
-            "listens_to": {name: hashes[name] for name in sorted(heard) if name in hashes},
+            "reference_stems": {name: hashes[name] for name in sorted(heard) if name in hashes},
             "peak_depth": peak,
             "depth_integral_s": integral,
         }
@@ -145,9 +145,9 @@ def build_plan(
     return Plan(
         name=build_name(told_apart, names, ""),
         is_aligned=align,
-        preset=resolved.to_dict(),
+        preset=resolved,
         preset_sha256=resolved.digest(),
-        tempo_map=tempo_map.to_dict(),
+        tempo_map=tempo_map,
         midi=None
         if midi is None
         else MidiSource(
@@ -183,7 +183,7 @@ def check_preset(preset: Preset) -> tuple[str, ...]:
         resolved = apply_settings(preset, (), variation)
         check_dreams(resolved, None, "cpu", None, 0)
         try:
-            plan_envelopes(resolved, song, 48_000, 0, stem="")
+            build_preset_envelopes(resolved, song, 48_000, 0, stem="")
         except (EnvelopeError, TempoError) as error:
             if not re.search(r"\b(marker|track|stem)\b", str(error)):
                 raise
@@ -285,9 +285,7 @@ def _plan_stem(
 def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float, float]:
     """Return the deepest dream and the integral of depth over time."""
     peak, integral = 0.0, 0.0
-    for node in preset.chain:
-        if node.use != "dream" or not node.enabled:
-            continue
+    for node in preset.nodes_of("dream"):
         if (node.id, "depth") in envelopes.moving:
             peak = max(peak, envelopes.peak(node.id, "depth", stem.n_samples))
             integral += envelopes.integral(node.id, "depth", stem.n_samples)

@@ -176,6 +176,10 @@ class Preset(_Model):
         )
         return self.model_copy(update={"chain": chain})
 
+    def nodes_of(self, use: str) -> tuple[NodeSpec, ...]:
+        """Return the enabled nodes of one processor, in the order of the chain."""
+        return tuple(node for node in self.chain if node.use == use and node.enabled)
+
     def node(self, node_id: str) -> NodeSpec:
         """Return the node of an id.
 

@@ -144,7 +144,7 @@ class Dream:
             self._network = None
 
     @property
-    def wanted_references(self) -> frozenset[str]:
+    def reference_stems(self) -> frozenset[str]:
         """Names of the other sounds that the objective and the update ask for."""
         with _border():
             names = parse_objective(str(self._values["objective"])).references
@@ -250,7 +250,7 @@ class Dream:
     def _load(self) -> Network:
         if self._network is None:
             # A network that listens to references is kept apart: it would hear them while others step.
-            shared_batches = None if self.wanted_references else self._options["shared_batches"]
+            shared_batches = None if self.reference_stems else self._options["shared_batches"]
             load = load_network if shared_batches is None else shared_batches.networks.load
             self._network = load(str(self._values["network"]), device=resolve_device(self._device_name))
         return self._network

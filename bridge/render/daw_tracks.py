@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bridge.daw.model import Session, StemTrack
-from bridge.envelopes.song import Song
 from bridge.errors import SessionError, nearest_names
+from bridge.midi.file import MidiFile
 from bridge.midi.write import TICKS_PER_BEAT, thin_lane
-from bridge.plan.model import StemPlan
-from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.render.manifest import Manifest
 
 __all__ = ["build_rendered_stems"]
@@ -33,8 +32,9 @@ def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> 
     Raises:
         SessionError: No stem has a track in the session: it is another session's render.
     """
-    preset = str(manifest.plan.preset["meta"]["name"])
+    preset = manifest.plan.preset.meta.name
     stems = [stem for stem in manifest.plan.stems if stem.name in manifest.stems]
+    midi = manifest.plan.load_midi()
     tracks = {stem.name: stem.name if session is None else _find_track(session, stem) for stem in stems}
     if session is not None and not any(tracks.values()):
         known = nearest_names(stems[0].name if stems else "", [track.name for track in session.tracks])
@@ -47,7 +47,7 @@ def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> 
             source_track=tracks[stem.name],
             name=f"{stem.name} [{preset}]",
             audio=Path(stem.target),
-            depth_points=_depth_points(manifest, stem),
+            depth_points=_depth_points(manifest.plan, stem, midi),
         )
         for stem in stems
     )
@@ -64,13 +64,10 @@ def _find_track(session: Session, stem: StemPlan) -> str | None:
     return None
 
 
-def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, float], ...]:
-    plan = manifest.plan
-    midi = None if plan.midi is None else plan.midi.read()
-    tempo_map = plan.read_tempo_map()
-    song = Song(tempo_map=tempo_map, midi=midi, length_s=stem.duration_s)
-    envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
-    lane = _first_dream_lane(envelopes.moving, plan.preset["chain"])
+def _depth_points(plan: Plan, stem: StemPlan, midi: MidiFile | None) -> tuple[tuple[float, float], ...]:
+    dreams = {node.id for node in plan.preset.nodes_of("dream")}
+    envelopes = stem_envelopes(plan, stem, midi)
+    lane = next((one for one in envelopes.moving if one[0] in dreams and one[1] == "depth"), None)
     if lane is None:
         return ()
     step = max(1, stem.sample_rate // _LANE_VALUES_PER_S)
@@ -78,13 +75,6 @@ def _depth_points(manifest: Manifest, stem: StemPlan) -> tuple[tuple[float, floa
     highest = float(depth.max(initial=0.0))
     if highest <= 0:
         return ()
-    beats = tempo_map.samples_to_beats(np.arange(len(depth)) * step, stem.sample_rate)
+    beats = plan.tempo_map.samples_to_beats(np.arange(len(depth)) * step, stem.sample_rate)
     ticks, levels = thin_lane(np.rint(beats * TICKS_PER_BEAT).astype(np.int64), depth / highest, 7)
     return tuple((tick / TICKS_PER_BEAT, level / 127) for tick, level in zip(ticks, levels, strict=True))
-
-
-def _first_dream_lane(
-    moving: Sequence[tuple[str, str]], chain: Sequence[dict[str, object]]
-) -> tuple[str, str] | None:
-    dreams = {str(node["id"]) for node in chain if node["use"] == "dream"}
-    return next(((node, name) for node, name in moving if node in dreams and name == "depth"), None)

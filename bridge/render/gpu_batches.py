@@ -19,9 +19,9 @@ def open_shared_batches(plans: Iterable[Plan]) -> dict[str, SharedBatches]:
     There is none where a plugin is hosted in this process: such plugins load in the main thread only.
     """
     plans = list(plans)
-    nodes = [node for plan in plans for node in plan.preset["chain"] if node["enabled"]]
-    is_dreaming = any(node["use"] == "dream" for node in nodes)
-    if not is_dreaming or any(node["use"] == "vst3" and node["isolation"] == "none" for node in nodes):
+    is_dreaming = any(plan.preset.nodes_of("dream") for plan in plans)
+    hosted = [node for plan in plans for node in plan.preset.nodes_of("vst3")]
+    if not is_dreaming or any(node.isolation == "none" for node in hosted):
         return {}
     from dream_core.loop.shared_batches import SharedBatches
 

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.audio.loudness import Loudness
-from bridge.errors import OutputError, PresetError
+from bridge.errors import OutputError, PlanError
 from bridge.files import part_path, write_whole
 from bridge.installation import DISTRIBUTION, program_version
 from bridge.plan.model import Plan
@@ -156,7 +156,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest, and what a render that was killed has noted beside it.
 
     Raises:
-        PresetError: It is not one.
+        PlanError: It is not one.
     """
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
@@ -164,12 +164,12 @@ def read_manifest(path: Path) -> Manifest:
             manifest = manifest.with_stem(name, record)
         return manifest
     except FileNotFoundError:
-        raise PresetError(f"{path}: no such manifest") from None
+        raise PlanError(f"{path}: no such manifest") from None
     except OSError as error:
-        raise PresetError(f"{path}: cannot be read ({error.strerror}); name a PRESET.manifest.json") from None
+        raise PlanError(f"{path}: cannot be read ({error.strerror}); name a PRESET.manifest.json") from None
     except (ValidationError, UnicodeDecodeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
-        raise PresetError(f"{path}: not a manifest ({reason}); it is none, or damaged") from None
+        raise PlanError(f"{path}: not a manifest ({reason}): another kind of file, or damaged") from None
 
 
 def _journal_path(path: Path) -> Path:

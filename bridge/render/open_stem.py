@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
-from bridge.envelopes.song import Song
 from bridge.errors import PresetError
+from bridge.midi.file import MidiFile
 from bridge.midi.notes import timed_messages
 from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
-from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
@@ -36,13 +36,11 @@ class RenderHooks:
         on_step: Called after every dream step of every window.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
-        shared_batches: Shared by the dreams of all stems on one device.
     """
 
     on_step: Callable[[StepReport], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
-    shared_batches: SharedBatches | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,13 +72,26 @@ def _close(plugins: Mapping[str, VST3]) -> None:
         plugin.close()
 
 
-def open_stem(plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks) -> OpenStem:
+def open_stem(
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    hooks: RenderHooks,
+    batches: SharedBatches | None = None,
+) -> OpenStem:
     """Load every processor a stem needs and build what moves them; nothing is written.
+
+    Args:
+        plan: The plan.
+        stem: One of its stems.
+        midi: From ``plan.load_midi()``.
+        hooks: Whom to tell and to ask.
+        batches: Shared by the dreams of all stems on one device.
 
     Raises:
         InputError: A network, plugin or parameter is not there.
     """
-    preset = plan.read_preset()
+    preset = plan.preset
     nodes: list[Node] = []
     missing: set[str] = set()
     opened: dict[str, VST3] = {}
@@ -89,7 +100,7 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks) -> Ope
         for node in preset.chain:
             if not node.enabled:
                 continue
-            processor = _open_node(node, plan, stem, song, hooks)
+            processor = _open_node(node, plan, stem, hooks, batches)
             if processor is None:
                 missing.add(node.id)
                 continue
@@ -97,14 +108,13 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks) -> Ope
                 plugin = cast("VST3", processor)
                 opened[node.id] = plugin
                 plugin_specs[node.id] = plugin.parameters
-                _feed(plugin, node, nodes, plan, stem, song, hooks.on_warning or _ignore)
+                _feed(plugin, node, nodes, plan, stem, midi, hooks.on_warning or _ignore)
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
-        envelopes = plan_envelopes(
-            preset.without(missing),
-            song,
-            stem.sample_rate,
-            plan.seed,
-            stem=stem.name,
+        envelopes = stem_envelopes(
+            plan,
+            stem,
+            midi,
+            missing=missing,
             opened=plugin_specs,
             followers=_followers(preset, plan, stem),
         )
@@ -115,18 +125,18 @@ def open_stem(plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks) -> Ope
 
 
 def _open_node(
-    node: NodeSpec, plan: Plan, stem: StemPlan, song: Song, hooks: RenderHooks
+    node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks, batches: SharedBatches | None
 ) -> Processor | None:
     if node.use == "dream":
-        return _open_dream(node, plan, stem, hooks)
+        return _open_dream(node, plan, stem, hooks, batches)
     if node.use == "vst3":
-        return _open_plugin(node, plan, song, hooks)
+        return _open_plugin(node, plan, hooks)
     native = build_builtin(node.use, node.params)
     native.automation_block_samples = plan.automation_block_samples
     return native
 
 
-def _open_plugin(node: NodeSpec, plan: Plan, song: Song, hooks: RenderHooks) -> Processor | None:
+def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | None:
     from bridge.hosts.bundle import PluginNotFoundError
     from bridge.processors.vst3 import VST3
 
@@ -141,7 +151,7 @@ def _open_plugin(node: NodeSpec, plan: Plan, song: Song, hooks: RenderHooks) -> 
             backend=node.backend,
             on_fault=node.on_fault,
             automation_block_samples=plan.automation_block_samples,
-            tempo_map=song.tempo_map,
+            tempo_map=plan.tempo_map,
             on_warning=hooks.on_warning or _ignore,
         )
     except PluginNotFoundError:
@@ -158,7 +168,7 @@ def _feed(
     before: Sequence[Node],
     plan: Plan,
     stem: StemPlan,
-    song: Song,
+    midi: MidiFile | None,
     on_warning: Callable[[str], None],
 ) -> None:
     """Give a plugin what it hears besides the sound before it: another stem, or the song's notes.
@@ -181,9 +191,9 @@ def _feed(
         raise PresetError(
             f"node {node.id!r}: an instrument takes the place of the sound, so it stands first in its chain"
         )
-    if song.midi is None:
+    if midi is None:
         raise PresetError(f"node {node.id!r}: {plugin.name} plays the song's notes; give --midi FILE")
-    messages = timed_messages(song.midi, song.tempo_map, channel=node.channel, track=node.track)
+    messages = timed_messages(midi, plan.tempo_map, channel=node.channel, track=node.track)
     if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
         on_warning(f"{plugin.name}: the MIDI it is given has no notes, so it is silent")
     plugin.play(messages)
@@ -193,7 +203,9 @@ def _ignore(_warning: str) -> None:
     """Leave a warning to the run that renders: it says it once more."""
 
 
-def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks) -> Processor:
+def _open_dream(
+    node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks, batches: SharedBatches | None
+) -> Processor:
     from bridge.processors.dream import Dream
 
     dream = Dream(
@@ -201,10 +213,10 @@ def _open_dream(node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks) 
         on_step=hooks.on_step,
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
-        shared_batches=hooks.shared_batches,
+        shared_batches=batches,
         **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
-    for name in sorted(dream.wanted_references):
+    for name in sorted(dream.reference_stems):
         dream.references[name] = read_reference(name, plan, stem)
     dream.open()
     return dream

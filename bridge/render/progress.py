@@ -67,8 +67,7 @@ class WorkMeter:
         """Learn how many steps every window of every dream will take."""
         windows = [
             window
-            for node in opened.plan.read_preset().chain
-            if node.use == "dream" and node.enabled
+            for node in opened.plan.preset.nodes_of("dream")
             for window in _windows(node, opened.envelopes, opened.stem)
         ]
         windows.sort(key=lambda window: window.over_at_sample)

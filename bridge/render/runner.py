@@ -6,16 +6,16 @@ up where the last one stopped. A stem that fails does not touch the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge.errors import AudioFileError, OutputError, RenderError
 from bridge.installation import program_version
-from bridge.plan.model import Plan
+from bridge.midi.file import MidiFile
+from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import manifest_path
-from bridge.plan.plan_envelopes import read_song
 from bridge.render.folder_lock import lock_folder
 from bridge.render.gain import decide_gain, share_gains
 from bridge.render.gpu_batches import open_shared_batches
@@ -24,8 +24,11 @@ from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
 from bridge.render.results import RenderedStem, RenderReport, StemResult
 from bridge.render.resume import begin_manifest, is_as_planned
-from bridge.render.stem_task import StemTask
+from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem, remove_scratch
 from bridge.render.workers import Task, WorkerDiedError, run_tasks
+
+if TYPE_CHECKING:
+    from dream_core.loop.shared_batches import SharedBatches
 
 __all__ = ["render_plan", "render_plans"]
 
@@ -92,19 +95,20 @@ def render_plans(
         for folder in (folder for folder in folders if is_there[folder]):
             held.enter_context(lock_folder(folder))
         runs = [_Run(plan, overwrite) for plan in plans]
+        midis: dict[MidiSource, MidiFile] = {}
         for run in runs:
-            run.check()
+            run.check(midis)
         for folder in folders:
             _make_folder(folder)
             if not is_there[folder]:
                 held.callback(_remove_empty, folder)
                 held.enter_context(lock_folder(folder))
-        runs_by_name = {id(run.plan): run for run in runs}
+        run_of_plan = {id(run.plan): run for run in runs}
 
         def keep(task: Task[StemResult | RenderedStem], result: object) -> None:
-            assert isinstance(task, StemTask)
-            run = runs_by_name[id(task.plan)]
-            finished = run.take(task, result)
+            assert isinstance(task, RenderStem | DeliverStem)
+            run = run_of_plan[id(task.plan)]
+            finished = run.take(task.stem, result)
             if finished is None:
                 return
             tell(Progress(stem=finished.name, target=finished.target, fraction=1.0, phase="done"))
@@ -118,12 +122,8 @@ def render_plans(
                 for result in run.results.values():
                     announce(result)
             batches = open_shared_batches(plans) if jobs > 1 else {}
-            for stage in (_Run.first_tasks, _Run.last_tasks):
-                tasks = [
-                    replace(task, shared_batches=batches.get(task.plan.device_for(task.stem)))
-                    for run in runs
-                    for task in stage(run)
-                ]
+            for tasks_of in (_Run.renders, _Run.deliveries):
+                tasks = [task for run in runs for task in tasks_of(run, batches)]
                 run_tasks(tasks, keep, jobs=jobs, in_threads=bool(batches), tell=tell, is_cancelled=stops)
         finally:
             for run in runs:
@@ -153,11 +153,12 @@ class _Run:
             for stem in plan.stems
             if stem not in self.waiting
         }
+        self._midi: MidiFile | None = None
         self._rendered: dict[str, RenderedStem] = {}
         self._has_begun = False
 
-    def check(self) -> None:
-        """Refuse what cannot work, before anything is written."""
+    def check(self, midis: dict[MidiSource, MidiFile]) -> None:
+        """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
         existing = [s for s in self.waiting if s.name not in self._ours and Path(s.target).exists()]
         if existing:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
@@ -172,9 +173,14 @@ class _Run:
                 raise AudioFileError(
                     f"{stem.source}: is gone or has changed since the plan was made; plan again"
                 )
+        if self.waiting and self.plan.midi is not None:
+            if self.plan.midi not in midis:
+                self.plan.midi.check()
+                midis[self.plan.midi] = self.plan.midi.load()
+            self._midi = midis[self.plan.midi]
         for stem in self.waiting[:1]:
             # Every processor is opened once before any output is created.
-            open_stem(self.plan, stem, read_song(self.plan, stem), RenderHooks()).close()
+            open_stem(self.plan, stem, self._midi, RenderHooks()).close()
 
     def begin(self) -> None:
         """Note what is under way."""
@@ -182,44 +188,45 @@ class _Run:
             write_manifest(self._manifest, self._path)
             self._has_begun = True
 
-    def first_tasks(self) -> list[StemTask]:
+    def renders(self, batches: Mapping[str, SharedBatches]) -> list[RenderStem]:
         """Return what can be done stem by stem: all of it, or only the chains where stems share a level."""
         return [
-            StemTask(
+            RenderStem(
                 plan=self.plan,
                 stem=stem,
-                stage="chain" if self.plan.is_shared else "whole",
+                midi=self._midi,
+                is_delivered=not self.plan.is_shared,
                 overwrite=stem.name in self._ours,
+                batches=batches.get(self.plan.device_for(stem)),
             )
             for stem in self.waiting
         ]
 
-    def last_tasks(self) -> list[StemTask]:
+    def deliveries(self, _batches: object) -> list[DeliverStem]:
         """Return the deliveries that had to wait until every chain was heard."""
         done = [stem for stem in self.waiting if stem.name in self._rendered]
-        policy = self.plan.read_preset().level
+        policy = self.plan.preset.level
         rendered = [self._rendered[stem.name] for stem in done]
         decisions = share_gains(policy, [decide_gain(policy, r.before, r.after) for r in rendered])
         return [
-            StemTask(
+            DeliverStem(
                 plan=self.plan,
                 stem=stem,
-                stage="deliver",
-                overwrite=stem.name in self._ours,
                 rendered=self._rendered[stem.name],
                 decision=decision,
                 n_samples=max(r.n_samples for r in rendered),
+                overwrite=stem.name in self._ours,
             )
             for stem, decision in zip(done, decisions, strict=True)
         ]
 
-    def take(self, task: StemTask, result: object) -> StemResult | None:
+    def take(self, stem: StemPlan, result: object) -> StemResult | None:
         """Note what became of a task; return it where that ends the stem."""
         if isinstance(result, RenderedStem):
-            self._rendered[task.stem.name] = result
+            self._rendered[stem.name] = result
             return None
         if isinstance(result, WorkerDiedError):
-            result = task.failed(str(result))
+            result = failed_stem(stem, str(result))
         assert isinstance(result, StemResult)
         self.results[result.name] = result
         if result.record is not None:
@@ -230,7 +237,7 @@ class _Run:
     def end(self) -> None:
         """Write down what is finished; where nothing is, leave no trace."""
         for stem in self.waiting:
-            StemTask(plan=self.plan, stem=stem).clean_up()
+            remove_scratch(stem)
         if not self._has_begun:
             return
         if self._manifest.stems:

@@ -42,7 +42,7 @@ def deliver_stem(
         ReverieError: It cannot be written; nothing stands under its name.
     """
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
-    preset = plan.read_preset()
+    preset = plan.preset
     target = Path(stem.target)
     warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
     n_channels = rendered.meter.n_channels
@@ -54,7 +54,7 @@ def deliver_stem(
         sample_rate=stem.sample_rate,
         n_channels=n_channels,
         bits=SUBTYPE_BITS[stem.target_subtype],
-        text=f"Reverie, {plan.preset['meta']['name']}",
+        text=f"Reverie, {preset.meta.name}",
         loudness=foretold,
     )
     limiter = None

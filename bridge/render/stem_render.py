@@ -15,10 +15,9 @@ import numpy as np
 from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.alignment import AlignedReader
 from bridge.audio.loudness import LoudnessMeter
-from bridge.envelopes.song import Song
 from bridge.errors import RenderError, RenderStoppedError
+from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
-from bridge.plan.plan_envelopes import read_song
 from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
@@ -35,11 +34,20 @@ __all__ = ["render_stem"]
 def render_stem(
     plan: Plan,
     stem: StemPlan,
+    midi: MidiFile | None,
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
-    shared_batches: SharedBatches | None = None,
+    batches: SharedBatches | None = None,
 ) -> RenderedStem:
     """Stream a stem through its chain into a scratch file beside its target, measuring before and after.
+
+    Args:
+        plan: The plan.
+        stem: One of its stems.
+        midi: From ``plan.load_midi()``.
+        tell: Called as the stem gets on.
+        is_cancelled: Asked often; true stops.
+        batches: Shared with the dreams of stems in other threads.
 
     Raises:
         ReverieError: The stem failed; the scratch file is gone.
@@ -49,17 +57,11 @@ def render_stem(
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="open"))
     _fix_threads(plan)
     meter = WorkMeter(stem, tell)
-    hooks = RenderHooks(
-        on_step=meter.on_step,
-        is_cancelled=is_cancelled,
-        on_warning=warnings.append,
-        shared_batches=shared_batches,
-    )
-    song = read_song(plan, stem)
-    opened = open_stem(plan, stem, song, hooks)
+    hooks = RenderHooks(on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append)
+    opened = open_stem(plan, stem, midi, hooks, batches)
     meter.expect(opened)
     try:
-        n_tail = _tail_samples(opened, song)
+        n_tail = _tail_samples(opened)
         scratch = scratch_path(stem)
         measured = _Measurements(stem, opened)
         _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
@@ -78,11 +80,11 @@ def render_stem(
     )
 
 
-def _tail_samples(opened: OpenStem, song: Song) -> int:
-    stem, tail = opened.stem, opened.plan.read_preset().tail
+def _tail_samples(opened: OpenStem) -> int:
+    stem, tail = opened.stem, opened.plan.preset.tail
     next_bar_s = None
     if tail.mode == "to_bar":
-        clock = song.tempo_map
+        clock = opened.plan.tempo_map
         bars = np.ceil(clock.beats_to_bars(clock.seconds_to_beats(stem.duration_s)) - 1e-9)
         next_bar_s = float(clock.beats_to_seconds(clock.bars_to_beats(bars)))
     n_tail = tail_input_samples(tail, stem.sample_rate, stem.n_samples, next_bar_s)
@@ -96,20 +98,17 @@ class _Measurements:
 
     def __init__(self, stem: StemPlan, opened: OpenStem) -> None:
         self.before = LoudnessMeter(stem.sample_rate, stem.n_channels)
-        self.tail = TailMeter(opened.plan.read_preset().tail, stem.sample_rate, stem.n_samples)
-        self.comparison = _Comparison()
+        self.tail = TailMeter(opened.plan.preset.tail, stem.sample_rate, stem.n_samples)
         self._after: LoudnessMeter | None = None
         self._sample_rate = stem.sample_rate
 
     def push_input(self, block: AudioArray) -> None:
         self.before.push(block)
-        self.comparison.push_input(block)
 
     def push_output(self, block: AudioArray) -> None:
         # How many channels come out is known once the first block has.
         self._after = self._after or LoudnessMeter(self._sample_rate, block.shape[0])
         self._after.push(block)
-        self.comparison.push_output(block)
         self.tail.push(block)
 
     def after_meter(self) -> LoudnessMeter:
@@ -170,28 +169,7 @@ def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
 
 
 def _fix_threads(plan: Plan) -> None:
-    if any(node["use"] == "dream" and node["enabled"] for node in plan.preset["chain"]):
+    if plan.preset.nodes_of("dream"):
         from dream_core.runtime import set_threads
 
         set_threads(plan.threads)
-
-
-class _Comparison:
-    """Tells whether what came out is what went in, whatever is withheld on the way."""
-
-    def __init__(self) -> None:
-        self.is_equal = True
-        self._waiting: list[AudioArray] = []
-
-    def push_input(self, block: AudioArray) -> None:
-        if self.is_equal:
-            self._waiting.append(block)
-
-    def push_output(self, block: AudioArray) -> None:
-        if not self.is_equal or not block.shape[1]:
-            return
-        expected = np.concatenate(self._waiting, axis=1)
-        self.is_equal = expected.shape[0] == block.shape[0] and np.array_equal(
-            expected[:, : block.shape[1]], block
-        )
-        self._waiting = [expected[:, block.shape[1] :]] if self.is_equal else []

@@ -1,4 +1,8 @@
-"""One stem's way as a task that workers run: what goes wrong on it fails this stem alone."""
+"""One stem's way as tasks that workers run: what goes wrong on it fails this stem alone.
+
+Where a stem shares neither gain nor length with others it is rendered and delivered in one task; else all are
+rendered first, and delivered when every chain was heard.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bridge.errors import RenderStoppedError, ReverieError
 from bridge.installation import mending_command, reason_of, unloadable_package
+from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision, decide_gain
 from bridge.render.progress import Progress
@@ -21,32 +26,28 @@ from bridge.render.stem_render import render_stem
 if TYPE_CHECKING:
     from dream_core.loop.shared_batches import SharedBatches
 
-__all__ = ["StemTask"]
+__all__ = ["DeliverStem", "RenderStem", "failed_stem", "remove_scratch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StemTask:
-    """One stem's way, whole or one half of it, to be run here or in another process.
+class RenderStem:
+    """Send a stem through its chain, and on to its place where nothing has to be waited for.
 
     Args:
         plan: The stem's plan.
         stem: The stem.
-        stage: ``whole``; or ``chain``, then ``deliver``, where all stems share a level or a length.
+        midi: From ``plan.load_midi()``.
+        is_delivered: Whether it is delivered as well.
         overwrite: Whether its target may be replaced.
-        rendered: For ``deliver``: what its ``chain`` gave.
-        decision: For ``deliver``: its gain.
-        n_samples: For ``deliver``: the common length.
-        shared_batches: Shared with the dreams of stems in other threads.
+        batches: Shared with the dreams of stems in other threads.
     """
 
     plan: Plan
     stem: StemPlan
-    stage: Literal["whole", "chain", "deliver"] = "whole"
+    midi: MidiFile | None = None
+    is_delivered: bool = True
     overwrite: bool = False
-    rendered: RenderedStem | None = None
-    decision: GainDecision | None = None
-    n_samples: int = 0
-    shared_batches: SharedBatches | None = None
+    batches: SharedBatches | None = None
 
     def run(
         self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
@@ -58,31 +59,78 @@ class StemTask:
         """
         is_kept = False
         try:
-            rendered, decision = self.rendered, self.decision
-            if rendered is None:
-                rendered = render_stem(self.plan, self.stem, tell, is_cancelled, self.shared_batches)
-            if self.stage == "chain":
+            rendered = render_stem(self.plan, self.stem, self.midi, tell, is_cancelled, self.batches)
+            if not self.is_delivered:
                 is_kept = True
                 return rendered
-            if decision is None:
-                decision = decide_gain(self.plan.read_preset().level, rendered.before, rendered.after)
-            n_samples = max(self.n_samples, rendered.n_samples)
-            return deliver_stem(self.plan, self.stem, rendered, decision, n_samples, self.overwrite, tell)
+            decision = decide_gain(self.plan.preset.level, rendered.before, rendered.after)
+            return deliver_stem(
+                self.plan, self.stem, rendered, decision, rendered.n_samples, self.overwrite, tell
+            )
         except RenderStoppedError:
             raise
         except Exception as error:
-            return self.failed(_reason(error))
+            return failed_stem(self.stem, _reason(error))
         finally:
             if not is_kept:
                 self.clean_up()
 
-    def failed(self, error: str) -> StemResult:
-        """Return the result of a stem that failed, for a reason in one line."""
-        return StemResult(name=self.stem.name, status="failed", target=Path(self.stem.target), error=error)
+    def clean_up(self) -> None:
+        """Remove the scratch file, whole or half."""
+        remove_scratch(self.stem)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverStem:
+    """Bring a rendered stem to its place, at a level and a length that all stems have heard of.
+
+    Args:
+        plan: The stem's plan.
+        stem: The stem.
+        rendered: What its chain gave.
+        decision: Its gain.
+        n_samples: The common length.
+        overwrite: Whether its target may be replaced.
+    """
+
+    plan: Plan
+    stem: StemPlan
+    rendered: RenderedStem
+    decision: GainDecision
+    n_samples: int
+    overwrite: bool = False
+
+    def run(self, tell: Callable[[Progress], None], _is_cancelled: Callable[[], bool]) -> StemResult:
+        """Do it; whatever goes wrong fails this stem alone.
+
+        Raises:
+            RenderStoppedError: It was stopped.
+        """
+        try:
+            n_samples = max(self.n_samples, self.rendered.n_samples)
+            return deliver_stem(
+                self.plan, self.stem, self.rendered, self.decision, n_samples, self.overwrite, tell
+            )
+        except RenderStoppedError:
+            raise
+        except Exception as error:
+            return failed_stem(self.stem, _reason(error))
+        finally:
+            self.clean_up()
 
     def clean_up(self) -> None:
         """Remove the scratch file, whole or half."""
-        scratch_path(self.stem).unlink(missing_ok=True)
+        remove_scratch(self.stem)
+
+
+def failed_stem(stem: StemPlan, error: str) -> StemResult:
+    """Return the result of a stem that failed, for a reason in one line."""
+    return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=error)
+
+
+def remove_scratch(stem: StemPlan) -> None:
+    """Remove a stem's scratch file, whole or half."""
+    scratch_path(stem).unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

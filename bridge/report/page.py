@@ -24,11 +24,11 @@ from bridge.audio.metadata import AudioMetadata
 from bridge.audio.preview import encode_preview
 from bridge.audio.reader import AudioReader, read_info
 from bridge.clock.tempo_map import TempoMap
-from bridge.envelopes.song import Song
 from bridge.errors import InputError
 from bridge.files import check_free, write_whole
+from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
-from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.render.manifest import Manifest, StemRecord
 from bridge.render.stem_sound import open_stem_sound
 from bridge.report.pictures import (
@@ -106,14 +106,14 @@ def write_report(manifest: Manifest, path: Path | str, *, overwrite: bool = Fals
 def build_report(manifest: Manifest) -> str:
     """Return the report of a render as an HTML document."""
     plan = manifest.plan
-    tempo_map = plan.read_tempo_map()
-    stems = [_gather_stem(manifest, stem) for stem in plan.stems if stem.name in manifest.stems]
-    meta = plan.preset.get("meta", {})
-    title = f"{meta.get('name', 'Render')}: {len(stems)} stem{'s' if len(stems) != 1 else ''}"
+    tempo_map, midi = plan.tempo_map, plan.load_midi()
+    stems = [_gather_stem(manifest, stem, midi) for stem in plan.stems if stem.name in manifest.stems]
+    meta = plan.preset.meta
+    title = f"{meta.name}: {len(stems)} stem{'s' if len(stems) != 1 else ''}"
     body = "".join(
         (
-            f"<header><h1>{_text(meta.get('name', 'Render'))}</h1>",
-            f"<p>{_text(meta.get('description', ''))}</p>",
+            f"<header><h1>{_text(meta.name)}</h1>",
+            f"<p>{_text(meta.description)}</p>",
             _warnings(plan.warnings),
             "<p><kbd>Space</kbd> plays, <kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd> choose before, after and ",
             "difference, <kbd>&larr;</kbd> <kbd>&rarr;</kbd> move, <kbd>&uarr;</kbd> <kbd>&darr;</kbd> ",
@@ -134,14 +134,12 @@ def build_report(manifest: Manifest) -> str:
     )
 
 
-def _gather_stem(manifest: Manifest, stem: StemPlan) -> StemReport:
-    return StemReport(plan=stem, record=manifest.stems[stem.name], curves=_curves(manifest.plan, stem))
+def _gather_stem(manifest: Manifest, stem: StemPlan, midi: MidiFile | None) -> StemReport:
+    return StemReport(plan=stem, record=manifest.stems[stem.name], curves=_curves(manifest.plan, stem, midi))
 
 
-def _curves(plan: Plan, stem: StemPlan) -> tuple[EnvelopeCurve, ...]:
-    midi = None if plan.midi is None else plan.midi.read()
-    song = Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
-    envelopes = plan_envelopes(plan.read_preset(), song, stem.sample_rate, plan.seed, stem=stem.name)
+def _curves(plan: Plan, stem: StemPlan, midi: MidiFile | None) -> tuple[EnvelopeCurve, ...]:
+    envelopes = stem_envelopes(plan, stem, midi)
     step = max(1, stem.n_samples // _CURVE_POINTS)
     return tuple(
         EnvelopeCurve(name=f"{node}.{name}", values=envelopes.values(node, name, 0, stem.n_samples, step))
@@ -371,15 +369,12 @@ def _envelope_svg(curves: Sequence[EnvelopeCurve], tempo_map: TempoMap, duration
 
 def _chain_section(plan: Plan) -> str:
     rows = []
-    for node in plan.preset.get("chain", ()):
-        params = ", ".join(
-            f"{_text(name)} = {_text(value)}" for name, value in node.get("params", {}).items()
-        )
-        state = "" if node.get("enabled", True) else " (off)"
-        use = _text(node.get("plugin") or node["use"])
+    for node in plan.preset.chain:
+        params = ", ".join(f"{_text(name)} = {_text(value)}" for name, value in node.params.items())
+        state = "" if node.enabled else " (off)"
         rows.append(
-            f"<tr><th scope='row'>{_text(node['id'])}{state}</th><td>{use}</td>"
-            f"<td>{float(node.get('mix', 1.0)):.0%}</td><td>{params}</td></tr>"
+            f"<tr><th scope='row'>{_text(node.id)}{state}</th><td>{_text(node.plugin or node.use)}</td>"
+            f"<td>{node.mix:.0%}</td><td>{params}</td></tr>"
         )
     return (
         "<section><h2>Chain</h2><table><thead><tr><th>Node</th><th>Processor</th><th>Mix</th>"
@@ -391,7 +386,7 @@ def _facts_section(manifest: Manifest) -> str:
     plan = manifest.plan
     facts: dict[str, Any] = {
         "Preset": plan.preset_sha256,
-        "Tempo from": plan.tempo_map.get("source", ""),
+        "Tempo from": plan.tempo_map.source,
         "MIDI": plan.midi.path if plan.midi else "none",
         "Seed": plan.seed,
         "Device": plan.device,

@@ -85,7 +85,6 @@ def test_doctor_uses_what_it_reports(tmp_path: Path) -> None:
     assert f"does not work beside torch {metadata.version('torch')}: Could not load" in lines["torchaudio"]
     assert "(libc10_cuda.so: cannot open" in lines["torchaudio"]
     assert lines["torchaudio"].endswith(f"-m pip install --force-reinstall {' '.join(PAIR)}")
-    assert lines["networks"].endswith("waits for torchaudio to be mended")
     assert all(lines[name].startswith("ok") for name in set(REQUIRED) - {"torchaudio"})
     assert done.stderr == ""
 
@@ -209,7 +208,7 @@ def test_a_package_that_does_not_load_is_one_line_from_every_command(
     done = reverie(command, *COMMAND_LINES[command], broken=broken, folder=tmp_path)
 
     assert "Traceback" not in done.stderr
-    if command in DREAMING:
+    if command in DREAMING and (command, name) != ("networks", "torchaudio"):  # cards and weights are torch's
         assert done.returncode == 1
         assert done.stderr.startswith(f"reverie: {name} cannot be loaded: Could not load this library")
         assert "`reverie doctor`" in done.stderr

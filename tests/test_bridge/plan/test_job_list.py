@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.session import write_midi, write_preset, write_stem
 
-from bridge.errors import InputError, OutputError
-from bridge.plan.job_list import Job, JobError, build_batch, read_jobs
+from bridge.errors import InputError, OutputError, PlanError
+from bridge.plan.job_list import Job, build_batch, read_jobs
 from bridge.render.event_log import EventLog
 from bridge.render.manifest import read_manifest
 from bridge.render.runner import render_plans
@@ -92,7 +92,7 @@ def test_toml_and_csv_say_the_same(session: Path) -> None:
 def test_a_wrong_list_is_one_line(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
     """What is wrong is named with its line and what is accepted."""
     (tmp_path / name).write_text(text)
-    with pytest.raises(JobError) as caught:
+    with pytest.raises(PlanError) as caught:
         read_jobs(tmp_path / name)
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)

@@ -12,18 +12,19 @@ import pytest
 from helpers.plans import PRESET, make_plan
 from pydantic import BaseModel
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import OutputError
 from bridge.plan import model as plan_module
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
-from bridge.presets.model import parse_preset
+from bridge.presets.model import Preset, parse_preset
 from bridge.render.manifest import Manifest, read_manifest
 from bridge.render.runner import render_plan
 
 
-def preset(**changes: Any) -> dict[str, Any]:
-    return parse_preset(PRESET | changes, "test").to_dict()
+def preset(**changes: Any) -> Preset:
+    return parse_preset(PRESET | changes, "test")
 
 
 def stem(name: str, **changes: Any) -> StemPlan:
@@ -49,7 +50,7 @@ PLAN = Plan(
     name="room",
     preset=preset(tail={"mode": "auto"}),
     preset_sha256="hash of the preset",
-    tempo_map={"tempos": [[0.0, 120.0]]},
+    tempo_map=TempoMap.constant(120),
     midi=MidiSource(path="/song.mid", sha256="hash of the song"),
     stems=(stem("a"), stem("b")),
     out_dir="/out",
@@ -63,7 +64,7 @@ DECISIVE: dict[type[BaseModel], dict[str, Any]] = {
     Plan: {
         "is_aligned": False,
         "preset": preset(tail={"mode": "auto"}, chain=[{"id": "room", "use": "reverb", "mix": 0.5}]),
-        "tempo_map": {"tempos": [[0.0, 121.0]]},
+        "tempo_map": TempoMap.constant(121),
         "midi": None,
         "stems": (stem("a"), stem("b", sha256="hash of another b")),  # their tails end together
         "networks": {"timbre": "hash of other weights"},
@@ -85,7 +86,7 @@ DECISIVE: dict[type[BaseModel], dict[str, Any]] = {
         "head_samples": 6000,
         "own_samples": 90001,
         "start_samples": 0,
-        "listens_to": {"b": "hash of b"},
+        "reference_stems": {"b": "hash of b"},
     },
     MidiSource: {"sha256": "hash of another song", "pattern": 2, "ppq": 480},
 }

@@ -15,12 +15,12 @@ from helpers.session import write_midi, write_preset, write_stem
 from bridge import build_plan
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.song import Song
-from bridge.errors import PresetError
+from bridge.errors import PlanError
 from bridge.files import hash_file, stamp_file
 from bridge.installation import program_version
 from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
-from bridge.plan.plan_envelopes import plan_envelopes
+from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.model import parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
@@ -62,7 +62,7 @@ def test_a_plan_goes_round_through_json(plan: Plan) -> None:
 def test_a_wrong_plan_names_the_place(plan: Plan, change: dict[str, object], place: str) -> None:
     """A field of another kind, an unknown one and another version are said with the file."""
     text = json.dumps(json.loads(plan.to_json()) | change)
-    with pytest.raises(PresetError, match=f"^p.json: not a plan: {place}"):
+    with pytest.raises(PlanError, match=f"^p.json: not a plan: {place}"):
         Plan.from_json(text, "p.json")
 
 
@@ -107,7 +107,8 @@ def test_settings_are_of_all_stems(plan: Plan) -> None:
 def test_stems_share_a_gain_or_a_length(
     plan: Plan, n_stems: int, is_aligned: bool, level: dict[str, bool], tail: dict[str, str], is_shared: bool
 ) -> None:
-    preset = {**plan.preset, "level": plan.preset["level"] | level, "tail": plan.preset["tail"] | tail}
+    data = plan.preset.to_dict()
+    preset = parse_preset({**data, "level": data["level"] | level, "tail": data["tail"] | tail}, "test")
     changes = {"stems": plan.stems[:n_stems], "is_aligned": is_aligned, "preset": preset}
 
     assert plan.model_copy(update=changes).is_shared is is_shared
@@ -124,14 +125,14 @@ def test_a_stem_knows_its_length_and_place(plan: Plan) -> None:
 def test_what_a_plan_leaves_out_is_nothing(plan: Plan) -> None:
     """Fields that older plans lack: no silence in front, no time stamp, nobody who is listened to."""
     short = json.loads(plan.to_json())
-    for name in ("head_samples", "start_samples", "listens_to", "stamp"):
+    for name in ("head_samples", "start_samples", "reference_stems", "stamp"):
         del short["stems"][0][name]
     for name in ("device", "threads", "seed", "automation_block_samples", "on_missing", "is_aligned"):
         del short[name]
     read = Plan.from_json(json.dumps(short))
     stem = read.stems[0]
 
-    assert (stem.head_samples, stem.start_samples, stem.listens_to, stem.stamp) == (0, None, {}, "")
+    assert (stem.head_samples, stem.start_samples, stem.reference_stems, stem.stamp) == (0, None, {}, "")
     assert (read.device, read.threads, read.seed, read.is_aligned) == ("auto", None, 0, True)
     assert (read.automation_block_samples, read.on_missing) == (AUTOMATION_BLOCK_SAMPLES, "fail")
 
@@ -198,7 +199,7 @@ def test_movement_starts_from_what_the_preset_says(node: str, target: str, value
     """A parameter's own value, and for a mix the node's unless the processor has one itself."""
     text = HEAD + f'[[chain]]\nid = "node"\n{node}\n' + STILL.format(target=f"node.{target}")
     song = Song(tempo_map=TempoMap.constant(120.0), length_s=1.0)
-    envelopes = plan_envelopes(parse_preset(tomllib.loads(text), "test"), song, 48000, 0, stem="a")
+    envelopes = build_preset_envelopes(parse_preset(tomllib.loads(text), "test"), song, 48000, 0, stem="a")
 
     assert envelopes.values("node", target, 0, 10) == pytest.approx(value)
 
@@ -240,7 +241,7 @@ def test_a_plugins_parameters_move_once_it_is_open(is_open: bool) -> None:
     }
     preset = parse_preset(tomllib.loads(HEAD + PLUGIN), "test")
     song = Song(tempo_map=TempoMap.constant(120.0), length_s=1.0)
-    envelopes = plan_envelopes(preset, song, 48000, 0, stem="a", opened=specs if is_open else None)
+    envelopes = build_preset_envelopes(preset, song, 48000, 0, stem="a", opened=specs if is_open else None)
 
     assert set(envelopes.moving) == ({("room", "size_m")} if is_open else set())
     if is_open:

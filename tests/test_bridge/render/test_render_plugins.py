@@ -144,7 +144,7 @@ def test_a_preset_feeds_a_sidechain_from_another_stem(tmp_path: Path) -> None:
     plan = build_plan([bass, drums], chain_preset(tmp_path, SIDECHAIN), out_dir=tmp_path / "out")
     report = render_plan(plan)
 
-    assert [set(stem.listens_to) for stem in plan.stems] == [{"drums"}, {"drums"}]
+    assert [set(stem.reference_stems) for stem in plan.stems] == [{"drums"}, {"drums"}]
     heard, wanted = soundfile.read(report.stems[0].target)[0], soundfile.read(drums)[0]
     assert np.array_equal(heard[: len(wanted)], wanted)
     assert not heard[len(wanted) :].any()

@@ -291,7 +291,7 @@ def test_what_is_said_of_the_clock_wins_and_stays(tmp_path: Path) -> None:
         clock=said,
         out_dir=tmp_path / "out",
     )
-    clock = Plan.from_json(plan.to_json()).read_tempo_map()
+    clock = Plan.from_json(plan.to_json()).tempo_map
     assert (float(clock.bpm_at(0.0)), clock.meters[0].numerator, clock.first_bar) == (90.0, 7, 0)
     render_plan(plan)
     changed = np.flatnonzero((read(stem) != read(plan.stems[0].target)).any(axis=0))

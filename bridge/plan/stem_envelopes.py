@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
 from bridge.envelopes.assemble import build_envelopes
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.song import Song
-from bridge.errors import PresetError
-from bridge.files import hash_file
+from bridge.midi.file import MidiFile
 from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
 from bridge.presets.model import NodeSpec, Preset, node_parameters
 from bridge.processors.catalogue import processor_parameters
 
-__all__ = ["plan_envelopes", "read_song"]
+__all__ = ["build_preset_envelopes", "stem_envelopes", "stem_song"]
 
 
-def plan_envelopes(
+def build_preset_envelopes(
     preset: Preset,
     song: Song,
     sample_rate: int,
@@ -80,15 +78,45 @@ def _bases(node: NodeSpec, specs: Mapping[str, ParamSpec]) -> dict[str, float]:
     return values
 
 
-def read_song(plan: Plan, stem: StemPlan) -> Song:
-    """Return the clock, MIDI and length a stem is rendered to.
+def stem_song(plan: Plan, stem: StemPlan, midi: MidiFile | None) -> Song:
+    """Return what a stem's envelopes follow: the plan's clock and MIDI, over the stem's length.
+
+    Args:
+        plan: The plan.
+        stem: One of its stems.
+        midi: From ``plan.midi.load()``, where the plan has any; read once, it serves all stems.
+    """
+    return Song(tempo_map=plan.tempo_map, midi=midi, length_s=stem.duration_s)
+
+
+def stem_envelopes(
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    *,
+    missing: Collection[str] = (),
+    opened: Mapping[str, Mapping[str, ParamSpec]] | None = None,
+    followers: Mapping[str, FollowerSource] | None = None,
+) -> Envelopes:
+    """Build what moves a stem's parameters.
+
+    Args:
+        plan: The plan.
+        stem: One of its stems.
+        midi: From ``plan.midi.load()``, where the plan has any.
+        missing: Nodes that are bypassed.
+        opened: As in `build_preset_envelopes`.
+        followers: As in `build_preset_envelopes`.
 
     Raises:
-        PresetError: The MIDI file has changed since the plan was made.
+        EnvelopeError: Something asked for does not exist or makes no sense; the place is named.
     """
-    midi = None
-    if plan.midi is not None:
-        if hash_file(Path(plan.midi.path)) != plan.midi.sha256:
-            raise PresetError(f"{plan.midi.path}: has changed since the plan was made; plan again")
-        midi = plan.midi.read()
-    return Song(tempo_map=plan.read_tempo_map(), midi=midi, length_s=stem.duration_s)
+    return build_preset_envelopes(
+        plan.preset.without(missing) if missing else plan.preset,
+        stem_song(plan, stem, midi),
+        stem.sample_rate,
+        plan.seed,
+        stem=stem.name,
+        opened=opened,
+        followers=followers,
+    )
