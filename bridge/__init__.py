@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from bridge.midi.file import read_midi
     from bridge.midi.mido_files import from_mido, to_mido
     from bridge.midi.song_clock import read_tempo_map
-    from bridge.plan.job_list import Job, build_batch, read_jobs
+    from bridge.plan.job import Job
+    from bridge.plan.job_list import build_batch, read_jobs
     from bridge.plan.model import Plan
     from bridge.plan.planner import build_plan
     from bridge.plan.stem_envelopes import build_preset_envelopes, stem_envelopes, stem_song
@@ -72,7 +73,7 @@ _HOMES = {
     "Chain": "processors.chain",
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
-    "Job": "plan.job_list",
+    "Job": "plan.job",
     "Manifest": "render.manifest",
     "Mix": "processors.mix",
     "Node": "processors.chain",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli import options as a
+from bridge.cli.record_options import takes_clock
+
+if TYPE_CHECKING:
+    from bridge.clock.settings import ClockSettings
 
 __all__ = ["app"]
 
@@ -18,16 +22,11 @@ MAX_LENGTH_S = 86_400.0
 
 
 @app.command()
+@takes_clock
 def envelope_command(
     preset_name: Annotated[str, typer.Argument(metavar="PRESET|FILE")],
+    clock: ClockSettings,
     midi_path: a.MidiOption = None,
-    bpm: a.BpmOption = None,
-    meter: a.MeterOption = None,
-    offset: a.OffsetOption = 0.0,
-    first_bar: a.FirstBarOption = 1,
-    pattern: a.PatternOption = None,
-    ppq: a.PpqOption = None,
-    text_markers: a.TextMarkersOption = False,
     settings: a.SetOption = None,
     variation: a.VariationOption = None,
     length: Annotated[
@@ -71,9 +70,8 @@ def envelope_command(
         if path is not None:
             check_free(path, overwrite)
     preset = apply_settings(load_preset(preset_name), settings or (), variation)
-    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq, text_markers)
-    midi = None if midi_path is None else read_midi(midi_path, pattern=pattern, ppq=ppq)
-    tempo_map = build_clock(midi, said, hint_bpm=preset.meta.bpm_hint)
+    midi = None if midi_path is None else read_midi(midi_path, pattern=clock.pattern, ppq=clock.ppq)
+    tempo_map = build_clock(midi, clock, hint_bpm=preset.meta.bpm_hint)
     if length is None and midi is not None:
         length_s = float(tempo_map.ticks_to_seconds(midi.end_tick))
     else:
@@ -92,7 +90,7 @@ def envelope_command(
         raise InputError(f"--every {every}: rows need a distance; 10 ms and 1/16 are accepted")
     step = max(round(every_s * sample_rate), 1)
     warnings = [*(midi.warnings if midi else ()), *tempo_map.warnings, *envelopes.warnings]
-    if midi is None and bpm is None:
+    if midi is None and clock.bpm is None:
         tempo = float(tempo_map.bpm_at(0.0))
         warnings.append(f"no tempo was given: {tempo:g} BPM is used ({tempo_map.source})")
     if followed := [one.id for one in preset.modulators if follower_stems([one], "")]:

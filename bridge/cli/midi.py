@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridge.cli import options as a
+from bridge.cli.record_options import takes_clock
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from bridge.clock.settings import ClockSettings
 
 __all__ = ["app"]
 
@@ -27,15 +30,10 @@ def group() -> None:
 
 
 @app.command("show")
+@takes_clock
 def show_command(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    bpm: a.BpmOption = None,
-    meter: a.MeterOption = None,
-    offset: a.OffsetOption = 0.0,
-    first_bar: a.FirstBarOption = 1,
-    pattern: a.PatternOption = None,
-    ppq: a.PpqOption = None,
-    text_markers: a.TextMarkersOption = False,
+    clock: ClockSettings,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse whatever mido refuses.")] = False,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -44,9 +42,8 @@ def show_command(
     from bridge.midi.song_clock import build_clock
     from bridge.midi.summary import summarise_midi
 
-    said = a.clock_settings(bpm, meter, offset, first_bar, pattern, ppq, text_markers)
-    midi = read_midi(file, strict=strict, pattern=pattern, ppq=ppq)
-    tempo_map = build_clock(midi, said)
+    midi = read_midi(file, strict=strict, pattern=clock.pattern, ppq=clock.ppq)
+    tempo_map = build_clock(midi, clock)
     summary = summarise_midi(midi, tempo_map)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))

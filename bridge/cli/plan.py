@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from bridge.cli import options as a
+from bridge.cli.record_options import takes_job
 
 if TYPE_CHECKING:
-    from bridge.plan.job_list import Job
+    from bridge.plan.job import Job
     from bridge.plan.model import Plan
 
 __all__ = ["app", "print_plans"]
@@ -20,7 +21,7 @@ app = typer.Typer()
 
 
 @app.command()
-@a.takes_job
+@takes_job
 def plan(job: Job, as_json: a.JsonOption = False) -> None:
     """Say what a render would do, and what it would cost; write nothing."""
     from bridge.plan.job_list import build_batch

@@ -8,9 +8,10 @@ import typer
 
 from bridge.cli import options as a
 from bridge.cli import render_common as r
+from bridge.cli.record_options import takes_job
 
 if TYPE_CHECKING:
-    from bridge.plan.job_list import Job
+    from bridge.plan.job import Job
 
 __all__ = ["app"]
 
@@ -18,7 +19,7 @@ app = typer.Typer()
 
 
 @app.command()
-@a.takes_job
+@takes_job
 def render(
     job: Job,
     jobs: a.JobsOption = 1,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from bridge.plan.job_list import Job
+    from bridge.plan.job import Job
     from bridge.plan.model import Plan
     from bridge.render.progress import Progress
     from bridge.render.results import RenderReport, StemResult

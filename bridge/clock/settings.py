@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import Annotated
 
-from bridge.clock.tempo_segments import Meter, check_meter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from bridge.clock.tempo_segments import MAX_BPM, MIN_BPM, Meter, check_meter
 from bridge.errors import TempoError
 
 __all__ = ["ClockSettings", "bpm_from_name", "parse_meter"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockSettings:
-    """Say of a song's time what its files do not, or say wrongly.
+def _read_meter(given: object) -> object:
+    return parse_meter(given) if isinstance(given, str) else given
 
-    Args:
-        bpm: Quarter notes a minute; wins over the MIDI file's tempo.
-        meter: Wins over the file's, such as ``(7, 8)``.
-        offset_s: Seconds of the stems at which the file's first tick sounds.
-        first_bar: Number of the first bar; 0 where it is a pick-up.
-        pattern: Which track of a type 2 file to read, from 1.
-        ppq: Ticks a quarter note, for a file that says 0.
-        text_markers: Take the texts of the first track for markers, where the file has none.
+
+class ClockSettings(BaseModel):
+    """Say of a song's time what its files do not, or say wrongly; a job's keys and options of the same names.
+
+    Raises:
+        ValidationError: A value that cannot be meant.
+        TempoError: Not a meter.
+
+    >>> ClockSettings(bpm=128, meter="7/8").meter
+    (7, 8)
     """
 
-    bpm: float | None = None
-    meter: tuple[int, int] | None = None
-    offset_s: float = 0.0
-    first_bar: int = 1
-    pattern: int | None = None
-    ppq: int | None = None
-    text_markers: bool = False
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bpm: float | None = Field(
+        default=None,
+        ge=MIN_BPM,
+        le=MAX_BPM,
+        description="Quarter notes a minute; wins over the MIDI file's tempo.",
+    )
+    meter: Annotated[tuple[int, int] | None, BeforeValidator(_read_meter)] = Field(
+        default=None, description="Such as 7/8; wins over the MIDI file's."
+    )
+    offset_s: float = Field(
+        default=0.0, description="Where the MIDI file's first tick sounds in the stems, in seconds."
+    )
+    first_bar: int = Field(default=1, description="Number of the first bar; 0 where it is a pick-up.")
+    pattern: int | None = Field(
+        default=None, ge=1, description="Which track of a type 2 MIDI file to read, from 1."
+    )
+    ppq: int | None = Field(
+        default=None, ge=1, description="Ticks a quarter note, where the MIDI file says 0."
+    )
+    text_markers: bool = Field(
+        default=False, description="Texts of the first MIDI track are markers, where the file has none."
+    )
 
 
 def parse_meter(text: str, where: str = "meter") -> tuple[int, int]:

@@ -52,15 +52,7 @@ def build_clock(
         TempoError: A tempo or a meter that cannot be meant.
     """
     if midi is not None:
-        return build_tempo_map(
-            midi,
-            bpm=said.bpm,
-            meter=said.meter,
-            offset_s=said.offset_s,
-            first_bar=said.first_bar,
-            default_bpm=hint_bpm,
-            text_markers=said.text_markers,
-        )
+        return build_tempo_map(midi, said, hint_bpm=hint_bpm)
     bpm = said.bpm if said.bpm is not None else hint_bpm
     source = "--bpm" if said.bpm is not None else hint_source if hint_bpm is not None else "default"
     constant = TempoMap.constant(
@@ -73,60 +65,43 @@ def build_clock(
 
 
 def read_tempo_map(
-    path: Path | str,
-    *,
-    bpm: float | None = None,
-    meter: tuple[int, int] | None = None,
-    offset_s: float = 0.0,
-    first_bar: int = 1,
-    default_bpm: float | None = None,
+    path: Path | str, said: ClockSettings | None = None, *, hint_bpm: float | None = None
 ) -> TempoMap:
     """Read the tempo map of a MIDI file.
 
     Args:
         path: The file.
-        bpm: A tempo that wins over the file's.
-        meter: A meter that wins over the file's, such as ``(7, 8)``.
-        offset_s: Seconds of the stems at which the file's first tick sounds.
-        first_bar: Number of the first bar; 0 where it is a pick-up.
-        default_bpm: The tempo where nobody says one, such as a preset's hint.
+        said: What wins over it.
+        hint_bpm: A tempo where nobody says one, such as a preset's hint.
 
     Raises:
         MidiFileError: The file cannot be read.
         TempoError: A tempo or a meter that cannot be meant.
     """
-    midi = read_midi(path)
-    return build_tempo_map(
-        midi, bpm=bpm, meter=meter, offset_s=offset_s, first_bar=first_bar, default_bpm=default_bpm
-    )
+    said = said or ClockSettings()
+    return build_tempo_map(read_midi(path, pattern=said.pattern, ppq=said.ppq), said, hint_bpm=hint_bpm)
 
 
 def build_tempo_map(
-    midi: MidiFile,
-    *,
-    bpm: float | None = None,
-    meter: tuple[int, int] | None = None,
-    offset_s: float = 0.0,
-    first_bar: int = 1,
-    default_bpm: float | None = None,
-    text_markers: bool = False,
+    midi: MidiFile, said: ClockSettings | None = None, *, hint_bpm: float | None = None
 ) -> TempoMap:
-    """Build the tempo map of a MIDI file already read; see `read_tempo_map` and `ClockSettings`."""
+    """Build the tempo map of a MIDI file already read; see `read_tempo_map`."""
+    said = said or ClockSettings()
     warnings: list[str] = []
     ticks_per_beat = midi.ticks_per_beat or TICKS_PER_BAR_BEAT
-    tempos, source = _tempos(midi, bpm, default_bpm, warnings)
+    tempos, source = _tempos(midi, said.bpm, hint_bpm, warnings)
     clock = TempoMap(
         tempos=tempos,
         meters=(Meter(tick=0, numerator=4, denominator=4),),
         ticks_per_beat=ticks_per_beat,
-        offset_s=offset_s,
+        offset_s=said.offset_s,
         ticks_per_second=midi.ticks_per_second,
-        first_bar=first_bar,
+        first_bar=said.first_bar,
         source=source,
     )
-    clock = replace(clock, meters=_meters(midi, clock, meter, warnings), warnings=tuple(warnings))
+    clock = replace(clock, meters=_meters(midi, clock, said.meter, warnings), warnings=tuple(warnings))
     markers = [event for event in midi.metas if event.kind in (MARKER, CUE_POINT)]
-    if text_markers and not markers:
+    if said.text_markers and not markers:
         markers = [event for event in midi.metas if event.kind == TEXT and event.track == 0]
     beats = clock.ticks_to_beats([event.tick for event in markers])
     return clock.with_markers(
@@ -135,7 +110,7 @@ def build_tempo_map(
 
 
 def _tempos(
-    midi: MidiFile, bpm: float | None, default_bpm: float | None, warnings: list[str]
+    midi: MidiFile, bpm: float | None, hint_bpm: float | None, warnings: list[str]
 ) -> tuple[tuple[Tempo, ...], str]:
     """Decide who says the tempo; return the tempos and the source."""
     written = _written_tempos(midi, warnings)
@@ -143,9 +118,7 @@ def _tempos(
         if written and (len(written) > 1 or written[0].us_per_beat != bpm_to_us(bpm)):
             warnings.append(f"{bpm:g} BPM as given wins over {_range_of(written)} in {midi.name}")
         return (Tempo(tick=0, us_per_beat=bpm_to_us(bpm)),), "--bpm"
-    fallback, fallback_source = (
-        (DEFAULT_BPM, "default") if default_bpm is None else (default_bpm, "preset default")
-    )
+    fallback, fallback_source = (DEFAULT_BPM, "default") if hint_bpm is None else (hint_bpm, "preset default")
     opening = Tempo(tick=0, us_per_beat=bpm_to_us(fallback))
     if midi.ticks_per_beat is None:
         ignored = f"; {_range_of(written)} in it does not count" if written else ""

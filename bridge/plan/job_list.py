@@ -10,127 +10,45 @@ import csv
 import io
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from bridge.clock.settings import ClockSettings, parse_meter
-from bridge.errors import InputError, OutputError, PlanError, nearest_names
+from bridge.errors import InputError, OutputError, PlanError
 from bridge.files import check_names
+from bridge.plan.job import Job, parse_job
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
 from bridge.presets.toml_lines import find_line
 
-__all__ = ["Job", "build_batch", "parse_job", "read_jobs"]
+__all__ = ["build_batch", "build_plans", "read_jobs"]
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str | Path) else value
+def build_plans(job: Job) -> Iterator[Plan]:
+    """Build a plan for every preset, variation and MIDI file of a job.
 
-
-def _not_empty(value: object) -> object:
-    if value == "":
-        raise ValueError("is empty; '.' is this folder")
-    return value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
-
-
-class Job(BaseModel):
-    """What to render: every stem through every preset, variation and MIDI file named.
-
-    The keys mean what the options of ``reverie render`` mean.
+    Raises:
+        InputError: Anything given cannot be used.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stems: Paths = Field(min_length=1, description="Audio files, and folders of them.")
-    preset: Texts = Field(min_length=1, description="Presets by name, or .toml files.")
-    out: Annotated[Path, BeforeValidator(_not_empty)] = Field(description="Where rendered stems go.")
-    variation: Texts = Field(default=(), description="Variations of the presets; '' is the preset itself.")
-    midi: Paths = Field(default=(), description="MIDI files; each is a render of its own.")
-    bpm: float | None = Field(default=None, gt=0, description="A tempo that wins over the MIDI file's.")
-    meter: str | None = Field(default=None, description="A meter that wins over the MIDI file's: 7/8.")
-    offset_s: float = Field(default=0.0, description="Where the MIDI file starts in the stems, in seconds.")
-    first_bar: int = Field(default=1, description="Number of the first bar; 0 is a pick-up.")
-    pattern: int | None = Field(default=None, ge=1, description="Which track of a type 2 MIDI file.")
-    ppq: int | None = Field(default=None, ge=1, description="Ticks a quarter note, where the file says 0.")
-    text_markers: bool = Field(
-        default=False, description="Texts of the first MIDI track are markers, where it has none."
-    )
-    align: bool = Field(default=True, description="Whether the stems are one session.")
-    rate: int | None = Field(
-        default=None, ge=8_000, le=768_000, description="Sample rate to render at, in Hz."
-    )
-    settings: Texts = Field(default=(), description="node.param=value changes to the preset.")
-    device: str = Field(default="auto", description="auto, cpu, cuda:0, or several with commas between.")
-    threads: int | None = Field(default=None, ge=1, le=256)
-    seed: int = Field(default=0, ge=0)
-    format: str | None = Field(default=None, description="wav, aiff, flac, w64, caf or rf64.")
-    subtype: str | None = Field(default=None, description="16, 24, 32 or float.")
-    name: str = Field(default="reverie", description="Template of the outputs' names.")
-    on_missing: Literal["fail", "bypass"] = "fail"
-
-    def clock(self) -> ClockSettings:
-        """Return what the job says of the song's time.
-
-        Raises:
-            TempoError: Not a meter.
-        """
-        return ClockSettings(
-            bpm=self.bpm,
-            meter=None if self.meter is None else parse_meter(self.meter, "meter"),
-            offset_s=self.offset_s,
-            first_bar=self.first_bar,
-            pattern=self.pattern,
-            ppq=self.ppq,
-            text_markers=self.text_markers,
-        )
-
-    def build_plans(self) -> Iterator[Plan]:
-        """Build a plan for every preset, variation and MIDI file.
-
-        Raises:
-            InputError: Anything given cannot be used.
-        """
-        for preset, variation, midi in itertools.product(
-            self.preset, self.variation or ("",), self.midi or (None,)
-        ):
-            yield build_plan(
-                self.stems,
-                preset,
-                out_dir=self.out,
-                midi=midi,
-                clock=self.clock(),
-                align=self.align,
-                sample_rate=self.rate,
-                settings=self.settings,
-                variation=variation or None,
-                device=self.device,
-                threads=self.threads,
-                seed=self.seed,
-                file_format=self.format,
-                subtype=self.subtype,
-                name_template=self.name,
-                on_missing=self.on_missing,
-            )
-
-    def beside(self, folder: Path) -> Job:
-        """Return the job with its paths taken from a folder."""
-        return self.model_copy(
-            update={
-                "stems": tuple(folder / path for path in self.stems),
-                "midi": tuple(folder / path for path in self.midi),
-                "out": folder / self.out,
-                "preset": tuple(
-                    str(folder / name) if name.endswith((".toml", ".json")) else name for name in self.preset
-                ),
-            }
+    for preset, variation, midi in itertools.product(job.preset, job.variation or ("",), job.midi or (None,)):
+        yield build_plan(
+            job.stems,
+            preset,
+            out_dir=job.out_dir,
+            midi=midi,
+            clock=job.clock,
+            align=job.align,
+            sample_rate=job.sample_rate,
+            settings=job.settings,
+            variation=variation or None,
+            device=job.device,
+            threads=job.threads,
+            seed=job.seed,
+            file_format=job.file_format,
+            subtype=job.subtype,
+            name_template=job.name_template,
+            on_missing=job.on_missing,
         )
 
 
@@ -145,7 +63,7 @@ def build_batch(jobs: Sequence[Job]) -> tuple[Plan, ...]:
     plans: dict[Path, Plan] = {}
     for number, job in enumerate(jobs, start=1):
         try:
-            for plan in job.build_plans():
+            for plan in build_plans(job):
                 path = manifest_path(plan)
                 plans[path] = plan if path not in plans else _joined(plans[path], plan)
         except InputError as error:
@@ -209,7 +127,7 @@ def _toml_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
         raise PlanError(f"{path}: jobs are written as [[jobs]], one table a job")
     for index, job in enumerate(jobs):
-        wrong = next((key for key in job if key not in Job.model_fields), None)
+        wrong = next((key for key in job if key not in Job.list_keys()), None)
         place = ("jobs", index) if wrong is None else ("jobs", index, wrong)
         yield {**data, **job}, f"{path}:{find_line(text, place)}"
 
@@ -232,28 +150,3 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 def _cell(name: str, cell: str) -> object:
     is_many = name in ("stems", "preset", "variation", "midi", "settings")
     return [part.strip() for part in cell.split(";")] if is_many else cell.strip()
-
-
-def parse_job(data: Mapping[str, Any], where: str) -> Job:
-    """Build a job from plain data.
-
-    Args:
-        data: By the keys of `Job`.
-        where: Put at the start of errors.
-
-    Raises:
-        PlanError: A key or value is wrong.
-    """
-    try:
-        return Job.model_validate(data)
-    except ValidationError as error:
-        # A misspelt key is also missing under its right name: the misspelling says more.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        key = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        raise PlanError(f"{where}: no key {key!r}; {nearest_names(key, Job.model_fields)}")
-    if first["type"] == "missing":
-        raise PlanError(f"{where}: {key!r} is missing: {Job.model_fields[key].description}")
-    raise PlanError(
-        f"{where}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"
-    )

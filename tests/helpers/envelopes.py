@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from bridge.clock.settings import ClockSettings
 from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.assemble import build_envelopes
 from bridge.envelopes.evaluate import Envelopes
@@ -45,7 +46,7 @@ def song(data: bytes | None = None, bpm: float = 120.0, length_s: float = 20.0, 
     if data is None:
         return Song(tempo_map=TempoMap.constant(bpm, **options), midi=None, length_s=length_s)
     midi = parse_midi(data, "song.mid")
-    return Song(tempo_map=build_tempo_map(midi, **options), midi=midi, length_s=length_s)
+    return Song(tempo_map=build_tempo_map(midi, ClockSettings(**options)), midi=midi, length_s=length_s)
 
 
 def envelopes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -19,6 +20,9 @@ from helpers.session import write_midi, write_preset, write_stem
 from bridge.cli import COMMANDS, main
 from bridge.cli.app import build_app
 from bridge.cli.probes import REQUIRED
+from bridge.cli.record_options import takes_clock, takes_job
+from bridge.clock.settings import ClockSettings
+from bridge.plan.job import Job
 
 
 @pytest.fixture
@@ -332,3 +336,14 @@ def test_levels_tails_and_modulators_can_be_set(session: Path, capsys: pytest.Ca
     assert plan["preset"]["tail"]["mode"] == "fixed"
     assert next(m for m in plan["preset"]["modulators"] if m["id"] == "tide")["rate"] == "1/8T"
     assert any("without effect" in warning for warning in plan["warnings"])
+
+
+def test_every_field_of_a_job_is_an_option() -> None:
+    """A field that is added to a job, or to what is said of the clock, is an option as well."""
+
+    def command(job: Job) -> None: ...
+
+    def other(clock: ClockSettings) -> None: ...
+
+    assert set(inspect.signature(takes_job(command)).parameters) == set(Job.model_fields)
+    assert set(inspect.signature(takes_clock(other)).parameters) == set(ClockSettings.model_fields)

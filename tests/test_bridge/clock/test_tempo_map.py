@@ -16,15 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.clock.durations import parse_duration
-from bridge.clock.settings import bpm_from_name, parse_meter
+from bridge.clock.settings import ClockSettings, bpm_from_name, parse_meter
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, TempoError
 from bridge.midi.file import parse_midi
 from bridge.midi.song_clock import build_tempo_map, read_tempo_map
 
 
-def _clock(data: bytes, **options: object) -> TempoMap:
-    return build_tempo_map(parse_midi(data, "song.mid"), **options)  # type: ignore[arg-type]
+def _clock(data: bytes, **said: object) -> TempoMap:
+    hint_bpm = said.pop("default_bpm", None)
+    return build_tempo_map(parse_midi(data, "song.mid"), ClockSettings(**said), hint_bpm=hint_bpm)  # type: ignore[arg-type]
 
 
 def _long_song() -> tuple[bytes, list[tuple[int, int]]]:

@@ -1,0 +1,141 @@
+"""A job: what to render, as a job list says it and the command line's options do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from bridge.clock.settings import ClockSettings
+from bridge.errors import PlanError, TempoError, nearest_names
+
+__all__ = ["Job", "parse_job"]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str | Path) else value
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("is empty; '.' is this folder")
+    return value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+
+
+class Job(ClockSettings):
+    """What to render: every stem through every preset, variation and MIDI file named.
+
+    Its keys are those of a job list and, but for short spellings, the options of ``reverie render``; the
+    attributes are called as :func:`bridge.build_plan` calls them.
+
+    >>> Job(stems="drums.wav", preset="lucid-bloom", out="out").seed
+    0
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    stems: Paths = Field(min_length=1, description="Audio files, and folders of them.")
+    preset: Texts = Field(min_length=1, description="A preset by name, or a .toml file; several are renders.")
+    out_dir: Annotated[Path, BeforeValidator(_not_empty)] = Field(
+        alias="out", description="Where rendered stems go."
+    )
+    midi: Paths = Field(
+        default=(),
+        description="Tempo, meter, markers, notes and controller lanes; several are a render each.",
+    )
+    align: bool = Field(
+        default=True,
+        description="Stems are one session: one rate, start and length; or each file is on its own.",
+    )
+    sample_rate: int | None = Field(
+        default=None,
+        alias="rate",
+        ge=8_000,
+        le=768_000,
+        description="Sample rate to render at, in Hz; that of most stems by default.",
+    )
+    settings: Texts = Field(default=(), description="Changes to the preset, as node.param=value.")
+    variation: Texts = Field(
+        default=(), description="One of the presets' variations, '' for none; several are a render each."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda; cuda:0,cuda:1 share the stems out.")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Threads on the CPU; one for every second core, at most eight, by default.",
+    )
+    seed: int = Field(default=0, ge=0, description="Added to every seed in the preset.")
+    file_format: str | None = Field(
+        default=None,
+        alias="format",
+        description="wav, aiff, flac, w64, caf or rf64; as each stem by default.",
+    )
+    subtype: str | None = Field(default=None, description="16, 24, 32 or float; as each stem by default.")
+    name_template: str = Field(
+        default="reverie",
+        alias="name",
+        description="Names of the outputs: reverie, pe-wing, or text with {stem}, {preset}, {variation}, "
+        "{midi}, {bpm}, {rate_khz}, {bits}, {index}, {date}; [parts] without a value are left out.",
+    )
+    on_missing: Literal["fail", "bypass"] = Field(
+        default="fail", description="What a plugin that is not installed means."
+    )
+
+    @classmethod
+    def list_keys(cls) -> dict[str, FieldInfo]:
+        """Return what a job list may say, by its keys."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+    @property
+    def clock(self) -> ClockSettings:
+        """What the job says of the song's time."""
+        return ClockSettings(**{name: getattr(self, name) for name in ClockSettings.model_fields})
+
+    def beside(self, folder: Path) -> Job:
+        """Return the job with its paths taken from a folder."""
+        return self.model_copy(
+            update={
+                "stems": tuple(folder / path for path in self.stems),
+                "midi": tuple(folder / path for path in self.midi),
+                "out_dir": folder / self.out_dir,
+                "preset": tuple(
+                    str(folder / name) if name.endswith((".toml", ".json")) else name for name in self.preset
+                ),
+            }
+        )
+
+
+def parse_job(data: Mapping[str, Any], where: str) -> Job:
+    """Build a job from plain data.
+
+    Args:
+        data: By the keys of a job list.
+        where: Put at the start of errors.
+
+    Raises:
+        PlanError: A key or value is wrong.
+    """
+    keys = Job.list_keys()
+    try:
+        return Job.model_validate(data)
+    except TempoError as error:
+        raise PlanError(f"{where}: {error}") from None
+    except ValidationError as error:
+        # A misspelt key is also missing under its right name: the misspelling says more.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        key = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        raise PlanError(f"{where}: no key {key!r}; {nearest_names(key, keys)}")
+    if first["type"] == "missing":
+        raise PlanError(f"{where}: {key!r} is missing: {keys[key].description}")
+    raise PlanError(
+        f"{where}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"
+    )
