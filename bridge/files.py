@@ -1,24 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files a user sees: written whole or not at all, never two under one name, known by their hash."""
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bridge.errors import OutputError
+from dream_core import files
+from dream_core.files import PART_SUFFIX, hash_file, part_path
 
 __all__ = ["PART_SUFFIX", "check_free", "check_names", "hash_file", "part_path", "stamp_file", "write_whole"]
-
-PART_SUFFIX = ".part"
-"""How files end that are being written; hidden, and never taken for anything."""
-
-
-def part_path(path: Path) -> Path:
-    """Return where a file is while it is written: beside its place, under a hidden name."""
-    return path.with_name(f".{path.name}{PART_SUFFIX}")
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -32,28 +25,21 @@ def check_free(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path, *, is_contended: bool = False) -> Iterator[Path]:
     """Give a place to write a file to; it gets its name when all of it is there.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        is_contended: Whether other processes may write the same file at the same time; the last one wins.
 
     Raises:
         OutputError: It cannot be written; nothing is left of it, and what had its name before stays.
     """
-    part = part_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        with files.write_whole(path, is_contended=is_contended) as part:
+            yield part
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        _remove(part)
-
-
-def _remove(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:
-        return  # its folder is none, or gone: there is nothing to remove
 
 
 def check_names(targets: Iterable[tuple[str, Path]]) -> None:
@@ -76,19 +62,7 @@ def check_names(targets: Iterable[tuple[str, Path]]) -> None:
         taken[key] = source
 
 
-_HASH_BLOCK = 1 << 20
-
-
 def stamp_file(path: Path) -> str:
     """Return size and time of a file: while they stay, so does its hash."""
     status = path.stat()
     return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

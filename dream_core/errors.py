@@ -8,6 +8,7 @@ DreamError
   ObjectiveError          an objective cannot be read or does not fit the network
   SettingError            a setting of the dream is out of range
   WeightsError            weights are absent, of another network, damaged, or not plain tensors
+    WeightsMismatchError  a file is another than the one expected, by its hash
   DeviceError             the device is not there
   NonFiniteError          a sound, an activation or a gradient is not finite
   CancelledError          the caller asked to stop
@@ -27,6 +28,7 @@ __all__ = [
     "ObjectiveError",
     "SettingError",
     "WeightsError",
+    "WeightsMismatchError",
 ]
 
 
@@ -60,6 +62,10 @@ class SettingError(DreamError):
 
 class WeightsError(DreamError):
     """Weights are absent, of another network, damaged, or not plain tensors."""
+
+
+class WeightsMismatchError(WeightsError):
+    """A file is another than the one expected, by its hash."""
 
 
 class DeviceError(DreamError):

@@ -12,7 +12,14 @@ OWNERS = {
     "soundfile": {"bridge.audio"},
     "mido": {"bridge.midi"},
     "pedalboard": {"bridge.processors", "bridge.hosts", "bridge.audio.system_decoder"},
-    "dream_core": {"bridge.processors", "bridge.plan.checks", "bridge.render", "bridge.cli", "bridge.errors"},
+    "dream_core": {
+        "bridge.processors",
+        "bridge.plan.checks",
+        "bridge.render",
+        "bridge.cli",
+        "bridge.errors",
+        "bridge.files",
+    },
 }
 """Who may import what; everybody else goes through them."""
 

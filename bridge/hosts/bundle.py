@@ -6,7 +6,6 @@ bytes of its binary say what it was built for, so that is checked first.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import struct
@@ -17,7 +16,6 @@ from bridge.errors import PluginError
 
 __all__ = [
     "PluginNotFoundError",
-    "binary_sha256",
     "check_bundle",
     "find_binary",
     "standard_folders",
@@ -101,12 +99,6 @@ def check_bundle(path: Path) -> Path:
     if machine not in machines:
         raise PluginError(f"{path}: built for {' and '.join(machines)}, this machine is {machine}")
     return binary
-
-
-def binary_sha256(binary: Path) -> str:
-    """Return the SHA-256 of a plugin's binary, in hexadecimal."""
-    with binary.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def this_machine() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +18,11 @@ from typing import Any
 
 import platformdirs
 
-from bridge.errors import PluginError, nearest_names
+from bridge.errors import OutputError, PluginError, nearest_names
+from bridge.files import hash_file, write_whole
 from bridge.hosts.backend import SeveralPluginsError
 from bridge.hosts.backends import describe_plugin
-from bridge.hosts.bundle import PluginNotFoundError, binary_sha256, check_bundle, standard_folders
+from bridge.hosts.bundle import PluginNotFoundError, check_bundle, standard_folders
 
 __all__ = [
     "PluginCache",
@@ -105,17 +105,12 @@ class PluginCache:
         bundles = sorted(self.bundles.values(), key=lambda bundle: bundle.path)
         text = json.dumps({"format": _CACHE_FORMAT, "bundles": [asdict(b) for b in bundles]}, indent=1)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.path.parent, delete=False, encoding="utf-8"
-            ) as file:
-                file.write(text)
-            Path(file.name).replace(self.path)
-        except OSError as error:
+            with write_whole(self.path, is_contended=True) as part:
+                part.write_text(text, encoding="utf-8")
+        except OutputError as error:
             raise PluginError(
-                f"{self.path}: the plugin cache cannot be written: {error.strerror}; set {_CACHE_VARIABLE} "
-                "to a place that can"
-            ) from error
+                f"{error}: the plugin cache; set {_CACHE_VARIABLE} to a place that can"
+            ) from None
 
     def plugins(self) -> Iterator[tuple[ScannedBundle, PluginEntry]]:
         """Yield every plugin that may be used, by name."""
@@ -204,7 +199,7 @@ def _scan_bundle(path: Path, old: ScannedBundle | None, timeout_s: float) -> Sca
         mtime_ns = binary.stat().st_mtime_ns
         if old is not None and old.mtime_ns == mtime_ns and old.sha256:
             return old
-        sha256 = binary_sha256(binary)
+        sha256 = hash_file(binary)
     except (PluginError, OSError) as error:
         return ScannedBundle(path=str(path), blocked=_reason(error, path))
     if old is not None and old.sha256 == sha256:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import PresetError, nearest_names
+from bridge.files import hash_file
 from bridge.presets.model import Preset
 
 __all__ = [
@@ -136,13 +137,13 @@ def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
     wanted += [(name, None) for name in preset.requires.plugins]
     if not wanted:
         return {}
-    from bridge.hosts.bundle import PluginNotFoundError, binary_sha256, check_bundle
+    from bridge.hosts.bundle import PluginNotFoundError, check_bundle
     from bridge.hosts.scan import find_plugin
 
     found: dict[str, str] = {}
     for plugin, plugin_name in wanted:
         try:
-            found[plugin] = binary_sha256(check_bundle(find_plugin(plugin, plugin_name)[0]))
+            found[plugin] = hash_file(check_bundle(find_plugin(plugin, plugin_name)[0]))
         except PluginNotFoundError as error:
             if on_missing == "fail":
                 raise PluginNotFoundError(f"{error} (or go on without it: --on-missing bypass)") from None

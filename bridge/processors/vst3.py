@@ -23,9 +23,10 @@ import numpy as np
 from bridge.arrays import AudioArray, Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
+from bridge.files import hash_file
 from bridge.hosts.backend import BackendName, EventArray
 from bridge.hosts.backends import Isolation, choose_backend, wants_clock
-from bridge.hosts.bundle import binary_sha256, check_bundle
+from bridge.hosts.bundle import check_bundle
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
@@ -151,7 +152,7 @@ class VST3:
     @property
     def sha256(self) -> str:
         """SHA-256 of the plugin's binary."""
-        return binary_sha256(self._binary)
+        return hash_file(self._binary)
 
     @property
     def identity(self) -> dict[str, str]:

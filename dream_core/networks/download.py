@@ -1,14 +1,18 @@
-"""Fetch a file the user asked for: resumable, whole or not at all."""
+"""Fetch a file the user asked for: over https, within a size, whole or not at all."""
 
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from dream_core.errors import WeightsError
+from dream_core.errors import WeightsError, WeightsMismatchError
+from dream_core.files import hash_file, write_whole
 
 __all__ = ["fetch_file"]
 
@@ -17,68 +21,93 @@ _TIMEOUT_S = 30.0
 
 
 def fetch_file(
-    address: str, target: Path, report: Callable[[int, int | None], None] = lambda _done, _total: None
+    address: str,
+    target: Path,
+    *,
+    max_bytes: int,
+    sha256: str = "",
+    report: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> None:
-    """Fetch an address into a file; what an earlier call left unfinished is gone on with.
-
-    Unfinished bytes lie beside the target as ``.partial``, with the server's mark of the version they belong
-    to; where the server has another version by now, fetching starts over.
+    """Fetch an address into a file; nothing is left of one that is cut short, too large or another.
 
     Args:
-        address: ``http://`` or ``https://``.
+        address: ``https://``; ``http://`` on this machine alone.
         target: The file, made by renaming once it is whole.
+        max_bytes: Largest size accepted.
+        sha256: What its hash must be; empty where nothing is known of it.
         report: Told bytes done and bytes in all (None where the server does not say).
 
     Raises:
-        WeightsError: The address cannot be reached or the connection broke off; call again to go on.
+        WeightsError: The address cannot be reached, or its file is too large.
+        WeightsMismatchError: It is another file than expected.
     """
-    if not address.startswith(("http://", "https://")):
-        raise WeightsError(f"{address!r} is not a web address; http:// and https:// are accepted")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    mark = target.with_name(target.name + ".partial.version")
-    try:
-        _fetch_rest(address, partial, mark, report)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 416:
-            raise WeightsError(
-                f"{address} cannot be fetched: the server says {error.code} {error.reason}; check the "
-                "address, or fetch the file by other means and import it"
-            ) from None
-        done = partial.stat().st_size if partial.exists() else 0
+    if not _is_secure(address):
         raise WeightsError(
-            f"fetching {address} broke off after {done} bytes ({error}); check the connection and call "
-            "again: it goes on from there. Or fetch the file by other means and import it"
-        ) from None
-    partial.replace(target)
-    mark.unlink(missing_ok=True)
-
-
-def _fetch_rest(address: str, partial: Path, mark: Path, report: Callable[[int, int | None], None]) -> None:
-    done = partial.stat().st_size if partial.exists() and mark.exists() else 0
-    request = urllib.request.Request(address)
-    if done:
-        request.add_header("Range", f"bytes={done}-")
-        request.add_header("If-Range", mark.read_text(encoding="utf-8"))
+            f"{address!r}: an https:// address is accepted; check it, or fetch the file by other means"
+        )
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+        with write_whole(target) as part:
+            _fetch(address, part, max_bytes, report)
+            found = hash_file(part) if sha256 else ""
+            if found != sha256:
+                raise WeightsMismatchError(
+                    f"{address} gave a file with sha256 {found[:16]}..., {sha256[:16]}... is expected; "
+                    "nothing was kept of it"
+                )
     except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
-            partial.unlink()  # longer than what the server has: not its file
-        raise
-    with response:
-        is_rest = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        done = done if is_rest else 0
+        raise WeightsError(
+            f"{address} cannot be fetched: the server says {error.code} {error.reason}; check the address, "
+            "or fetch the file by other means and import it"
+        ) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise WeightsError(
+            f"{address} cannot be fetched ({error}); check the connection and call again, or fetch the file "
+            "by other means and import it"
+        ) from None
+
+
+def _fetch(address: str, part: Path, max_bytes: int, report: Callable[[int, int | None], None]) -> None:
+    opener = urllib.request.build_opener(_SecureRedirects)
+    with opener.open(address, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
         length = response.headers.get("Content-Length")
-        total = done + int(length) if length is not None else None
-        version = response.headers.get("ETag")
-        if version:
-            mark.write_text(version, encoding="utf-8")
-        with partial.open("ab" if is_rest else "wb") as file:
+        total = int(length) if length is not None and length.isdecimal() else None
+        done = 0
+        if total is not None and total > max_bytes:
+            raise _too_large(address, max_bytes)
+        report(done, total)
+        while chunk := response.read(_CHUNK_BYTES):
+            done += len(chunk)
+            if done > max_bytes:
+                raise _too_large(address, max_bytes)
+            file.write(chunk)
             report(done, total)
-            while chunk := response.read(_CHUNK_BYTES):
-                file.write(chunk)
-                done += len(chunk)
-                report(done, total)
     if total is not None and done != total:
-        raise OSError(f"{total - done} bytes are missing")
+        raise OSError(f"broke off after {done} of {total} bytes")
+
+
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect to an address that would not be accepted itself."""
+
+    def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
+        address = str(arguments[-1])
+        if not _is_secure(address):
+            raise OSError(f"it leads on to {address!r}, which is not https")
+        return super().redirect_request(*arguments)
+
+
+def _too_large(address: str, max_bytes: int) -> WeightsError:
+    return WeightsError(
+        f"{address} is larger than {max_bytes >> 20} MiB, which the file asked for is not; check the address"
+    )
+
+
+def _is_secure(address: str) -> bool:
+    parts = urlsplit(address)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    if parts.scheme != "http":
+        return False
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"

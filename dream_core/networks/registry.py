@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.files import hash_file
 from dream_core.nearest import nearest_names
 from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import Network, NetworkCard
-from dream_core.networks.weights import file_sha256, networks_folder, read_header
+from dream_core.networks.weights import networks_folder, read_header
 from dream_core.runtime import keep_memory, resolve_device
 
 __all__ = ["get_card", "is_ready", "list_damaged", "list_networks", "load_network", "weights_sha256"]
@@ -105,7 +106,7 @@ def weights_sha256(name: str) -> str:
     if card.sha256 or card.weights == "random":
         return card.sha256
     path = networks_folder() / f"{name}.safetensors" if name in _BUILT_IN else _find_file(name)
-    return file_sha256(path) if path.exists() else ""
+    return hash_file(path) if path.exists() else ""
 
 
 def is_ready(name: str) -> bool:

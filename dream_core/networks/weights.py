@@ -7,7 +7,6 @@ one file. Pickles can run code when they are opened; they are never opened here 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
+from dream_core.files import hash_file, write_whole
 
-__all__ = ["file_sha256", "load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
+__all__ = ["load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
 
 _HEADER_KEY = "reverie"
 
@@ -37,24 +37,16 @@ def networks_folder() -> Path:
     return (Path(home) if home else platformdirs.user_data_path("reverie", appauthor=False)) / "networks"
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """Write tensors and a description of their network; the file appears whole or not at all.
 
     Returns:
         The SHA-256 of the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, partial, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
-    partial.replace(path)
-    return file_sha256(path)
+    with write_whole(path) as part:
+        save_file(plain, part, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+    return hash_file(path)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -84,7 +76,7 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is absent, damaged, no safetensors file, or another file than expected.
     """
-    if sha256 and path.exists() and (found := file_sha256(path)) != sha256:
+    if sha256 and path.exists() and (found := hash_file(path)) != sha256:
         raise WeightsError(
             f"{path} has sha256 {found[:16]}..., expected {sha256[:16]}...; the file was changed or damaged: "
             "delete it and install or import it again"
@@ -124,7 +116,7 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) ->
         )
     if extra := [name for name in tensors if name not in wanted]:
         raise WeightsError(
-            f"{origin} holds {extra[0]!r}, which the network has not; it is of another network"
+            f"{origin} holds {extra[0]!r}, which the network does not have; it is of another network"
         )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:

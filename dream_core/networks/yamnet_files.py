@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dream_core.errors import WeightsError
+from dream_core.errors import WeightsError, WeightsMismatchError
+from dream_core.files import hash_file
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.download import fetch_file
 from dream_core.networks.weights import (
-    file_sha256,
     load_into,
     networks_folder,
     read_header,
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 OFFICIAL_ADDRESS = "https://storage.googleapis.com/audioset/yamnet.h5"
+_MAX_BYTES = 64 << 20  # four times the published file
 _BATCH_NORM = ("beta", "moving_mean", "moving_variance")
 
 
@@ -140,7 +141,7 @@ def install(source: Path, class_map: Path | None = None, *, address: str = "") -
     record = {
         "sha256": sha256,
         "source": address or source.name,
-        "source_sha256": file_sha256(source),
+        "source_sha256": hash_file(source),
         "class_map": class_map.name if class_map else None,
     }
     _record_path().write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -169,19 +170,19 @@ def fetch(
         WeightsError: The address cannot be reached, or gives another file than it did; nothing is installed.
     """
     fetched = networks_folder() / "yamnet.h5"
-    fetch_file(address, fetched, report)
     try:
-        try:
-            record = read_record()
-        except WeightsError:
-            record = {}  # nothing is known of the file that was there
-        expected = record.get("source_sha256", "") if record.get("source") == address else ""
-        if expected and expected != (found := file_sha256(fetched)):
-            raise WeightsError(
-                f"{address} gave a file with sha256 {found[:16]}..., first it was {expected[:16]}...; "
-                f"nothing was installed. If you trust the new file, delete {_record_path()} and call again"
-            )
+        record = read_record()
+    except WeightsError:
+        record = {}  # nothing is known of the file that was there
+    known = record.get("source_sha256", "") if record.get("source") == address else ""
+    try:
+        fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)
         return install(fetched, class_map, address=address)
+    except WeightsMismatchError as error:
+        raise WeightsMismatchError(
+            f"{error}. The expected one is what it gave before; if you trust the new file, delete "
+            f"{_record_path()} and call again"
+        ) from None
     finally:
         fetched.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dream_core.files import write_whole
 from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.objectives.taps import tap
@@ -117,15 +118,14 @@ class _Run:
 
     def save(self) -> None:
         """Keep the state, whole or not at all."""
-        partial = self.checkpoint.with_suffix(".partial")
         state = {
             "network": self.network.state_dict(),
             "mean": self._mean.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epochs_done": self.epochs_done,
         }
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        with write_whole(self.checkpoint) as part:
+            torch.save(state, part)
 
     def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator) -> float:
         """Learn from one batch; returns the loss."""

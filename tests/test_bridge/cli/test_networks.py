@@ -99,7 +99,7 @@ def test_import_without_a_class_map_says_that_classes_go_by_number(
         (["import", "yamnet", "gone.h5"], "gone.h5 is not there"),
         (["import", "yamne", "x.h5"], "did you mean 'yamnet'"),
         (["get", "texture"], "there is nothing to install"),
-        (["get", "yamnet", "--address", "ftp://x/y"], "not a web address"),
+        (["get", "yamnet", "--address", "ftp://x/y"], "an https:// address is accepted"),
     ],
 )
 def test_what_cannot_be_installed_ends_in_one_line_and_exit_2(

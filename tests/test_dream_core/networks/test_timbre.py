@@ -11,10 +11,10 @@ import torch
 from helpers.paths import SONG
 
 from dream_core.dsp.resample import resample
+from dream_core.files import hash_file
 from dream_core.networks.card import Network
 from dream_core.networks.registry import load_network
 from dream_core.networks.timbre import CARD, CLASSES, SHIPPED_WEIGHTS
-from dream_core.networks.weights import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def patches(network: Network) -> dict[str, torch.Tensor]:
 
 
 def test_the_shipped_file_is_the_one_on_the_card() -> None:
-    assert file_sha256(SHIPPED_WEIGHTS) == CARD.sha256
+    assert hash_file(SHIPPED_WEIGHTS) == CARD.sha256
     assert SHIPPED_WEIGHTS.stat().st_size <= 5_000_000
 
 

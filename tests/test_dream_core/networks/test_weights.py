@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from dream_core.errors import WeightsError
+from dream_core.files import hash_file
 from dream_core.networks.weights import (
-    file_sha256,
     load_into,
     networks_folder,
     read_header,
@@ -32,7 +32,7 @@ def test_tensors_and_header_come_back_as_they_were(tmp_path: Path) -> None:
 
     sha256 = write_tensors(path, state, {"kind": "linear", "classes": ["ä", "b"]})
 
-    assert sha256 == file_sha256(path)
+    assert sha256 == hash_file(path)
     assert read_header(path) == {"kind": "linear", "classes": ["ä", "b"]}
     assert all(torch.equal(tensor, state[name]) for name, tensor in read_tensors(path, sha256).items())
 
@@ -48,7 +48,7 @@ def test_the_same_tensors_make_the_same_file(tmp_path: Path) -> None:
 
 
 def test_a_changed_file_is_refused(stored: Path) -> None:
-    sha256 = file_sha256(stored)
+    sha256 = hash_file(stored)
     content = bytearray(stored.read_bytes())
     content[-1] ^= 1
     stored.write_bytes(content)

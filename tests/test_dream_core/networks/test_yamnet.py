@@ -7,6 +7,7 @@ file in the official layout. Where it is absent, those tests say so and are skip
 from __future__ import annotations
 
 import csv
+import hashlib
 import http.server
 import json
 import pickle
@@ -22,11 +23,11 @@ from helpers.paths import SHARED
 from numpy.typing import NDArray
 
 from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.files import hash_file
 from dream_core.networks import yamnet_files
 from dream_core.networks.card import Network
 from dream_core.networks.download import fetch_file
 from dream_core.networks.registry import get_card, is_ready, list_damaged, list_networks, load_network
-from dream_core.networks.weights import file_sha256
 from dream_core.networks.yamnet import CONVOLUTIONS, SPEC, YamNet, fold_published
 from dream_core.objectives.taps import tap
 
@@ -268,8 +269,8 @@ def test_the_record_holds_both_hashes(pth: Path, home: Path) -> None:
 
     record = json.loads((home / "yamnet.json").read_text(encoding="utf-8"))
 
-    assert record["sha256"] == file_sha256(path)
-    assert record["source_sha256"] == file_sha256(pth)
+    assert record["sha256"] == hash_file(path)
+    assert record["source_sha256"] == hash_file(pth)
 
 
 def test_installed_weights_that_were_changed_are_refused(pth: Path) -> None:
@@ -400,27 +401,24 @@ def test_a_class_map_that_is_none_is_refused(text: str, tmp_path: Path, pth: Pat
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one file with ranges and an ETag; breaks off after `limit_bytes` when told to."""
+    """Serves one file; breaks off after `limit_bytes`, hides its length or leads elsewhere when told to."""
 
     content = b""
-    etag = '"one"'
     limit_bytes: int | None = None
-    ranges: list[str | None]
+    tells_length = True
+    leads_to: str | None = None
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        first = 0
-        if asked and self.headers.get("If-Range") == self.server.etag:
-            first = int(asked.removeprefix("bytes=").rstrip("-"))
-        body = self.server.content[first:]
-        self.send_response(206 if first else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", self.server.etag)
+        body = self.server.content
+        self.send_response(302 if self.server.leads_to else 200)
+        if self.server.leads_to:
+            self.send_header("Location", self.server.leads_to)
+        if self.server.tells_length:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.server.limit_bytes])
 
@@ -431,7 +429,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.ranges = []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -444,41 +441,59 @@ def address_of(server: Server, name: str = "file.bin") -> str:
     return f"http://127.0.0.1:{server.server_port}/{name}"
 
 
-def test_a_fetch_that_broke_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+def test_a_file_is_fetched_whole_and_told_of_on_the_way(server: Server, tmp_path: Path) -> None:
     server.content = bytes(range(256)) * 2000
-    server.limit_bytes = 300_000
-    target = tmp_path / "file.bin"
-    with pytest.raises(WeightsError, match="broke off after 300000 bytes"):
-        fetch_file(address_of(server), target)
-    assert not target.exists()
-    server.limit_bytes = None
+    digest = hashlib.sha256(server.content).hexdigest()
     seen: list[tuple[int, int | None]] = []
 
-    fetch_file(address_of(server), target, lambda done, total: seen.append((done, total)))
+    def report(done: int, total: int | None) -> None:
+        seen.append((done, total))
 
-    assert server.ranges == [None, "bytes=300000-"]
-    assert target.read_bytes() == server.content
-    assert seen[0] == (300_000, 512_000)
+    fetch_file(address_of(server), tmp_path / "file.bin", max_bytes=1 << 20, sha256=digest, report=report)
+
+    assert (tmp_path / "file.bin").read_bytes() == server.content
+    assert seen[0] == (0, 512_000)
     assert seen[-1] == (512_000, 512_000)
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_a_fetch_starts_over_where_the_server_has_another_version(server: Server, tmp_path: Path) -> None:
-    server.content, server.limit_bytes = b"old" * 1000, 100
-    with pytest.raises(WeightsError, match="broke off"):
-        fetch_file(address_of(server), tmp_path / "file.bin")
-    server.content, server.limit_bytes, server.etag = b"new" * 1000, None, '"two"'
+@pytest.mark.parametrize(
+    ("served", "says"),
+    [
+        ({"limit_bytes": 300_000}, "broke off after 300000 of 512000 bytes"),
+        ({"content": bytes(2 << 20)}, "larger than 1 MiB"),
+        ({"content": bytes(2 << 20), "tells_length": False}, "larger than 1 MiB"),
+        ({"content": b"another file"}, "is expected; nothing was kept"),
+        ({"leads_to": "http://example.com/file.bin"}, "which is not https"),
+    ],
+)
+def test_of_a_file_that_is_not_the_one_nothing_is_left(
+    server: Server, tmp_path: Path, served: dict[str, object], says: str
+) -> None:
+    """Cut short, too large (whether it says so or not), of another hash, or from somewhere else."""
+    wanted = bytes(range(256)) * 2000
+    for name, value in ({"content": wanted} | served).items():
+        setattr(server, name, value)
+    (tmp_path / "file.bin").write_bytes(b"what was there")
 
-    fetch_file(address_of(server), tmp_path / "file.bin")
+    with pytest.raises(WeightsError, match=says):
+        fetch_file(
+            address_of(server),
+            tmp_path / "file.bin",
+            max_bytes=1 << 20,
+            sha256=hashlib.sha256(wanted).hexdigest(),
+        )
 
-    assert (tmp_path / "file.bin").read_bytes() == server.content
+    assert (tmp_path / "file.bin").read_bytes() == b"what was there"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_an_address_that_answers_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="check the connection and call again"):
-        fetch_file("http://127.0.0.1:1/yamnet.h5", tmp_path / "x")
-    with pytest.raises(WeightsError, match="not a web address"):
-        fetch_file("file:///etc/hostname", tmp_path / "x")
+        fetch_file("http://127.0.0.1:1/yamnet.h5", tmp_path / "x", max_bytes=100)
+    for address in ("file:///etc/hostname", "http://example.com/yamnet.h5", "yamnet.h5"):
+        with pytest.raises(WeightsError, match="an https:// address is accepted"):
+            fetch_file(address, tmp_path / "x", max_bytes=100)
 
 
 @needs_weights
@@ -493,10 +508,10 @@ def test_fetched_weights_are_installed_and_the_same_file_is_demanded_ever_after(
     assert is_ready("yamnet")
     record = yamnet_files.read_record()
     assert record["source"] == address
-    assert record["source_sha256"] == file_sha256(WEIGHTS)
+    assert record["source_sha256"] == hash_file(WEIGHTS)
     installed = (home / "yamnet.safetensors").read_bytes()
     server.content = server.content + b"tampered"
-    with pytest.raises(WeightsError, match="first it was"):
+    with pytest.raises(WeightsError, match="is what it gave before"):
         yamnet_files.fetch(address=address)
     assert (home / "yamnet.safetensors").read_bytes() == installed
     assert sorted(path.name for path in home.iterdir()) == ["yamnet.json", "yamnet.safetensors"]
