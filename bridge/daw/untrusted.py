@@ -10,6 +10,9 @@ from typing import Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import DefusedXMLParser, ParseError
+
 from bridge.errors import SessionError
 
 __all__ = ["MAX_XML_BYTES", "parse_number", "parse_xml", "read_gzip", "read_member", "safe_member_names"]
@@ -30,43 +33,42 @@ def parse_xml(data: bytes, where: str) -> ET.Element:
     Raises:
         SessionError: Not XML, a document type or entity declaration, or nested beyond 256 levels.
     """
-    _scan(data, where)
-    builder = ET.TreeBuilder(insert_comments=True, insert_pis=True)
-    return ET.fromstring(data, parser=ET.XMLParser(target=builder))
-
-
-def _scan(data: bytes, where: str) -> None:
-    depth = 0
-
-    def on_start(_name: str, _attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > _MAX_DEPTH:
-            raise SessionError(f"{where}: nested deeper than {_MAX_DEPTH} levels, which no session is")
-
-    def on_end(_name: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    def on_doctype(*_: object) -> None:
+    builder = _ShallowBuilder(where)
+    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    try:
+        parser.feed(data)
+        root: ET.Element = parser.close()
+    except DefusedXmlException:
         raise SessionError(
             f"{where}: declares a document type, which sessions do not need and attacks use; "
             "save the session again in its own program"
-        )
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = on_start
-    parser.EndElementHandler = on_end
-    parser.StartDoctypeDeclHandler = on_doctype
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
+        ) from None
+    except ParseError as error:
         raise SessionError(
-            f"{where}: is not well-formed XML ({expat.ErrorString(error.code)} in line {error.lineno}); "
+            f"{where}: is not well-formed XML ({expat.ErrorString(error.code)} in line {error.position[0]}); "
             "save the session again in its own program"
         ) from None
     except (LookupError, ValueError) as error:
         raise SessionError(f"{where}: is in an encoding that cannot be read ({error})") from None
+    return root
+
+
+class _ShallowBuilder(ET.TreeBuilder):
+    """Build a tree of limited depth: whoever walks it may do so by recursion."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(insert_comments=True, insert_pis=True)
+        self._where, self._depth = where, 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise SessionError(f"{self._where}: nested deeper than {_MAX_DEPTH} levels, which no session is")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        self._depth -= 1
+        return super().end(tag)
 
 
 def safe_member_names(archive: zipfile.ZipFile, where: str) -> list[str]:

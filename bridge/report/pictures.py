@@ -23,7 +23,7 @@ __all__ = [
     "encode_png",
     "frequency_height",
     "spectrogram_png",
-    "waveform_svg",
+    "waveform_path",
 ]
 
 COLUMNS: Final = 900
@@ -152,15 +152,11 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     )
 
 
-def waveform_svg(picture: SoundPicture, highest: float = 1.0, height: int = 90) -> str:
+def waveform_path(picture: SoundPicture, highest: float, height: int) -> str:
     """Return the peaks as the path of an SVG, with the highest amplitude at its edges."""
-    n_columns = len(picture.lows)
     top = _points(enumerate((1.0 - picture.highs / highest) * height / 2))
     bottom = _points(reversed(list(enumerate((1.0 - picture.lows / highest) * height / 2))))
-    return (
-        f'<svg class="wave" viewBox="0 0 {n_columns} {height}" preserveAspectRatio="none" aria-hidden="true">'
-        f'<path d="M{top} L{bottom} Z"/></svg>'
-    )
+    return f"M{top} L{bottom} Z"
 
 
 def _points(points: Iterable[tuple[int, float]]) -> str:
