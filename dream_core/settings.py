@@ -11,6 +11,8 @@ from dream_core.errors import SettingError
 from dream_core.nearest import nearest_names
 
 __all__ = [
+    "DEFAULT_DEPTH",
+    "DEFAULT_NETWORK",
     "DEPTH_LIMIT",
     "HOP_DIVISORS",
     "MOVING_SETTINGS",
@@ -28,6 +30,12 @@ Optimiser = Literal["adaptive", "plain", "adam"]
 
 DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
+
+DEFAULT_DEPTH = 5.0
+"""How deep is dreamed where nobody says, in steps."""
+
+DEFAULT_NETWORK = "timbre"
+"""Which network listens where nobody says."""
 
 MOVING_SETTINGS = ("step", "low_hz", "high_hz")
 """Settings that, like the depth, may have a value of their own at every sample."""

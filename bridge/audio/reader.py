@@ -78,6 +78,7 @@ class AudioReader:
         AudioFileError: As `read_info` does.
 
     >>> import numpy as np, tempfile
+    >>> from bridge.audio.writer import AudioWriter
     >>> path = Path(tempfile.mkdtemp()) / "tone.wav"
     >>> with AudioWriter(path, sample_rate=48000, n_channels=1, subtype="PCM_16") as writer:
     ...     writer.write(np.full((1, 100), 0.25, np.float32))
@@ -175,7 +176,7 @@ def read_metadata(path: Path | str) -> AudioMetadata:
     """Read what a file says beside its samples: time stamp, markers and tags.
 
     Raises:
-        AudioFileError: The file cannot be read. Damaged metadata is no error: it is left out.
+        AudioFileError: The file cannot be read. Damaged metadata is not an error: it is left out.
     """
     path = Path(path)
     try:

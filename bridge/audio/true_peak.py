@@ -72,7 +72,7 @@ class TruePeakMeter:
     def push(self, block: Float32Array) -> None:
         """Take the next (channels, samples)."""
         samples = np.concatenate([self._waiting, block], axis=1)
-        # Only whole segments: a block's end is no step down to silence.
+        # Only whole segments: a block's end is not a step down to silence.
         n_segments = max(0, samples.shape[1] - (TAPS - 1)) // _SEGMENT
         self._peak = self._search(samples, n_segments, self._peak)
         self._waiting = samples[:, n_segments * _SEGMENT :].copy()

@@ -21,7 +21,7 @@ class ClockSettings(BaseModel):
     """Say of a song's time what its files do not, or say wrongly; a job's keys and options of the same names.
 
     Raises:
-        ValidationError: A value that cannot be meant.
+        ValidationError: A value that makes no sense.
         TempoError: Not a meter.
 
     >>> ClockSettings(bpm=128, meter="7/8").meter

@@ -92,7 +92,7 @@ class TempoMap:
         if any(tempo.us_per_beat <= 0 for tempo in self.tempos):
             raise TempoError("a tempo of 0 microseconds a beat was given; more than 0 is accepted")
         if not math.isfinite(self.offset_s):
-            raise TempoError(f"offset_s = {self.offset_s} is no time; a finite number of seconds is accepted")
+            raise TempoError(f"offset_s = {self.offset_s} is not a time; a finite number is accepted")
 
     @classmethod
     def constant(
@@ -114,7 +114,7 @@ class TempoMap:
             warnings: What was doubtful.
 
         Raises:
-            TempoError: A tempo or a meter that cannot be meant.
+            TempoError: A tempo or a meter that makes no sense.
         """
         return cls(
             tempos=(Tempo(tick=0, us_per_beat=bpm_to_us(bpm)),),
@@ -145,7 +145,7 @@ class TempoMap:
             source: Who said so.
 
         Raises:
-            TempoError: Points that do not rise, or values that cannot be meant.
+            TempoError: Points that do not rise, or values that make no sense.
 
         >>> ramp = TempoMap.from_points([(0, 120, "beats"), (8, 90, "hold")])
         >>> round(float(ramp.beats_to_seconds(8)), 3)

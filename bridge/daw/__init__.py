@@ -1,7 +1,6 @@
 """Sessions of DAWs: what they say of tempo, markers and stems, and rendered stems handed back to them.
 
-Files come from strangers: limits hold for size, depth and paths, and what a DAW writes oddly is read as that
-DAW means it.
+Files are not trusted: limits hold for size, depth and paths. What a DAW writes oddly is read as it means it.
 
 - `read`              a session file of any kind known
 - `model`             what a session says, whichever program wrote it

@@ -1,4 +1,4 @@
-"""XML, archives and numbers from strangers: no entities, no bombs, no climbing paths, nothing infinite."""
+"""XML, archives and numbers of untrusted files: no entities, bombs, climbing paths or infinite numbers."""
 
 from __future__ import annotations
 

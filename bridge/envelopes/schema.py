@@ -140,7 +140,7 @@ def _check_map(mapping: dict[str, str]) -> dict[str, str]:
     for key, target in mapping.items():
         split_map_key(key)
         if not re.fullmatch(r"[^.]+\.[^.]+", target):
-            raise ValueError(f"{key} = {target!r} is no target; 'macro.depth' or 'node.param' is accepted")
+            raise ValueError(f"{key} = {target!r} is not a target; 'macro.depth' or 'node.param' is accepted")
     return mapping
 
 

@@ -191,7 +191,7 @@ class _Builder:
             return self.sources[f"macro.{modulator.macro}"]
         if isinstance(modulator, Combine):
             return Combined(modulator.op, tuple(self.sources[name] for name in modulator.inputs))
-        raise TypeError(f"{type(modulator).__name__} is no modulator")
+        raise TypeError(f"{type(modulator).__name__} is not a modulator")
 
     def _lfo(self, modulator: Lfo, ahead_degrees: float) -> LfoSource:
         counter, fade = self._counter(modulator, modulator.delay, modulator.fade_in, 1)

@@ -52,7 +52,7 @@ def find_binary(path: Path) -> Path:
     """Return the shared library inside a bundle, or the file itself where the bundle is one file.
 
     Raises:
-        PluginError: There is no such path, it is no bundle, or it holds no binary for this system.
+        PluginError: There is no such path, it is not a bundle, or it holds no binary for this system.
     """
     if not path.exists():
         raise PluginNotFoundError(
@@ -90,7 +90,7 @@ def check_bundle(path: Path) -> Path:
     system, machines = _built_for(head)
     if not system:
         raise PluginError(
-            f"{path}: not a VST3 plugin: {binary.name} is no program library of any known system"
+            f"{path}: not a VST3 plugin: {binary.name} is not a program library of any known system"
         )
     here = _SYSTEMS.get(sys.platform, sys.platform)
     if system != here:

@@ -87,7 +87,7 @@ def midi_events(messages: Iterable[tuple[float, bytes]], sample_rate: float, whe
         where: Put at the start of an error.
 
     Raises:
-        ProcessorError: A message that is no channel message, or a time before the start.
+        ProcessorError: A message that is not a channel message, or a time before the start.
     """
     rows = [(round(time_s * sample_rate), message) for time_s, message in messages]
     for offset, message in rows:

@@ -86,7 +86,7 @@ class PluginInstances:
                 supervisor.ask(lambda driver: driver.set_raw(pending))
 
     def ask(self, question: Callable[[PluginDriver], Answer]) -> Answer:
-        """Ask the first instance something that is no sound.
+        """Ask the first instance something that is not a sound.
 
         Raises:
             PluginFaultError: It crashed or hung over it.

@@ -50,7 +50,7 @@ def parameter_name(title: str, label: str) -> str:
 
 
 def parse_parameter_text(text: str) -> tuple[float, str] | None:
-    """Split what a plugin displays into number and unit; None where it is no number.
+    """Split what a plugin displays into number and unit; None where it is not a number.
 
     >>> parse_parameter_text("-6.00 dB")
     (-6.0, 'dB')

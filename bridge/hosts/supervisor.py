@@ -86,7 +86,7 @@ class Supervisor:
         return self._driver is not None
 
     def ask(self, question: Callable[[PluginDriver], Answer]) -> Answer:
-        """Ask the plugin something that is no sound.
+        """Ask the plugin something that is not a sound.
 
         Raises:
             HostedPluginError: The plugin crashed or hung over it.

@@ -109,7 +109,7 @@ def scan_header(data: bytes, name: str, report: ScanReport, ppq: int | None = No
         ppq: Ticks a quarter note, for a file that says 0.
 
     Raises:
-        MidiFileError: Not a Standard MIDI File, or a header that cannot be meant.
+        MidiFileError: Not a Standard MIDI File, or a header that makes no sense.
     """
     if not data:
         raise MidiFileError(f"{name}: the file is empty (0 bytes); export it again from the sequencer")
@@ -217,7 +217,7 @@ def _division(division: int, name: str, ppq: int | None) -> tuple[int | None, Fr
     frames, ticks = 256 - (division >> 8), division & 0xFF
     if not ticks or frames not in (24, 25, 29, 30):
         raise MidiFileError(
-            f"{name}: the SMPTE division of {frames} frames x {ticks} ticks cannot be meant; "
+            f"{name}: the SMPTE division of {frames} frames x {ticks} ticks makes no sense; "
             "24, 25, 29 or 30 frames and 1 to 255 ticks are accepted. The file is damaged: export it again"
         )
     return None, (Fraction(30000, 1001) if frames == 29 else Fraction(frames)) * ticks

@@ -49,7 +49,7 @@ def build_clock(
         hint_source: Whose hint that is.
 
     Raises:
-        TempoError: A tempo or a meter that cannot be meant.
+        TempoError: A tempo or a meter that makes no sense.
     """
     if midi is not None:
         return build_tempo_map(midi, said, hint_bpm=hint_bpm)
@@ -76,7 +76,7 @@ def read_tempo_map(
 
     Raises:
         MidiFileError: The file cannot be read.
-        TempoError: A tempo or a meter that cannot be meant.
+        TempoError: A tempo or a meter that makes no sense.
     """
     said = said or ClockSettings()
     return build_tempo_map(read_midi(path, pattern=said.pattern, ppq=said.ppq), said, hint_bpm=hint_bpm)
@@ -141,7 +141,7 @@ def _tempos(
 
 
 def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
-    """Return the file's tempos in order, the last at a tick, without those that cannot be meant."""
+    """Return the file's tempos in order, the last at a tick, without those that make no sense."""
     by_tick: dict[int, Tempo] = {}
     n_bad = 0
     disputed: list[int] = []
@@ -167,8 +167,8 @@ def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
     fastest = min(by_tick.values(), key=lambda tempo: tempo.us_per_beat, default=None)
     if fastest is not None and fastest.bpm > MAX_BPM:
         warnings.append(
-            f"{midi.name} asks for {fastest.bpm:,.0f} BPM at tick {fastest.tick}: kept, but hardly meant; "
-            "say the tempo with --bpm"
+            f"{midi.name} asks for {fastest.bpm:,.0f} BPM at tick {fastest.tick}: kept, though probably "
+            "a mistake; say the tempo with --bpm"
         )
     return list(by_tick.values())
 
@@ -219,7 +219,7 @@ def _written_meters(events: list[MetaEvent], clock: TempoMap, warnings: list[str
         by_tick[tick] = Meter(tick=tick, numerator=numerator, denominator=1 << power)
     if bad:
         warnings.append(
-            f"{len(bad)} meter events cannot be meant, the first at tick {bad[0].tick} "
+            f"{len(bad)} meter events make no sense, the first at tick {bad[0].tick} "
             f"(bytes {bad[0].data[:8].hex() or 'none'}); ignored"
         )
     return by_tick.values()

@@ -61,6 +61,7 @@ def check_dreams(
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream, hash_networks, resolve_compute
+    from dream_core.settings import DEFAULT_NETWORK
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
@@ -75,7 +76,9 @@ def check_dreams(
                     f"{nearest_names(name, names)}"
                 )
         reference_stems |= dream.reference_stems
-    used = {str(node.params.get("network", "timbre")) for node in nodes} | set(preset.requires.networks)
+    used = {str(node.params.get("network", DEFAULT_NETWORK)) for node in nodes} | set(
+        preset.requires.networks
+    )
     return DreamFacts(
         reference_stems=reference_stems, networks=hash_networks(used), device=device, threads=threads
     )

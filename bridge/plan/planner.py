@@ -214,7 +214,7 @@ def _place(
 def _inspect(path: Path) -> AudioInfo:
     info = read_info(path)
     if info.subtype in ("FLOAT", "DOUBLE"):
-        # Only float files can hold what is no number; the reader names the place.
+        # Only float files can hold what is not a number; the reader names the place.
         with AudioReader(path) as reader:
             while reader.read(BLOCK_SAMPLES).shape[1]:
                 pass

@@ -9,6 +9,8 @@ from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
 from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.settings import (
+    DEFAULT_DEPTH,
+    DEFAULT_NETWORK,
     DEPTH_LIMIT,
     HOP_DIVISORS,
     MOVING_SETTINGS,
@@ -49,10 +51,10 @@ def _choice(name: str, kinds: object, text: str) -> ParamSpec:
 
 
 _SPECS = (
-    ParamSpec(name="network", default="timbre", help="which network listens; `reverie networks list`"),
+    ParamSpec(name="network", default=DEFAULT_NETWORK, help="which network listens; `reverie networks list`"),
     ParamSpec(
         name="depth",
-        default=5.0,
+        default=DEFAULT_DEPTH,
         minimum=0.0,
         maximum=DEPTH_LIMIT,
         unit="steps",

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from bridge.errors import InputError, ProcessorError, RenderError, RenderStopped
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
+from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
 from dream_core.loop.ascent import open_stream
 from dream_core.loop.pending_steps import StepReport
@@ -25,14 +26,14 @@ from dream_core.networks.card import Network
 from dream_core.networks.registry import get_card, load_network, weights_sha256
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
-from dream_core.settings import MOVING_SETTINGS, DreamSettings
+from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.table import build_update
 
 __all__ = ["Dream", "hash_networks", "resolve_compute"]
 
 
-class Dream:
+class Dream(DreamAttributes):
     """Let a sound dream: gradient ascent on what a network hears in it.
 
     Sits in a :class:`bridge.Chain` beside pedalboard's plugins; as theirs, its parameters are attributes too.
@@ -49,7 +50,8 @@ class Dream:
         is_cancelled: Asked before every step; true stops.
         on_warning: Called with one line when something had to be given up.
         shared_batches: Shared with dreams of other threads, networks and all.
-        settings: The fields of :class:`dream_core.DreamSettings`.
+        settings: The fields of :class:`dream_core.DreamSettings`, and `target`: ``reverie processors show
+            dream`` lists them.
 
     Raises:
         ProcessorError: A setting does not exist, does not fit the network or is out of range.
@@ -64,8 +66,8 @@ class Dream:
 
     def __init__(
         self,
-        network: str | Network = "timbre",
-        depth: float = 5.0,
+        network: str | Network = DEFAULT_NETWORK,
+        depth: float = DEFAULT_DEPTH,
         *,
         device: str = "auto",
         references: Mapping[str, AudioArray] | None = None,
@@ -73,7 +75,7 @@ class Dream:
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
         shared_batches: SharedBatches | None = None,
-        **settings: ParamValue,
+        **settings: Unpack[DreamKeywords],
     ) -> None:
         self._device_name = device
         self._network: Network | None = None if isinstance(network, str) else network
@@ -89,10 +91,10 @@ class Dream:
         self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
         for key, value in {"network": name, "depth": depth, **settings}.items():
-            self._values[key] = check_parameter(key, value, DREAM_PARAMETERS, "dream")
+            self._values[key] = check_parameter(key, cast(ParamValue, value), DREAM_PARAMETERS, "dream")
         self._settings()
 
-    def __getattr__(self, name: str) -> ParamValue:
+    def __getattr__(self, name: str) -> Any:
         if name in DREAM_PARAMETERS:
             return self._values[name]
         raise AttributeError(f"a Dream has no {name!r}; {nearest_names(name, DREAM_PARAMETERS)}")

@@ -402,7 +402,7 @@ class VST3:
     # How a stream runs ----------------------------------------------------------------------------------
 
     def _ask(self, question: Callable[[PluginDriver], _Answer]) -> _Answer:
-        """Ask the plugin something that is no sound; between streams, after it has heard what was set."""
+        """Ask the plugin something that is not a sound; between streams, after it has heard what was set."""
         if self._stream is None:
             self._instances.settle()
             self._instances.ask(lambda driver: driver.settle())

@@ -19,7 +19,7 @@ from dream_core.nearest import nearest_names
 from dream_core.networks.card import Network
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.parse import parse_objective
-from dream_core.settings import DreamSettings
+from dream_core.settings import DEFAULT_DEPTH, DreamSettings
 from dream_core.updates.table import build_update
 
 __all__ = ["dream", "dream_each", "open_stream"]
@@ -92,7 +92,7 @@ def dream(
     sample_rate: int,
     network: Network,
     settings: DreamSettings | None = None,
-    depth: float | npt.NDArray[np.floating[Any]] = 10.0,
+    depth: float | npt.NDArray[np.floating[Any]] = DEFAULT_DEPTH,
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
@@ -165,7 +165,7 @@ def dream_each(
     network: Network,
     objectives: Sequence[str] = (),
     settings: DreamSettings | None = None,
-    depth: float | npt.NDArray[np.floating[Any]] = 10.0,
+    depth: float | npt.NDArray[np.floating[Any]] = DEFAULT_DEPTH,
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,

@@ -277,7 +277,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a Torch file; was a web page saved in its place?")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Torch's musings on a file it goes on to refuse
+            warnings.simplefilter("ignore")  # Torch warns of a file that it then refuses
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(

@@ -96,7 +96,7 @@ class Objective:
     checks: tuple[Callable[[NetworkCard], None], ...] = ()
 
     def check(self, card: NetworkCard) -> None:
-        """Raise where the network has not what the objective listens to."""
+        """Raise where the network does not have what the objective listens to."""
         known = [info.name for info in card.layers]
         for name in sorted(self.layers - {LOGITS}):
             if name not in known:

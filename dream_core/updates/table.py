@@ -109,7 +109,7 @@ def _spelt_cut(name: str) -> SpectralCut:
         )
     for word in words[:3]:
         if word not in sources:
-            raise SettingError(f"update {name!r}: {word!r} is no source; {nearest_names(word, sources)}")
+            raise SettingError(f"update {name!r}: {word!r} is not a source; {nearest_names(word, sources)}")
     operand, mask, phase = (cast(Source, word) for word in words[:3])
     return SpectralCut(
         operand=operand, mask=mask, phase=phase, adds=words[3] == "add", expands=kind == "expand"

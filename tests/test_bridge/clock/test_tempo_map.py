@@ -318,7 +318,7 @@ def test_what_people_write_for_meter_and_tempo_is_read() -> None:
 
 @pytest.mark.parametrize("bpm", [0, -1, 0.5, 2000, float("nan")])
 def test_impossible_tempos_are_refused(bpm: float) -> None:
-    """A tempo outside 1..1000 cannot be meant."""
+    """A tempo outside 1..1000 makes no sense."""
     with pytest.raises(TempoError, match=r"1\.\.1000"):
         TempoMap.constant(bpm)
 

@@ -180,7 +180,7 @@ FORGIVEN = [
     ),
 ]
 
-# Files that cannot be meant: one clear line each.
+# Files that make no sense: one clear line each.
 REFUSED = [
     ("empty", "", "empty"),
     ("not MIDI", "89504e47 0d0a1a0a", "no MIDI header"),

@@ -168,7 +168,7 @@ def test_every_number_has_its_default_and_range(
     ],
 )
 def test_policies_are_plain_data(policy: type[LevelPolicy | TailPolicy], expected: dict[str, object]) -> None:
-    """What is no number has its default too; no other key is taken, and nothing is changed afterwards."""
+    """What is not a number has its default too; no other key is taken, and nothing is changed afterwards."""
     numbers = {name for kind, name, *_ in POLICIES if kind is policy}
     assert policy().model_dump(exclude=numbers) == expected
     with pytest.raises(ValidationError):

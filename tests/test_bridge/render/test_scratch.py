@@ -28,7 +28,7 @@ def test_blocks_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_stem_that_fails(tmp_path: Path) -> None:
-    """A sample that is no number names its place, and the file is gone."""
+    """A sample that is not a number names its place, and the file is gone."""
     path = tmp_path / "scratch"
     bad = noise(100, 2)
     bad[1, 7] = np.inf
