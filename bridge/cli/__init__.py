@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "batch": "Render every job of a list.",
     "plan": "Say what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",
+    "processors": "List the nodes of a chain, and show what each can be told.",
     "networks": "List, show and install the networks sounds are dreamed with.",
     "plugins": "Scan, list, show and check VST3 plugins.",
     "midi": "Look into a MIDI file as a render reads it.",

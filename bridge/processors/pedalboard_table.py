@@ -31,6 +31,7 @@ class Builtin:
 
 def _number(
     name: str,
+    text: str,
     default: float,
     minimum: float,
     maximum: float,
@@ -45,6 +46,7 @@ def _number(
         unit=unit,
         curve=curve,
         automation="block",
+        help=text,
     )
 
 
@@ -52,100 +54,128 @@ def _builtin(class_name: str, title: str, *parameters: ParamSpec) -> Builtin:
     return Builtin(class_name=class_name, title=title, parameters=parameters)
 
 
-def _cutoff(name: str, default: float) -> ParamSpec:
-    return _number(name, default, 10.0, 20000.0, "Hz", "log")
+def _cutoff(name: str, default: float, text: str = "corner frequency, where it is 3 dB down") -> ParamSpec:
+    return _number(name, text, default, 10.0, 20000.0, "Hz", "log")
 
 
-_MIX = _number("mix", 0.5, 0.0, 1.0)
-_ATTACK = _number("attack_ms", 1.0, 0.0, 1000.0, "ms")
-_RELEASE = _number("release_ms", 100.0, 1.0, 5000.0, "ms", "log")
-_SHELF = (
-    _cutoff("cutoff_frequency_hz", 440.0),
-    _number("gain_db", 0.0, -60.0, 60.0, "dB"),
-    _number("q", 0.7071067690849304, 0.05, 50.0, curve="log"),
-)
+def _threshold(default: float, maximum: float, text: str) -> ParamSpec:
+    return _number("threshold_db", text, default, -100.0, maximum, "dB")
+
+
+_MIX = _number("mix", "how much of the output is the effect's; 0 is the input", 0.5, 0.0, 1.0)
+_ATTACK = _number("attack_ms", "how soon it acts", 1.0, 0.0, 1000.0, "ms")
+_RELEASE = _number("release_ms", "how soon it lets go", 100.0, 1.0, 5000.0, "ms", "log")
+_Q = _number("q", "width of the band: higher is narrower", 0.7071067690849304, 0.05, 50.0, curve="log")
+_BAND_GAIN = _number("gain_db", "gain of the band", 0.0, -60.0, 60.0, "dB")
+
+
+def _band(text: str) -> tuple[ParamSpec, ParamSpec, ParamSpec]:
+    return _cutoff("cutoff_frequency_hz", 440.0, text), _BAND_GAIN, _Q
+
+
 _LADDER_MODES = ("LPF12", "HPF12", "BPF12", "LPF24", "HPF24", "BPF24")
 
 BUILTINS: dict[str, Builtin] = {
-    "bitcrush": _builtin("Bitcrush", "fewer bits", _number("bit_depth", 8.0, 0.0, 32.0, "bits")),
+    "bitcrush": _builtin(
+        "Bitcrush", "fewer bits", _number("bit_depth", "bits that are kept", 8.0, 0.0, 32.0, "bits")
+    ),
     "chorus": _builtin(
         "Chorus",
         "modulated short delay",
-        _number("rate_hz", 1.0, 0.0, 100.0, "Hz"),
-        _number("depth", 0.25, 0.0, 1.0),
-        _number("centre_delay_ms", 7.0, 1.0, 100.0, "ms"),
-        _number("feedback", 0.0, -1.0, 1.0),
+        _number("rate_hz", "speed of the modulation", 1.0, 0.0, 100.0, "Hz"),
+        _number("depth", "depth of the modulation", 0.25, 0.0, 1.0),
+        _number("centre_delay_ms", "delay in the middle of the modulation", 7.0, 1.0, 100.0, "ms"),
+        _number("feedback", "how much goes round again", 0.0, -1.0, 1.0),
         _MIX,
     ),
-    "clipping": _builtin("Clipping", "hard clipping", _number("threshold_db", -6.0, -100.0, 0.0, "dB")),
+    "clipping": _builtin(
+        "Clipping", "hard clipping", _threshold(-6.0, 0.0, "level at which peaks are cut off")
+    ),
     "compressor": _builtin(
         "Compressor",
         "dynamic range compressor",
-        _number("threshold_db", 0.0, -100.0, 20.0, "dB"),
-        _number("ratio", 1.0, 1.0, 100.0, curve="log"),
+        _threshold(0.0, 20.0, "level above which it acts"),
+        _number("ratio", "dB in for one dB out above the threshold", 1.0, 1.0, 100.0, curve="log"),
         _ATTACK,
         _RELEASE,
     ),
     "delay": _builtin(
         "Delay",
         "digital delay",
-        _number("delay_seconds", 0.5, 0.0, 30.0, "s"),
-        _number("feedback", 0.0, 0.0, 1.0),
+        _number("delay_seconds", "time between repeats", 0.5, 0.0, 30.0, "s"),
+        _number("feedback", "how much of each repeat is repeated", 0.0, 0.0, 1.0),
         _MIX,
     ),
-    "distortion": _builtin("Distortion", "tanh waveshaper", _number("drive_db", 25.0, 0.0, 100.0, "dB")),
-    "gain": _builtin("Gain", "gain", _number("gain_db", 1.0, -120.0, 60.0, "dB")),
-    "high_shelf_filter": _builtin("HighShelfFilter", "high shelf", *_SHELF),
+    "distortion": _builtin(
+        "Distortion",
+        "tanh waveshaper",
+        _number("drive_db", "gain into the waveshaper", 25.0, 0.0, 100.0, "dB"),
+    ),
+    "gain": _builtin("Gain", "gain", _number("gain_db", "gain", 1.0, -120.0, 60.0, "dB")),
+    "high_shelf_filter": _builtin(
+        "HighShelfFilter", "high shelf", *_band("where the shelf begins, going up")
+    ),
     "highpass_filter": _builtin(
-        "HighpassFilter", "6 dB per octave high-pass", _cutoff("cutoff_frequency_hz", 50.0)
+        "HighpassFilter", "high-pass, 6 dB per octave", _cutoff("cutoff_frequency_hz", 50.0)
     ),
     "invert": _builtin("Invert", "polarity inversion"),
     "ladder_filter": _builtin(
         "LadderFilter",
         "Moog-style ladder",
-        ParamSpec(name="mode", default="LPF12", choices=_LADDER_MODES),
+        ParamSpec(
+            name="mode",
+            default="LPF12",
+            choices=_LADDER_MODES,
+            help="low-, high- or band-pass, 12 or 24 dB per octave",
+        ),
         _cutoff("cutoff_hz", 200.0),
-        _number("resonance", 0.0, 0.0, 1.0),
-        _number("drive", 1.0, 1.0, 100.0, curve="log"),
+        _number("resonance", "peak at the corner frequency", 0.0, 0.0, 1.0),
+        _number("drive", "gain into the filter's saturation", 1.0, 1.0, 100.0, curve="log"),
     ),
     "limiter": _builtin(
-        "Limiter", "soft limiter", _number("threshold_db", -10.0, -100.0, 0.0, "dB"), _RELEASE
+        "Limiter", "soft limiter", _threshold(-10.0, 0.0, "level that is not exceeded"), _RELEASE
     ),
-    "low_shelf_filter": _builtin("LowShelfFilter", "low shelf", *_SHELF),
+    "low_shelf_filter": _builtin("LowShelfFilter", "low shelf", *_band("where the shelf begins, going down")),
     "lowpass_filter": _builtin(
-        "LowpassFilter", "6 dB per octave low-pass", _cutoff("cutoff_frequency_hz", 50.0)
+        "LowpassFilter", "low-pass, 6 dB per octave", _cutoff("cutoff_frequency_hz", 50.0)
     ),
-    "mp3_compressor": _builtin("MP3Compressor", "what MP3 leaves", _number("vbr_quality", 2.0, 0.0, 10.0)),
+    "mp3_compressor": _builtin(
+        "MP3Compressor",
+        "what MP3 leaves",
+        _number("vbr_quality", "LAME's quality of variable bit rate: 0 is best", 2.0, 0.0, 10.0),
+    ),
     "noise_gate": _builtin(
         "NoiseGate",
         "gate",
-        _number("threshold_db", -100.0, -100.0, 0.0, "dB"),
-        _number("ratio", 10.0, 1.0, 100.0, curve="log"),
+        _threshold(-100.0, 0.0, "level below which it closes"),
+        _number("ratio", "dB out for one dB in below the threshold", 10.0, 1.0, 100.0, curve="log"),
         _ATTACK,
         _RELEASE,
     ),
-    "peak_filter": _builtin("PeakFilter", "parametric bell", *_SHELF),
+    "peak_filter": _builtin("PeakFilter", "parametric bell", *_band("middle of the bell")),
     "phaser": _builtin(
         "Phaser",
         "all-pass sweep",
-        _number("rate_hz", 1.0, 0.0, 99.0, "Hz"),
-        _number("depth", 0.5, 0.0, 1.0),
-        _cutoff("centre_frequency_hz", 1300.0),
-        _number("feedback", 0.0, -1.0, 1.0),
+        _number("rate_hz", "speed of the sweep", 1.0, 0.0, 99.0, "Hz"),
+        _number("depth", "depth of the sweep", 0.5, 0.0, 1.0),
+        _cutoff("centre_frequency_hz", 1300.0, "middle of the sweep"),
+        _number("feedback", "how much goes round again", 0.0, -1.0, 1.0),
         _MIX,
     ),
     "pitch_shift": _builtin(
-        "PitchShift", "pitch at the same length", _number("semitones", 0.0, -72.0, 72.0, "st")
+        "PitchShift",
+        "pitch at the same length",
+        _number("semitones", "how far the pitch moves", 0.0, -72.0, 72.0, "st"),
     ),
     "reverb": _builtin(
         "Reverb",
         "Freeverb",
-        _number("room_size", 0.5, 0.0, 1.0),
-        _number("damping", 0.5, 0.0, 1.0),
-        _number("wet_level", 0.33, 0.0, 1.0),
-        _number("dry_level", 0.4, 0.0, 1.0),
-        _number("width", 1.0, 0.0, 1.0),
-        _number("freeze_mode", 0.0, 0.0, 1.0),
+        _number("room_size", "how long it rings", 0.5, 0.0, 1.0),
+        _number("damping", "how much sooner the highs die away", 0.5, 0.0, 1.0),
+        _number("wet_level", "level of the reverberation", 0.33, 0.0, 1.0),
+        _number("dry_level", "level of the sound itself", 0.4, 0.0, 1.0),
+        _number("width", "stereo width of the reverberation", 1.0, 0.0, 1.0),
+        _number("freeze_mode", "from 0.5 on it rings for ever", 0.0, 0.0, 1.0),
     ),
 }
 """Processor name to effect: the names presets use."""

@@ -1,0 +1,111 @@
+"""`reverie processors`: what a chain can hold, and every parameter of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bridge.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from bridge.parameters import ParamSpec
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+_MOVES = {"sample": "at every sample", "block": "block by block", "none": "no"}
+
+
+@app.callback()
+def group() -> None:
+    """List the nodes of a chain, and show what each can be told."""
+
+
+@app.command("list")
+def list_command(as_json: JsonOption = False) -> None:
+    """List every processor a preset can use."""
+    from bridge.processors.catalogue import processor_titles
+
+    titles = processor_titles()
+    if as_json:
+        typer.echo(json.dumps(titles, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it does", "parameters", box=None, pad_edge=False)
+    for name, title in titles.items():
+        table.add_row(name, title, "the plugin's" if name == "vst3" else str(len(_parameters(name))))
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As a preset has it in `use`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a processor's parameters: unit, range, default, whether a route can move them, and their help."""
+    from bridge.processors.catalogue import processor_titles
+
+    parameters = _parameters(name)
+    title = processor_titles()[name]
+    if as_json:
+        rows = {spec.name: _row(spec) for spec in parameters}
+        typer.echo(json.dumps({"name": name, "title": title, "parameters": rows}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    typer.echo(f"{name}: {title}")
+    if name == "vst3":
+        typer.echo("its parameters are the plugin's own: reverie plugins show NAME")
+    table = Table("parameter", "unit", "range", "default", "moves", "what it does", box=None, pad_edge=False)
+    for spec in parameters:
+        table.add_row(
+            spec.name, spec.unit, _range(spec), _value(spec.default), _MOVES[spec.automation], spec.help
+        )
+    Console(highlight=False).print(table)
+
+
+def _parameters(name: str) -> list[ParamSpec]:
+    """Return what a node of a processor can be told; every node has a mix."""
+    from bridge.presets.model import NodeSpec, node_parameters
+    from bridge.processors.catalogue import processor_parameters
+
+    if name != "vst3":
+        processor_parameters(name)  # says what there is, where there is none of this name
+    specs = node_parameters(NodeSpec(id="node", use=name))
+    return sorted(specs.values(), key=lambda spec: spec.name == "mix")
+
+
+def _row(spec: ParamSpec) -> dict[str, Any]:
+    return {
+        "unit": spec.unit,
+        "minimum": spec.minimum,
+        "maximum": spec.maximum,
+        "choices": list(spec.choices),
+        "default": spec.default,
+        "automation": spec.automation,
+        "help": spec.help,
+    }
+
+
+def _range(spec: ParamSpec) -> str:
+    if spec.choices:
+        return ", ".join(spec.choices)
+    if isinstance(spec.default, bool):
+        return "true, false"
+    if isinstance(spec.default, str):
+        return "a text"
+    low = "" if spec.minimum is None else f"{spec.minimum:g}"
+    high = "" if spec.maximum is None else f"{spec.maximum:g}"
+    return f"{low}..{high}"
+
+
+def _value(value: float | bool | str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, str) else f"{value:g}"
