@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dream_core.errors import DreamError
-    from dream_core.loop.ascent import dream, dream_each, open_stream
+    from dream_core.loop.dream import dream, dream_each, open_stream
     from dream_core.networks.registry import get_card, list_networks, load_network
     from dream_core.objectives.parse import parse_objective
     from dream_core.runtime import list_devices, resolve_device, set_threads
     from dream_core.settings import DreamSettings
-    from dream_core.updates.table import list_updates
+    from dream_core.updates.registry import list_updates
 
 __all__ = [
     "DreamError",
@@ -46,14 +46,14 @@ __all__ = [
 _HOMES = {
     "DreamError": "errors",
     "DreamSettings": "settings",
-    "dream": "loop.ascent",
-    "dream_each": "loop.ascent",
+    "dream": "loop.dream",
+    "dream_each": "loop.dream",
     "get_card": "networks.registry",
     "list_devices": "runtime",
     "list_networks": "networks.registry",
-    "list_updates": "updates.table",
+    "list_updates": "updates.registry",
     "load_network": "networks.registry",
-    "open_stream": "loop.ascent",
+    "open_stream": "loop.dream",
     "parse_objective": "objectives.parse",
     "resolve_device": "runtime",
     "set_threads": "runtime",

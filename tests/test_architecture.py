@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 
@@ -92,3 +94,23 @@ def test_files_stay_small() -> None:
     long = {m: n for m, path in rooms.files().items() if (n := len(path.read_text().splitlines())) > 450}
 
     assert long == {}
+
+
+FOLDERS = [module for module, path in rooms.files().items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name not in (*rooms.ORDER, "bridge.cli")])
+def test_every_folder_says_what_is_in_it(folder: str) -> None:
+    """Its docstring names every file beside it, and no other."""
+    path = rooms.files()[folder].parent
+    text = ast.get_docstring(ast.parse((path / "__init__.py").read_text(encoding="utf-8"))) or ""
+    listed = set(re.findall(r"`(\w+)`", text[text.index("\n- `") :]))
+
+    assert {file.stem for file in path.glob("*.py")} - {"__init__"} <= listed
+    assert all((path / name).exists() or (path / f"{name}.py").exists() for name in listed), listed
+
+
+def test_few_files_stand_at_the_top() -> None:
+    """At most six a package; all else lies in a folder that says what it is for."""
+    for package in rooms.ORDER:
+        assert len(list((rooms.ROOT / package).glob("*.py"))) <= 6

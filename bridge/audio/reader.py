@@ -1,8 +1,7 @@
-"""Audio files: read any that libsndfile or the system reads, write the ones studios deliver.
+"""Audio files in: any that libsndfile or the system reads, in blocks or whole.
 
-Reading gives ``(channels, samples)`` float32, in blocks or whole; 16- and 24-bit samples survive it exactly.
-Writing goes to a hidden file beside the target and is renamed when everything is on disk, so under the final
-name there is either the whole file or nothing. The same samples always give the same bytes.
+Samples come as ``(channels, samples)`` float32; 16- and 24-bit samples survive it exactly. What is damaged,
+cut short or not a sound is refused with its reason.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli import options as a
-from bridge.cli import render_common as r
+from bridge.cli import render_jobs as r
+from bridge.cli import shared_options as a
 
 __all__ = ["app"]
 

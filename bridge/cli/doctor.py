@@ -15,8 +15,8 @@ from pathlib import Path
 
 import typer
 
-from bridge.cli.options import JsonOption
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
+from bridge.cli.shared_options import JsonOption
 from bridge.installation import DISTRIBUTION, mending_command, program_version
 
 __all__ = ["app"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli import options as a
-from bridge.cli.record_options import takes_clock
+from bridge.cli import shared_options as a
+from bridge.cli.job_options import takes_clock
 
 if TYPE_CHECKING:
     from rich.table import Table

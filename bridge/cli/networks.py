@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.options import JsonOption
+from bridge.cli.shared_options import JsonOption
 from bridge.errors import InputError
 
 if TYPE_CHECKING:

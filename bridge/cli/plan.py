@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bridge.cli import options as a
-from bridge.cli.record_options import takes_job
+from bridge.cli import shared_options as a
+from bridge.cli.job_options import takes_job
 
 if TYPE_CHECKING:
     from bridge.plan.job import Job

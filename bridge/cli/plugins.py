@@ -34,8 +34,8 @@ def scan(
     as_json: _Json = False,
 ) -> None:
     """Load every plugin once, in a process of its own, and remember what it is or why it is blocked."""
-    from bridge.hosts.scan import ScannedBundle
-    from bridge.hosts.scan import scan as scan_plugins
+    from bridge.hosts.plugin_scan import ScannedBundle
+    from bridge.hosts.plugin_scan import scan as scan_plugins
 
     seen: list[ScannedBundle] = []
 
@@ -61,7 +61,7 @@ def list_plugins(
     as_json: _Json = False,
 ) -> None:
     """List the plugins the last scans have found."""
-    from bridge.hosts.scan import PluginCache
+    from bridge.hosts.plugin_scan import PluginCache
 
     cache = PluginCache.read()
     if show_blocked:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.options import JsonOption
+from bridge.cli.shared_options import JsonOption
 
 __all__ = ["app"]
 

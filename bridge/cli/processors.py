@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.options import JsonOption
+from bridge.cli.shared_options import JsonOption
 
 if TYPE_CHECKING:
     from bridge.parameters import ParamSpec

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bridge.cli import options as a
-from bridge.cli import render_common as r
-from bridge.cli.record_options import takes_job
+from bridge.cli import render_jobs as r
+from bridge.cli import shared_options as a
+from bridge.cli.job_options import takes_job
 
 if TYPE_CHECKING:
     from bridge.plan.job import Job

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli import options as a
+from bridge.cli import shared_options as a
 
 if TYPE_CHECKING:
     from bridge.render.verify import StemVerdict

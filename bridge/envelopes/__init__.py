@@ -9,8 +9,9 @@ them to parameters, in the parameters' own units. Order: macros, modulators, com
 - `schema`        modulators, routes, macros and triggers as data
 - `assemble`      that data and a `song` put together; `evaluate`  values at any samples, for a render
 - `routes`        a source onto a parameter's travel
-- `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `adsr`
-  (and breakpoints, made of `segments`), `follower`, `midi_sources` (a CC among them), `combine`
+- `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `contours`
+  (ADSR and breakpoints, made of `segments`), `follower`, `midi_sources` (a CC among them), `combine`
+- `lattice`       values at every sample out of values at a few
 - `triggers`      what starts them; `cycle_phase`, `grid`, `waveforms`, `smoothing`  what they are made of
 - `export`        lanes for a DAW or a spreadsheet
 """

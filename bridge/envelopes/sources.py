@@ -13,8 +13,8 @@ import numpy as np
 
 from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.durations import parse_duration, parse_rate
-from bridge.envelopes.adsr import adsr_contour, breakpoints_contour
 from bridge.envelopes.combine import Bipolar, Combined, Constant
+from bridge.envelopes.contours import adsr_contour, breakpoints_contour
 from bridge.envelopes.curve import Curve
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.follower import FollowerSource, follower_curve

@@ -5,11 +5,11 @@ of it: it applies events at their sample, cuts the sound into blocks and takes t
 runs either here or, by default, in a spawned child process of its own, with the audio in shared memory, so
 that a crash or a hang costs one stem and never the render.
 
-- `backend`           what a backend offers; the records that cross the process border
+- `contract`          what a backend offers; the records that cross the process border
 - `pedalboard_backend`, `minihost_backend`   the two hosts
-- `backends`          which one, in which process
+- `open_plugin`       which one, in which process
 - `driver`            one backend as a stream: events, blocks, latency; the same code in both processes
-- `child_process`     the parent's side of a child: spawn, time out, kill, reap
+- `child_driver`      the parent's side of a child: spawn, time out, kill, reap
 - `child_main`        what the child runs
 - `wire`              frames and shared memory between the two
 - `faults`            what can go wrong in a plugin, as data and as an error
@@ -21,5 +21,5 @@ that a crash or a hang costs one stem and never the render.
 - `events`            lanes, notes and the song's clock as events at samples
 - `vstpreset`         plugin state as .vstpreset bytes, checked before a plugin sees them
 - `bundle`            where a bundle keeps its binary, for which machine, with what hash
-- `scan`              standard folders, a child per bundle, the cache, the blocklist, plugins by name
+- `plugin_scan`       standard folders, a child per bundle, the cache, the blocklist, plugins by name
 """

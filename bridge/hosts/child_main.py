@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from bridge.errors import ReverieError
-from bridge.hosts.backend import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
+from bridge.hosts.contract import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
 from bridge.hosts.driver import LocalDriver, load_backend
 from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
 

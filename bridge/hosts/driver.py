@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.arrays import AudioArray
-from bridge.hosts.backend import (
+from bridge.hosts.contract import (
     MIDI_MESSAGE_BYTES,
     BackendName,
     ChannelCountError,

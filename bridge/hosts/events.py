@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bridge.arrays import Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
-from bridge.hosts.backend import EVENT_DTYPE, EventArray, EventKind, no_events
+from bridge.hosts.contract import EVENT_DTYPE, EventArray, EventKind, no_events
 from bridge.hosts.parameter_laws import HostedParameterMap
 from bridge.parameters import ParamSpec
 

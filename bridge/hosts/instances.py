@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import PluginError
-from bridge.hosts.backend import BackendName
-from bridge.hosts.backends import Isolation, choose_backend, open_driver, wants_clock
+from bridge.hosts.contract import BackendName
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.faults import DriverFault, FaultAction, PluginFault
+from bridge.hosts.open_plugin import Isolation, choose_backend, open_driver, wants_clock
 from bridge.hosts.parameter_values import ParameterValues
 from bridge.hosts.plugin_stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import Answer, Supervisor

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from bridge.arrays import Lane
 from bridge.errors import ProcessorError
-from bridge.hosts.backend import HostedParameter
+from bridge.hosts.contract import HostedParameter
 from bridge.parameters import ParamSpec, ParamValue
 
 __all__ = ["HostedParameterMap", "build_parameters", "parameter_name", "parse_parameter_text"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bridge.arrays import Lane
 from bridge.errors import ProcessorError
-from bridge.hosts.backend import EventArray, PluginDescription
+from bridge.hosts.contract import EventArray, PluginDescription
 from bridge.hosts.events import parameter_events
 from bridge.hosts.parameter_laws import HostedParameterMap, build_parameters
 from bridge.parameters import ParamSpec, ParamValue, check_parameter

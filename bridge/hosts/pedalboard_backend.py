@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError, nearest_names
-from bridge.hosts.backend import (
+from bridge.hosts.contract import (
     ChannelCountError,
     HostedParameter,
     MidiMessage,

@@ -15,7 +15,7 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError, ProcessorError
-from bridge.hosts.backend import ChannelCountError, EventArray, no_events
+from bridge.hosts.contract import ChannelCountError, EventArray, no_events
 from bridge.hosts.supervisor import Supervisor
 
 __all__ = ["PluginStream", "StreamShape"]

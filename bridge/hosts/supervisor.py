@@ -19,7 +19,7 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.errors import ProcessorError
-from bridge.hosts.backend import EVENT_DTYPE, EventArray, no_events
+from bridge.hosts.contract import EVENT_DTYPE, EventArray, no_events
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.faults import DriverFault, FaultAction, HostedPluginError, PluginFault
 

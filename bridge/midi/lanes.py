@@ -1,10 +1,10 @@
-"""What a MIDI file plays: notes paired, controllers joined into lanes, expression followed.
+"""Controllers, bends and pressures over time, an MPE expression among them.
 
 Conventions: lane values run 0..1 (a pitch bend rests at exactly 0.5); ticks are the file's; channels are
 1..16; a lane without a channel holds the events of all channels in order of time. Where several events share
 a tick, the last one counts.
 
-Source: MIDI 1.0 Detailed Specification (controllers, RPN and NRPN), MPE specification (M1-100).
+Source: MIDI 1.0 Detailed Specification (controllers), MPE specification (M1-100).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `model`           what a plan holds, and what decides a stem's samples
 - `planner`         stems, a preset and a song to a plan
 - `checks`          what a plan's parts must be to each other
-- `plan_envelopes`  what moves a plan's parameters over its song
+- `stem_envelopes`  what moves a stem's parameters over its song
 - `find_stems`      the audio files that folders name
 - `output_names`    templates of names; where manifest and report are
-- `job_list`        many renders in one file
+- `job`             what to render, as job lists and the command line say it; `job_list` many in one file
 """

@@ -93,7 +93,7 @@ def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:
     """
     nodes = [node for node in preset.nodes_of("vst3") if node.sidechain is not None]
     if nodes:
-        from bridge.hosts.backends import choose_backend
+        from bridge.hosts.open_plugin import choose_backend
     for node in nodes:
         choose_backend(node.backend, has_sidechain=True)
         if node.sidechain not in names:
@@ -141,7 +141,7 @@ def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
     if not wanted:
         return {}
     from bridge.hosts.bundle import PluginNotFoundError, check_bundle
-    from bridge.hosts.scan import find_plugin
+    from bridge.hosts.plugin_scan import find_plugin
 
     found: dict[str, str] = {}
     for plugin, plugin_name in wanted:

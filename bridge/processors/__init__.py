@@ -5,7 +5,7 @@ names; a stream as a whole is as long as its input and aligned with it, whatever
 
 - `contract`            what a node must offer
 - `chain`, `mix`        nodes in series, nodes in parallel
-- `dream`               the dream core as a node
+- `dream`               the dream core as a node; `dream_parameters` its types
 - `vst3`, `vst3_check`  a hosted plugin as a node; what a render relies on of one
 - `pedalboard_plugin`   pedalboard's own plugins as nodes, from the `pedalboard_table` of their parameters
 - `catalogue`           which processors there are, and their parameters, without loading any

@@ -18,7 +18,7 @@ from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
 from dream_core.errors import CancelledError, DreamError, NonFiniteError
-from dream_core.loop.ascent import open_stream
+from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
@@ -28,7 +28,7 @@ from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
-from dream_core.updates.table import build_update
+from dream_core.updates.registry import build_update
 
 __all__ = ["Dream", "hash_networks", "resolve_compute"]
 

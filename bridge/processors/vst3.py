@@ -24,15 +24,15 @@ from bridge.arrays import AudioArray, Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
 from bridge.files import hash_file
-from bridge.hosts.backend import BackendName, EventArray
-from bridge.hosts.backends import Isolation, choose_backend, wants_clock
 from bridge.hosts.bundle import check_bundle
+from bridge.hosts.contract import BackendName, EventArray
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
 from bridge.hosts.instances import LoadOptions, PluginInstances
+from bridge.hosts.open_plugin import Isolation, choose_backend, wants_clock
+from bridge.hosts.plugin_scan import find_plugin
 from bridge.hosts.plugin_stream import PluginStream, StreamShape
-from bridge.hosts.scan import find_plugin
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue

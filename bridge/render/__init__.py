@@ -10,7 +10,7 @@ the last one stopped. A stem that fails does not touch the others.
 - `stem_task`        one stem's way as a task; `workers` run tasks, here or in processes
 - `stem_render`      a stem through its chain into a scratch file (`scratch`)
 - `stem_delivery`    a scratch file to its place at its level
-- `open_stem`        a stem's processors and envelopes, ready to stream; `stem_sound` what they hear
+- `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
 - `gpu_batches`      dreams of several stems in one batch
 - `gain`, `tail`     how loud and how long it comes out
 - `progress`, `results`, `event_log`  what is told on the way and at the end

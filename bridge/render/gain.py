@@ -1,4 +1,4 @@
-"""How loud and how long a delivered stem is: policies as data, decisions as pure functions.
+"""How loud a delivered stem is, decided from what was measured.
 
 Levels are set by one static gain a stem, so stems keep their shape. The gain has two parts: the level asked
 for (`level_db`) and a trim that keeps the true peak below the ceiling (`trim_db`). With a common trim every

@@ -18,7 +18,7 @@ from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.pedalboard_plugin import build_builtin
-from bridge.render.stem_sound import StemSidechain, find_stem, open_stem_sound, read_reference
+from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:
     from bridge.processors.vst3 import VST3

@@ -22,7 +22,7 @@ from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter, scratch_path
-from bridge.render.stem_sound import open_stem_sound
+from bridge.render.stem_input import open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
 if TYPE_CHECKING:

@@ -1,6 +1,8 @@
 """Reports: one page a render, with pictures and sound in it.
 
-- `page`      the HTML, whole in itself
-- `pictures`  spectrograms, waveforms and depth curves as images
-- `assets`    style and script of the page
+- `page`       the HTML, whole in itself
+- `stem_view`  what is seen and heard of a stem: before, after, difference
+- `pictures`   spectrograms and waveforms
+- `charts`     envelopes over bars and markers
+- `assets`     template, style and script of the page
 """

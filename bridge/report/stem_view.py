@@ -14,7 +14,7 @@ from bridge.audio.alignment import AlignedReader
 from bridge.audio.preview import encode_preview
 from bridge.audio.reader import AudioReader
 from bridge.plan.model import StemPlan
-from bridge.render.stem_sound import open_stem_sound
+from bridge.render.stem_input import open_stem_sound
 from bridge.report.pictures import SoundPicture, SoundPictureMaker
 
 __all__ = ["VIEWS", "StemView", "look_at_stem"]

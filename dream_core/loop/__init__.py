@@ -1,6 +1,6 @@
 """The loop: steps taken window by window, as far as the depth at each instant asks.
 
-- `ascent`          a whole sound in one call, or a stream opened
+- `dream`           a whole sound in one call, or a stream opened
 - `stream`          a sound that arrives in blocks
 - `windows`         which window may take which step
 - `pending_steps`   a window that is to take a step, and who takes it

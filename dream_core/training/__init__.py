@@ -2,7 +2,7 @@
 
 - `notes`         single notes rendered from a soundfont
 - `sampler`       batches of them, seeded; `augmentation` what is done to them
-- `loop`          steps, validation, and the head fitted again
+- `training_loop` steps, validation, and the head fitted again
 - `timbre`        the recipe of the shipped network, as a program
 - `model_card`    what is written beside its weights
 """

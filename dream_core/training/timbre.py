@@ -15,9 +15,9 @@ import torch
 
 from dream_core.networks.mel_cnn import write
 from dream_core.networks.timbre import CARD, SHIPPED_WEIGHTS, SPEC
-from dream_core.training.loop import TrainingSettings, train
 from dream_core.training.model_card import model_card
 from dream_core.training.notes import render_notes
+from dream_core.training.training_loop import TrainingSettings, train
 
 _DATA = """{n_notes} single notes of {n_presets} presets of the FluidR3 GM soundfont (MIT licence), rendered
 by FluidSynth: every second pitch of each family's playing range at five velocities, 0.12 to 1.4 s long, with

@@ -3,7 +3,7 @@
 Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo);
 gradients are scaled to the loudness of the sound they belong to: a step means the same at every level.
 
-- `table`          every update by name
+- `registry`       every update by name
 - `contract`       what an update is given and gives back
 - `mask`           the default: gains on the sound's own spectrum (`mask_gains`), their direction
   (`conditioning`) and what holds them to the sound's envelope (`envelope_guard`)

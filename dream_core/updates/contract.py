@@ -1,5 +1,9 @@
 """What an update is given, and what it gives back.
 
+An update is an operator on windows of sound: given the sound at step ``k`` and a way to score it, it proposes
+the whole next step; the loop decides how much of the proposal happens at each instant (the depth). Some
+updates keep a state of their own between the steps of a window, like an optimiser's.
+
 Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo).
 """
 

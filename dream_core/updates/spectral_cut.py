@@ -1,21 +1,12 @@
-"""How a gradient becomes the next sound.
+"""DreamSound's modes: one spectrum cut by the loud bins of another, and added or put in its place.
 
-An update is an operator on windows of sound: given the sound at step ``k`` and a way to score it, it proposes
-the whole next step; the loop decides how much of the proposal happens at each instant (the depth). Some
-updates keep a state of their own between the steps of a window, like an optimiser's.
-
-The canonical DreamSound modes differ only in what is cut, by what, with whose phase, and what it is added
-to; they are one formula (:class:`SpectralCut`)::
+The modes differ only in what is cut, by what, with whose phase, and what it is added to; they are one formula
+(:class:`SpectralCut`)::
 
     x + step * 0.2 * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
 
-Conventions: windows are ``(items, rows, samples)``; the rows of an item are dreamed as one (linked stereo).
-Gradients are scaled to the loudness of the sound they belong to, so that a step means the same at every
-level.
-
 Sources:
-    Dobrian, Fdch: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel, for the
-    modes; ``mask`` is this project's own.
+    Dobrian, Fdch: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from bridge import build_plan, render_plan
 from bridge.cli import COMMANDS
 from bridge.cli.probes import OPTIONAL, REQUIRED, probe
 from bridge.hosts import bundle
-from bridge.hosts.scan import scan
+from bridge.hosts.plugin_scan import scan
 from bridge.installation import join_command, mending_command
 from dream_core.errors import WeightsError
 

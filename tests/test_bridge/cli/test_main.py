@@ -19,8 +19,8 @@ from helpers.session import write_midi, write_preset, write_stem
 
 from bridge.cli import COMMANDS, main
 from bridge.cli.app import build_app
+from bridge.cli.job_options import takes_clock, takes_job
 from bridge.cli.probes import REQUIRED
-from bridge.cli.record_options import takes_clock, takes_job
 from bridge.clock.settings import ClockSettings
 from bridge.plan.job import Job
 

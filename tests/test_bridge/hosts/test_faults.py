@@ -28,7 +28,7 @@ from helpers.vst3 import (
 )
 
 from bridge.errors import PluginError, PluginFaultError
-from bridge.hosts.child_process import ChildDriver
+from bridge.hosts.child_driver import ChildDriver
 from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
 from bridge.parameters import ParamValue
 from bridge.processors.chain import Chain

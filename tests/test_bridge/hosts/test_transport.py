@@ -12,8 +12,8 @@ from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, nee
 from bridge.arrays import AudioArray
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError
-from bridge.hosts.backend import BackendName
-from bridge.hosts.backends import choose_backend, wants_clock
+from bridge.hosts.contract import BackendName
+from bridge.hosts.open_plugin import choose_backend, wants_clock
 from bridge.parameters import ParamValue
 from bridge.processors.vst3 import VST3
 
@@ -70,7 +70,7 @@ def test_backends_are_chosen_by_need() -> None:
 @pytest.mark.parametrize("backend", ["auto", "minihost"])
 def test_minihost_needed_and_absent_is_an_error(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sidechain without the host that feeds one names the command that installs it."""
-    monkeypatch.setattr("bridge.hosts.backends.has_minihost", lambda: False)
+    monkeypatch.setattr("bridge.hosts.open_plugin.has_minihost", lambda: False)
     assert choose_backend("auto", has_clock=True) == "pedalboard"
     with pytest.raises(PluginError, match=r"pip install 'reverie-audio\[host\]'"):
         choose_backend(backend, has_sidechain=True)  # type: ignore[arg-type]

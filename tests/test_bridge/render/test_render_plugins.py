@@ -14,7 +14,7 @@ from helpers.vst3 import EFFECT, INSTRUMENT, PAIR
 
 from bridge import build_plan, load_preset, read_tempo_map, render_plan
 from bridge.errors import InputError, PluginError, PresetError
-from bridge.hosts.backends import has_minihost
+from bridge.hosts.open_plugin import has_minihost
 from bridge.hosts.vstpreset import encode_state
 from bridge.midi.file import read_midi
 from bridge.midi.notes import timed_messages
@@ -171,10 +171,10 @@ def test_a_sidechain_needs_its_stem_and_its_host(tmp_path: Path, monkeypatch: py
     """A stem that is not given is told with those that are; a host that is not installed with its command."""
     stem = write_stem(tmp_path / "bass.wav")
     preset = load_preset(chain_preset(tmp_path, 'plugin = "Any"\nsidechain = "drms"\n'))
-    monkeypatch.setattr("bridge.hosts.backends.has_minihost", lambda: True)
+    monkeypatch.setattr("bridge.hosts.open_plugin.has_minihost", lambda: True)
     with pytest.raises(PresetError, match=r"'fx' has stem 'drms' for its sidechain.*bass"):
         build_plan([stem], preset, out_dir=tmp_path / "out", on_missing="bypass")
-    monkeypatch.setattr("bridge.hosts.backends.has_minihost", lambda: False)
+    monkeypatch.setattr("bridge.hosts.open_plugin.has_minihost", lambda: False)
     with pytest.raises(PluginError, match=r"reverie-audio\[host\]"):
         build_plan([stem], preset, out_dir=tmp_path / "out", on_missing="bypass")
 

@@ -13,9 +13,9 @@ from dream_core.errors import SettingError
 from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.training import augmentation, notes
-from dream_core.training.loop import TrainingSettings, train, validate
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
+from dream_core.training.training_loop import TrainingSettings, train, validate
 
 RATE = SPEC.frontend.sample_rate
 

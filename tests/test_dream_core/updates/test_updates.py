@@ -20,8 +20,8 @@ from dream_core.updates.conditioning import (
     total_variation_gradient,
 )
 from dream_core.updates.envelope_guard import envelope_guard, excitation
+from dream_core.updates.registry import build_update
 from dream_core.updates.spectral_cut import SpectralCut
-from dream_core.updates.table import build_update
 
 RATE = 44100
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, child_process_ids, misbehaving_copy, needs_plugins
 
 from bridge.errors import PluginError
-from bridge.hosts.scan import PluginCache, ScannedBundle, find_bundles, find_plugin, scan
+from bridge.hosts.plugin_scan import PluginCache, ScannedBundle, find_bundles, find_plugin, scan
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -68,7 +68,7 @@ def test_a_scan_is_remembered_until_a_binary_changes(
     def load(*_: object) -> None:
         raise AssertionError("the bundle was loaded again")
 
-    monkeypatch.setattr("bridge.hosts.scan.describe_plugin", load)
+    monkeypatch.setattr("bridge.hosts.plugin_scan.describe_plugin", load)
     assert scan([tmp_path / "plugins"]).bundles == first.bundles
 
     os.utime(binary, ns=(1, 1))

@@ -20,9 +20,9 @@ import platformdirs
 
 from bridge.errors import OutputError, PluginError, nearest_names
 from bridge.files import hash_file, write_whole
-from bridge.hosts.backend import SeveralPluginsError
-from bridge.hosts.backends import describe_plugin
 from bridge.hosts.bundle import PluginNotFoundError, check_bundle, standard_folders
+from bridge.hosts.contract import SeveralPluginsError
+from bridge.hosts.open_plugin import describe_plugin
 
 __all__ = [
     "PluginCache",

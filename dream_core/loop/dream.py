@@ -20,7 +20,7 @@ from dream_core.networks.card import Network
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.parse import parse_objective
 from dream_core.settings import DEFAULT_DEPTH, DreamSettings
-from dream_core.updates.table import build_update
+from dream_core.updates.registry import build_update
 
 __all__ = ["dream", "dream_each", "open_stream"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bridge.errors import PluginError
-from bridge.hosts.backend import BackendName, PluginDescription
+from bridge.hosts.contract import BackendName, PluginDescription
 from bridge.hosts.driver import LocalDriver, PluginDriver, load_backend
 
 __all__ = ["Isolation", "choose_backend", "describe_plugin", "has_minihost", "open_driver", "wants_clock"]
@@ -85,7 +85,7 @@ def open_driver(
         uid = describe_plugin(path, plugin_name, timeouts_s).uid
     if isolation == "none":
         return LocalDriver(load_backend(path, plugin_name, backend, uid))
-    from bridge.hosts.child_process import ChildDriver
+    from bridge.hosts.child_driver import ChildDriver
 
     timeout_s, load_timeout_s = timeouts_s
     return ChildDriver(

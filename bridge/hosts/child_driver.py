@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError
-from bridge.hosts.backend import (
+from bridge.hosts.contract import (
     BackendName,
     ChannelCountError,
     EventArray,
