@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -390,7 +390,7 @@ def modulator_keys(location: Sequence[str | int]) -> list[str]:
     >>> modulator_keys(("lfo", "trigger"))[:2]
     ['on', 'channel']
     """
-    kinds = (Lfo, Adsr, Breakpoints, Steps, Follower, MidiModulator, MacroModulator, Combine)
+    kinds = get_args(get_args(Modulator)[0])
     models: dict[str, type[BaseModel]] = {kind.model_fields["type"].default: kind for kind in kinds}
     models |= {"trigger": Trigger, "points": Breakpoint}
     names = [part for part in location if isinstance(part, str) and part in models]

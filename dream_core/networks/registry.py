@@ -28,16 +28,22 @@ __all__ = ["get_card", "is_ready", "list_damaged", "list_networks", "load_networ
 
 @dataclass(frozen=True, slots=True)
 class _BuiltIn:
-    """How a built-in network's card is got, and how it is made from a weights file and a seed."""
+    """How a built-in network's card is got, how it is made from a weights file and a seed, and if it can be."""
 
     card: Callable[[], NetworkCard]
     build: Callable[[Path | None, int], nn.Module]
     takes_weights: bool = False
+    is_ready: Callable[[], bool] = lambda: True
 
 
 _BUILT_IN = {
-    "timbre": _BuiltIn(lambda: timbre.CARD, lambda weights, _seed: timbre.load(weights), True),
-    "yamnet": _BuiltIn(yamnet_files.installed_card, lambda weights, _seed: yamnet_files.load(weights), True),
+    "timbre": _BuiltIn(lambda: timbre.CARD, lambda weights, _seed: timbre.load(weights), takes_weights=True),
+    "yamnet": _BuiltIn(
+        yamnet_files.installed_card,
+        lambda weights, _seed: yamnet_files.load(weights),
+        takes_weights=True,
+        is_ready=yamnet_files.is_installed,
+    ),
     "texture": _BuiltIn(lambda: texture.CARD, lambda _weights, seed: texture.Texture(seed)),
 }
 
@@ -115,7 +121,10 @@ def is_ready(name: str) -> bool:
     >>> is_ready("texture")
     True
     """
-    return get_card(name).weights != "import" or yamnet_files.is_installed()
+    if name in _BUILT_IN:
+        return _BUILT_IN[name].is_ready()
+    get_card(name)  # a file of the user's is whole, or says why not
+    return True
 
 
 def load_network(
