@@ -107,4 +107,4 @@ class RenderStoppedError(ReverieError):
 
 
 class PluginFaultError(RenderError):
-    """A hosted plugin crashed, hung or sent nonsense."""
+    """A hosted plugin crashed, hung or returned invalid samples."""

@@ -56,7 +56,7 @@ def check_names(targets: Iterable[tuple[str, Path]]) -> None:
         key = unicodedata.normalize("NFC", str(path)).casefold()
         if key in taken:
             raise OutputError(
-                f"{taken[key]} and {source} would both be written to {path}. Put what tells them apart into "
+                f"{taken[key]} and {source} would both be written to {path}. Add what differs to "
                 "the name template, for example {index}, {preset}, {variation} or {midi}."
             )
         taken[key] = source

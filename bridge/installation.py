@@ -19,11 +19,11 @@ __all__ = [
     "DISTRIBUTION",
     "PAIR",
     "join_command",
-    "mending_command",
     "pip_command",
     "program_version",
     "read_requirements",
     "reason_of",
+    "repair_command",
     "unloadable_package",
 ]
 
@@ -74,14 +74,14 @@ def reason_of(error: BaseException) -> str:
     return f"{said} ({reason_of(error.__cause__)})" if error.__cause__ is not None else said
 
 
-def mending_command(package: str, error: BaseException | None = None) -> str:
+def repair_command(package: str, error: BaseException | None = None) -> str:
     """Return the command that puts a package right in the environment that runs this.
 
     Args:
         package: The name it is installed or imported by.
         error: What it did; where the system lacks a library, that is what has to be installed.
 
-    >>> mending_command("pedalboard", ImportError("libatomic.so.1: cannot open shared object file"))
+    >>> repair_command("pedalboard", ImportError("libatomic.so.1: cannot open shared object file"))
     'apt-get install libatomic1'
     """
     missing = re.search(

@@ -76,7 +76,7 @@ def check_parameter(
         return value
     if isinstance(spec.default, str):
         if not isinstance(value, str):
-            raise ProcessorError(f"{where}.{name}: {value!r} is not a text; quote it")
+            raise ProcessorError(f"{where}.{name}: {value!r} is not text; put it in quotes")
         return value
     if isinstance(value, (bool, str)):
         raise ProcessorError(f"{where}.{name}: {value!r} is not a number")

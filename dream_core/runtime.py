@@ -52,7 +52,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(
-            f"device {name!r} is not one; accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
+            f"{name!r} is not a device; accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
         ) from None
     if device.type == "cpu":
         return torch.device("cpu")

@@ -32,7 +32,7 @@ DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
 
 DEFAULT_DEPTH = 5.0
-"""How deep is dreamed where nobody says, in steps."""
+"""Default depth, in steps."""
 
 DEFAULT_NETWORK = "timbre"
 """Which network listens where nobody says."""

@@ -235,7 +235,7 @@ def _majority_rate(infos: Sequence[AudioInfo]) -> int:
         return rate
     listed = ", ".join(f"{n} at {r} Hz" for r, n in counts)
     raise InputError(
-        f"the stems have different sample rates and none prevails ({listed}): decide with --rate"
+        f"the stems have different sample rates without a majority ({listed}): choose with --rate"
     )
 
 

@@ -59,7 +59,7 @@ def check_finite(path: Path, block: npt.NDArray[np.floating[Any]], position: int
         channel, sample = fault
         raise RenderError(
             f"{path}: {block[channel, sample]} at sample {position + sample} of channel {channel + 1} would "
-            "be written; nothing was. A processor of the chain makes it: disable its nodes in turn to find "
+            "be written; nothing was saved. A processor in the chain makes it: disable nodes in turn to find "
             "which."
         )
 

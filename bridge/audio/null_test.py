@@ -177,7 +177,7 @@ def compare_files(a: Path | str, b: Path | str, *, max_offset_s: float = 1.0) ->
         if (info_a.sample_rate, info_a.n_channels) != (info_b.sample_rate, info_b.n_channels):
             raise AudioFileError(
                 f"{a} has {info_a.n_channels} channels at {info_a.sample_rate} Hz, {b} has "
-                f"{info_b.n_channels} at {info_b.sample_rate} Hz: only files of one layout can be subtracted"
+                f"{info_b.n_channels} at {info_b.sample_rate} Hz: they need the same layout to be compared"
             )
         offset, channels = 0, _residual(reader_a, reader_b, 0)
         found = 0

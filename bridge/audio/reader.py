@@ -265,7 +265,7 @@ def _check_info(path: Path, file: soundfile.SoundFile | SystemDecoder) -> AudioI
     if info.n_channels > MAX_CHANNELS:
         raise AudioFileError(
             f"{path}: has {info.n_channels} channels; at most {MAX_CHANNELS} are accepted. "
-            "Export its groups as stems of their own."
+            "Export its groups as separate stems."
         )
     if info.n_samples <= 0:
         raise AudioFileError(f"{path}: holds no samples. Export it again with a time range selected.")

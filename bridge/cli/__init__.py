@@ -11,25 +11,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bridge.installation import mending_command, reason_of, unloadable_package
+from bridge.installation import reason_of, repair_command, unloadable_package
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, str] = {
     "render": "Render stems through presets.",
     "batch": "Render every job of a list.",
-    "plan": "Say what a render would do, and what it would cost; write nothing.",
+    "plan": "Show what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",
     "processors": "List the nodes of a chain, and show what each can be told.",
     "networks": "List, show and install the networks sounds are dreamed with.",
     "plugins": "Scan, list, show and check VST3 plugins.",
-    "midi": "Look into a MIDI file as a render reads it.",
-    "envelope": "See what moves a preset over a song, or send it to a DAW.",
-    "session": "Look into a DAW's session, and hand rendered stems back to it.",
+    "midi": "Show a MIDI file as a render reads it.",
+    "envelope": "Draw a preset's envelopes over a song, or export them for a DAW.",
+    "session": "Show a DAW's session, and write rendered stems back to it.",
     "verify": "Render a manifest again and say whether it is the same.",
     "compare": "Null-test two files or folders.",
     "report": "Write a render's report as one HTML file.",
-    "doctor": "Use each part once; say what works, what does not and how to mend it.",
+    "doctor": "Try each part once; report what works, what does not and how to fix it.",
 }
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
 
@@ -61,15 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _explain(error)
     if code == INTERRUPTED:
-        return _say("stopped; what was finished stays, the same command goes on from there", INTERRUPTED)
+        return _say("stopped; finished stems are kept, run the same command again to continue", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def _explain(error: Exception) -> int:
-    """Print an error in one line and return its exit code; what nobody foresaw keeps its traceback."""
+    """Print an error in one line and return its exit code; unexpected errors keep their traceback."""
     broken = unloadable_package(error)
     if broken is not None:
-        remedy = f"`{mending_command(broken, error)}` may mend it, `reverie doctor` says what else is wrong"
+        remedy = f"`{repair_command(broken, error)}` may fix it, `reverie doctor` shows what else is wrong"
         return _say(f"{broken} cannot be loaded: {reason_of(error)}; {remedy}", 1)
     if isinstance(error, OSError):
         return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)

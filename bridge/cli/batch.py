@@ -28,7 +28,7 @@ def batch(
 ) -> None:
     """Render every job of a list: stems times presets times variations times MIDI files.
 
-    Finished stems are kept: the same command again takes up where it stopped.
+    Finished stems are kept: run the same command again to continue.
     """
     from bridge.plan.job_list import read_jobs
 

@@ -17,7 +17,7 @@ import typer
 
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.cli.shared_options import JsonOption
-from bridge.installation import DISTRIBUTION, mending_command, program_version
+from bridge.installation import DISTRIBUTION, program_version, repair_command
 
 __all__ = ["app"]
 
@@ -29,7 +29,7 @@ _PATIENCE_S = 120.0
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Use every part of the installation once; say what works, what does not, and how that is mended."""
+    """Try every part of the installation once; report what works, what does not, and how to fix it."""
     findings = []
     for finding in _findings():
         findings.append(finding)
@@ -52,7 +52,7 @@ def _findings() -> Iterator[Finding]:
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding(what="python", state=state, is_good=True)
     version, is_installed = program_version(), program_version()[0].isdigit()
-    remedy = "" if is_installed else mending_command(DISTRIBUTION)
+    remedy = "" if is_installed else repair_command(DISTRIBUTION)
     yield Finding(
         what=DISTRIBUTION, state=version, is_good=is_installed, remedy=remedy, is_needed=not is_installed
     )
@@ -83,5 +83,5 @@ def _probe(name: str) -> list[Finding]:
     except (IndexError, ValueError, TypeError):
         how = f"ends with exit code {done.returncode}"
         if done.returncode < 0:
-            how = f"takes its process down ({signal.Signals(-done.returncode).name})"
+            how = f"crashes its process ({signal.Signals(-done.returncode).name})"
     return [failure(name, how)]

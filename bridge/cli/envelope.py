@@ -42,7 +42,7 @@ def envelope_command(
     ] = None,
     bits: Annotated[int, typer.Option("--bits", help="7 or 14, for --mid.")] = 7,
     every: Annotated[
-        str, typer.Option("--every", metavar="LENGTH", help="Distance of rows, for --csv and --mid.")
+        str, typer.Option("--every", metavar="LENGTH", help="Time between rows, for --csv and --mid.")
     ] = "10 ms",
     sample_rate: Annotated[
         int, typer.Option("--sample-rate", metavar="HZ", min=1000, help="Rate the envelopes are placed at.")
@@ -50,7 +50,7 @@ def envelope_command(
     seed: a.SeedOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
 ) -> None:
-    """Draw or write the envelopes of a preset over a song; sketch them in text where nothing is asked for."""
+    """Draw or write the envelopes of a preset over a song; print a text sketch if no output is given."""
     from bridge.clock.durations import parse_duration
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.envelopes.follower import follower_stems
@@ -95,8 +95,8 @@ def envelope_command(
         warnings.append(f"no tempo was given: {tempo:g} BPM is used ({tempo_map.source})")
     if followed := [one.id for one in preset.modulators if follower_stems([one], "")]:
         warnings.append(
-            f"{', '.join(followed)} follow the sound of stems, which are not here: drawn is the most that a "
-            "follower gives, and no trigger; `reverie render` measures them"
+            f"{', '.join(followed)} follow the sound of stems, which is not read here: the output has the "
+            "followers at maximum and no audio triggers; `reverie render` measures them"
         )
     for warning in dict.fromkeys(warnings):
         typer.echo(f"warning: {warning}", err=True)

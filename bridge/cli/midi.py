@@ -26,7 +26,7 @@ MAX_ROWS = 40
 
 @app.callback()
 def group() -> None:
-    """Look into a MIDI file as a render reads it."""
+    """Show a MIDI file as a render reads it."""
 
 
 @app.command("show")
@@ -37,7 +37,7 @@ def show_command(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse whatever mido refuses.")] = False,
     as_json: a.JsonOption = False,
 ) -> None:
-    """Show tempo, meters, markers, tracks, controller lanes and what was doubtful."""
+    """Show tempo, meters, markers, tracks, controller lanes and warnings."""
     from bridge.midi.file import read_midi
     from bridge.midi.song_clock import build_clock
     from bridge.midi.summary import summarise_midi

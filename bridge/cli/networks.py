@@ -117,7 +117,7 @@ def get_command(
     console = Console(stderr=True)
     progress = Progress(*columns, console=console, transient=True)
     task = progress.add_task(address, total=None)
-    # Where nobody watches there is no bar, nor the empty line that some leave behind.
+    # No progress bar, and no empty line after one, where output is not a terminal.
     with progress if console.is_terminal else nullcontext():
         installed = yamnet_files.fetch(
             classes,
@@ -133,7 +133,7 @@ def _check_importable(name: str) -> None:
     card = get_card(name)
     if card.weights != "import":
         raise InputError(
-            f"{name}'s weights are {card.weights}, there is nothing to install; only yamnet's are"
+            f"{name}'s weights are {card.weights}, there is nothing to install; only yamnet needs this"
         )
 
 

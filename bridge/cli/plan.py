@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.command()
 @takes_job
 def plan(job: Job, as_json: a.JsonOption = False) -> None:
-    """Say what a render would do, and what it would cost; write nothing."""
+    """Show what a render would do, and what it would cost; write nothing."""
     from bridge.plan.job_list import build_batch
 
     print_plans(build_batch([job]), as_json)

@@ -15,7 +15,7 @@ app = typer.Typer(help="Scan, list, show, check, save and play VST3 plugins.", n
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Plugin = Annotated[str, typer.Argument(help="An installed plugin's name, or the path of a bundle.")]
 _PluginName = Annotated[
-    str | None, typer.Option("--plugin-name", help="Which plugin of a bundle with several.")
+    str | None, typer.Option("--plugin-name", help="Which plugin, if the bundle has several.")
 ]
 
 
@@ -29,7 +29,7 @@ def scan(
         float, typer.Option("--timeout", help="Seconds one bundle may take to load.")
     ] = 30.0,
     retry_blocked: Annotated[
-        bool, typer.Option("--retry-blocked", help="Try again what crashed or hung before.")
+        bool, typer.Option("--retry-blocked", help="Retry plugins that crashed or hung before.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -56,7 +56,7 @@ def scan(
 @app.command("list")
 def list_plugins(
     show_blocked: Annotated[
-        bool, typer.Option("--blocked", help="List what may not be used, and why.")
+        bool, typer.Option("--blocked", help="List blocked plugins, and why they are blocked.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -121,7 +121,7 @@ def check(
     plugin: _Plugin,
     plugin_name: _PluginName = None,
     level: Annotated[
-        int, typer.Option("--level", min=1, max=5, help="How strict: 1 runs at all ... 5 fuzz.")
+        int, typer.Option("--level", min=1, max=5, help="How strict: 1 (it runs) to 5 (fuzzing).")
     ] = 3,
     seed: Annotated[int, typer.Option("--seed", help="For the test sounds and the fuzzing.")] = 0,
     as_json: _Json = False,
@@ -155,7 +155,7 @@ def state(
     from bridge.processors.vst3 import VST3
 
     if out.suffix.lower() != ".vstpreset":
-        raise OutputError(f"--out {out}: a plugin's state is a .vstpreset; name it so")
+        raise OutputError(f"--out {out}: a plugin's state needs the suffix .vstpreset")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already; use --overwrite to replace it")
     with VST3(plugin, plugin_name=plugin_name) as vst3:
@@ -190,7 +190,7 @@ def play(
     sample_rate: Annotated[int, typer.Option("--sample-rate", min=8000, max=384000)] = 48000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Let an instrument play a MIDI file into a stem, ready for `reverie render`."""
+    """Render a MIDI file with an instrument to a stem, ready for `reverie render`."""
     from bridge.midi.file import read_midi
     from bridge.midi.song_clock import read_tempo_map
     from bridge.processors.vst3 import VST3

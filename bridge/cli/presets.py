@@ -21,7 +21,7 @@ SuitsOption = Annotated[
 
 @app.command("list")
 def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: JsonOption = False) -> None:
-    """List every preset a name can reach."""
+    """List every preset that can be used by name."""
     from bridge.errors import PresetError
     from bridge.presets.library import list_presets
     from bridge.presets.load import read_preset
@@ -31,7 +31,7 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
         try:
             preset = read_preset(entry.path)
         except PresetError as error:  # somebody's own .toml in a presets folder hides none of the others
-            typer.echo(f"reverie: warning: passed over: {error}", err=True)
+            typer.echo(f"reverie: warning: skipped: {error}", err=True)
             continue
         if (tag is None or tag in preset.meta.tags) and (suits is None or suits in preset.meta.suits):
             entries.append((entry, preset))
@@ -114,7 +114,7 @@ def check_command(
             continue
         typer.echo(f"{name}: valid")
         for note in notes:
-            typer.echo(f"reverie: {name}: only where its song has what it names: {note}", err=True)
+            typer.echo(f"reverie: {name}: works only with songs that have this: {note}", err=True)
     if n_wrong:
         raise typer.Exit(2)
 

@@ -20,10 +20,10 @@ from bridge.installation import (
     DISTRIBUTION,
     PAIR,
     join_command,
-    mending_command,
     pip_command,
     read_requirements,
     reason_of,
+    repair_command,
     unloadable_package,
 )
 
@@ -171,7 +171,7 @@ def _use_pydantic() -> str:
     except PresetError:
         _expect(preset.chain[0].mix == 1.0, "a preset's defaults")
         return ""
-    raise _WrongResultError("a preset with a mistake is taken")
+    raise _WrongResultError("an invalid preset is accepted")
 
 
 def _use_safetensors() -> str:
@@ -248,7 +248,7 @@ def failure(name: str, state: str, error: BaseException | None = None, package: 
         package: Whose fault it is, where not its own.
     """
     is_package = name in REQUIRED or name in OPTIONAL
-    remedy = mending_command(package or (name if is_package else DISTRIBUTION), error)
+    remedy = repair_command(package or (name if is_package else DISTRIBUTION), error)
     is_needed = name not in OPTIONAL and name != "plugins"
     return Finding(what=name, state=state, is_good=False, remedy=remedy, is_needed=is_needed)
 
@@ -259,7 +259,7 @@ def _failed(name: str, error: BaseException) -> Finding:
     broken = unloadable_package(error)
     if broken is not None and broken != name:
         if broken in REQUIRED:
-            return Finding(what=name, state=f"{version}waits for {broken} to be mended", is_good=False)
+            return Finding(what=name, state=f"{version}cannot be tried until {broken} works", is_good=False)
         state = f"{version}does not work: {broken} cannot be loaded: {reason_of(error)}"
         return failure(name, state, error, broken)
     if isinstance(error, _WrongResultError):
@@ -280,7 +280,7 @@ def _required(name: str) -> Finding:
     exact = read_requirements().get(name, "").removeprefix("==")
     if name in PAIR and exact and version.partition("+")[0] != exact:
         state = f"{state}; works, but Reverie is tested with {exact}"
-        return Finding(what=name, state=state, is_good=False, remedy=mending_command(name))
+        return Finding(what=name, state=state, is_good=False, remedy=repair_command(name))
     return Finding(what=name, state=state, is_good=True)
 
 
@@ -304,7 +304,7 @@ def _presets() -> Iterator[Finding]:
     from bridge.presets.load import load_preset
 
     names = [path.stem for path in dict(preset_folders())["factory"].glob("*.toml")]
-    _expect(bool(names), "there are no factory presets, the installation is not whole")
+    _expect(bool(names), "there are no factory presets, the installation is incomplete")
     for name in names:
         load_preset(f"factory:{name}")
     yield Finding(what="presets", state=f"{len(names)} factory presets load", is_good=True)
@@ -322,7 +322,7 @@ def _devices() -> Iterator[Finding]:
     for name in cuda:
         yield Finding(what=name, state=torch.cuda.get_device_name(name), is_good=True)
     if not cuda:
-        remedy = "dreams run on the CPU; that works, only slower"
+        remedy = "dreams run on the CPU, which works but is slower"
         yield Finding(what="cuda", state="no GPU found", is_good=False, remedy=remedy)
 
 
@@ -344,7 +344,7 @@ def _networks() -> Iterator[Finding]:
             load_network(card.name)
         except DreamError as error:
             is_ours = card.weights == "shipped"
-            remedy = mending_command(DISTRIBUTION) if is_ours else f"reverie networks get {card.name} --again"
+            remedy = repair_command(DISTRIBUTION) if is_ours else f"reverie networks get {card.name} --again"
             state = f"network, does not load: {error}"
             yield Finding(what=card.name, state=state, is_good=False, remedy=remedy, is_needed=is_ours)
         else:

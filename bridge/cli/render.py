@@ -32,7 +32,7 @@ def render(
 ) -> None:
     """Render stems through presets.
 
-    Finished stems are kept: the same command again takes up where it stopped.
+    Finished stems are kept: run the same command again to continue.
     """
     r.render_jobs(
         [job],

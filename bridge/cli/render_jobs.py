@@ -37,15 +37,15 @@ SOME_FAILED = 3
 T = TypeVar("T")
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and exit.")]
 KeepGoingOption = Annotated[
-    bool, typer.Option("--keep-going/--fail-fast", help="Whether the others go on after a stem has failed.")
+    bool, typer.Option("--keep-going/--fail-fast", help="Whether to continue after a stem has failed.")
 ]
 ReportOption = Annotated[
     bool, typer.Option("--report", help="Write a report, one HTML file, beside each manifest.")
 ]
 LogOption = Annotated[
-    Path | None, typer.Option("--log", metavar="FILE", help="Add what happens to a file, as JSON lines.")
+    Path | None, typer.Option("--log", metavar="FILE", help="Append events to a file, as JSON lines.")
 ]
 
 

@@ -51,7 +51,7 @@ def write_command(
     ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Hand a render back: a copy of the session with one new track a stem; all else stays as it is."""
+    """Write a render back: a copy of the session with one new track per stem and no other changes."""
     from bridge.daw.dawproject_write import write_dawproject
     from bridge.daw.read import read_session
     from bridge.daw.reaper import write_reaper
@@ -62,7 +62,7 @@ def write_command(
     session = read_session(into)
     if session.format not in ("dawproject", "reaper"):
         raise SessionError(
-            f"{into}: {session.format} sessions are only read; hand the stems over with "
+            f"{into}: {session.format} sessions cannot be written; export the stems with "
             "reverie session folder"
         )
     stems = build_rendered_stems(read_manifest(manifest), session)
@@ -70,7 +70,7 @@ def write_command(
     write(into, out, stems, mute_sources=mute_sources, overwrite=overwrite)
     for stem in stems:
         if stem.source_track is None:
-            typer.echo(f"note: {stem.name}: no track is called so or plays its file; it comes last", err=True)
+            typer.echo(f"note: {stem.name}: no track has its name or plays its file; added last", err=True)
     typer.echo(str(out))
 
 

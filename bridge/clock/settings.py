@@ -34,7 +34,7 @@ class ClockSettings(BaseModel):
         default=None,
         ge=MIN_BPM,
         le=MAX_BPM,
-        description="Quarter notes a minute; wins over the MIDI file's tempo.",
+        description="Quarter notes per minute; overrides the MIDI file's tempo.",
     )
     meter: Annotated[tuple[int, int] | None, BeforeValidator(_read_meter)] = Field(
         default=None, description="Such as 7/8; wins over the MIDI file's."
@@ -47,10 +47,10 @@ class ClockSettings(BaseModel):
         default=None, ge=1, description="Which track of a type 2 MIDI file to read, from 1."
     )
     ppq: int | None = Field(
-        default=None, ge=1, description="Ticks a quarter note, where the MIDI file says 0."
+        default=None, ge=1, description="Ticks per quarter note, if the MIDI file says 0."
     )
     text_markers: bool = Field(
-        default=False, description="Texts of the first MIDI track are markers, where the file has none."
+        default=False, description="Use texts of the first MIDI track as markers if the file has none."
     )
 
 

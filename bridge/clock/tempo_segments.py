@@ -245,7 +245,7 @@ def check_meter(meter: Meter) -> Meter:
     denominator = meter.denominator
     if not 1 <= meter.numerator <= 255 or not 1 <= denominator <= 256 or denominator & (denominator - 1):
         raise TempoError(
-            f"the meter {meter} cannot be; 1..255 beats of a 1, 2, 4, 8, .. 256th are accepted, as 7/8"
+            f"the meter {meter} is not valid; 1..255 beats of a 1, 2, 4, 8, .. 256th are accepted, as 7/8"
         )
     return meter
 

@@ -64,7 +64,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile:
-        raise SessionError(f"{path}: is no .dawproject archive; export it again from the DAW") from None
+        raise SessionError(f"{path}: is not a .dawproject archive; export it again from the DAW") from None
     except OSError as error:
         raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -204,7 +204,7 @@ class _Reader:
         play_start = self._local(clip, "playStart")
         inner = _Frame(unit=unit, origin_beats=start_beats, origin_s=start_s, end_s=end_s)
         if clip.get("loopEnd") is not None and clip.get("loopEnd") != clip.get("playStop"):
-            self._warnings.append(f"clip {clip.get('name', '')!r} loops: only its first pass is taken over")
+            self._warnings.append(f"clip {clip.get('name', '')!r} loops: only its first pass is imported")
         if unit == "seconds":
             moved = replace(inner, origin_s=start_s - play_start)
         else:

@@ -38,7 +38,7 @@ def read_live(path: Path | str) -> Session:
     root = parse_xml(read_gzip(path), where)
     live_set = root.find("LiveSet")
     if root.tag != "Ableton" or live_set is None:
-        raise SessionError(f"{path}: begins with <{root.tag}>: it is no Live set")
+        raise SessionError(f"{path}: begins with <{root.tag}>: it is not a Live set")
     warnings: list[str] = []
     tempo_map = _build_tempo_map(live_set, where)
     tracks = live_set.find("Tracks")

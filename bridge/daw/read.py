@@ -34,5 +34,5 @@ def read_session(path: Path | str) -> Session:
 
         return read_live(path)
     raise SessionError(
-        f"{path}: sessions are not read from {suffix or 'such'} files; {nearest_names(suffix, READABLE)}"
+        f"{path}: {suffix or 'such'} files cannot be read as sessions; {nearest_names(suffix, READABLE)}"
     )

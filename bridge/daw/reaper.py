@@ -132,20 +132,20 @@ def write_reaper(
 def _read(path: Path) -> _Block:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise SessionError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, which no project is")
+            raise SessionError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, too large for a project")
         text = path.read_bytes().decode("utf-8", errors="surrogateescape")
     except OSError as error:
         raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
     lines = text.split("\n")
     if not lines or not lines[0].startswith("<REAPER_PROJECT"):
-        raise SessionError(f"{path}: is no Reaper project: it does not begin with <REAPER_PROJECT")
+        raise SessionError(f"{path}: is not a Reaper project: it does not begin with <REAPER_PROJECT")
     root = _Block(lines[0])
     stack = [root]
     for number, line in enumerate(lines[1:], 2):
         stripped = line.strip()
         if not stack:
             if stripped:
-                raise SessionError(f"{path}: line {number} stands after the end of the project")
+                raise SessionError(f"{path}: line {number} comes after the end of the project")
         elif stripped == ">":
             stack.pop().end = line
         elif stripped.startswith("<"):

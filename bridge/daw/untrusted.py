@@ -63,7 +63,7 @@ class _ShallowBuilder(ET.TreeBuilder):
     def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise SessionError(f"{self._where}: nested deeper than {_MAX_DEPTH} levels, which no session is")
+            raise SessionError(f"{self._where}: nested deeper than {_MAX_DEPTH} levels, not a session")
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> ET.Element:
@@ -147,6 +147,6 @@ def parse_number(text: str, where: str) -> float:
         value = float("nan")
     if not abs(value) <= _LARGEST_NUMBER:
         raise SessionError(
-            f"{where}: {text[:40]!r} stands where a number belongs; save the session again in its own program"
+            f"{where}: {text[:40]!r} is not a usable number; save the session again in its own program"
         )
     return value

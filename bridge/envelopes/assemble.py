@@ -141,7 +141,7 @@ def _travel(spec: ParamSpec, routes: Sequence[Route], where: str) -> ParameterRa
     low = spec.minimum if spec.minimum is not None else min(lows, default=None)
     high = spec.maximum if spec.maximum is not None else max(highs, default=None)
     if low is None or high is None or low >= high:
-        raise EnvelopeError(f"{where}: {spec.name} has no range of its own; say min and max in the route")
+        raise EnvelopeError(f"{where}: {spec.name} has no range of its own; set min and max in the route")
     for value in (*lows, *highs):
         if not low <= value <= high:
             unit = f" {spec.unit}" if spec.unit else ""

@@ -105,7 +105,7 @@ class _Drawn:
         self._length = parse_rate(modulator.length) if modulator.length else self._places[-1]
         if not self._length.amount:
             raise EnvelopeError(
-                f"{where}: its loop has no length; say length = '1 bars' or move its last point"
+                f"{where}: its loop has zero length; set length = '1 bars' or move its last point"
             )
         self._loop_start = parse_duration(modulator.loop_start)
         self._first_looped = self._index_of(self._loop_start, "loop_start") if self._loop_start.amount else 0
@@ -243,7 +243,7 @@ def _duration(text: str, where: str, mode: str) -> Duration:
     except InputError:
         raise EnvelopeError(
             f"{where}: {text!r} is a place in the song; a contour that loops or is triggered ({mode}) "
-            "counts from its own start: say a duration, such as '2 beats'"
+            "counts from its own start: give a duration, such as '2 beats'"
         ) from None
 
 

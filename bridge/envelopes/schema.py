@@ -50,7 +50,7 @@ def split_map_key(key: str) -> tuple[str, int | None, int | None]:
     """Read the left side of a MIDI map as event, number and channel.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a MIDI source.
 
     >>> split_map_key("cc14_1@2"), split_map_key("cc14"), split_map_key("pressure")
     (('cc14', 1, 2), ('cc', 14, None), ('channel_pressure', None, None))
@@ -58,7 +58,7 @@ def split_map_key(key: str) -> tuple[str, int | None, int | None]:
     matched = _MAP_KEY.fullmatch(key)
     if not matched:
         raise ValueError(
-            f"{key!r} is no MIDI source; 'cc1', 'cc14_1', 'pitch_bend', 'pressure', 'poly_pressure', "
+            f"{key!r} is not a MIDI source; 'cc1', 'cc14_1', 'pitch_bend', 'pressure', 'poly_pressure', "
             "'velocity', 'note_number' and 'gate' are accepted, each with '@3' for one channel"
         )
     controller, number, other, channel = matched.groups()
@@ -307,9 +307,7 @@ class Follower(_Common):
     @model_validator(mode="after")
     def _sidechain_has_stem(self) -> Follower:
         if (self.source == "sidechain") != (self.stem is not None):
-            raise ValueError(
-                "a sidechain follower names its stem (stem = 'kick'), one of the stem itself names none"
-            )
+            raise ValueError("source = 'sidechain' needs a stem (stem = 'kick'); source = 'self' takes none")
         return self
 
 
@@ -432,7 +430,7 @@ class Route(_Model):
     def _range_rises(self) -> Route:
         if self.min is not None and self.max is not None and self.min >= self.max:
             raise ValueError(
-                f"min = {self.min:g} is not below max = {self.max:g}; use invert to turn a route round"
+                f"min = {self.min:g} is not below max = {self.max:g}; use invert to reverse a route"
             )
         grid = self.quantize
         steps = grid if isinstance(grid, tuple) else () if grid is None else (grid,)

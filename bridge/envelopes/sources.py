@@ -95,7 +95,7 @@ def build_sources(
     for names, kind in ((ids, "modulators"), ([macro.id for macro in macros], "macros")):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise EnvelopeError(f"{kind}: the id {twice[0]!r} is there twice; give each its own")
+            raise EnvelopeError(f"{kind}: the id {twice[0]!r} is used twice; give each its own")
     _check_macros(macros, midi_map, macro_values)
     for macro in macros:
         value = macro_values.get(macro.id, macro.value)
@@ -298,7 +298,7 @@ def _in_order(modulators: Sequence[Modulator], macros: Sequence[Macro]) -> list[
     def visit(modulator: Modulator, path: tuple[str, ...]) -> None:
         if modulator.id in path:
             circle = " -> ".join((*path[path.index(modulator.id) :], modulator.id))
-            raise EnvelopeError(f"modulators.{modulator.id}: its inputs go round in a circle: {circle}")
+            raise EnvelopeError(f"modulators.{modulator.id}: its inputs form a cycle: {circle}")
         if modulator.id in done:
             return
         inputs: tuple[str, ...] = ()

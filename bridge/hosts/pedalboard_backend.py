@@ -191,7 +191,7 @@ class PedalboardBackend:
 def _explain(path: Path, error: Exception) -> str:
     if "scan failure" in str(error) or "load failure" in str(error):
         return (
-            f"{path.name}: no plugin answers in it: it is no VST3 plugin, or a library it needs is missing. "
+            f"{path.name}: no plugin in it loads: it is not a VST3 plugin, or a library it needs is missing. "
             f"To see which, run ldd on the file in {path / 'Contents'}"
         )
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__

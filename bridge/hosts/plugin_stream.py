@@ -90,7 +90,7 @@ class PluginStream:
                 return "twin"
         raise PluginError(
             f"{self._name}: runs with {refusal.accepted} channels, the sound has {refusal.asked}; "
-            "mono and stereo are adapted to each other, nothing else is"
+            "only mono and stereo are converted to each other"
         )
 
     def fits(self, sample_rate: float, channels: int, sidechain_channels: int) -> bool:

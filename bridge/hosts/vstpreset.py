@@ -48,7 +48,7 @@ def parse_vstpreset(data: bytes, where: str = "state") -> VstPreset:
         where: Put at the start of an error: the file, or the place in a preset.
 
     Raises:
-        PluginError: It is none, it is truncated, or its chunk list points outside the file.
+        PluginError: It is not a .vstpreset, it is truncated, or its chunk list points outside the file.
 
     >>> parse_vstpreset(build_vstpreset("0" * 32, {"Comp": b"abc"})).chunks["Comp"]
     b'abc'

@@ -81,7 +81,7 @@ def write_frame(descriptor: int, frame: Frame) -> None:
 
 
 def read_frame(descriptor: int) -> Frame:
-    """Wait for one frame; EOFError where the other side is gone, ValueError where it talks nonsense."""
+    """Wait for one frame; EOFError where the other side is gone, ValueError where its data are invalid."""
     opcode, samples, n_text, n_data = _HEADER.unpack(_read_exactly(descriptor, _HEADER.size))
     if not (n_text or n_data):
         return Frame(opcode, samples)

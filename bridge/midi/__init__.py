@@ -1,6 +1,6 @@
 """MIDI files: bytes to columns, columns to notes, lanes and a song's clock; and back.
 
-Files of the wild are read leniently, and every doubt becomes a warning; `strict` refuses them instead.
+Files from any program are read leniently, and every doubt becomes a warning; `strict` refuses them instead.
 
 Conventions: ticks are the file's own; channels are 1..16 wherever people see them; values of a lane are 0..1,
 a pitch bend rests at exactly 0.5; where several events share a tick the last one counts.

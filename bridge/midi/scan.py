@@ -161,7 +161,7 @@ def scan_tracks(data: bytes, start: int, max_events: int, name: str, report: Sca
         n_tracks += 1
         if n_tracks > _MAX_TRACKS:
             raise MidiFileError(
-                f"{name}: more than {_MAX_TRACKS} tracks, which no header can announce; not MIDI"
+                f"{name}: more than {_MAX_TRACKS} tracks, more than a header can state; not MIDI"
             )
         rows, position = _scan_track(data, position + 8, end, max_events - n_events, n_tracks, name, report)
         n_events += len(rows.ticks)
@@ -209,7 +209,7 @@ def _division(division: int, name: str, ppq: int | None) -> tuple[int | None, Fr
         ticks_per_beat = ppq if division == 0 else division
         if ticks_per_beat is None:
             raise MidiFileError(
-                f"{name}: the division is 0 ticks per quarter note; say it with ppq (--ppq 480)"
+                f"{name}: the division is 0 ticks per quarter note; set it with ppq (--ppq 480)"
             )
         if not 1 <= ticks_per_beat <= 0x7FFF:
             raise MidiFileError(f"{name}: ppq = {ticks_per_beat} is outside 1..32767")
@@ -231,7 +231,7 @@ def _skip_chunk(data: bytes, position: int, end: int, report: ScanReport) -> int
         return end
     following = data.find(b"MTrk", position + 1)
     stop = len(data) if following < 0 else following
-    report.add(f"{stop - position} bytes at byte {position} are no chunk; skipped")
+    report.add(f"{stop - position} bytes at byte {position} are not a chunk; skipped")
     return stop
 
 

@@ -1,6 +1,6 @@
 """Who says the tempo: the song's clock from a MIDI file, what the user said, or a default.
 
-Goal: a tempo that is always stated with its source, and doubt that is always spoken of.
+Goal: a tempo that is always stated with its source, and a warning for every doubt.
 
 Conventions: what the user says wins over the session, the session over the MIDI file, the file over a
 preset's hint, and 120 BPM in 4/4 is the last resort. Tempo and meter events count on whatever track they are;
@@ -116,7 +116,7 @@ def _tempos(
     written = _written_tempos(midi, warnings)
     if bpm is not None:
         if written and (len(written) > 1 or written[0].us_per_beat != bpm_to_us(bpm)):
-            warnings.append(f"{bpm:g} BPM as given wins over {_range_of(written)} in {midi.name}")
+            warnings.append(f"{bpm:g} BPM as given overrides {_range_of(written)} in {midi.name}")
         return (Tempo(tick=0, us_per_beat=bpm_to_us(bpm)),), "--bpm"
     fallback, fallback_source = (DEFAULT_BPM, "default") if hint_bpm is None else (hint_bpm, "preset default")
     opening = Tempo(tick=0, us_per_beat=bpm_to_us(fallback))
@@ -124,12 +124,12 @@ def _tempos(
         ignored = f"; {_range_of(written)} in it does not count" if written else ""
         warnings.append(
             f"{midi.name} counts SMPTE time, not beats{ignored}: beats and bars are at {fallback:g} BPM "
-            f"({fallback_source}); say the tempo with --bpm"
+            f"({fallback_source}); set the tempo with --bpm"
         )
         return (opening,), fallback_source
     if not written:
         warnings.append(
-            f"no tempo in {midi.name}: {fallback:g} BPM is used ({fallback_source}); say the tempo with --bpm"
+            f"no tempo in {midi.name}: {fallback:g} BPM is used ({fallback_source}); set the tempo with --bpm"
         )
         return (opening,), fallback_source
     if written[0].tick > 0:
@@ -168,7 +168,7 @@ def _written_tempos(midi: MidiFile, warnings: list[str]) -> list[Tempo]:
     if fastest is not None and fastest.bpm > MAX_BPM:
         warnings.append(
             f"{midi.name} asks for {fastest.bpm:,.0f} BPM at tick {fastest.tick}: kept, though probably "
-            "a mistake; say the tempo with --bpm"
+            "a mistake; set the tempo with --bpm"
         )
     return list(by_tick.values())
 

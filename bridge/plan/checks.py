@@ -108,8 +108,8 @@ def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
     """Name the stems that will fail because a dream in mid and side needs two channels."""
     wrong = [f"{name} ({count})" for name, count in channels.items() if count != 2]
     return [
-        f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and will fail stems of others: "
-        f"{', '.join(wrong)}. Use 'linked', or render them apart"
+        f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and fails for these stems: "
+        f"{', '.join(wrong)}. Use 'linked', or render them separately"
         for node in preset.nodes_of("dream")
         if wrong and node.params.get("stereo") == "mid_side"
     ]

@@ -42,17 +42,17 @@ class Job(ClockSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     stems: Paths = Field(min_length=1, description="Audio files, and folders of them.")
-    preset: Texts = Field(min_length=1, description="A preset by name, or a .toml file; several are renders.")
+    preset: Texts = Field(min_length=1, description="A preset by name, or a .toml file; one render each.")
     out_dir: Annotated[Path, BeforeValidator(_not_empty)] = Field(
         alias="out", description="Where rendered stems go."
     )
     midi: Paths = Field(
         default=(),
-        description="Tempo, meter, markers, notes and controller lanes; several are a render each.",
+        description="Tempo, meter, markers, notes and controller lanes; several files give one render each.",
     )
     align: bool = Field(
         default=True,
-        description="Stems are one session: one rate, start and length; or each file is on its own.",
+        description="Treat stems as one session (same rate, start and length), or each file on its own.",
     )
     sample_rate: int | None = Field(
         default=None,
@@ -63,9 +63,9 @@ class Job(ClockSettings):
     )
     settings: Texts = Field(default=(), description="Changes to the preset, as node.param=value.")
     variation: Texts = Field(
-        default=(), description="One of the presets' variations, '' for none; several are a render each."
+        default=(), description="One of the presets' variations, '' for none; one render each."
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda; cuda:0,cuda:1 share the stems out.")
+    device: str = Field(default="auto", description="auto, cpu, cuda; cuda:0,cuda:1 take stems in turn.")
     threads: int | None = Field(
         default=None,
         ge=1,
@@ -86,7 +86,7 @@ class Job(ClockSettings):
         "{midi}, {bpm}, {rate_khz}, {bits}, {index}, {date}; [parts] without a value are left out.",
     )
     on_missing: Literal["fail", "bypass"] = Field(
-        default="fail", description="What a plugin that is not installed means."
+        default="fail", description="What to do if a plugin is not installed."
     )
 
     @classmethod

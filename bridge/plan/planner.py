@@ -113,7 +113,7 @@ def build_plan(
     check_followed(resolved, list(hashes))
     warnings += channel_warnings(resolved, {info.path.stem: info.n_channels for info in infos})
     warnings += [
-        f"{name} is not installed: what needs it is bypassed" for name in plugins if plugins[name] == MISSING
+        f"{name} is not installed: its nodes are bypassed" for name in plugins if plugins[name] == MISSING
     ]
     names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
@@ -237,15 +237,15 @@ def _read_clock(
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
         tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))
-    return parsed, _with_disputes(tempo_map, said_by_names)
+    return parsed, _with_name_warnings(tempo_map, said_by_names)
 
 
-def _with_disputes(tempo_map: TempoMap, said_by_names: Mapping[str, float | None]) -> TempoMap:
+def _with_name_warnings(tempo_map: TempoMap, said_by_names: Mapping[str, float | None]) -> TempoMap:
     """Warn of stems whose names state a tempo that the song does not have."""
     tempos = [float(tempo.bpm) for tempo in tempo_map.tempos]
     warnings = [
         f"stem {name!r} states {bpm:g} BPM in its name, the song begins at {tempos[0]:.6g} BPM "
-        f"({tempo_map.source}), which counts"
+        f"({tempo_map.source}), which is used"
         for name, bpm in said_by_names.items()
         if bpm is not None and min(abs(bpm - tempo) for tempo in tempos) > NAMED_BPM_TOLERANCE
     ]
@@ -301,7 +301,7 @@ def _check_targets(stems: Sequence[StemPlan]) -> None:
     for stem in stems:
         if stem.name in named:
             raise OutputError(
-                f"{named[stem.name]} and {stem.source} have one name as stems; rename one of them"
+                f"{named[stem.name]} and {stem.source} have the same stem name; rename one of them"
             )
         named[stem.name] = stem.source
         if stem.target == stem.source:

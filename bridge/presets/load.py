@@ -106,12 +106,12 @@ def _read_preset(path: Path, above: tuple[str, ...]) -> Preset:
             "first, 'factory:NAME' takes the factory's"
         )
     if len(above) > MAX_BASES:
-        raise PresetError(f"{path}: more than {MAX_BASES} presets stand on one another; put two into one")
+        raise PresetError(f"{path}: more than {MAX_BASES} presets extend one another; merge two of them")
     base = _read_preset(base_path, above)
     if revision is not None and base.revision != revision:
         raise PresetError(
             f"{path}: extends = {extends!r}, but {base_path} is at revision {base.revision}; "
-            f"listen again and say @{base.revision}, or leave the revision out"
+            f"check the sound and write @{base.revision}, or leave the revision out"
         )
     inherited = {key: value for key, value in base.to_dict().items() if key not in _IDENTITY}
     # Lines of one file say nothing about places in what several of them make together.

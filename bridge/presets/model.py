@@ -94,13 +94,13 @@ class NodeSpec(_Model):
         default=None, description="for an instrument: number (from 1) or name of the MIDI track it plays"
     )
     isolation: Literal["process", "none"] = Field(
-        default="process", description="for `vst3`: a process of its own, which a crash does not leave"
+        default="process", description="for `vst3`: `process` keeps a crash out of the render"
     )
     backend: Literal["auto", "pedalboard", "minihost"] = Field(
         default="auto", description="for `vst3`: the host"
     )
     on_fault: Literal["fail", "bypass", "retry"] = Field(
-        default="fail", description="for `vst3`: what a crash, a hang or nonsense in the output means"
+        default="fail", description="for `vst3`: what to do after a crash, a hang or invalid output"
     )
 
 

@@ -111,12 +111,12 @@ class Dream(DreamAttributes):
 
     @property
     def latency_samples(self) -> int:
-        """None: what a window withholds comes back aligned."""
+        """Zero: what a window withholds comes back aligned."""
         return 0
 
     @property
     def tail_seconds(self) -> float:
-        """None: a dream ends with its sound."""
+        """Zero: a dream ends with its sound."""
         return 0.0
 
     @property

@@ -141,7 +141,7 @@ BUILTINS: dict[str, Builtin] = {
     ),
     "mp3_compressor": _builtin(
         "MP3Compressor",
-        "what MP3 leaves",
+        "MP3 compression",
         _number("vbr_quality", "LAME's quality of variable bit rate: 0 is best", 2.0, 0.0, 10.0),
     ),
     "noise_gate": _builtin(

@@ -58,7 +58,7 @@ class VST3:
         state: The plugin's state, applied before `params`: the bytes of a ``.vstpreset``, its path, or
             base64.
         isolation: ``process`` for a child process of its own; ``none`` to load it into this one, where a
-            crash is everybody's.
+            crash ends the whole render.
         backend: Which host; ``auto`` takes pedalboard, and minihost, where it is installed, for a plugin that
             follows the song's clock or has a sidechain fed.
         timeout_s: Longest wait for an answer before the plugin counts as hung.

@@ -191,7 +191,7 @@ def _keeps_state(vst3: VST3, generator: np.random.Generator) -> Verdict:
     vst3.preset_data = data
     lost = [name for name, raw in raws.items() if abs(vst3.get_raw(name) - raw) > 1e-4]
     if lost:
-        return "failed", f"{len(lost)} of {len(raws)} parameters come back otherwise: {', '.join(lost[:4])}"
+        return "failed", f"{len(lost)} of {len(raws)} parameters change on reload: {', '.join(lost[:4])}"
     difference = _difference_db(before, _play(vst3, sound))
     return (
         "passed" if difference < -80.0 else "failed"

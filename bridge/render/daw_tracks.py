@@ -39,7 +39,7 @@ def build_rendered_stems(manifest: Manifest, session: Session | None = None) -> 
     if session is not None and not any(tracks.values()):
         known = nearest_names(stems[0].name if stems else "", [track.name for track in session.tracks])
         raise SessionError(
-            f"{session.path}: no track is called as a stem of the render is or plays its file "
+            f"{session.path}: no track has the name of a rendered stem or plays its file "
             f"({', '.join(tracks) or 'none is finished'}); {known}"
         )
     return tuple(

@@ -57,7 +57,7 @@ class GainDecision:
             return None
         side = "below" if missed_db > 0 else "above"
         remedy = (
-            "level.limiter = true would turn down only the peaks, a higher level.ceiling_dbtp let them be"
+            "level.limiter = true would turn down only the peaks, a higher level.ceiling_dbtp would keep them"
             if self.trim_db < -_HEARD_DB
             else "a higher level.max_gain_db allows more"
         )

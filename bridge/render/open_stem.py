@@ -179,7 +179,7 @@ def _feed(
     if node.plugin_version not in (None, plugin.version):
         on_warning(
             f"{plugin.name}: version {plugin.version} is installed, the preset's state was saved with "
-            f"{node.plugin_version}; listen whether it sounds as meant"
+            f"{node.plugin_version}; check that it sounds as intended"
         )
     if node.sidechain is not None:
         plugin.sidechain = StemSidechain(find_stem(plan, node.sidechain), stem)
@@ -195,7 +195,7 @@ def _feed(
         raise PresetError(f"node {node.id!r}: {plugin.name} plays the song's notes; give --midi FILE")
     messages = timed_messages(midi, plan.tempo_map, channel=node.channel, track=node.track)
     if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
-        on_warning(f"{plugin.name}: the MIDI it is given has no notes, so it is silent")
+        on_warning(f"{plugin.name}: it gets no notes from the MIDI file, so it is silent")
     plugin.play(messages)
 
 

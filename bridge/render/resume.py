@@ -46,8 +46,8 @@ def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, .
     others = tuple(s for s in earlier.plan.stems if s.name not in names and s.name in earlier.stems)
     if others and earlier.plan.settings_digest() != plan.settings_digest():
         raise OutputError(
-            f"{path}: tells of {others[0].name!r}, rendered with other settings, and would be lost. "
-            "Use another --out, or --overwrite to give it up (the sound stays)"
+            f"{path}: records {others[0].name!r}, rendered with other settings, and would be lost. "
+            "Use another --out, or --overwrite to drop the record (the audio file stays)"
         )
     return others
 

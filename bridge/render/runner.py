@@ -114,7 +114,7 @@ def render_plans(
             tell(Progress(stem=finished.name, target=finished.target, fraction=1.0, phase="done"))
             announce(finished)
             if finished.status == "failed" and not keep_going:
-                raise RenderError(f"{finished.name}: {finished.error}. The rest was not begun, as asked.")
+                raise RenderError(f"{finished.name}: {finished.error}. The other stems were not started.")
 
         try:
             for run in runs:

@@ -70,4 +70,4 @@ def find_stem(plan: Plan, name: str) -> StemPlan:
         if other.name == name:
             return other
     names = ", ".join(repr(other.name) for other in plan.stems)
-    raise PresetError(f"stem {name!r} is listened to but was not given; the stems are {names}")
+    raise PresetError(f"stem {name!r} is used by the preset but was not given; the stems are {names}")

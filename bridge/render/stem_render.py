@@ -114,7 +114,7 @@ class _Measurements:
     def after_meter(self) -> LoudnessMeter:
         if self._after is None:
             raise RenderError(
-                "the chain gave no sound at all; disable its nodes in turn to find which is mute"
+                "the chain gave no output; disable its nodes in turn to find which one is silent"
             )
         return self._after
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.errors import RenderStoppedError, ReverieError
-from bridge.installation import mending_command, reason_of, unloadable_package
+from bridge.installation import reason_of, repair_command, unloadable_package
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision, decide_gain
@@ -139,11 +139,9 @@ def _reason(error: Exception) -> str:
         return str(error)
     broken = unloadable_package(error)
     if broken is not None:
-        return (
-            f"{broken} cannot be loaded: {reason_of(error)}; `{mending_command(broken, error)}` may mend it"
-        )
+        return f"{broken} cannot be loaded: {reason_of(error)}; `{repair_command(broken, error)}` may fix it"
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}:{last.lineno}"
-    return f"an unforeseen error, please report it: {type(error).__name__}: {error} ({where})".replace(
+    return f"an unexpected error, please report it: {type(error).__name__}: {error} ({where})".replace(
         "\n", " "
     )

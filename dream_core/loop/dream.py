@@ -240,7 +240,7 @@ def _check_reference(name: str, sound: object) -> Tensor:
         raise SettingError(f"reference {name!r}: {error}") from None
     if not reference.shape[1] or not bool(torch.isfinite(reference).all()):
         what = "holds values that are not finite" if reference.shape[1] else "is empty"
-        raise SettingError(f"reference {name!r} {what}; give a sound that can be heard")
+        raise SettingError(f"reference {name!r} {what}; give a sound with finite samples")
     return reference
 
 

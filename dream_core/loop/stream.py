@@ -367,8 +367,8 @@ class DreamStream:
                 text = f"{place}: the dream is not finite; use a smaller step"
             elif is_audible and not bool(gradient[part].any()):
                 text = (
-                    f"{place}: the objective {self._listener.objective.text!r} has no gradient, the network "
-                    "hears nothing there to ascend on, or the band is narrower than the transform can tell; "
+                    f"{place}: the objective {self._listener.objective.text!r} has no gradient: the network "
+                    "does not respond there, or the band is narrower than the transform can tell; "
                     "choose another layer or channel, a wider band, or depth 0 there"
                 )
             else:
@@ -380,9 +380,7 @@ class DreamStream:
 def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
     """Refuse a moving setting that there is not, of another length, or out of range."""
     if name not in MOVING_SETTINGS:
-        raise SettingError(
-            f"no setting that moves is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}"
-        )
+        raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}")
     low, high = RANGES[name]
     is_fitting = lane.shape == (n_samples,)
     if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):

@@ -6,5 +6,5 @@
 - `texture`   random weights from a seed
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
-- `log_mel_network`, `fused`  what these networks are made of; operators that run sooner
+- `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """

@@ -91,7 +91,7 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *arguments: Any) -> urllib.request.Request | None:
         address = str(arguments[-1])
         if not _is_secure(address):
-            raise OSError(f"it leads on to {address!r}, which is not https")
+            raise OSError(f"it redirects to {address!r}, which is not https")
         return super().redirect_request(*arguments)
 
 

@@ -164,7 +164,7 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
     header = read_header(path)
     if header.get("kind") != KIND:
         raise WeightsError(
-            f"{path} carries no card of a network of this project; only files its own training wrote can be "
+            f"{path} has no network card of this project; only files its own training wrote can be "
             "loaded by path (YAMNet's weights: reverie networks import yamnet FILE)"
         )
     try:

@@ -28,7 +28,7 @@ __all__ = ["get_card", "is_ready", "list_damaged", "list_networks", "load_networ
 
 @dataclass(frozen=True, slots=True)
 class _BuiltIn:
-    """How a built-in network's card is got, how it is made from a weights file and a seed, and if it can be."""
+    """How a built-in network's card is got, how it is made from weights and a seed, and whether it can be."""
 
     card: Callable[[], NetworkCard]
     build: Callable[[Path | None, int], nn.Module]

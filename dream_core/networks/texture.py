@@ -57,7 +57,7 @@ CARD = NetworkCard(
     sha256="",
     description=(
         "Five banks of 256 random filters, 23 to 370 ms long, each over the whole spectrum. Has no classes; "
-        "its layers are for matching the texture of another sound, or for dreams without a name."
+        "its layers are for matching the texture of another sound, or for dreams without a class."
     ),
 )
 

@@ -107,7 +107,7 @@ def load(weights: Path | None = None) -> YamNet:
         path = _weights_path()
         if not path.exists():
             raise WeightsError(
-                "yamnet's weights are not installed; they are Google's and are never fetched by themselves. "
+                "yamnet's weights are not installed; they are Google's and are never fetched automatically. "
                 "Call `reverie networks get yamnet`, or `reverie networks import yamnet FILE.h5` "
                 f"with the file from {OFFICIAL_ADDRESS}"
             )
@@ -232,7 +232,7 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
         import h5py
     except ImportError:
         raise WeightsError(
-            "reading .h5 weights needs h5py, which is not here; call: pip install 'reverie-audio[yamnet]'"
+            "reading .h5 weights needs h5py, which is not installed; run: pip install 'reverie-audio[yamnet]'"
         ) from None
     tensors: dict[str, Tensor] = {}
 

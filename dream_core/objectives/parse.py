@@ -27,7 +27,7 @@ def _integer(text: str, term: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         kind, layer = term.split(":")[:2]
         raise ObjectiveError(
-            f"objective {term!r}: {text!r} is not a whole number from 0 on; write for example "
+            f"objective {term!r}: {text!r} is not a whole number of 0 or more; write for example "
             f"{kind}:{layer}:17"
         )
     return int(text)

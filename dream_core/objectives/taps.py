@@ -1,4 +1,4 @@
-"""Listen in on a network's layers, and leave nothing behind."""
+"""Collect the outputs of a network's layers through temporary hooks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dream_core.networks.card import Network
 __all__ = ["tap"]
 
 
-class _AllHeardError(Exception):
-    """Ends a forward pass whose rest nobody asked for."""
+class _AllLayersSeenError(Exception):
+    """Ends a forward pass early when the rest of it is not needed."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def tap(
         def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             activations[name] = output
             if leaves_early and len(activations) == len(layers):
-                raise _AllHeardError
+                raise _AllLayersSeenError
 
         return keep
 
@@ -59,7 +59,7 @@ def tap(
                     f"network {network.card.name!r} has no layer {name!r}; {nearest_names(name, modules)}"
                 )
             handles.append(modules[name].register_forward_hook(keeper(name)))
-        with suppress(_AllHeardError):
+        with suppress(_AllLayersSeenError):
             yield activations
     finally:
         for handle in handles:

@@ -311,8 +311,8 @@ def style(name: str, reference: str) -> Objective:
         target = gram(guide - middle)
         if not target.any():
             raise ObjectiveError(
-                f"style:{name}:{reference}: the reference sounds alike everywhere at this layer; give a "
-                "longer one, or a layer that tells places apart"
+                f"style:{name}:{reference}: the reference is the same everywhere at this layer; give a "
+                "longer one, or choose another layer"
             )
         distance = (gram(_places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
         return -distance / (target.square().mean() + 1e-12)

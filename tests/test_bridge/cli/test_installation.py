@@ -23,7 +23,7 @@ from bridge.cli import COMMANDS
 from bridge.cli.probes import OPTIONAL, REQUIRED, probe
 from bridge.hosts import bundle
 from bridge.hosts.plugin_scan import scan
-from bridge.installation import join_command, mending_command
+from bridge.installation import join_command, repair_command
 from dream_core.errors import WeightsError
 
 TOO_OLD = """
@@ -175,6 +175,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "batch": ["jobs.toml"],
     "plan": ["stems", "--preset", "under-test.toml", "--out", "out"],
     "presets": ["check", "under-test.toml"],
+    "processors": ["show", "dream"],
     "networks": ["list"],
     "plugins": ["list"],
     "midi": ["show", "song.mid"],
@@ -299,9 +300,9 @@ def test_what_is_missing_is_installed_by_the_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(metadata, "version", version)
 
     assert [finding.state for finding in probe("soxr")] == ["not installed"]
-    assert mending_command("soxr").endswith("-m pip install 'soxr>=0.5'")
-    assert mending_command("nonesuch").startswith("in Reverie's own folder: ")
-    assert mending_command("nonesuch").endswith("-m pip install .")
+    assert repair_command("soxr").endswith("-m pip install 'soxr>=0.5'")
+    assert repair_command("nonesuch").startswith("in Reverie's own folder: ")
+    assert repair_command("nonesuch").endswith("-m pip install .")
 
 
 def test_commands_can_be_copied_into_this_systems_shell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,7 @@ def test_wrong_bundles_say_what_is_wrong(tmp_path: Path) -> None:
     wrong = {
         tmp_path / "absent.vst3": "no such plugin",
         tmp_path / "folder": "not a VST3 bundle",
-        bundle(tmp_path, "Text", b"hello"): "no program library",
+        bundle(tmp_path, "Text", b"hello"): "not a program library",
         bundle(tmp_path, "Arm", elf(other[0])): f"built for {other[1]}, this machine is {this_machine()}",
         bundle(tmp_path, "Win", bytes(pe)): "built for Windows, this is Linux",
         bundle(tmp_path, "Mac", b"\xcf\xfa\xed\xfe" + struct.pack("<I", 0x0100000C)): "built for macOS",

@@ -76,7 +76,7 @@ def test_a_scan_is_remembered_until_a_binary_changes(
     assert (touched.mtime_ns, touched.plugins) == (1, first.bundles[str(bundle)].plugins)
 
     binary.write_bytes(b"no library any more")
-    assert "no program library" in scan([tmp_path / "plugins"]).bundles[str(bundle)].blocked
+    assert "not a program library" in scan([tmp_path / "plugins"]).bundles[str(bundle)].blocked
 
 
 def test_blocked_bundles_are_tried_again_when_asked(tmp_path: Path, cache: Path) -> None:
