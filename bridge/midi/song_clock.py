@@ -188,7 +188,7 @@ def _meters(
         given = check_meter(Meter(tick=0, numerator=override[0], denominator=override[1]))
         differing = sorted({str(meter) for meter in written} - {str(given)})
         if differing:
-            warnings.append(f"{given} as given wins over {', '.join(differing[:8])} in {midi.name}")
+            warnings.append(f"{given} as given overrides {', '.join(differing[:8])} in {midi.name}")
         return (given,)
     if not written or written[0].tick > 0:
         written.insert(0, opening)

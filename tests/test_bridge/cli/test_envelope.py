@@ -130,7 +130,7 @@ def test_a_follower_without_stems_is_told_of(folder: Path, capsys: pytest.Captur
     )
 
     assert main(["envelope", str(preset), "--bpm", "120"]) == 0
-    assert "wheel follow the sound of stems, which are not here" in capsys.readouterr().err
+    assert "wheel follow the sound of stems, which is not read here" in capsys.readouterr().err
 
 
 def test_what_exists_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

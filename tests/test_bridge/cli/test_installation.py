@@ -129,7 +129,7 @@ def test_doctor_outlives_any_broken_package(how: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     if how == "error":
         # Only what is ill itself has a remedy; the others wait for it.
-        assert lines["scipy"].endswith("waits for numpy to be mended")
+        assert lines["scipy"].endswith("cannot be tried until numpy works")
         assert "install" not in lines["torchaudio"]
 
 

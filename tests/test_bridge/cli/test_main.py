@@ -263,7 +263,7 @@ def test_fail_fast_stops_at_the_first_failure(session: Path, capsys: pytest.Capt
     failing = ("--set", "dream.stereo=mid_side", "--fail-fast")
     write_stem(session / "stems" / "lead.wav", n_channels=1)
     assert main(run(session, *failing)) == 1
-    assert "The rest was not begun" in capsys.readouterr().err
+    assert "The other stems were not started" in capsys.readouterr().err
 
 
 def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,14 +298,14 @@ def test_presets_are_checked_as_a_render_would(
 def test_a_foreign_toml_hides_no_preset(
     session: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file among the presets that is none is passed over with a warning."""
+    """A file among the presets that is none is skipped with a warning."""
     (session / "presets").mkdir()
     (session / "presets" / "mine.toml").write_text("[tool.other]\nkey = 1\n")
     monkeypatch.chdir(session)
     assert main(["presets", "list"]) == 0
     captured = capsys.readouterr()
     assert "lucid-bloom" in captured.out
-    assert "passed over" in captured.err
+    assert "skipped" in captured.err
     assert "mine.toml" in captured.err
 
 

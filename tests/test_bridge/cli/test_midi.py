@@ -68,8 +68,8 @@ def test_what_is_said_wins_and_is_told(song: Path, capsys: pytest.CaptureFixture
 
     assert data["tempos"] == [{"position": "1:1:000", "time_s": 1.0, "bpm": 60.0}]
     assert data["markers"][0]["time_s"] == 9.0
-    assert any("60 BPM as given wins" in warning for warning in data["warnings"])
-    assert any("3/4 as given wins" in warning for warning in data["warnings"])
+    assert any("60 BPM as given overrides" in warning for warning in data["warnings"])
+    assert any("3/4 as given overrides" in warning for warning in data["warnings"])
 
 
 @pytest.mark.parametrize(

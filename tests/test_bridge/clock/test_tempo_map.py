@@ -206,8 +206,8 @@ def test_contradictory_tempos_say_who_won() -> None:
     data = smf(track([(0, tempo(500_000)), (0, meter(7, 8)), (960, tempo(400_000))]))
     clock = _clock(data, bpm=100, meter=(3, 4))
 
-    assert "100 BPM as given wins over 120 to 150 BPM in song.mid" in clock.warnings
-    assert "3/4 as given wins over 7/8 in song.mid" in clock.warnings
+    assert "100 BPM as given overrides 120 to 150 BPM in song.mid" in clock.warnings
+    assert "3/4 as given overrides 7/8 in song.mid" in clock.warnings
     assert str(clock.meter_at(100.0)) == "3/4"
 
 
@@ -269,7 +269,7 @@ def test_meters_that_cannot_be_meant_are_ignored_and_told() -> None:
 
 
 def test_markers_are_found_by_name_whatever_the_case() -> None:
-    """Markers and cue points are places; a name that is there twice can be counted; others are listed."""
+    """Markers and cue points are places; a name that is used twice can be counted; others are listed."""
     data = smf(
         track(
             [(0, tempo(500_000)), (960, marker("Chorus")), (1920, meta(7, b"Drop")), (3840, marker("Chorus"))]

@@ -121,9 +121,9 @@ def test_without_automation_the_plain_tempo_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("data", "match"), [
     (b"not gzip", "cannot be unpacked|cannot be read"),
     (gzip.compress(SET.encode())[:200], "cannot be unpacked"),
-    (gzip.compress(b"<Ableton/>"), "no Live set"),
+    (gzip.compress(b"<Ableton/>"), "not a Live set"),
     (gzip.compress(b'<!DOCTYPE a [<!ENTITY b "c">]><Ableton/>'), "declares a document type"),
-    (gzip.compress(SET.replace('"-63072000"', '"x"').encode()), "where a number belongs"),
+    (gzip.compress(SET.replace('"-63072000"', '"x"').encode()), "is not a usable number"),
 ], ids=["not-gzip", "truncated", "no-set", "entity", "no-number"])  # fmt: skip
 def test_damaged_sets_are_refused_in_one_line(tmp_path: Path, data: bytes, match: str) -> None:
     """Foreign, truncated and hostile files name file and fault."""

@@ -155,11 +155,11 @@ def test_sources_are_muted_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "match"), [
-    ("hello", "no Reaper project"),
+    ("hello", "not a Reaper project"),
     ("<REAPER_PROJECT 0.1\n  <TRACK\n", "ends within <TRACK: it is truncated"),
-    ("<REAPER_PROJECT 0.1\n>\n  TEMPO 120\n", "line 3 stands after the end"),
+    ("<REAPER_PROJECT 0.1\n>\n  TEMPO 120\n", "line 3 comes after the end"),
     ("<REAPER_PROJECT 0.1\n" + "<A\n" * 80, "nested deeper"),
-    ("<REAPER_PROJECT 0.1\n  TEMPO fast 4 4\n>\n", "'fast' stands where a number belongs"),
+    ("<REAPER_PROJECT 0.1\n  TEMPO fast 4 4\n>\n", "'fast' is not a usable number"),
 ])  # fmt: skip
 def test_damaged_projects_are_refused_in_one_line(tmp_path: Path, text: str, match: str) -> None:
     """Truncated, foreign and senseless files name file and fault."""

@@ -80,7 +80,7 @@ def test_rates_without_a_majority_want_a_decision(tmp_path: Path) -> None:
         write_stem(tmp_path / "b.wav", sample_rate=48000),
     ]
     preset = write_preset(tmp_path, depth=0.0)
-    with pytest.raises(InputError, match="decide with --rate"):
+    with pytest.raises(InputError, match="choose with --rate"):
         build_plan(stems, preset, out_dir=tmp_path / "out")
     decided = build_plan(stems, preset, out_dir=tmp_path / "out", sample_rate=44100)
     alone = build_plan(stems, preset, out_dir=tmp_path / "out", align=False)

@@ -185,7 +185,7 @@ def test_circles_among_modulators_are_an_error() -> None:
         ([], [{"source": "macro.knob", "target": "dream.mode"}], {}, "a choice"),
         ([], [{"source": "macro.knob", "target": "dream.octaves"}], {}, "fixed for a render"),
         ([], [{"source": "macro.knob", "target": "dream.depth", "max": 9}], {}, r"outside depth's 0\.\.8"),
-        ([], [{"source": "macro.knob", "target": "filter.gain_db"}], {}, "say min and max"),
+        ([], [{"source": "macro.knob", "target": "filter.gain_db"}], {}, "set min and max"),
         ([{"type": "combine", "id": "a", "inputs": ["knob"]}], [], {}, "no source 'knob'.*'macro.knob'"),
         ([{"type": "macro", "id": "a", "macro": "nob"}], [], {}, "no source 'macro.nob'"),
         ([], [], {"midi_map": {"cc1": "macro.nob"}}, r"midi_map\.cc1.*'knob'"),

@@ -122,5 +122,5 @@ def test_ids_must_differ() -> None:
     """Two modulators of one name are an error, not a race."""
     from bridge.errors import EnvelopeError
 
-    with pytest.raises(EnvelopeError, match="'a' is there twice"):
+    with pytest.raises(EnvelopeError, match="'a' is used twice"):
         envelopes([{"type": "lfo", "id": "a"}, {"type": "lfo", "id": "a"}])

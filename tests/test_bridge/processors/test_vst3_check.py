@@ -66,7 +66,7 @@ class BlockBound(VST3):
     [
         (Late, "latency truth", "10 left after compensation"),
         (Late, "bypass is null", "against the input"),
-        (Forgetful, "state round trip", "parameters come back otherwise"),
+        (Forgetful, "state round trip", "parameters change on reload"),
         (BlockBound, "block-size independence", "dBFS"),
         (BlockBound, "chunk independence", "dBFS"),
         (BlockBound, "deterministic", "dBFS"),

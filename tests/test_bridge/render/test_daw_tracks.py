@@ -112,5 +112,5 @@ def test_a_render_of_some_tracks_and_none_goes_back(tmp_path: Path) -> None:
 def test_a_render_of_another_session_is_refused(tmp_path: Path) -> None:
     """Where no stem has a track, the nearest one is suggested."""
     project = write_project(tmp_path / "song.dawproject")
-    with pytest.raises(SessionError, match=r"no track is called.*\(key\).*did you mean 'Keys'"):
+    with pytest.raises(SessionError, match=r"no track has the name.*\(key\).*did you mean 'Keys'"):
         run("write", render(tmp_path, "key"), "--into", project, "--out", tmp_path / "x.dawproject")

@@ -103,7 +103,7 @@ def test_outputs_are_named_by_the_template(tmp_path: Path) -> None:
     assert targets(kick, template="reverie") == ["kick__trim.wav"]
     assert targets(kick, template="AB_Song_{stem}_{rate_khz}k{bits}") == ["AB_Song_kick_44.1k24.wav"]
     assert targets(kick, template="{index} {stem} {bpm}bpm") == ["01 kick 128bpm.wav"]
-    with pytest.raises(OutputError, match="have one name as stems"):
+    with pytest.raises(OutputError, match="have the same stem name"):
         targets(kick, tmp_path / "b" / "kick.wav", template="{index}_{stem}")
     with pytest.raises(OutputError, match="did you mean 'stem'"):
         targets(kick, template="{stme}")

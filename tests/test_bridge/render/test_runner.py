@@ -348,7 +348,7 @@ def test_a_plan_warns_of_stems_that_will_fail(tmp_path: Path) -> None:
 
     plan = build_plan([tmp_path / "stems"], preset, out_dir=tmp_path / "out")
 
-    assert any("will fail stems of others: of-1 (1)." in warning for warning in plan.warnings)
+    assert any("fails for these stems: of-1 (1)." in warning for warning in plan.warnings)
 
 
 def test_stems_that_state_another_tempo_are_told_of(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_network_of_ones_own_in_the_users_folder_is_loaded_by_its_name(empty_h
 def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
     weights.write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {})
 
-    with pytest.raises(WeightsError, match="carries no card"):
+    with pytest.raises(WeightsError, match="has no network card"):
         load_network(str(tmp_path / "x.safetensors"))
 
 
