@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bridge.clock.settings import ClockSettings
     from bridge.clock.tempo_map import TempoMap
+    from bridge.envelopes.song import Song
     from bridge.errors import ReverieError
     from bridge.midi.file import read_midi
     from bridge.midi.mido_files import from_mido, to_mido
     from bridge.midi.song_clock import read_tempo_map
     from bridge.plan.job import Job
     from bridge.plan.job_list import build_batch, read_jobs
-    from bridge.plan.model import Plan
+    from bridge.plan.model import Plan, StemPlan
     from bridge.plan.planner import build_plan
     from bridge.plan.stem_envelopes import build_preset_envelopes, stem_envelopes, stem_song
     from bridge.presets.load import load_preset, read_preset
@@ -111,6 +112,8 @@ def __getattr__(name: str) -> Any:
         new = _RENAMED[name]
         warnings.warn(f"bridge.{name} is called bridge.{new} now", DeprecationWarning, stacklevel=2)
         name = new
+    if name == "read_song":
+        return _read_song
     if name in _HOMES:
         return getattr(importlib.import_module(f"bridge.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'bridge' has no attribute {name!r}")
@@ -118,3 +121,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _read_song(plan: Plan, stem: StemPlan) -> Song:
+    """Return what a stem's envelopes follow; the name of the last release for `stem_song`."""
+    import warnings
+
+    from bridge.plan.stem_envelopes import stem_song
+
+    message = "bridge.read_song(plan, stem) is bridge.stem_song(plan, stem, plan.load_midi()) now"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return stem_song(plan, stem, plan.load_midi())

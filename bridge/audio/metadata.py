@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 from bridge.audio.loudness import Loudness
 from bridge.audio.riff import Chunk, Container, walk_chunks
 
-__all__ = ["TAG_ATTRIBUTES", "AudioMetadata", "Broadcast", "Marker", "parse_metadata"]
+__all__ = ["TAG_ATTRIBUTES", "AudioMetadata", "Broadcast", "CueMarker", "parse_metadata"]
 
 TAG_ATTRIBUTES: Final = {
     "INAM": "title",
@@ -71,7 +71,7 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
+class CueMarker:
     """Hold one cue point.
 
     Args:
@@ -99,7 +99,7 @@ class AudioMetadata:
 
     broadcast: Broadcast | None = None
     ixml: bytes | None = None
-    markers: tuple[Marker, ...] = ()
+    markers: tuple[CueMarker, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -291,7 +291,7 @@ def _loudness_fields(loudness: Loudness | None) -> tuple[int, ...]:
     return tuple(round(v * 100) if abs(v) < 100 else _NO_LOUDNESS for v in values)
 
 
-def _parse_markers(cue: bytes, adtl: bytes) -> tuple[Marker, ...]:
+def _parse_markers(cue: bytes, adtl: bytes) -> tuple[CueMarker, ...]:
     if len(cue) < 4:
         return ()
     count = min(struct.unpack_from("<I", cue)[0], (len(cue) - 4) // 24, _MAX_MARKERS)
@@ -310,13 +310,13 @@ def _parse_markers(cue: bytes, adtl: bytes) -> tuple[Marker, ...]:
         elif chunk_id == b"ltxt" and len(payload) >= 8:
             lengths[identifier] = struct.unpack_from("<I", payload, 4)[0]
     markers = (
-        Marker(position_samples=position, label=labels.get(i, ""), length_samples=lengths.get(i, 0))
+        CueMarker(position_samples=position, label=labels.get(i, ""), length_samples=lengths.get(i, 0))
         for i, position in positions.items()
     )
     return tuple(sorted(markers, key=lambda m: m.position_samples))
 
 
-def _build_cues(markers: tuple[Marker, ...]) -> bytes:
+def _build_cues(markers: tuple[CueMarker, ...]) -> bytes:
     points = (
         struct.pack("<II4sIII", i, m.position_samples, b"data", 0, 0, m.position_samples)
         for i, m in enumerate(markers, 1)
@@ -324,7 +324,7 @@ def _build_cues(markers: tuple[Marker, ...]) -> bytes:
     return struct.pack("<I", len(markers)) + b"".join(points)
 
 
-def _build_labels(markers: tuple[Marker, ...]) -> bytes:
+def _build_labels(markers: tuple[CueMarker, ...]) -> bytes:
     parts: list[bytes] = []
     for i, marker in enumerate(markers, 1):
         parts.append(_build_subchunk(b"labl", struct.pack("<I", i) + marker.label.encode() + b"\0"))

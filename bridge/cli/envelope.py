@@ -61,7 +61,7 @@ def envelope_command(
     from bridge.midi.song_clock import build_clock
     from bridge.midi.write import write_midi
     from bridge.plan.stem_envelopes import build_preset_envelopes
-    from bridge.presets.load import load_preset, placed
+    from bridge.presets.load import load_preset, with_location
     from bridge.presets.overrides import apply_settings
 
     if bits not in (7, 14):
@@ -84,7 +84,7 @@ def envelope_command(
     try:
         envelopes = build_preset_envelopes(preset, song, sample_rate, seed, stem="")
     except EnvelopeError as error:
-        raise EnvelopeError(placed(preset_name, str(error))) from None
+        raise EnvelopeError(with_location(preset_name, str(error))) from None
     every_s = float(tempo_map.advance(0.0, parse_duration(every, "--every")))
     if every_s <= 0:
         raise InputError(f"--every {every}: rows need a distance; 10 ms and 1/16 are accepted")

@@ -101,7 +101,7 @@ def check_command(
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import EnvelopeError, ReverieError
     from bridge.plan.planner import check_preset
-    from bridge.presets.load import load_preset, placed
+    from bridge.presets.load import load_preset, with_location
 
     n_wrong = 0
     for name in presets:
@@ -109,7 +109,7 @@ def check_command(
             notes = check_preset(load_preset(name))
         except ReverieError as error:
             n_wrong += 1
-            text = placed(name, str(error)) if isinstance(error, EnvelopeError) else str(error)
+            text = with_location(name, str(error)) if isinstance(error, EnvelopeError) else str(error)
             typer.echo(f"reverie: {text if name in text else f'{name}: {text}'}", err=True)
             continue
         typer.echo(f"{name}: valid")

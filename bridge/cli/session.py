@@ -97,11 +97,11 @@ def _print(session: Session) -> None:
     for tempo in clock.tempos:
         beats = tempo.tick / clock.ticks_per_beat
         ramp = "" if tempo.ramp == "hold" else ", ramp to the next"
-        typer.echo(f"tempo   {_place(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
+        typer.echo(f"tempo   {_when(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
     for meter in clock.meters:
-        typer.echo(f"meter   {_place(session, meter.tick / clock.ticks_per_beat)}  {meter}")
+        typer.echo(f"meter   {_when(session, meter.tick / clock.ticks_per_beat)}  {meter}")
     for marker in clock.markers:
-        typer.echo(f"marker  {_place(session, marker.beats)}  {marker.name}")
+        typer.echo(f"marker  {_when(session, marker.beats)}  {marker.name}")
     table = Table("track", "clips", "notes", "lanes", "from", "to", box=None, pad_edge=False)
     for track in session.tracks:
         ends = [clip.start_s + clip.duration_s for clip in track.clips]
@@ -116,9 +116,9 @@ def _print(session: Session) -> None:
     Console().print(table)
 
 
-def _place(session: Session, beats: float) -> str:
-    bar, beat, tick = (int(value) for value in session.tempo_map.beats_to_positions(beats))
-    return f"{bar}:{beat}:{tick:03d}  {float(session.tempo_map.beats_to_seconds(beats)):9.3f} s"
+def _when(session: Session, beats: float) -> str:
+    clock = session.tempo_map
+    return f"{clock.position_text(beats)}  {float(clock.beats_to_seconds(beats)):9.3f} s"
 
 
 def _to_json(session: Session) -> dict[str, Any]:

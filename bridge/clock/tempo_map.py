@@ -40,13 +40,13 @@ from bridge.clock.tempo_segments import (
 )
 from bridge.errors import TempoError, nearest_names
 
-__all__ = ["Marker", "TempoMap"]
+__all__ = ["SongMarker", "TempoMap"]
 
 _POINTS_TICKS_PER_BEAT = 40320  # 960 x 42: every note value down to 1/128 and its triplets is whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
+class SongMarker:
     """A named place of the song: seconds of the stems, and quarter notes from the song's start."""
 
     name: str
@@ -77,7 +77,7 @@ class TempoMap:
     tempos: tuple[Tempo, ...]
     meters: tuple[Meter, ...]
     ticks_per_beat: int
-    markers: tuple[Marker, ...] = ()
+    markers: tuple[SongMarker, ...] = ()
     offset_s: float = 0.0
     ticks_per_second: Fraction | None = None
     first_bar: int = 1
@@ -176,7 +176,7 @@ class TempoMap:
     def with_markers(self, markers: Iterable[tuple[float, str]]) -> TempoMap:
         """Return the same map with these markers, given as (beats, name)."""
         placed = [
-            Marker(name=name, time_s=float(self.beats_to_seconds(beats)), beats=float(beats))
+            SongMarker(name=name, time_s=float(self.beats_to_seconds(beats)), beats=float(beats))
             for beats, name in markers
         ]
         return replace(self, markers=tuple(sorted(placed, key=lambda marker: marker.time_s)))
@@ -259,6 +259,18 @@ class TempoMap:
         """Return the meter in force at a beat."""
         return self.meters[int(segment_index(self._bars.beat, np.asarray(beats + 1e-9)))]
 
+    def position_text(self, beats: float) -> str:
+        """Write a beat as ``bar:beat:tick``, to the nearest of 960 ticks.
+
+        >>> TempoMap.constant(120, (3, 4)).position_text(7.5)
+        '3:2:480'
+        """
+        bar, beat, tick = self.beats_to_positions(beats)
+        nearest = self.positions_to_beats(bar, beat, round(float(tick)))
+        # A hair past it: rounding must not put a whole beat back into the one before.
+        bar, beat, tick = self.beats_to_positions(float(nearest) + 1e-9)
+        return f"{int(bar)}:{int(beat)}:{round(float(tick)):03d}"
+
     # What people write
 
     def advance(self, seconds: npt.ArrayLike, duration: Duration, times: npt.ArrayLike = 1.0) -> Float64Array:
@@ -299,7 +311,7 @@ class TempoMap:
             )
         return float(self.advance(start, place.offset, -1.0 if place.is_before else 1.0))
 
-    def marker(self, name: str, where: str = "marker") -> Marker:
+    def marker(self, name: str, where: str = "marker") -> SongMarker:
         """Return a marker by name, whatever its case; ``Chorus#2`` is the second of that name.
 
         Raises:
@@ -347,7 +359,7 @@ class TempoMap:
                 tempos=tuple(Tempo(tick=t, us_per_beat=Fraction(us), ramp=r) for t, us, r in data["tempos"]),
                 meters=tuple(Meter(tick=t, numerator=u, denominator=d) for t, u, d in data["meters"]),
                 ticks_per_beat=data["ticks_per_beat"],
-                markers=tuple(Marker(name=n, time_s=s, beats=b) for n, s, b in data["markers"]),
+                markers=tuple(SongMarker(name=n, time_s=s, beats=b) for n, s, b in data["markers"]),
                 offset_s=data["offset_s"],
                 ticks_per_second=None if rate is None else Fraction(rate),
                 first_bar=data["first_bar"],

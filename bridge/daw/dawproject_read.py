@@ -17,7 +17,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from bridge.clock.tempo_map import TempoMap
-from bridge.daw.model import Clip, ControllerLane, Note, Session, Track
+from bridge.daw.model import Clip, ControllerLane, DawNote, Session, Track
 from bridge.daw.untrusted import parse_number, parse_xml, read_member, safe_member_names
 from bridge.errors import SessionError
 
@@ -45,7 +45,7 @@ def read_dawproject(path: Path | str) -> Session:
     reader = _Reader(tempo_map, warnings, set(names), str(path))
     lanes = root.find("Arrangement/Lanes")
     if lanes is not None:
-        reader.read_lanes(lanes, _Frame(unit=lanes.get("timeUnit", "beats")), None)
+        reader.read_lanes(lanes, _TimeFrame(unit=lanes.get("timeUnit", "beats")), None)
     return Session(
         path=path,
         format="dawproject",
@@ -126,7 +126,7 @@ def _number(element: Element | None, name: str, default: float, where: str) -> f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
+class _TimeFrame:
     """A stretch of the timeline in which local times count from an origin, in one unit."""
 
     unit: str = "beats"
@@ -144,7 +144,7 @@ class _Reader:
         self._members = members
         self._where = where
         self._clips: dict[str, list[Clip]] = {}
-        self._notes: dict[str, list[Note]] = {}
+        self._notes: dict[str, list[DawNote]] = {}
         self._lanes: dict[str, list[ControllerLane]] = {}
 
     def build_track(self, element: Element) -> Track:
@@ -159,14 +159,14 @@ class _Reader:
             lanes=tuple(self._lanes.get(identifier, ())),
         )
 
-    def read_lanes(self, element: Element, frame: _Frame, track: str | None, depth: int = 0) -> None:
+    def read_lanes(self, element: Element, frame: _TimeFrame, track: str | None, depth: int = 0) -> None:
         """Read a timeline element and what is in it."""
         if depth > _MAX_CLIP_DEPTH:
             self._warnings.append(f"clips nested deeper than {_MAX_CLIP_DEPTH} levels are left out")
             return
         track = element.get("track", track)
         frame = replace(frame, unit=element.get("timeUnit", frame.unit))
-        readers: dict[str, Callable[[Element, _Frame, str], None]] = {
+        readers: dict[str, Callable[[Element, _TimeFrame, str], None]] = {
             "Notes": self._read_notes,
             "Points": self._read_points,
         }
@@ -182,17 +182,17 @@ class _Reader:
     def _local(self, element: Element, name: str, default: float = 0.0) -> float:
         return _number(element, name, default, self._where)
 
-    def _seconds(self, frame: _Frame, time: float) -> float:
+    def _seconds(self, frame: _TimeFrame, time: float) -> float:
         if frame.unit == "seconds":
             return frame.origin_s + time
         return float(self._tempo_map.beats_to_seconds(frame.origin_beats + time))
 
-    def _beats(self, frame: _Frame, time: float) -> float:
+    def _beats(self, frame: _TimeFrame, time: float) -> float:
         if frame.unit == "beats":
             return frame.origin_beats + time
         return float(self._tempo_map.seconds_to_beats(frame.origin_s + time))
 
-    def _read_clip(self, clip: Element, frame: _Frame, track: str, depth: int) -> None:
+    def _read_clip(self, clip: Element, frame: _TimeFrame, track: str, depth: int) -> None:
         if clip.get("enable") == "false":
             return
         time = self._local(clip, "time")
@@ -202,7 +202,7 @@ class _Reader:
             end_s = min(end_s, self._seconds(frame, time + self._local(clip, "duration")))
         unit = clip.get("contentTimeUnit", frame.unit)
         play_start = self._local(clip, "playStart")
-        inner = _Frame(unit=unit, origin_beats=start_beats, origin_s=start_s, end_s=end_s)
+        inner = _TimeFrame(unit=unit, origin_beats=start_beats, origin_s=start_s, end_s=end_s)
         if clip.get("loopEnd") is not None and clip.get("loopEnd") != clip.get("playStop"):
             self._warnings.append(f"clip {clip.get('name', '')!r} loops: only its first pass is imported")
         if unit == "seconds":
@@ -218,7 +218,7 @@ class _Reader:
                 self.read_lanes(child, moved, track, depth + 1)
 
     def _read_warps(
-        self, clip: Element, warps: Element, frame: _Frame, play_start: float, track: str
+        self, clip: Element, warps: Element, frame: _TimeFrame, play_start: float, track: str
     ) -> None:
         """Take over a clip whose warping only follows the tempo it already has."""
         audio = warps.find("Audio")
@@ -226,7 +226,7 @@ class _Reader:
             return
         unit = warps.get("timeUnit", frame.unit)
         pairs = [(self._local(w, "time"), self._local(w, "contentTime")) for w in warps.findall("Warp")]
-        base = _Frame(
+        base = _TimeFrame(
             unit=unit,
             origin_beats=frame.origin_beats - play_start,
             origin_s=frame.origin_s - play_start,
@@ -239,7 +239,9 @@ class _Reader:
             return
         self._add_clip(clip, audio, frame, offsets[0], track)
 
-    def _add_clip(self, clip: Element, audio: Element, frame: _Frame, offset_s: float, track: str) -> None:
+    def _add_clip(
+        self, clip: Element, audio: Element, frame: _TimeFrame, offset_s: float, track: str
+    ) -> None:
         file = audio.find("File")
         if file is None or not file.get("path"):
             self._warnings.append(f"clip {clip.get('name', '')!r} names no file: left out")
@@ -261,14 +263,14 @@ class _Reader:
             )
         )
 
-    def _read_notes(self, element: Element, frame: _Frame, track: str) -> None:
+    def _read_notes(self, element: Element, frame: _TimeFrame, track: str) -> None:
         for note in element.findall("Note"):
             time, length = self._local(note, "time"), self._local(note, "duration")
             start, end = self._beats(frame, time), self._beats(frame, time + length)
             if float(self._tempo_map.beats_to_seconds(start)) >= frame.end_s:
                 continue
             self._notes.setdefault(track, []).append(
-                Note(
+                DawNote(
                     start_beats=start,
                     duration_beats=end - start,
                     key=int(self._local(note, "key")),
@@ -277,7 +279,7 @@ class _Reader:
                 )
             )
 
-    def _read_points(self, element: Element, frame: _Frame, track: str) -> None:
+    def _read_points(self, element: Element, frame: _TimeFrame, track: str) -> None:
         target = element.find("Target")
         if target is None or target.get("expression") != "channelController":
             return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.clock.tempo_map import TempoMap
 
-__all__ = ["Clip", "ControllerLane", "Note", "Session", "StemTrack", "Track"]
+__all__ = ["Clip", "ControllerLane", "DawNote", "Session", "StemTrack", "Track"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class DawNote:
     """Hold one note; beats are quarter notes from the start of the song, velocity is 0 to 1."""
 
     start_beats: float
@@ -74,7 +74,7 @@ class Track:
     color: str = ""
     is_muted: bool = False
     clips: tuple[Clip, ...] = ()
-    notes: tuple[Note, ...] = ()
+    notes: tuple[DawNote, ...] = ()
     lanes: tuple[ControllerLane, ...] = ()
 
 

@@ -119,19 +119,19 @@ def _tempo_csv(tempo_map: TempoMap) -> bytes:
     rows = [("bar:beat:tick", "beats", "seconds", "bpm", "to the next")]
     for tempo in tempo_map.tempos:
         beats = tempo.tick / tempo_map.ticks_per_beat
-        rows.append((*_place(tempo_map, beats), f"{tempo.bpm:.6f}", tempo.ramp))
+        rows.append((*_when(tempo_map, beats), f"{tempo.bpm:.6f}", tempo.ramp))
     return _csv(rows)
 
 
 def _markers_csv(tempo_map: TempoMap) -> bytes:
     rows = [("bar:beat:tick", "beats", "seconds", "name")]
-    rows += [(*_place(tempo_map, marker.beats), marker.name) for marker in tempo_map.markers]
+    rows += [(*_when(tempo_map, marker.beats), marker.name) for marker in tempo_map.markers]
     return _csv(rows)
 
 
-def _place(tempo_map: TempoMap, beats: float) -> tuple[str, str, str]:
-    bar, beat, tick = (int(value) for value in tempo_map.beats_to_positions(beats))
-    return f"{bar}:{beat}:{tick}", f"{beats:.6f}", f"{float(tempo_map.beats_to_seconds(beats)):.6f}"
+def _when(tempo_map: TempoMap, beats: float) -> tuple[str, str, str]:
+    seconds = float(tempo_map.beats_to_seconds(beats))
+    return tempo_map.position_text(beats), f"{beats:.6f}", f"{seconds:.6f}"
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

@@ -98,11 +98,11 @@ class _Drawn:
 
     def __init__(self, modulator: Breakpoints, song: Song, sample_rate: float, where: str) -> None:
         self._modulator, self._song, self._sample_rate, self._where = modulator, song, sample_rate, where
-        self._places = [
+        self._positions = [
             _duration(point.at, f"{where}.points[{index}].at", modulator.mode)
             for index, point in enumerate(modulator.points)
         ]
-        self._length = parse_rate(modulator.length) if modulator.length else self._places[-1]
+        self._length = parse_rate(modulator.length) if modulator.length else self._positions[-1]
         if not self._length.amount:
             raise EnvelopeError(
                 f"{where}: its loop has zero length; set length = '1 bars' or move its last point"
@@ -119,7 +119,7 @@ class _Drawn:
         starts = pulse.starts(0.0, horizon_s(self._song), MAX_SEGMENTS)
         self._check_size(len(starts))
         rows = np.stack(
-            [to_samples(clock.advance(starts, place), self._sample_rate) for place in self._places], 1
+            [to_samples(clock.advance(starts, place), self._sample_rate) for place in self._positions], 1
         )
         _check_order(rows[0], self._modulator, self._where)
         segments: list[Segment] = []
@@ -140,7 +140,7 @@ class _Drawn:
             busy_until = float(self._song.tempo_map.advance(start_s, self._length))
             _cut(segments, round(start_s * self._sample_rate))
             segments += self.played(start_s, end_s, horizon_s(self._song) if is_one_shot else until_s)
-            self._check_size(len(segments) // len(self._places))
+            self._check_size(len(segments) // len(self._positions))
         return segments
 
     def played(self, start_s: float, gate_end_s: float, until_s: float) -> list[Segment]:
@@ -163,7 +163,7 @@ class _Drawn:
             rows = to_samples(self._times(pass_start, self._loop_start)[first:], self._sample_rate)
             _cut(segments, int(rows[0]))
             segments += _segments(self._modulator, rows, first)
-            self._check_size(len(segments) // len(self._places))
+            self._check_size(len(segments) // len(self._positions))
             pass_start = float(self._song.tempo_map.advance(pass_start, span))
         return segments
 
@@ -181,7 +181,7 @@ class _Drawn:
     def _times(self, start_s: float, taken_off: Duration) -> Float64Array:
         """Return the times of the points of a pass that starts `taken_off` into the contour."""
         clock = self._song.tempo_map
-        places = self._places
+        places = self._positions
         if taken_off.amount:
             places = [
                 replace(place, amount=max(place.amount - taken_off.amount, _ZERO.amount)) for place in places
@@ -189,13 +189,13 @@ class _Drawn:
         return np.array([float(clock.advance(start_s, place)) for place in places])
 
     def _index_of(self, place: Duration, name: str) -> int:
-        if place not in self._places:
+        if place not in self._positions:
             texts = ", ".join(repr(point.at) for point in self._modulator.points)
             raise EnvelopeError(f"{self._where}.{name}: there is no point at {place}; points are at {texts}")
-        return self._places.index(place)
+        return self._positions.index(place)
 
     def _check_size(self, n_passes: int) -> None:
-        if n_passes * len(self._places) > MAX_SEGMENTS:
+        if n_passes * len(self._positions) > MAX_SEGMENTS:
             raise EnvelopeError(
                 f"{self._where}: more than {MAX_SEGMENTS} segments in the song; use a longer loop"
             )

@@ -78,7 +78,7 @@ class SmoothStairs:
         return points.cells_of(self.starts)
 
 
-class _Frame(NamedTuple):
+class _PoleFrame(NamedTuple):
     """Lattice points of a source and of what the pole makes of it.
 
     Attributes:
@@ -108,7 +108,7 @@ class Smoothed:
 
     source: Curve
     tau_samples: float
-    _frames: dict[int, _Frame] = field(default_factory=dict)
+    _frames: dict[int, _PoleFrame] = field(default_factory=dict)
 
     @property
     def _lattice(self) -> int:
@@ -142,7 +142,7 @@ class Smoothed:
         return self.source.breaks(points)
 
     def _sample_by_sample(
-        self, frame: _Frame, first: int, cell: Int64Array, offset: Float64Array, grid: Grid
+        self, frame: _PoleFrame, first: int, cell: Int64Array, offset: Float64Array, grid: Grid
     ) -> Float64Array:
         """Return the pole within cells in which the source is not smooth."""
         cells, row = np.unique(cell, return_inverse=True)
@@ -162,7 +162,7 @@ class Smoothed:
         smooth: Float64Array = before[:, None] + moved
         return smooth
 
-    def _points(self, first: int, last: int, grid: Grid) -> _Frame:
+    def _points(self, first: int, last: int, grid: Grid) -> _PoleFrame:
         """Return lattice points `first` to `last`, both included, out of whole frames."""
         n_warm = math.ceil(_SETTLED * self.tau_samples / self._lattice)
         n_frame = max(2 * n_warm, 4096)
@@ -175,13 +175,13 @@ class Smoothed:
         start = first - wanted[0] * n_frame
         stop = start + last - first + 1
         source = np.concatenate([*(frame.source[:-1] for frame in frames), frames[-1].source[-1:]])
-        return _Frame(
+        return _PoleFrame(
             source=source[start : stop + 1],
             smooth=np.concatenate([frame.smooth for frame in frames])[start:stop],
             breaks=np.concatenate([frame.breaks for frame in frames])[start:stop],
         )
 
-    def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> _Frame:
+    def _frame(self, index: int, n_frame: int, n_warm: int, grid: Grid) -> _PoleFrame:
         from scipy.signal import lfilter
 
         lattice, begin = self._lattice, index * n_frame
@@ -198,4 +198,4 @@ class Smoothed:
             behind[part] = self._runs((part + warm) * lattice, source[part], grid)[:, -1] - source[part + 1]
         smooth = source[:-1].copy()
         smooth[1:] += lfilter([1.0], [1.0, -keep], behind[:-1])
-        return _Frame(source[begin - warm :], smooth[begin - warm :], breaks[begin - warm :])
+        return _PoleFrame(source[begin - warm :], smooth[begin - warm :], breaks[begin - warm :])

@@ -12,7 +12,7 @@ from bridge.midi.lanes import list_lanes
 from bridge.midi.notes import read_notes
 from bridge.midi.rpn import bend_range_semitones, mpe_zones, parameter_numbers
 
-__all__ = ["position_text", "summarise_midi"]
+__all__ = ["summarise_midi"]
 
 
 def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
@@ -34,11 +34,11 @@ def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
         "ticks_per_second": None if midi.ticks_per_second is None else float(midi.ticks_per_second),
         "n_events": midi.n_events,
         "length_s": end_s,
-        "length": position_text(tempo_map, float(tempo_map.seconds_to_beats(end_s))),
+        "length": tempo_map.position_text(float(tempo_map.seconds_to_beats(end_s))),
         "tempo_source": tempo_map.source,
         "tempos": [
             {
-                "position": position_text(tempo_map, tempo.tick / tempo_map.ticks_per_beat),
+                "position": tempo_map.position_text(tempo.tick / tempo_map.ticks_per_beat),
                 "time_s": float(tempo_map.beats_to_seconds(tempo.tick / tempo_map.ticks_per_beat)),
                 "bpm": tempo.bpm,
             }
@@ -46,14 +46,14 @@ def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
         ],
         "meters": [
             {
-                "position": position_text(tempo_map, meter.tick / tempo_map.ticks_per_beat),
+                "position": tempo_map.position_text(meter.tick / tempo_map.ticks_per_beat),
                 "time_s": float(tempo_map.beats_to_seconds(meter.tick / tempo_map.ticks_per_beat)),
                 "meter": str(meter),
             }
             for meter in tempo_map.meters
         ],
         "markers": [
-            {"position": position_text(tempo_map, marker.beats), "time_s": marker.time_s, "name": marker.name}
+            {"position": tempo_map.position_text(marker.beats), "time_s": marker.time_s, "name": marker.name}
             for marker in tempo_map.markers
         ],
         "tracks": _tracks(midi),
@@ -62,12 +62,6 @@ def summarise_midi(midi: MidiFile, tempo_map: TempoMap) -> dict[str, Any]:
         "mpe_zones": {str(master): [zone[0], zone[-1]] for master, zone in mpe_zones(midi).items()},
         "warnings": [*midi.warnings, *tempo_map.warnings],
     }
-
-
-def position_text(tempo_map: TempoMap, beats: float) -> str:
-    """Write a beat as ``bar:beat:tick``."""
-    bar, beat, tick = tempo_map.beats_to_positions(beats)
-    return f"{int(bar)}:{int(beat)}:{min(round(float(tick)), 959):03d}"
 
 
 def _tracks(midi: MidiFile) -> list[dict[str, Any]]:

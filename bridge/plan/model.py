@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -183,6 +184,16 @@ class Plan(_Record):
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             raise PlanError(f"{where}: not a plan: {place}: {first['msg']}") from None
+
+    def read_preset(self) -> Preset:
+        """Return `preset`; the name of the last release."""
+        warnings.warn("Plan.read_preset() is Plan.preset now", DeprecationWarning, stacklevel=2)
+        return self.preset
+
+    def read_tempo_map(self) -> TempoMap:
+        """Return `tempo_map`; the name of the last release."""
+        warnings.warn("Plan.read_tempo_map() is Plan.tempo_map now", DeprecationWarning, stacklevel=2)
+        return self.tempo_map
 
     @property
     def is_shared(self) -> bool:

@@ -38,7 +38,7 @@ from bridge.plan.find_stems import find_stems
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.stem_envelopes import build_preset_envelopes
-from bridge.presets.load import load_preset, placed
+from bridge.presets.load import load_preset, with_location
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
 
@@ -119,7 +119,7 @@ def build_plan(
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
     names["midi"] = None if midi is None else Path(midi).stem
     planned: list[StemPlan] = []
-    for info, alignment, placement in _place(infos, align, sample_rate):
+    for info, alignment, placement in _align(infos, align, sample_rate):
         warnings += alignment.warnings
         names["index"] = f"{len(planned) + 1:02d}"
         stem = _plan_stem(info, alignment, placement, Path(out_dir), file_format, subtype, template, names)
@@ -127,7 +127,7 @@ def build_plan(
         try:
             envelopes = build_preset_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
         except EnvelopeError as error:
-            text = str(error) if isinstance(preset, Preset) else placed(preset, str(error))
+            text = str(error) if isinstance(preset, Preset) else with_location(preset, str(error))
             raise EnvelopeError(text) from None
         warnings += envelopes.warnings
         peak, integral = _depth(resolved, envelopes, stem)
@@ -200,7 +200,7 @@ def _check_out(stems: Sequence[Path | str], out_dir: Path) -> None:
             )
 
 
-def _place(
+def _align(
     infos: Sequence[AudioInfo], align: bool, sample_rate: int | None
 ) -> Iterator[tuple[AudioInfo, Alignment, Placement]]:
     """Put stems on one timeline, or each on its own."""

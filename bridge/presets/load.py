@@ -23,7 +23,7 @@ from bridge.presets.library import find_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.presets.toml_lines import find_line
 
-__all__ = ["MAX_BASES", "load_preset", "placed", "read_preset"]
+__all__ = ["MAX_BASES", "load_preset", "read_preset", "with_location"]
 
 MAX_BASES = 4
 """How many presets may stand on one another, the first not counted."""
@@ -62,7 +62,7 @@ def _path_of(name_or_path: str | Path) -> Path:
     return path if is_path else find_preset(str(name_or_path)).path
 
 
-def placed(name_or_path: str | Path, message: str) -> str:
+def with_location(name_or_path: str | Path, message: str) -> str:
     """Put the file, and the line where it can be told, before a message that names a part of a preset.
 
     Args:

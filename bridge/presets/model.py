@@ -266,7 +266,7 @@ def _check_chain(preset: Preset, where: str) -> None:
 
 def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    place = _place(first["loc"]) or "the preset"
+    place = _dotted(first["loc"]) or "the preset"
     n_more = error.error_count() - 1
     more = f" (and {n_more} more)" if n_more else ""
     if first["type"] == "extra_forbidden":
@@ -282,7 +282,7 @@ def _explain(error: ValidationError, where: str) -> str:
     return f"{where}: {place}{shown}: {message[0].lower()}{message[1:]}{more}"
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _dotted(location: tuple[int | str, ...]) -> str:
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 __all__ = ["find_line"]
 
-Place = tuple[str | int, ...]
+TomlPath = tuple[str | int, ...]
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(
@@ -35,19 +35,19 @@ def find_line(text: str, location: Sequence[str | int]) -> int | None:
     >>> find_line('[[routes]]\nsource = "a"\n[[routes]]\nsource = "b"\n', ("routes", 1, "source"))
     4
     """
-    lines = _lines_of_places(text)
-    found: Place = ()
+    lines = _lines_of_paths(text)
+    found: TomlPath = ()
     for part in location:
         if (*found, part) in lines:
             found = (*found, part)
     return lines.get(found)
 
 
-def _lines_of_places(text: str) -> dict[Place, int]:
+def _lines_of_paths(text: str) -> dict[TomlPath, int]:
     """Map every table, key and array element to its first line."""
-    lines: dict[Place, int] = {}
-    counts: dict[Place, int] = {}
-    table: Place = ()
+    lines: dict[TomlPath, int] = {}
+    counts: dict[TomlPath, int] = {}
+    table: TomlPath = ()
     inside: _Array | None = None
     for number, line in enumerate(text.splitlines(), start=1):
         if inside is not None:
@@ -78,14 +78,14 @@ def _lines_of_places(text: str) -> dict[Place, int]:
 class _Array:
     """Follow a value over its lines, noting where the elements of an array and their keys stand."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: TomlPath) -> None:
         self._place, self._depth, self._index = place, 0, 0
 
     @property
     def is_closed(self) -> bool:
         return self._depth <= 0
 
-    def take(self, line: str, number: int, lines: dict[Place, int]) -> None:
+    def take(self, line: str, number: int, lines: dict[TomlPath, int]) -> None:
         bare = _STRINGS_AND_COMMENTS.sub(lambda match: '""' if match[0][0] in "\"'" else "", line)
         for token in re.finditer(r"[\[\]{},]|([A-Za-z0-9_-]+)\s*=", bare):
             if token[1]:
@@ -105,13 +105,13 @@ class _Array:
     _is_array = False
 
 
-def _keys(dotted: str) -> Place:
+def _keys(dotted: str) -> TomlPath:
     return tuple(part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", dotted))
 
 
-def _resolve(keys: Place, counts: dict[Place, int]) -> Place:
+def _resolve(keys: TomlPath, counts: dict[TomlPath, int]) -> TomlPath:
     """Put the index of the newest element behind every array of tables on the way."""
-    place: Place = ()
+    place: TomlPath = ()
     for position, key in enumerate(keys):
         place = (*place, key)
         if position < len(keys) - 1 and place in counts:

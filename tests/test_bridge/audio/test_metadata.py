@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.audio.loudness import measure_loudness
-from bridge.audio.metadata import AudioMetadata, Broadcast, Marker, parse_metadata
+from bridge.audio.metadata import AudioMetadata, Broadcast, CueMarker, parse_metadata
 from bridge.audio.reader import read_audio, read_info, read_metadata
 from bridge.audio.writer import AudioWriter
 
@@ -38,8 +38,8 @@ FULL = AudioMetadata(
     ),
     ixml=IXML,
     markers=(
-        Marker(position_samples=480, label="Verse"),
-        Marker(position_samples=9_600, label="Chörus", length_samples=4_800),
+        CueMarker(position_samples=480, label="Verse"),
+        CueMarker(position_samples=9_600, label="Chörus", length_samples=4_800),
     ),
     tags={"INAM": "Dreamed vocal", "ISFT": "reverie", "ICMT": "odd length!"},
 )
@@ -158,7 +158,7 @@ def test_lying_chunks_do_no_harm(tmp_path: Path) -> None:
     )  # fmt: skip
     path = write_bytes(tmp_path / "a.wav", file)
     found = read_metadata(path)
-    assert found == AudioMetadata(ixml=b"<a>", markers=(Marker(position_samples=7, label="A"),))
+    assert found == AudioMetadata(ixml=b"<a>", markers=(CueMarker(position_samples=7, label="A"),))
     assert read_info(path).n_samples == 100
 
 

@@ -345,3 +345,18 @@ def test_a_ramp_of_no_known_law_is_refused() -> None:
     """The accepted ones are named."""
     with pytest.raises(TempoError, match="ramp 'bend'; hold, beats, time"):
         TempoMap.from_points([(0, 120, "bend")])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("beats", "text"),
+    [
+        (0.0, "1:1:000"),
+        (3.999_999_9, "2:1:000"),  # not 1:4:960, nor 1:4:959
+        (4.0 - 0.6 / 960, "1:4:959"),
+        (4.0 - 0.4 / 960, "2:1:000"),
+        (5.5, "2:2:480"),
+    ],
+)
+def test_a_position_is_written_to_its_nearest_tick(beats: float, text: str) -> None:
+    """What rounds up to a whole beat is written as that beat."""
+    assert TempoMap.constant(120).position_text(beats) == text

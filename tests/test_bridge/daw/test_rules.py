@@ -11,7 +11,7 @@ import soxr
 from helpers.session import make_sound, write_preset, write_stem
 
 from bridge import build_plan, render_plan
-from bridge.audio.metadata import AudioMetadata, Broadcast, Marker
+from bridge.audio.metadata import AudioMetadata, Broadcast, CueMarker
 from bridge.audio.reader import read_metadata
 from bridge.audio.writer import AudioWriter
 from bridge.errors import InputError
@@ -31,7 +31,7 @@ def write_stamped(path: Path, start_samples: int | None, seconds: float, sample_
     """Write a float stem that says when it begins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     broadcast = None if start_samples is None else Broadcast(time_reference=start_samples)
-    metadata = AudioMetadata(broadcast=broadcast, markers=(Marker(position_samples=100, label="Hit"),))
+    metadata = AudioMetadata(broadcast=broadcast, markers=(CueMarker(position_samples=100, label="Hit"),))
     with AudioWriter(
         path, sample_rate=sample_rate, n_channels=1, subtype="FLOAT", metadata=metadata
     ) as writer:

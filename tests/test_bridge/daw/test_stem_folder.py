@@ -48,7 +48,9 @@ def test_the_folder_holds_everything(tmp_path: Path) -> None:
     lane = read_lane(midi, "cc", 1)
     assert [track.name for track in midi.tracks] == ["Tempo", "Vocals depth"]
     assert (lane.ticks.tolist(), lane.values.tolist()) == ([0, 3_840], [0.0, 1.0])
-    assert (folder / "markers.csv").read_text("utf-8").splitlines()[2].startswith("5:2:0,16.000000,8.000000,")
+    assert (
+        (folder / "markers.csv").read_text("utf-8").splitlines()[2].startswith("5:2:000,16.000000,8.000000,")
+    )
     assert "2 stems in `stems/`, all 48000 Hz, 0:10.000" in (folder / "IMPORT.md").read_text("utf-8")
 
 

@@ -10,7 +10,7 @@ import wavinfo
 from helpers.audio import noise, on_grid
 
 from bridge.audio.loudness import measure_loudness
-from bridge.audio.metadata import AudioMetadata, Broadcast, Marker
+from bridge.audio.metadata import AudioMetadata, Broadcast, CueMarker
 from bridge.audio.reader import read_audio, read_metadata
 from bridge.audio.writer import AudioWriter
 from bridge.clock.settings import ClockSettings
@@ -34,7 +34,7 @@ def render(folder: Path, *names: str) -> Path:
     metadata = AudioMetadata(
         broadcast=Broadcast(description="Take 3", time_reference=172_800_000),
         ixml=b"<BWFXML><NOTE>kept</NOTE></BWFXML>",
-        markers=(Marker(position_samples=480, label="Verse"),),
+        markers=(CueMarker(position_samples=480, label="Verse"),),
         tags={"IART": "Someone"},
     )
     for name in names:
@@ -58,7 +58,7 @@ def test_time_stamp_markers_and_tags_survive_a_render(tmp_path: Path) -> None:
     assert found.broadcast.description == "Take 3"
     assert found.broadcast.coding_history == "A=PCM,F=48000,W=16,M=mono,T=Reverie; Trim"
     assert found.ixml == b"<BWFXML><NOTE>kept</NOTE></BWFXML>"
-    assert found.markers == (Marker(position_samples=480, label="Verse"),)
+    assert found.markers == (CueMarker(position_samples=480, label="Verse"),)
     assert found.tags == {"IART": "Someone", "ISFT": "Reverie, Trim"}
 
 
