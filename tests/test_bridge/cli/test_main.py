@@ -15,6 +15,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
+from helpers.paths import SONG
 from helpers.session import write_midi, write_preset, write_stem
 
 from bridge.cli import COMMANDS, main
@@ -347,3 +348,9 @@ def test_every_field_of_a_job_is_an_option() -> None:
 
     assert set(inspect.signature(takes_job(command)).parameters) == set(Job.model_fields)
     assert set(inspect.signature(takes_clock(other)).parameters) == set(ClockSettings.model_fields)
+
+
+def test_an_empty_folder_is_not_this_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell variable that is not set must not fill the working folder."""
+    assert main(["render", str(SONG), "--preset", "null-reference", "--out", "", "--dry-run"]) == 2
+    assert "out = '': is empty" in capsys.readouterr().err
