@@ -150,7 +150,7 @@ def state(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Save a plugin's state as a .vstpreset and print the preset's node that plays it."""
-    from bridge.errors import OutputError, PresetError
+    from bridge.errors import InputError, OutputError
     from bridge.presets.overrides import parse_value
     from bridge.processors.vst3 import VST3
 
@@ -162,7 +162,7 @@ def state(
         for setting in settings or ():
             name, equals, value = setting.partition("=")
             if not equals:
-                raise PresetError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
+                raise InputError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
             vst3.set_parameter(name.strip(), parse_value(value.strip()))
         vst3.save_state(out)
         node = {"id": "plugin", "use": "vst3", "plugin": plugin}

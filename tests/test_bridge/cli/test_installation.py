@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import mido
 import numpy as np
@@ -238,6 +241,8 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "safetensors": ("safetensors.numpy.load", lambda data: {"tone": np.zeros((1, 48000), np.float32)}),
     "rich": ("rich.console.Console.print", lambda *_: None),
     "platformdirs": ("platformdirs.user_cache_dir", lambda *_: ""),
+    "jinja2": ("jinja2.Template.render", lambda *_, **__: "<b>a<b</b>"),
+    "defusedxml": ("bridge.daw.untrusted.parse_xml", lambda *_: ElementTree.fromstring("<a/>")),
 }
 
 
@@ -375,3 +380,11 @@ class TestPlugins:
         assert not finding.is_needed
         assert finding.state.startswith("Bad does not play:")
         assert finding.remedy == "reverie plugins check Bad"
+
+
+def test_doctor_uses_everything_that_is_installed_with_the_library() -> None:
+    """A dependency that is added is probed; the command line itself is Typer's proof."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wanted = tomllib.load(file)["project"]["dependencies"]
+
+    assert {re.split("[=<>~]", line)[0] for line in wanted} == {*REQUIRED, "typer"}
