@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = {
     "bridge": "errors arrays parameters files installation | clock | audio midi hosts "
-    "| envelopes processors daw | presets | plan | render | report | cluster server studio | cli",
+    "| envelopes processors daw | presets | plan | render | report | cli",
     "dream_core": "errors nearest files runtime | dsp | frontend | networks | objectives | settings "
     "| updates | loop | training",
 }

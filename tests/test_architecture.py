@@ -106,8 +106,10 @@ def test_every_folder_says_what_is_in_it(folder: str) -> None:
     text = ast.get_docstring(ast.parse((path / "__init__.py").read_text(encoding="utf-8"))) or ""
     listed = set(re.findall(r"`(\w+)`", text[text.index("\n- `") :]))
 
-    assert {file.stem for file in path.glob("*.py")} - {"__init__"} <= listed
-    assert all((path / name).exists() or (path / f"{name}.py").exists() for name in listed), listed
+    missing = {file.stem for file in path.glob("*.py")} - {"__init__"} - listed
+    stale = {name for name in listed if not (path / name).exists() and not (path / f"{name}.py").exists()}
+    assert not missing, f"name them, in backticks, in the docstring of {path / '__init__.py'}: {missing}"
+    assert not stale, f"{path / '__init__.py'} lists what is not there: {stale}"
 
 
 def test_few_files_stand_at_the_top() -> None:

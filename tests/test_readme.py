@@ -67,3 +67,10 @@ def test_the_readmes_job_list_is_one(tmp_path: Path) -> None:
     (tmp_path / "jobs.toml").write_text(shown)
 
     assert read_jobs(tmp_path / "jobs.toml")[0].variation == ("", "deep")
+
+
+def test_the_readme_names_every_command() -> None:
+    """Its table has a row for each."""
+    from bridge.cli import COMMANDS
+
+    assert [name for name in COMMANDS if f"| `reverie {name}` |" not in README] == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import assert_never
 
 import numpy as np
 
@@ -138,16 +139,13 @@ class _Builder:
         """Add a modulator."""
         self._check_swing(modulator)
         is_bipolar = modulator.polarity == "bipolar"
-        if isinstance(modulator, Lfo):
-            self._add_source(modulator, self._lfo(modulator, 0.0), is_bipolar)
-            if modulator.stereo_phase:
-                right = self._lfo(modulator, modulator.stereo_phase)
-                self._add_source(modulator, right, is_bipolar, f"{modulator.id}.right")
-            return
         curve = self._curve(modulator)
-        if is_bipolar and not isinstance(modulator, Combine):
+        if is_bipolar and not isinstance(modulator, (Combine, Lfo)):  # which see to it themselves
             curve = Bipolar(curve)
         self._add_source(modulator, curve, is_bipolar)
+        if isinstance(modulator, Lfo) and modulator.stereo_phase:
+            right = self._lfo(modulator, modulator.stereo_phase)
+            self._add_source(modulator, right, is_bipolar, f"{modulator.id}.right")
 
     def _check_swing(self, modulator: Modulator) -> None:
         """Warn where a swing has nothing to swing."""
@@ -170,6 +168,8 @@ class _Builder:
 
     def _curve(self, modulator: Modulator) -> Curve:
         where = f"modulators.{modulator.id}"
+        if isinstance(modulator, Lfo):
+            return self._lfo(modulator, 0.0)
         if isinstance(modulator, Steps):
             return self._steps(modulator)
         if isinstance(modulator, Adsr):
@@ -191,7 +191,7 @@ class _Builder:
             return self.sources[f"macro.{modulator.macro}"]
         if isinstance(modulator, Combine):
             return Combined(modulator.op, tuple(self.sources[name] for name in modulator.inputs))
-        raise TypeError(f"{type(modulator).__name__} is not a modulator")
+        assert_never(modulator)
 
     def _lfo(self, modulator: Lfo, ahead_degrees: float) -> LfoSource:
         counter, fade = self._counter(modulator, modulator.delay, modulator.fade_in, 1)

@@ -101,7 +101,7 @@ class Processor(Protocol):
         ...
 
     def flush(self) -> AudioArray:
-        """End the stream and return the samples still withheld."""
+        """End the stream and return the samples still withheld: none is ``(channels, 0)``."""
         ...
 
     def reset(self) -> None:

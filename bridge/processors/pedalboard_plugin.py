@@ -36,7 +36,9 @@ def build_builtin(name: str, params: Mapping[str, ParamValue] | None = None) -> 
     -6.0
     """
     if name not in BUILTINS:
-        raise ProcessorError(f"no built-in effect is called {name!r}; {nearest_names(name, BUILTINS)}")
+        raise ProcessorError(
+            f"none of pedalboard's effects is called {name!r}; {nearest_names(name, BUILTINS)}"
+        )
     plugin = getattr(pedalboard, BUILTINS[name].class_name)()
     native = PedalboardPlugin(plugin)
     for key, value in (params or {}).items():

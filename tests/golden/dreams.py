@@ -1,7 +1,8 @@
 """What dreams give today, as numbers that a change of the arithmetic cannot slip past.
 
-    python tests/golden/dreams.py            compares, and prints old and new where they differ
-    python tests/golden/dreams.py --write    writes dreams.json anew, and prints the same table
+    python tests/golden/dreams.py                 compares, and prints old and new where they differ
+    python tests/golden/dreams.py --write NAME    writes one case, such as "update mask"
+    python tests/golden/dreams.py --write         writes all of dreams.json, and prints the same table
 
 A golden is not right because it is kept: it is what was listened to and measured when it was made. Whoever
 changes a dream on purpose writes them anew in a commit of its own, with the printed table in its message.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,19 +199,24 @@ def read() -> dict[str, dict[str, Any]]:
     return kept
 
 
-def compare() -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-    """Measure every case; yield its name, its numbers and the kept ones."""
+def compare(names: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+    """Measure cases, or all; yield each one's name, its numbers and the kept ones."""
     kept = read() if FILE.exists() else {}
-    for name, case in cases().items():
+    known = cases()
+    for name, case in known.items() if not names else [(name, known[name]) for name in names]:
         yield name, measure(case), kept.get(name)
 
 
 def main(arguments: list[str]) -> None:
     """Print what differs from the kept numbers, and write them anew where that is asked."""
+    names = [word for word in arguments if word != "--write"]
+    unknown = [name for name in names if name not in cases()]
+    if unknown:
+        raise SystemExit(f"no case is called {unknown[0]!r}; there are: {', '.join(cases())}")
     measured = {}
     print(f"| {'dream':40} | score | | change, dBFS | | apart |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, new, old in compare():
+    for name, new, old in compare(names):
         measured[name] = new
         if old is not None and distance(old, new) < 1e-4 and old["score"] == new["score"]:
             continue
@@ -221,7 +227,12 @@ def main(arguments: list[str]) -> None:
             f"| {was['change_dbfs']:.2f} | {new['change_dbfs']:.2f} | {apart} |"
         )
     if "--write" in arguments:
-        lines = [f" {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in measured.items()]
+        written = (
+            {name: numbers for name, numbers in read().items() if names} | measured
+            if FILE.exists()
+            else measured
+        )
+        lines = [f" {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in written.items()]
         FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import mido
 import numpy as np
@@ -198,6 +198,7 @@ def test_a_package_that_does_not_load_is_one_line_from_every_command(
     command: str, name: str, tmp_path: Path
 ) -> None:
     """It is named, with doctor as the next call; commands that do not dream do their work."""
+    assert command in COMMAND_LINES, f"give a line of {command!r} that works in COMMAND_LINES"
     if command in ("verify", "report"):
         stem = write_stem(tmp_path / "stems" / "lead.wav")
         render_plan(build_plan([stem], write_preset(tmp_path), out_dir=tmp_path / "out"))
@@ -242,7 +243,7 @@ WRONG_RESULTS: dict[str, tuple[str, Callable[..., object]]] = {
     "rich": ("rich.console.Console.print", lambda *_: None),
     "platformdirs": ("platformdirs.user_cache_dir", lambda *_: ""),
     "jinja2": ("jinja2.Template.render", lambda *_, **__: "<b>a<b</b>"),
-    "defusedxml": ("bridge.daw.untrusted.parse_xml", lambda *_: ElementTree.fromstring("<a/>")),
+    "defusedxml": ("bridge.daw.untrusted.parse_xml", lambda *_: ET.fromstring("<a/>")),
 }
 
 

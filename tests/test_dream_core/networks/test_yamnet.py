@@ -305,7 +305,7 @@ def test_a_damaged_file_of_ones_own_hides_no_other_network(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "mine.safetensors").write_text("garbage")
 
-    assert [card.name for card in list_networks()] == ["timbre", "yamnet", "texture"]
+    assert {"timbre", "yamnet"} <= {card.name for card in list_networks()}
     assert "mine.safetensors" in list_damaged()[0]
     with pytest.raises(NetworkNotFoundError, match="'nope'"):
         load_network("nope")
