@@ -116,7 +116,7 @@ def _binary_place() -> tuple[str, str]:
 
 
 def _built_for(head: bytes) -> tuple[str, tuple[str, ...]]:
-    """Read system and processors from the first bytes of an ELF, Mach-O or PE file; '' where it is none."""
+    """Read system and processors from the first bytes of an ELF, Mach-O or PE file; '' for anything else."""
     if head[:4] == b"\x7fELF" and len(head) >= 20:
         order = "<" if head[5] == 1 else ">"
         machine = struct.unpack_from(f"{order}H", head, 18)[0]

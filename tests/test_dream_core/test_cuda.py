@@ -54,7 +54,7 @@ def test_gradients_agree_in_double_precision() -> None:
     assert float((there - here).norm() / here.norm()) <= 1e-6
 
 
-def test_a_gpu_repeats_itself_whatever_the_companions() -> None:
+def test_a_gpu_repeats_itself_whatever_shares_its_batch() -> None:
     """The same windows in other company, and twice, give the same samples bit for bit."""
     network = SmallNet().to("cuda")
     sound = make_sound(8.0)

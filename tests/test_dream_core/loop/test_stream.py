@@ -132,7 +132,7 @@ def test_blocks_do_not_matter(network: SmallNet, update: str, batch: int) -> Non
     assert np.array_equal(torch.cat(pieces, 1).numpy(), whole)
 
 
-def test_companions_in_a_batch_do_not_matter(network: SmallNet) -> None:
+def test_what_else_is_in_a_batch_does_not_matter(network: SmallNet) -> None:
     """A window's result is the same whatever the other windows of its batch hold."""
     first, other = make_sound(0.9), make_sound(0.9, seed=5)
     settings = with_update("mask", jitter=False)
@@ -275,7 +275,7 @@ def test_the_end_of_a_sound_is_heard_without_the_padding_after_it(seconds: float
 
 
 @pytest.mark.parametrize("objective", ["layer:second", "class:auto", "neuron:first:3"])
-def test_a_short_companion_changes_no_bit_of_a_whole_window(network: SmallNet, objective: str) -> None:
+def test_a_short_window_beside_it_changes_no_bit_of_a_whole_window(network: SmallNet, objective: str) -> None:
     """Scores and gradients beside a sound's end are those beside another whole window."""
     listener = Listener(network, parse_objective(objective), RATE)
     sounds = torch.from_numpy(make_sound(3.0)).reshape(2, -1)[:, :24000]

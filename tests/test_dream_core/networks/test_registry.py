@@ -78,7 +78,7 @@ def test_a_network_is_fixed(network: Network) -> None:
     assert not any(p.requires_grad for p in network.parameters())
 
 
-def test_patches_do_not_depend_on_their_companions(network: Network) -> None:
+def test_patches_do_not_depend_on_their_neighbours(network: Network) -> None:
     patches = network.listen(noise(network, 4.0))[0]
     with torch.no_grad():
         together = network(patches)

@@ -1,4 +1,4 @@
-"""Objectives: each ascends, they compute as algebra, and what a network has not is said."""
+"""Objectives: each ascends, they compute as algebra, and what a network does not have is said."""
 
 from __future__ import annotations
 
