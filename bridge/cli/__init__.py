@@ -1,8 +1,8 @@
 """The command line: parse, call one function, print.
 
-One module a command, called as the command is. Only the module of the command that is called is imported, so
-that ``reverie --help`` answers at once. What a user can cause ends in one line on standard error and an exit code:
-1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
+One module a command, called as the command is. Only the module of the command that is called is imported,
+so that ``reverie --help`` answers at once. What a user can cause ends in one line on standard error and an
+exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
 
 - `app`             the commands as Typer has them
 - `shared_options`  options that several commands share; `job_options` those made from a job or a clock
