@@ -14,11 +14,9 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from bridge.clock.settings import ClockSettings
-from bridge.errors import TempoError
 from bridge.plan.job import Job, parse_job
 
 __all__ = ["takes_clock", "takes_job"]
@@ -84,17 +82,10 @@ def takes_job(command: Callable[..., None]) -> Callable[..., None]:
 
 def takes_clock(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command what can be said of a song's time; it is called with `ClockSettings` in their place."""
-
-    def build(given: Mapping[str, Any]) -> ClockSettings:
-        try:
-            return ClockSettings(**given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = _SPELLINGS[str(first["loc"][0])][0]
-            raise TempoError(f"{option} {first['input']}: {first['msg'].lower()}") from None
-
     names = [name for name in _SPELLINGS if name in ClockSettings.model_fields]
-    return _with_options(command, "clock", names, ClockSettings.model_fields, build)
+    return _with_options(
+        command, "clock", names, ClockSettings.model_fields, lambda given: ClockSettings(**given)
+    )
 
 
 def _with_options(

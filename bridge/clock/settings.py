@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from bridge.clock.tempo_segments import MAX_BPM, MIN_BPM, Meter, check_meter
 from bridge.errors import TempoError
@@ -14,15 +22,19 @@ __all__ = ["ClockSettings", "bpm_from_name", "parse_meter"]
 
 
 def _read_meter(given: object) -> object:
-    return parse_meter(given) if isinstance(given, str) else given
+    if isinstance(given, str):
+        return parse_meter(given)
+    match given:
+        case [int(numerator), int(denominator)]:
+            check_meter(Meter(tick=0, numerator=numerator, denominator=denominator))
+    return given
 
 
 class ClockSettings(BaseModel):
     """Say of a song's time what its files do not, or say wrongly; a job's keys and options of the same names.
 
     Raises:
-        ValidationError: A value that makes no sense.
-        TempoError: Not a meter.
+        TempoError: A value that makes no sense.
 
     >>> ClockSettings(bpm=128, meter="7/8").meter
     (7, 8)
@@ -52,6 +64,18 @@ class ClockSettings(BaseModel):
     text_markers: bool = Field(
         default=False, description="Use texts of the first MIDI track as markers if the file has none."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_it_as_ours(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(data)
+        except ValidationError as error:
+            if cls is not ClockSettings:  # what has more fields says itself what is wrong with which
+                raise
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise TempoError(f"{name} = {first['input']!r}: {first['msg'].lower()}") from None
 
 
 def parse_meter(text: str, where: str = "meter") -> tuple[int, int]:

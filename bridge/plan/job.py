@@ -124,16 +124,16 @@ def parse_job(data: Mapping[str, Any], where: str) -> Job:
         PlanError: A key or value is wrong.
     """
     keys = Job.list_keys()
+    unknown = [key for key in data if key not in keys]
+    if unknown:
+        raise PlanError(f"{where}: no key {unknown[0]!r}; {nearest_names(unknown[0], keys)}")
     try:
         return Job.model_validate(data)
     except TempoError as error:
         raise PlanError(f"{where}: {error}") from None
     except ValidationError as error:
-        # A misspelt key is also missing under its right name: the misspelling says more.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        first = error.errors()[0]
         key = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        raise PlanError(f"{where}: no key {key!r}; {nearest_names(key, keys)}")
     if first["type"] == "missing":
         raise PlanError(f"{where}: {key!r} is missing: {keys[key].description}")
     raise PlanError(

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
 )
 
 from bridge.audio.alignment import Placement
@@ -86,6 +87,8 @@ class StemPlan(_Record):
     `sample_rate` and `n_samples` are the session's, which all its stems share; `source` may differ.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
     name: str
     source: str
     sha256: str
@@ -101,11 +104,17 @@ class StemPlan(_Record):
     start_samples: int | None = Field(default=None, description="the session's start, since midnight")
     reference_stems: dict[str, str] = Field(
         default_factory=dict,
-        validation_alias=AliasChoices("reference_stems", "listens_to"),
+        alias="listens_to",
         description="stems it follows, dreams towards or is keyed by, to their sha256",
     )
     peak_depth: float = Field(description="deepest dream in steps")
     depth_integral_s: float = Field(description="integral of depth over time: steps x seconds")
+
+    @model_serializer(mode="wrap")
+    def _by_stored_names(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What manifests hold keeps its name: renders of earlier versions are taken up by it.
+        data: dict[str, Any] = dump(self)
+        return {"listens_to" if key == "reference_stems" else key: value for key, value in data.items()}
 
     @property
     def duration_s(self) -> float:

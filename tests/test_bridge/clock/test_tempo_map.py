@@ -7,6 +7,7 @@ import itertools
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -360,3 +361,21 @@ def test_a_ramp_of_no_known_law_is_refused() -> None:
 def test_a_position_is_written_to_its_nearest_tick(beats: float, text: str) -> None:
     """What rounds up to a whole beat is written as that beat."""
     assert TempoMap.constant(120).position_text(beats) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"bpm": 0.0}, "bpm = 0.0: input should be greater than or equal to 1"),
+        ({"meter": (7, 3)}, "the meter 7/3"),
+        ({"meter": "seven"}, "'seven' is not a meter"),
+        ({"pattern": 0}, "pattern = 0"),
+        ({"tempo": 120}, "tempo = 120: extra inputs"),
+    ],
+)
+def test_what_is_said_of_the_clock_and_makes_no_sense_is_a_tempo_error(
+    said: dict[str, Any], says: str
+) -> None:
+    """It is refused when it is said, not when a song is built of it."""
+    with pytest.raises(TempoError, match=says):
+        ClockSettings(**said)

@@ -89,6 +89,8 @@ def test_toml_and_csv_say_the_same(session: Path) -> None:
         ),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout=""\n', ["out = ''", "is empty"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nrate=0\n', ["rate = 0", "8000"]),
+        ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout_dir="c"\n', ["x.toml:4", "'out_dir'", "'out'"]),
+        ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nmeter=[7,3]\n', ["x.toml:1", "meter 7/3"]),
         ("x.toml", "[[jobs]\n", ["not valid TOML"]),
         ("x.toml", "jobs = 3\n", ["[[jobs]]"]),
         ("x.txt", "", [".toml or a .csv"]),

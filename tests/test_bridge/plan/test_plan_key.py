@@ -245,3 +245,17 @@ def test_a_plan_that_is_built_again_has_the_same_keys(tmp_path: Path) -> None:
 
     for first, second, third in zip(plan.stems, again.stems, kept.stems, strict=True):
         assert plan.stem_key(first) == again.stem_key(second) == kept.stem_key(third)
+
+
+def test_keys_are_those_of_earlier_renders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was rendered before a change of names in the program is taken up after it.
+
+    Whoever changes what decides a stem's samples changes the key, and this one, on purpose.
+    """
+    monkeypatch.setattr(plan_module, "program_version", lambda: "0.1.0")
+    listening = stem("a", reference_stems={"b": "hash of b"})
+    plan = PLAN.model_copy(update={"stems": (listening, stem("b"))})
+
+    assert plan.stem_key(listening) == "4f4c4d3f4144ac541f46af069ed7e5ae3ef7d11b22da715d4bfdac7833970cee"
+    assert '"listens_to":{"b":"hash of b"}' in plan.model_dump_json()
+    assert Plan.from_json(plan.to_json()) == plan
