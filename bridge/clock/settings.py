@@ -10,10 +10,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from bridge.clock.tempo_segments import MAX_BPM, MIN_BPM, Meter, check_meter
 from bridge.errors import TempoError
