@@ -10,7 +10,8 @@ them to parameters, in the parameters' own units. Order: macros, modulators, com
 - `assemble`      that data and a `song` put together; `evaluate`  values at any samples, for a render
 - `routes`        a source onto a parameter's travel
 - `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `contours`
-  (ADSR and breakpoints, made of `segments`), `follower`, `midi_sources` (a CC among them), `combine`
+  (ADSR and breakpoints, made of `segments`), `follower`, `midi_sources`, `combine`
+- `midi_map`      controllers straight to macros and parameters: a CC to the depth
 - `lattice`       values at every sample out of values at a few
 - `triggers`      what starts them; `cycle_phase`, `grid`, `waveforms`, `smoothing`  what they are made of
 - `export`        lanes for a DAW or a spreadsheet

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bridge.envelopes.evaluate import Envelopes, MovingParameter
 from bridge.envelopes.follower import FollowerSource
-from bridge.envelopes.midi_sources import mapped_lane
+from bridge.envelopes.midi_map import direct_targets, mapped_lane
 from bridge.envelopes.routes import ParameterRange, RouteStage
 from bridge.envelopes.schema import Macro, Modulator, Route
 from bridge.envelopes.song import Song
@@ -74,9 +74,9 @@ def build_envelopes(
             _check_source(route.source, sources, where)
             wanted.setdefault((node_id, name), []).append((where, route))
     parameters: dict[tuple[str, str], MovingParameter] = {}
-    direct = {key: target for key, target in mapping.items() if not target.startswith("macro.")}
-    for target in dict.fromkeys([*wanted, *(_split(target) for target in direct.values())]):
-        keys = [key for key, text in direct.items() if _split(text) == target]
+    direct = direct_targets(mapping)
+    for target in dict.fromkeys([*wanted, *direct]):
+        keys = direct.get(target, [])
         stages = wanted.get(target, [])
         where = stages[0][0] if stages else f"midi_map.{keys[0]}"
         spec = _check_target(target, targets, where)
@@ -99,11 +99,6 @@ def build_envelopes(
                 ),
             )
     return Envelopes(parameters, sources, song.tempo_map, sample_rate, warnings)
-
-
-def _split(target: str) -> tuple[str, str]:
-    node_id, _, name = target.partition(".")
-    return node_id, name
 
 
 def _check_source(name: str, sources: Sources, where: str) -> None:

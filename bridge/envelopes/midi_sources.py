@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from bridge.arrays import Float64Array, Int64Array
@@ -20,7 +18,7 @@ from bridge.midi.messages import TIMBRE
 from bridge.midi.notes import read_notes, track_index
 from bridge.midi.rpn import mpe_zones, parameter_numbers
 
-__all__ = ["mapped_lane", "midi_source", "parse_map_key"]
+__all__ = ["DEFAULT_SMOOTH", "midi_events", "midi_source", "parse_map_key", "why_nothing"]
 
 DEFAULT_SMOOTH = "20 ms"
 
@@ -34,11 +32,11 @@ def midi_source(
         EnvelopeError: The track does not exist.
     """
     try:
-        starts, values = _events(modulator, song, sample_rate, where)
+        starts, values = midi_events(modulator, song, sample_rate, where)
     except InputError as error:
         raise EnvelopeError(str(error)) from None
     if not len(starts):
-        warnings.append(f"{where}: {_why_nothing(modulator, song)}; it stays at {_default(modulator):g}")
+        warnings.append(f"{where}: {why_nothing(modulator, song)}; it stays at {_default(modulator):g}")
     before = float(values[0]) if modulator.chase and len(values) else _default(modulator)
     if modulator.interpolate == "linear":
         return _straight(starts, values, before, modulator, song, sample_rate)
@@ -57,30 +55,7 @@ def parse_map_key(key: str) -> MidiModulator:
     return MidiModulator.model_validate({"id": "map", "event": event, "number": number, "channel": channel})
 
 
-def mapped_lane(
-    keys: Sequence[str], default: float, song: Song, sample_rate: float, where: str, warnings: list[str]
-) -> SmoothStairs | None:
-    """Join several controllers that move the same knob: the last one touched counts.
-
-    Returns:
-        None where there is no MIDI, or nothing of the kind in it.
-    """
-    if song.midi is None:
-        return None
-    modulators = [parse_map_key(key) for key in keys]
-    parts = [_events(modulator, song, sample_rate, where) for modulator in modulators]
-    if not any(len(starts) for starts, _ in parts):
-        reasons = "; ".join(_why_nothing(modulator, song) for modulator in modulators)
-        warnings.append(f"{where}: {reasons}; it stays at {default:g}")
-        return None
-    starts = np.concatenate([starts for starts, _ in parts])
-    values = np.concatenate([values for _, values in parts])
-    order = np.argsort(starts, kind="stable")
-    tau = duration_samples(DEFAULT_SMOOTH, song, sample_rate)
-    return SmoothStairs(starts=starts[order], values=values[order], before=default, tau_samples=tau)
-
-
-def _events(
+def midi_events(
     modulator: MidiModulator, song: Song, sample_rate: float, where: str
 ) -> tuple[Int64Array, Float64Array]:
     """Return samples and values 0..1 of everything a MIDI modulator follows."""
@@ -158,7 +133,7 @@ def _default(modulator: MidiModulator) -> float:
     return 0.5 if modulator.event == "pitch_bend" else 0.0
 
 
-def _why_nothing(modulator: MidiModulator, song: Song) -> str:
+def why_nothing(modulator: MidiModulator, song: Song) -> str:
     """Say what is missing and what the file has instead."""
     if song.midi is None:
         return "no MIDI file is given"

@@ -20,7 +20,8 @@ from bridge.envelopes.curve import Curve
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.follower import FollowerSource, follower_curve
 from bridge.envelopes.grid import Grid
-from bridge.envelopes.midi_sources import mapped_lane, midi_source
+from bridge.envelopes.midi_map import mapped_lane
+from bridge.envelopes.midi_sources import midi_source
 from bridge.envelopes.oscillators import Counter, Fade, LfoSource, StepSource
 from bridge.envelopes.schema import (
     Adsr,
