@@ -11,16 +11,14 @@ import pytest
 import rooms
 
 OWNERS = {
-    "soundfile": {"bridge.audio"},
-    "mido": {"bridge.midi"},
-    "pedalboard": {"bridge.processors", "bridge.hosts", "bridge.audio.system_decoder"},
-    "dream_core": {
-        "bridge.processors",
-        "bridge.plan.checks",
-        "bridge.render",
-        "bridge.cli",
-        "bridge.errors",
-        "bridge.files",
+    "soundfile": {"bridge.audio.preview", "bridge.audio.reader", "bridge.audio.sinks"},
+    "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
+    "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
+    | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
+    "dream_core": {"bridge.processors.dream", "bridge.processors.dream_parameters"}
+    | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
+    | {
+        f"bridge.render.{name}" for name in ("gpu_batches", "open_stem", "runner", "stem_render", "stem_task")
     },
 }
 """Who may import what; everybody else goes through them."""

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,10 +16,16 @@ from pydantic import (
 )
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
-from bridge.clock.tempo_segments import MAX_BPM, MIN_BPM, Meter, check_meter
+from bridge.clock.tempo_segments import Meter, bpm_to_us, check_meter
 from bridge.errors import TempoError
 
 __all__ = ["ClockSettings", "bpm_from_name", "parse_meter"]
+
+
+def _check_bpm(bpm: float | None) -> float | None:
+    if bpm is not None:
+        bpm_to_us(bpm)
+    return bpm
 
 
 def _read_meter(given: object) -> object:
@@ -42,14 +49,11 @@ class ClockSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bpm: float | None = Field(
-        default=None,
-        ge=MIN_BPM,
-        le=MAX_BPM,
-        description="Quarter notes per minute; overrides the MIDI file's tempo.",
+    bpm: Annotated[float | None, AfterValidator(_check_bpm)] = Field(
+        default=None, description="Quarter notes per minute, 1 to 1000; overrides the MIDI file's tempo."
     )
     meter: Annotated[tuple[int, int] | None, BeforeValidator(_read_meter)] = Field(
-        default=None, description="Such as 7/8; wins over the MIDI file's."
+        default=None, description="Such as 7/8; overrides the MIDI file's."
     )
     offset_s: float = Field(
         default=0.0, description="Where the MIDI file's first tick sounds in the stems, in seconds."

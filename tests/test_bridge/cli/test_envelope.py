@@ -159,7 +159,7 @@ def test_a_preset_that_needs_midi_says_so_without_it(
     ("arguments", "says"),
     [
         (("--every", "0s", "--csv", "out.csv"), "rows need a distance"),
-        (("--bpm", "0"), "--bpm"),
+        (("--bpm", "0"), "0.0 BPM is outside 1..1000"),
         (("--png", "out.xyz"), ".png, .svg, .pdf"),
         (("--csv", "file/out.csv"), "cannot be written"),
     ],

@@ -80,7 +80,7 @@ def test_what_is_said_wins_and_is_told(song: Path, capsys: pytest.CaptureFixture
         (random_song(1)[:-30], ["--strict"], "strict"),
         (random_song(1), ["--pattern", "2"], "has none"),
         (random_song(1), ["--meter", "7"], "not a meter"),
-        (random_song(1), ["--bpm", "0"], "--bpm"),
+        (random_song(1), ["--bpm", "0"], "outside 1..1000"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(

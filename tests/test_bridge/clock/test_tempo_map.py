@@ -366,7 +366,7 @@ def test_a_position_is_written_to_its_nearest_tick(beats: float, text: str) -> N
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ({"bpm": 0.0}, "bpm = 0.0: input should be greater than or equal to 1"),
+        ({"bpm": 0.0}, "0.0 BPM is outside 1..1000"),
         ({"meter": (7, 3)}, "the meter 7/3"),
         ({"meter": "seven"}, "'seven' is not a meter"),
         ({"pattern": 0}, "pattern = 0"),

@@ -85,7 +85,7 @@ def test_toml_and_csv_say_the_same(session: Path) -> None:
         (
             "x.toml",
             '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nbpm=0\n',
-            ["bpm = 0", "equal to 1"],
+            ["x.toml:1", "0.0 BPM is outside 1..1000"],
         ),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout=""\n', ["out = ''", "is empty"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nrate=0\n', ["rate = 0", "8000"]),

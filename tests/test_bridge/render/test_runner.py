@@ -10,13 +10,15 @@ import mido
 import numpy as np
 import pytest
 import soundfile
+from helpers.audio import noise
 from helpers.session import make_sound, write_midi, write_preset, write_stem
 
-from bridge import build_plan, read_manifest, render_plan
+from bridge import build_plan, read_manifest, render_plan, render_plans
 from bridge.audio.loudness import measure_loudness
 from bridge.clock.settings import ClockSettings
-from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PresetError
-from bridge.plan.model import Plan
+from bridge.errors import AudioFileError, InputError, MidiFileError, OutputError, PlanError, PresetError
+from bridge.plan.model import MidiSource, Plan
+from bridge.presets.model import parse_preset
 from dream_core.loop.shared_batches import SharedBatches
 
 CC_PRESET = """
@@ -361,3 +363,75 @@ def test_stems_that_state_another_tempo_are_told_of(tmp_path: Path) -> None:
 
     (warning,) = [text for text in plan.warnings if "in its name" in text]
     assert warning.startswith("stem 'pad_128bpm' states 128 BPM")
+
+
+def moved_by_cc(folder: Path) -> list[Plan]:
+    """Two presets over three stems, moved by a song's mod wheel."""
+    song = write_midi(
+        folder / "song.mid",
+        [(480 * beat, mido.Message("control_change", control=1, value=40 * beat)) for beat in range(4)],
+    )
+    for index, name in enumerate("abc"):
+        soundfile.write(folder / f"{name}.wav", noise(30_000, seed=index)[0], 44100, subtype="PCM_24")
+    chain = [{"id": "gain", "use": "gain", "params": {"gain_db": 0.0}}]
+    head = {"format": "reverie/preset", "version": 1, "uuid": "11111111-2222-3333-4444-555555555555"}
+    return [
+        build_plan(
+            [folder / f"{stem}.wav" for stem in "abc"],
+            parse_preset(
+                head
+                | {
+                    "meta": {"name": name, "category": "Utility"},
+                    "chain": chain,
+                    "modulators": [{"id": "wheel", "type": "midi", "event": "cc", "number": 1}],
+                    "routes": [{"source": "wheel", "target": "gain.gain_db", "min": -12.0, "max": 0.0}],
+                },
+                "test",
+            ),
+            midi=song,
+            out_dir=folder / "out",
+        )
+        for name in ("one", "two")
+    ]
+
+
+def test_a_songs_midi_is_read_once_for_all_its_stems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many stems and presets; in processes of their own it comes out the same."""
+    plans, read = moved_by_cc(tmp_path), []
+    load = MidiSource.load
+    monkeypatch.setattr(MidiSource, "load", lambda source: (read.append(source.path), load(source))[1])
+    alone = render_plans(plans)
+    assert read == [str(tmp_path / "song.mid")]
+    together = render_plans(plans, jobs=2, overwrite=True)
+
+    hashes = [
+        [stem.record.sha256_samples for one in reports for stem in one.stems if stem.record]
+        for reports in (alone, together)
+    ]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 3
+
+
+def test_midi_that_has_changed_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """The plan was made of another song; so it is with one that is gone."""
+    plan, _ = moved_by_cc(tmp_path)
+    with (tmp_path / "song.mid").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(MidiFileError, match=r"song\.mid: is gone or has changed.*plan again"):
+        render_plan(plan)
+    (tmp_path / "song.mid").unlink()
+    with pytest.raises(MidiFileError, match="is gone or has changed"):
+        render_plan(plan)
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "no such manifest"), ("{", "not a manifest"), ("[3]", "not a manifest")]
+)
+def test_what_is_not_a_manifest_is_a_plan_error(tmp_path: Path, content: str | None, says: str) -> None:
+    path = tmp_path / "x.manifest.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PlanError, match=says):
+        read_manifest(path)
