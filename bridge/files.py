@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,9 +10,28 @@ from pathlib import Path
 
 from bridge.errors import OutputError
 from dream_core import files
-from dream_core.files import PART_SUFFIX, hash_file, part_path
+from dream_core.files import (
+    hash_file,
+    list_leftovers,
+    open_regular,
+    private_folder,
+    read_regular,
+    remove_leftovers,
+)
 
-__all__ = ["PART_SUFFIX", "check_free", "check_names", "hash_file", "part_path", "stamp_file", "write_whole"]
+__all__ = [
+    "check_free",
+    "check_names",
+    "give_name",
+    "hash_file",
+    "list_leftovers",
+    "open_regular",
+    "private_folder",
+    "read_regular",
+    "remove_leftovers",
+    "stamp_file",
+    "write_whole",
+]
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -20,24 +40,41 @@ def check_free(path: Path, overwrite: bool) -> None:
     Raises:
         OutputError: It exists.
     """
-    if path.exists() and not overwrite:
+    if not overwrite and os.path.lexists(path):
         raise OutputError(f"{path}: exists already; give another name, or allow it with --overwrite")
 
 
+def give_name(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a finished file its name, in one step.
+
+    Raises:
+        OutputError: A file of that name has appeared and may not be replaced.
+        OSError: The system refuses.
+    """
+    try:
+        files.give_name(part, path, overwrite=overwrite)
+    except FileExistsError:
+        raise OutputError(f"{path}: appeared while it was being written; nothing was replaced") from None
+
+
 @contextmanager
-def write_whole(path: Path, *, is_contended: bool = False) -> Iterator[Path]:
+def write_whole(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Give a place to write a file to; it gets its name when all of it is there.
+
+    Several processes may write the same file at the same time; the last one wins.
 
     Args:
         path: The file; its folder is made where it is missing.
-        is_contended: Whether other processes may write the same file at the same time; the last one wins.
+        overwrite: Whether a file of that name may be replaced.
 
     Raises:
         OutputError: It cannot be written; nothing is left of it, and what had its name before stays.
     """
     try:
-        with files.write_whole(path, is_contended=is_contended) as part:
+        with files.write_whole(path, overwrite=overwrite) as part:
             yield part
+    except FileExistsError:
+        raise OutputError(f"{path}: appeared while it was being written; nothing was replaced") from None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
 

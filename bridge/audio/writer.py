@@ -1,6 +1,6 @@
 """Write the audio files studios deliver: whole or not at all, the same bytes for the same samples.
 
-Writing goes to a hidden file beside the target and is renamed when everything is on disk.
+Writing goes to a file in a hidden folder beside the target, which gets its name when everything is on disk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bridge.audio.metadata import AudioMetadata
 from bridge.audio.quantiser import Quantiser
 from bridge.audio.sinks import open_sink
 from bridge.errors import OutputError, nearest_names
-from bridge.files import part_path
+from bridge.files import give_name, private_folder
 
 __all__ = ["AudioWriter"]
 
@@ -86,7 +86,7 @@ class AudioWriter:
         self._bytes_needed = (
             None if n_samples is None else n_samples * n_channels * SUBTYPE_BITS[subtype] // 8
         )
-        self._part = part_path(self._path)
+        self._folder = contextlib.ExitStack()
         self._quantiser: Quantiser | None = None
         if subtype != "FLOAT":
             # 32 bits hold every float32 up to full scale but the faintest bits of the quietest: no dither.
@@ -95,6 +95,7 @@ class AudioWriter:
         self._is_open = True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = self._folder.enter_context(private_folder(self._path.parent)) / "part"
             if self._bytes_needed is not None and self._format != "FLAC":
                 check_space(self._path, self._bytes_needed)
             form = SampleFormat(
@@ -102,6 +103,7 @@ class AudioWriter:
             )
             self._sink = open_sink(self._part, form, metadata or AudioMetadata())
         except OSError as error:
+            self._discard()
             raise self._output_error(error) from error
         except RuntimeError as error:
             self._discard()
@@ -166,10 +168,8 @@ class AudioWriter:
                 self._put(self._quantiser.flush())
             self._sink.finish()
             _sync(self._part)
-            if not self._overwrite and self._path.exists():
-                raise OutputError(f"{self._path}: appeared while it was being rendered; nothing was replaced")
-            self._part.replace(self._path)
-            self._is_open = False
+            give_name(self._part, self._path, overwrite=self._overwrite)
+            self._discard()
         except (OSError, RuntimeError, AssertionError) as error:
             self.abort()
             raise self._output_error(error) from error
@@ -196,8 +196,7 @@ class AudioWriter:
 
     def _discard(self) -> None:
         self._is_open = False
-        with contextlib.suppress(OSError):
-            self._part.unlink()
+        self._folder.close()
 
     def _output_error(self, error: BaseException) -> OutputError:
         written = self._n_written * self._n_channels * SUBTYPE_BITS[self._subtype] // 8
@@ -225,7 +224,7 @@ def _check_output(
         )
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; a file name is needed")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(
             f"{path}: exists already. Give another name or folder, or allow it with --overwrite."
         )

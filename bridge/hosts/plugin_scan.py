@@ -105,7 +105,7 @@ class PluginCache:
         bundles = sorted(self.bundles.values(), key=lambda bundle: bundle.path)
         text = json.dumps({"format": _CACHE_FORMAT, "bundles": [asdict(b) for b in bundles]}, indent=1)
         try:
-            with write_whole(self.path, is_contended=True) as part:
+            with write_whole(self.path) as part:
                 part.write_text(text, encoding="utf-8")
         except OutputError as error:
             raise PluginError(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bridge.audio.formats import AUDIO_SUFFIXES
 from bridge.errors import AudioFileError
-from bridge.files import PART_SUFFIX
 
 __all__ = ["find_stems"]
 
@@ -25,9 +24,7 @@ def find_stems(paths: Iterable[Path | str]) -> list[Path]:
             inside = sorted(
                 file
                 for file in path.iterdir()
-                if file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.name.startswith(".")
-                and not file.name.endswith(PART_SUFFIX)
+                if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
             )
             if not inside:
                 raise AudioFileError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.audio.loudness import Loudness
 from bridge.errors import OutputError, PlanError
-from bridge.files import part_path, write_whole
+from bridge.files import write_whole
 from bridge.installation import DISTRIBUTION, program_version
 from bridge.plan.model import Plan
 from bridge.render.gain import GainDecision
@@ -138,7 +139,7 @@ def append_record(path: Path, name: str, record: StemRecord) -> None:
 
 def is_settled(path: Path) -> bool:
     """Return whether nothing stands beside a manifest that a killed render has left there."""
-    return not (_journal_path(path).exists() or part_path(path).exists())
+    return not os.path.lexists(_journal_path(path))
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

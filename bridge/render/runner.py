@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.errors import AudioFileError, OutputError, RenderError
+from bridge.files import private_folder, remove_leftovers
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile
 from bridge.plan.model import MidiSource, Plan, StemPlan
@@ -24,7 +25,7 @@ from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
 from bridge.render.results import RenderedStem, RenderReport, StemResult
 from bridge.render.resume import begin_manifest, is_as_planned
-from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem, remove_scratch
+from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem
 from bridge.render.workers import Task, WorkerDiedError, run_tasks
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def render_plans(
             if not is_there[folder]:
                 held.callback(_remove_empty, folder)
                 held.enter_context(lock_folder(folder))
+            remove_leftovers(folder)
+            held.callback(remove_leftovers, folder)  # of workers that are killed
         run_of_plan = {id(run.plan): run for run in runs}
 
         def keep(task: Task[StemResult | RenderedStem], result: object) -> None:
@@ -118,7 +121,7 @@ def render_plans(
 
         try:
             for run in runs:
-                run.begin()
+                run.begin(held.enter_context(private_folder(Path(run.plan.out_dir))))
                 for result in run.results.values():
                     announce(result)
             batches = open_shared_batches(plans) if jobs > 1 else {}
@@ -154,6 +157,7 @@ class _Run:
             if stem not in self.waiting
         }
         self._midi: MidiFile | None = None
+        self._scratch_dir = Path()
         self._rendered: dict[str, RenderedStem] = {}
         self._has_begun = False
 
@@ -182,8 +186,9 @@ class _Run:
             # Every processor is opened once before any output is created.
             open_stem(self.plan, stem, self._midi, RenderHooks()).close()
 
-    def begin(self) -> None:
-        """Note what is under way."""
+    def begin(self, scratch_dir: Path) -> None:
+        """Note what is under way; stems wait in that folder between their chain and their level."""
+        self._scratch_dir = scratch_dir
         if self.waiting or not is_settled(self._path):
             write_manifest(self._manifest, self._path)
             self._has_begun = True
@@ -198,8 +203,9 @@ class _Run:
                 is_delivered=not self.plan.is_shared,
                 overwrite=stem.name in self._ours,
                 batches=batches.get(self.plan.device_for(stem)),
+                scratch=self._scratch_dir / str(index),
             )
-            for stem in self.waiting
+            for index, stem in enumerate(self.waiting)
         ]
 
     def deliveries(self, _batches: object) -> list[DeliverStem]:
@@ -236,8 +242,6 @@ class _Run:
 
     def end(self) -> None:
         """Write down what is finished; where nothing is, leave no trace."""
-        for stem in self.waiting:
-            remove_scratch(stem)
         if not self._has_begun:
             return
         if self._manifest.stems:
@@ -254,9 +258,8 @@ class _Run:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".reverie-probe"
-        probe.touch()
-        probe.unlink()
+        with private_folder(folder):
+            pass
     except OSError as error:
         raise OutputError(
             f"{folder}: cannot be written to ({error.strerror}); choose another --out"

@@ -1,4 +1,4 @@
-"""Where a stem waits between its chain and its level: raw 32-bit blocks beside its target, read once."""
+"""Where a stem waits between its chain and its level: raw 32-bit blocks near its target, read once."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.audio.checks import check_finite, check_space, output_error
-from bridge.plan.model import StemPlan
 
-__all__ = ["ScratchWriter", "read_scratch", "scratch_path"]
+__all__ = ["ScratchWriter", "read_scratch"]
 
 _HEADER: Final = struct.Struct("<II")  # channels and samples of the block that follows
 
@@ -73,9 +72,3 @@ def read_scratch(path: Path) -> Iterator[AudioArray]:
         while header := file.read(_HEADER.size):
             n_channels, n_samples = _HEADER.unpack(header)
             yield np.fromfile(file, np.float32, n_channels * n_samples).reshape(n_channels, n_samples)
-
-
-def scratch_path(stem: StemPlan) -> Path:
-    """Return where a stem waits between its chain and its level: hidden, beside its target."""
-    target = Path(stem.target)
-    return target.with_name(f".{target.name}.scratch")

@@ -21,7 +21,7 @@ from bridge.plan.model import Plan, StemPlan
 from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
-from bridge.render.scratch import ScratchWriter, scratch_path
+from bridge.render.scratch import ScratchWriter
 from bridge.render.stem_input import open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
@@ -34,16 +34,18 @@ __all__ = ["render_stem"]
 def render_stem(
     plan: Plan,
     stem: StemPlan,
+    scratch: Path,
     midi: MidiFile | None,
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
     batches: SharedBatches | None = None,
 ) -> RenderedStem:
-    """Stream a stem through its chain into a scratch file beside its target, measuring before and after.
+    """Stream a stem through its chain into a scratch file, measuring before and after.
 
     Args:
         plan: The plan.
         stem: One of its stems.
+        scratch: The file it waits in.
         midi: From ``plan.load_midi()``.
         tell: Called as the stem gets on.
         is_cancelled: Asked often; true stops.
@@ -62,7 +64,6 @@ def render_stem(
     meter.expect(opened)
     try:
         n_tail = _tail_samples(opened)
-        scratch = scratch_path(stem)
         measured = _Measurements(stem, opened)
         _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
         warnings += [str(fault) for plugin in opened.plugins.values() for fault in plugin.faults]

@@ -19,14 +19,13 @@ from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision, decide_gain
 from bridge.render.progress import Progress
 from bridge.render.results import RenderedStem, StemResult
-from bridge.render.scratch import scratch_path
 from bridge.render.stem_delivery import deliver_stem
 from bridge.render.stem_render import render_stem
 
 if TYPE_CHECKING:
     from dream_core.loop.shared_batches import SharedBatches
 
-__all__ = ["DeliverStem", "RenderStem", "failed_stem", "remove_scratch"]
+__all__ = ["DeliverStem", "RenderStem", "failed_stem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,7 @@ class RenderStem:
     Args:
         plan: The stem's plan.
         stem: The stem.
+        scratch: Where it waits between its chain and its level.
         midi: From ``plan.load_midi()``.
         is_delivered: Whether it is delivered as well.
         overwrite: Whether its target may be replaced.
@@ -44,6 +44,7 @@ class RenderStem:
 
     plan: Plan
     stem: StemPlan
+    scratch: Path
     midi: MidiFile | None = None
     is_delivered: bool = True
     overwrite: bool = False
@@ -59,7 +60,9 @@ class RenderStem:
         """
         is_kept = False
         try:
-            rendered = render_stem(self.plan, self.stem, self.midi, tell, is_cancelled, self.batches)
+            rendered = render_stem(
+                self.plan, self.stem, self.scratch, self.midi, tell, is_cancelled, self.batches
+            )
             if not self.is_delivered:
                 is_kept = True
                 return rendered
@@ -77,7 +80,7 @@ class RenderStem:
 
     def clean_up(self) -> None:
         """Remove the scratch file, whole or half."""
-        remove_scratch(self.stem)
+        self.scratch.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,17 +123,12 @@ class DeliverStem:
 
     def clean_up(self) -> None:
         """Remove the scratch file, whole or half."""
-        remove_scratch(self.stem)
+        self.rendered.scratch.unlink(missing_ok=True)
 
 
 def failed_stem(stem: StemPlan, error: str) -> StemResult:
     """Return the result of a stem that failed, for a reason in one line."""
     return StemResult(name=stem.name, status="failed", target=Path(stem.target), error=error)
-
-
-def remove_scratch(stem: StemPlan) -> None:
-    """Remove a stem's scratch file, whole or half."""
-    scratch_path(stem).unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bridge.audio.hashing import hash_samples
 from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
+from bridge.files import private_folder
 from bridge.plan.model import Plan
 from bridge.render.manifest import Manifest
 from bridge.render.progress import Progress
@@ -75,10 +76,8 @@ def verify_manifest(
         )
     # Beside the outputs, where there is room for another copy of them.
     parent = Path(manifest.plan.out_dir)
-    with tempfile.TemporaryDirectory(
-        prefix=".reverie-verify-", dir=parent if parent.is_dir() else None
-    ) as folder:
-        plan = _moved(manifest.plan, Path(folder))
+    with private_folder(parent if parent.is_dir() else Path(tempfile.gettempdir())) as folder:
+        plan = _moved(manifest.plan, folder / "again")
         report = render_plan(plan, jobs=jobs, on_progress=on_progress, is_cancelled=is_cancelled)
         results = {result.name: result for result in report.stems}
         verdicts = []

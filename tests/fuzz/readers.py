@@ -1,0 +1,13 @@
+"""Every reader of foreign files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fuzz.reader import Reader
+from fuzz.readers_render import RENDER_READERS
+
+__all__ = ["READERS"]
+
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in (*RENDER_READERS,)}
+"""By name."""
