@@ -22,7 +22,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import follower_stems
 from bridge.envelopes.song import Song
-from bridge.errors import EnvelopeError, OutputError, TempoError
+from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
 from bridge.files import check_names, hash_file, stamp_file
 from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.song_clock import build_clock
@@ -100,7 +100,9 @@ def build_plan(
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
-        infos = list(pool.map(_inspect, find_stems(stems)))
+        paths = find_stems(stems)
+        stamps = dict(zip(paths, pool.map(_stamp, paths), strict=True))
+        infos = list(pool.map(_inspect, paths))
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock = clock or ClockSettings()
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
@@ -134,13 +136,16 @@ def build_plan(
         heard = dreams.reference_stems | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
             "sha256": hashes[stem.name],
-            "stamp": stamp_file(info.path),
+            "stamp": stamps[info.path],
             "reference_stems": {name: hashes[name] for name in sorted(heard) if name in hashes},
             "peak_depth": peak,
             "depth_integral_s": integral,
         }
         planned.append(stem.model_copy(update=facts))
     _check_targets(planned)
+    changed = next((path for path in paths if _stamp(path) != stamps[path]), None)
+    if changed is not None:
+        raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")
     told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "")
     return Plan(
         name=build_name(told_apart, names, ""),
@@ -209,6 +214,13 @@ def _align(
         alignment = align_stems(group, sample_rate=sample_rate)
         for (info, _), placement in zip(group, alignment.placements, strict=True):
             yield info, alignment, placement
+
+
+def _stamp(path: Path) -> str:
+    try:
+        return stamp_file(path)
+    except (OSError, ValueError):
+        return ""  # what reads it says why
 
 
 def _inspect(path: Path) -> AudioInfo:
