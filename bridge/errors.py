@@ -9,6 +9,7 @@ line: the command line prints it as it is, without a traceback.
         MidiFileError               a MIDI file cannot be read
         TempoError                  tempo, meter or a musical position makes no sense
         PresetError                 a preset does not validate
+          UntrustedError            a preset reaches outside its folder, and nobody has said that it may
         PlanError                   a plan, a manifest or a job list cannot be read or used
         EnvelopeError               a modulator or a route does not validate
         ProcessorError              a processor or one of its parameters does not exist or is out of range
@@ -40,6 +41,7 @@ __all__ = [
     "ReverieError",
     "SessionError",
     "TempoError",
+    "UntrustedError",
     "nearest_names",
 ]
 
@@ -70,6 +72,10 @@ class TempoError(InputError):
 
 class PresetError(InputError):
     """A preset does not validate."""
+
+
+class UntrustedError(PresetError):
+    """A preset reaches outside its folder, and nobody has said that it may."""
 
 
 class PlanError(InputError):

@@ -167,6 +167,8 @@ def hash_file(path: Path) -> str:
 def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
     except ValueError:
         raise OSError(errno.EINVAL, "a file name cannot hold a NUL character", _shown(path)) from None
 

@@ -24,6 +24,7 @@ def batch(
     keep_going: r.KeepGoingOption = True,
     report: r.ReportOption = False,
     log: r.LogOption = None,
+    trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
     """Render every job of a list: stems times presets times variations times MIDI files.
@@ -40,5 +41,6 @@ def batch(
         keep_going=keep_going,
         report=report,
         log=log,
+        trust=trust,
         as_json=as_json,
     )

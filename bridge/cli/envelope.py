@@ -61,7 +61,7 @@ def envelope_command(
     from bridge.midi.song_clock import build_clock
     from bridge.midi.write import write_midi
     from bridge.plan.stem_envelopes import build_preset_envelopes
-    from bridge.presets.load import load_preset, with_location
+    from bridge.presets.load import preset_path, read_preset, with_location
     from bridge.presets.overrides import apply_settings
 
     if bits not in (7, 14):
@@ -69,7 +69,7 @@ def envelope_command(
     for path in (png, table, lanes):
         if path is not None:
             check_free(path, overwrite)
-    preset = apply_settings(load_preset(preset_name), settings or (), variation)
+    preset = apply_settings(read_preset(preset_path(preset_name)), settings or (), variation)
     midi = None if midi_path is None else read_midi(midi_path, pattern=clock.pattern, ppq=clock.ppq)
     tempo_map = build_clock(midi, clock, hint_bpm=preset.meta.bpm_hint)
     if length is None and midi is not None:

@@ -22,11 +22,11 @@ app = typer.Typer()
 
 @app.command()
 @takes_job
-def plan(job: Job, as_json: a.JsonOption = False) -> None:
+def plan(job: Job, trust: a.TrustOption = False, as_json: a.JsonOption = False) -> None:
     """Show what a render would do, and what it would cost; write nothing."""
     from bridge.plan.job_list import build_batch
 
-    print_plans(build_batch([job]), as_json)
+    print_plans(a.ask_for_trust(lambda trusted: build_batch([job], trust=trusted), trust), as_json)
 
 
 def print_plans(plans: Sequence[Plan], as_json: bool) -> None:

@@ -63,9 +63,9 @@ def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE")], as_json: JsonOption = False
 ) -> None:
     """Show a preset: its chain, what moves it, and its macros."""
-    from bridge.presets.load import load_preset
+    from bridge.presets.load import preset_path, read_preset
 
-    preset = load_preset(name)
+    preset = read_preset(preset_path(name))
     if as_json:
         typer.echo(json.dumps(preset.to_dict(), indent=2))
         return
@@ -101,12 +101,16 @@ def check_command(
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import EnvelopeError, ReverieError
     from bridge.plan.planner import check_preset
-    from bridge.presets.load import load_preset, with_location
+    from bridge.presets.load import preset_path, read_preset, with_location
+    from bridge.presets.trust import find_reaches
 
     n_wrong = 0
     for name in presets:
         try:
-            notes = check_preset(load_preset(name))
+            path = preset_path(name)
+            preset = read_preset(path)
+            reaches = (f"{what}: rendering asks for --trust" for what in find_reaches(preset, path.parent))
+            notes = (*check_preset(preset), *reaches)
         except ReverieError as error:
             n_wrong += 1
             text = with_location(name, str(error)) if isinstance(error, EnvelopeError) else str(error)

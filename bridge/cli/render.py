@@ -28,6 +28,7 @@ def render(
     keep_going: r.KeepGoingOption = True,
     report: r.ReportOption = False,
     log: r.LogOption = None,
+    trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
     """Render stems through presets.
@@ -42,5 +43,6 @@ def render(
         keep_going=keep_going,
         report=report,
         log=log,
+        trust=trust,
         as_json=as_json,
     )

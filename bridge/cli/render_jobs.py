@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bridge.cli import shared_options as a
 from bridge.cli.plan import print_plans
 
 if TYPE_CHECKING:
@@ -58,13 +59,14 @@ def render_jobs(
     keep_going: bool,
     report: bool,
     log: Path | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """Plan jobs, render them with progress on a terminal, and print what became of them."""
     from bridge.plan.job_list import build_batch
     from bridge.render.runner import render_plans
 
-    plans = build_batch(job_list)
+    plans = a.ask_for_trust(lambda trusted: build_batch(job_list, trust=trusted), trust)
     if dry_run:
         print_plans(plans, as_json)
         return

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-__all__ = ["JobsOption", "JsonOption", "MidiOption", "SeedOption", "SetOption", "VariationOption"]
+__all__ = [
+    "JobsOption",
+    "JsonOption",
+    "MidiOption",
+    "SeedOption",
+    "SetOption",
+    "TrustOption",
+    "VariationOption",
+    "ask_for_trust",
+]
+
+T = TypeVar("T")
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobsOption = Annotated[
@@ -24,6 +38,32 @@ SetOption = Annotated[
 VariationOption = Annotated[
     str | None, typer.Option("--variation", metavar="NAME", help="One of the preset's variations.")
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let presets load plugins from outside the plugin folders, and files from outside their own.",
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help="Added to every seed in the preset.", min=0)
 ]
+
+
+def ask_for_trust(call: Callable[[bool], T], trust: bool) -> T:
+    """Call something that may want trust; on a terminal the user is asked where it does.
+
+    Raises:
+        UntrustedError: It wants trust and does not have it.
+    """
+    from bridge.errors import UntrustedError
+
+    try:
+        return call(trust)
+    except UntrustedError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.echo(f"reverie: {error}", err=True)
+        if not typer.confirm("Do you trust it?", err=True):
+            raise
+        return call(True)

@@ -28,6 +28,7 @@ def verify(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", help="Stems rendered at the same time.", min=1)
     ] = 1,
+    trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
     """Render a manifest again and say for each stem: bit-exact, or the residual in dB; exit with 1 if not."""
@@ -36,7 +37,8 @@ def verify(
     from bridge.render.verify import verify_manifest
 
     tolerance_dbfs = parse_quantity(tolerance, "dB", "--tolerance")
-    verdicts = verify_manifest(read_manifest(manifest), jobs=jobs)
+    read = read_manifest(manifest)
+    verdicts = a.ask_for_trust(lambda trusted: verify_manifest(read, jobs=jobs, trust=trusted), trust)
     if as_json:
         data = [
             {

@@ -25,8 +25,12 @@ from bridge.presets.toml_lines import find_line
 __all__ = ["build_batch", "build_plans", "read_jobs"]
 
 
-def build_plans(job: Job) -> Iterator[Plan]:
+def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
     """Build a plan for every preset, variation and MIDI file of a job.
+
+    Args:
+        job: What to render.
+        trust: Whether presets may reach outside their folders; a job list cannot say so itself.
 
     Raises:
         InputError: Anything given cannot be used.
@@ -49,13 +53,18 @@ def build_plans(job: Job) -> Iterator[Plan]:
             subtype=job.subtype,
             name_template=job.name_template,
             on_missing=job.on_missing,
+            trust=trust,
         )
 
 
-def build_batch(jobs: Sequence[Job]) -> tuple[Plan, ...]:
+def build_batch(jobs: Sequence[Job], *, trust: bool = False) -> tuple[Plan, ...]:
     """Build the plans of jobs, and see to it that none gets in the way of another.
 
     Jobs that differ in their stems alone become one plan.
+
+    Args:
+        jobs: What to render.
+        trust: Whether presets may reach outside their folders.
 
     Raises:
         InputError: A job cannot be used, or two would write to one file.
@@ -63,7 +72,7 @@ def build_batch(jobs: Sequence[Job]) -> tuple[Plan, ...]:
     plans: dict[Path, Plan] = {}
     for number, job in enumerate(jobs, start=1):
         try:
-            for plan in build_plans(job):
+            for plan in build_plans(job, trust=trust):
                 path = manifest_path(plan)
                 plans[path] = plan if path not in plans else _joined(plans[path], plan)
         except InputError as error:

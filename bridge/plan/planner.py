@@ -38,7 +38,7 @@ from bridge.plan.find_stems import find_stems
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.stem_envelopes import build_preset_envelopes
-from bridge.presets.load import load_preset, with_location
+from bridge.presets.load import load_noted, with_location
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
 
@@ -66,6 +66,7 @@ def build_plan(
     subtype: str | None = None,
     name_template: str = "reverie",
     on_missing: Literal["fail", "bypass"] = "fail",
+    trust: bool = False,
 ) -> Plan:
     """Resolve what a render will do; nothing is written.
 
@@ -87,6 +88,7 @@ def build_plan(
         subtype: Sample type to write (``24``, ``PCM_24``, ``float`` ...); None keeps each stem's own.
         name_template: How outputs are called: a template of `bridge.plan.output_names`, or the name of one.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
+        trust: Whether a preset that is read from a file may reach outside its folder, see `load_preset`.
 
     Raises:
         InputError: Anything given cannot be used.
@@ -96,7 +98,7 @@ def build_plan(
     ['bass', 'drums', 'keys', 'lead']
     """
     _check_out(stems, Path(out_dir))
-    loaded = preset if isinstance(preset, Preset) else load_preset(preset)
+    loaded, notes = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
@@ -106,7 +108,7 @@ def build_plan(
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock = clock or ClockSettings()
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
-    warnings = [*tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
+    warnings = [*notes, *tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     warnings += find_overruled(resolved, settings)
     hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)

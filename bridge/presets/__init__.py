@@ -7,6 +7,7 @@ with its place in the file, what is accepted and the nearest name.
 - `policies`    how loud and how long a delivered stem shall be
 - `load`        a file by path or name, on top of what it extends
 - `overrides`   variations and ``node.param=value``
+- `trust`       what a preset reaches outside its folder, and whether it may
 - `library`     where presets live, and which one a name means
 - `toml_lines`  the line of a TOML text that an error is about
 """

@@ -16,7 +16,7 @@ import platformdirs
 
 from bridge.errors import PresetError, nearest_names
 
-__all__ = ["PresetEntry", "find_preset", "list_presets", "preset_folders"]
+__all__ = ["PresetEntry", "find_hidden", "find_preset", "list_presets", "preset_folders"]
 
 ENVIRONMENT_VARIABLE = "REVERIE_PRESETS"
 ORIGINS = ("project", "environment", "user", "factory")
@@ -73,6 +73,16 @@ def find_preset(name: str) -> PresetEntry:
             "See `reverie presets list`, or give a path to a .toml file."
         )
     return entries[name]
+
+
+def find_hidden(name: str) -> Iterator[str]:
+    """Say where a preset of another folder hides the factory's of the same name."""
+    entries = [entry for entry in _entries() if entry.name == name]
+    if len(entries) > 1 and entries[0].origin != "factory" and entries[-1].origin == "factory":
+        yield (
+            f"{name!r} is {entries[0].path} here, which hides the factory's preset of that name; "
+            f"'factory:{name}' means that one"
+        )
 
 
 def _nearest(entries: Iterable[PresetEntry]) -> dict[str, PresetEntry]:

@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import PresetError
-from bridge.presets.library import find_preset
+from bridge.files import read_regular
+from bridge.presets.library import find_hidden, find_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.presets.toml_lines import find_line
+from bridge.presets.trust import check_reaches, find_reaches, is_inside
 
-__all__ = ["MAX_BASES", "load_preset", "read_preset", "with_location"]
+__all__ = ["MAX_BASES", "load_noted", "load_preset", "preset_path", "read_preset", "with_location"]
 
 MAX_BASES = 4
 """How many presets may stand on one another, the first not counted."""
 
+_STATE_LIMIT_BYTES = 64 << 20
 _LISTS = {
     "chain": ("id",),
     "modulators": ("id",),
@@ -41,22 +44,41 @@ _KINDS = {"chain": ("use", "plugin"), "modulators": ("type",)}
 _TABLES = ("midi_map", "level", "tail", "requires")
 
 
-def load_preset(name_or_path: str | Path) -> Preset:
-    """Read a preset by name or by path.
+def load_preset(name_or_path: str | Path, *, trust: bool = False) -> Preset:
+    """Read a preset by name or by path, to render it.
 
     Args:
         name_or_path: ``lucid-bloom``, ``factory:lucid-bloom``, or a path that ends in ``.toml`` or ``.json``.
+        trust: Whether it may reach outside its folder: to plugins from elsewhere, which run as this user, and
+            to states, networks and presets in other folders.
 
     Raises:
         PresetError: It does not exist or does not validate.
+        UntrustedError: It reaches outside its folder, and `trust` is false.
 
     >>> load_preset("null-reference").meta.category
     'Utility'
     """
-    return read_preset(_path_of(name_or_path))
+    return load_noted(name_or_path, trust=trust)[0]
 
 
-def _path_of(name_or_path: str | Path) -> Path:
+def load_noted(name_or_path: str | Path, *, trust: bool = False) -> tuple[Preset, tuple[str, ...]]:
+    """Do as `load_preset`, and return beside the preset what the user should know of where it was found."""
+    path, notes = preset_path(name_or_path), list[str]()
+    if path != Path(name_or_path):
+        notes += find_hidden(str(name_or_path))
+    preset = _read_preset(path, (), trust, notes)
+    if not trust:
+        check_reaches(str(path), list(find_reaches(preset, path.parent)))
+    return preset, tuple(dict.fromkeys(notes))
+
+
+def preset_path(name_or_path: str | Path) -> Path:
+    """Return the file that a name or a path means.
+
+    Raises:
+        PresetError: No preset has that name.
+    """
     path = Path(name_or_path)
     is_path = path.suffix in (".toml", ".json") or len(path.parts) > 1
     return path if is_path else find_preset(str(name_or_path)).path
@@ -69,8 +91,8 @@ def with_location(name_or_path: str | Path, message: str) -> str:
         name_or_path: As `load_preset` takes it; the preset has been read without error.
         message: Begins with the part, as ``routes[0].target: ...`` or ``modulators.wave: ...``.
     """
-    path = _path_of(name_or_path)
-    data, text = _read(path)
+    path = preset_path(name_or_path)
+    data, text = _read(path, trust=True)  # it has been read before
     matched = _PART.match(message)
     line = None
     if matched and text:
@@ -84,21 +106,26 @@ def with_location(name_or_path: str | Path, message: str) -> str:
     return f"{path}: {message}" if line is None else f"{path}:{line}: {message}"
 
 
-def read_preset(path: Path | str) -> Preset:
-    """Read a preset file, TOML or JSON, and what it extends.
+def read_preset(path: Path | str, *, trust: bool = False) -> Preset:
+    """Read a preset file, TOML or JSON, and what it extends, to show or check it: it may name any plugin.
+
+    Args:
+        path: The file.
+        trust: Whether states and presets of other folders may become part of it.
 
     Raises:
         PresetError: A file cannot be read or does not validate.
+        UntrustedError: It takes in a file of another folder, and `trust` is false.
     """
-    return _read_preset(Path(path), ())
+    return _read_preset(Path(path), (), trust, [])
 
 
-def _read_preset(path: Path, above: tuple[str, ...]) -> Preset:
-    data, text = _read(path)
+def _read_preset(path: Path, above: tuple[str, ...], trust: bool, notes: list[str]) -> Preset:
+    data, text = _read(path, trust)
     if "extends" not in data:
         return parse_preset(data, str(path), text)
     extends = data.pop("extends")
-    base_path, revision = _find_base(extends, path)
+    base_path, revision = _find_base(extends, path, trust)
     above = (*above, os.path.realpath(path))
     if os.path.realpath(base_path) in above:
         raise PresetError(
@@ -107,7 +134,9 @@ def _read_preset(path: Path, above: tuple[str, ...]) -> Preset:
         )
     if len(above) > MAX_BASES:
         raise PresetError(f"{path}: more than {MAX_BASES} presets extend one another; merge two of them")
-    base = _read_preset(base_path, above)
+    if base_path.parent != path.parent:
+        notes += find_hidden(extends.partition("@")[0])
+    base = _read_preset(base_path, above, trust, notes)
     if revision is not None and base.revision != revision:
         raise PresetError(
             f"{path}: extends = {extends!r}, but {base_path} is at revision {base.revision}; "
@@ -118,7 +147,7 @@ def _read_preset(path: Path, above: tuple[str, ...]) -> Preset:
     return parse_preset(_merge(inherited, data), f"{path} (on top of {extends!r})")
 
 
-def _find_base(extends: object, path: Path) -> tuple[Path, int | None]:
+def _find_base(extends: object, path: Path, trust: bool) -> tuple[Path, int | None]:
     """Return the file a preset extends, and the revision it was made on."""
     if not isinstance(extends, str) or not extends or "\0" in extends:
         raise PresetError(
@@ -128,6 +157,8 @@ def _find_base(extends: object, path: Path) -> tuple[Path, int | None]:
     matched = re.search(r"@(\d{1,9})$", extends)
     name, revision = (extends[: matched.start()], int(matched[1])) if matched else (extends, None)
     if name.endswith((".toml", ".json")):
+        if not trust and not is_inside(path.parent / name, path.parent):
+            check_reaches(str(path), [f"it extends the preset {name!r}"])
         return path.parent / name, revision
     try:
         return find_preset(name).path, revision
@@ -178,7 +209,7 @@ def _name(entry: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return repr([entry.get(name) for name in names])
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def _read(path: Path, trust: bool) -> tuple[dict[str, Any], str]:
     """Return a file's data, and its text where errors can point at lines of it."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -193,20 +224,25 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise PresetError(f"{path}: not valid {kind}: {error}") from None
     if not isinstance(data, dict):
         raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
-    return _with_states(data, path), "" if path.suffix == ".json" else text
+    return _with_states(data, path, trust), "" if path.suffix == ".json" else text
 
 
-def _with_states(data: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_states(data: dict[str, Any], path: Path, trust: bool) -> dict[str, Any]:
     """Put the .vstpreset files that nodes name into the data, so that a preset is whole in itself."""
     chain = data.get("chain")
+    outside: list[str] = []
     for node in chain if isinstance(chain, list) else ():
         state = node.get("state") if isinstance(node, dict) else None
         if isinstance(state, str) and state.endswith(".vstpreset"):
             file = path.parent / state
+            if not trust and not is_inside(file, path.parent):
+                outside.append(f"node {node.get('id')!r} reads the state {state!r}")
+                continue
             try:
-                node["state"] = base64.b64encode(file.read_bytes()).decode("ascii")
+                node["state"] = base64.b64encode(read_regular(file, _STATE_LIMIT_BYTES)).decode("ascii")
             except OSError as error:
                 raise PresetError(
                     f"{path}: state = {state!r} cannot be read ({error.strerror}); it is looked for at {file}"
                 ) from None
+    check_reaches(str(path), outside)
     return data

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bridge.envelopes.schema import Macro, MidiMap, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
@@ -93,8 +93,8 @@ class NodeSpec(_Model):
     track: int | str | None = Field(
         default=None, description="for an instrument: number (from 1) or name of the MIDI track it plays"
     )
-    isolation: Literal["process", "none"] = Field(
-        default="process", description="for `vst3`: `process` keeps a crash out of the render"
+    isolation: Literal["process"] = Field(
+        default="process", description="for `vst3`: in a process of its own, so that a crash costs one stem"
     )
     backend: Literal["auto", "pedalboard", "minihost"] = Field(
         default="auto", description="for `vst3`: the host"
@@ -102,6 +102,13 @@ class NodeSpec(_Model):
     on_fault: Literal["fail", "bypass", "retry"] = Field(
         default="fail", description="for `vst3`: what to do after a crash, a hang or invalid output"
     )
+
+    @field_validator("isolation", mode="before")
+    @classmethod
+    def _is_isolated(cls, value: object) -> object:
+        if value == "none":
+            raise ValueError("a preset cannot switch isolation off; remove the line")
+        return value
 
 
 class Variation(_Model):

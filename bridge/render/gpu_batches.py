@@ -14,14 +14,9 @@ __all__ = ["open_shared_batches"]
 
 
 def open_shared_batches(plans: Iterable[Plan]) -> dict[str, SharedBatches]:
-    """Return the shared batches of every GPU that plans dream on, for stems rendered in threads.
-
-    There is none where a plugin is hosted in this process: such plugins load in the main thread only.
-    """
+    """Return the shared batches of every GPU that plans dream on, for stems rendered in threads."""
     plans = list(plans)
-    is_dreaming = any(plan.preset.nodes_of("dream") for plan in plans)
-    hosted = [node for plan in plans for node in plan.preset.nodes_of("vst3")]
-    if not is_dreaming or any(node.isolation == "none" for node in hosted):
+    if not any(plan.preset.nodes_of("dream") for plan in plans):
         return {}
     from dream_core.loop.shared_batches import SharedBatches
 

@@ -149,7 +149,6 @@ def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | 
             params=node.params,
             state=node.state,
             has_sidechain=node.sidechain is not None,
-            isolation=node.isolation,
             backend=node.backend,
             on_fault=node.on_fault,
             automation_block_samples=plan.automation_block_samples,

@@ -17,6 +17,7 @@ from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
 from bridge.files import private_folder
 from bridge.plan.model import Plan
+from bridge.presets.trust import check_reaches, find_reaches
 from bridge.render.manifest import Manifest
 from bridge.render.progress import Progress
 from bridge.render.runner import render_plan
@@ -55,6 +56,7 @@ def verify_manifest(
     manifest: Manifest,
     *,
     jobs: int = 1,
+    trust: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     is_cancelled: Callable[[], bool] | None = None,
 ) -> tuple[StemVerdict, ...]:
@@ -63,10 +65,12 @@ def verify_manifest(
     Args:
         manifest: Of the render.
         jobs: Stems rendered at the same time.
+        trust: Whether its preset may load plugins and networks from outside the places for them.
         on_progress: Called as stems get on.
         is_cancelled: Asked often; true stops.
 
     Raises:
+        UntrustedError: It does, and `trust` is false.
         InputError: No stem is finished, or something the plan needs is gone or has changed.
     """
     finished = tuple(stem for stem in manifest.plan.stems if stem.name in manifest.stems)
@@ -74,6 +78,8 @@ def verify_manifest(
         raise InputError(
             "no stem of this manifest is finished, so there is nothing to verify; render it first"
         )
+    if not trust:
+        check_reaches(f"preset {manifest.plan.preset.meta.name!r}", list(find_reaches(manifest.plan.preset)))
     # Beside the outputs, where there is room for another copy of them.
     parent = Path(manifest.plan.out_dir)
     with private_folder(parent if parent.is_dir() else Path(tempfile.gettempdir())) as folder:

@@ -46,7 +46,7 @@ def test_a_plugin_plays_and_is_recorded(tmp_path: Path) -> None:
     """A stem through a hosted gain is that gain, aligned, and the manifest names the plugin."""
     stem = write_stem(tmp_path / "s.wav", subtype="FLOAT", n_channels=2)
     preset = preset_with(tmp_path, EFFECT, "gain_db = -6.0")
-    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out"))
+    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out", trust=True))
 
     source, target = soundfile.read(stem)[0], soundfile.read(report.stems[0].target)[0]
     np.testing.assert_allclose(target, source * 10 ** (-6 / 20), atol=1e-6)
@@ -61,7 +61,9 @@ def test_a_crash_fails_its_stem_alone(tmp_path: Path) -> None:
     write_stem(tmp_path / "stems" / "short.wav", seconds=0.5, n_channels=2)
     preset = preset_with(tmp_path, EFFECT, 'fault = "Crash", fault_at_samples = 30000.0')
     # Aligned stems are equally long, and both would crash.
-    report = render_plan(build_plan([tmp_path / "stems"], preset, out_dir=tmp_path / "out", align=False))
+    report = render_plan(
+        build_plan([tmp_path / "stems"], preset, out_dir=tmp_path / "out", trust=True, align=False)
+    )
 
     assert [(s.name, s.status) for s in report.stems] == [("long", "failed"), ("short", "done")]
     assert "crash" in report.failed[0].error
@@ -74,7 +76,7 @@ def test_a_crash_can_be_bypassed_and_is_told(tmp_path: Path) -> None:
     stem = write_stem(tmp_path / "s.wav", seconds=2.0, n_channels=2)
     params = 'fault = "Crash", fault_at_samples = 20000.0'
     preset = preset_with(tmp_path, EFFECT, params, 'on_fault = "bypass"')
-    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out"))
+    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out", trust=True))
 
     assert report.stems[0].status == "done"
     assert any("bypassed from there on" in warning for warning in report.stems[0].warnings)
@@ -85,8 +87,8 @@ def test_a_missing_plugin_fails_or_is_bypassed_as_asked(tmp_path: Path) -> None:
     stem = write_stem(tmp_path / "s.wav")
     preset = preset_with(tmp_path, "Nobody Has This")
     with pytest.raises(PluginError, match="--on-missing bypass"):
-        build_plan([stem], preset, out_dir=tmp_path / "out")
-    plan = build_plan([stem], preset, out_dir=tmp_path / "out", on_missing="bypass")
+        build_plan([stem], preset, out_dir=tmp_path / "out", trust=True)
+    plan = build_plan([stem], preset, out_dir=tmp_path / "out", trust=True, on_missing="bypass")
     report = render_plan(plan)
 
     assert any("Nobody Has This" in warning for warning in plan.warnings)
@@ -109,7 +111,7 @@ def test_a_plugin_that_cannot_hear_the_tempo_is_told_of_in_the_report(tmp_path: 
     """A plugin that wants the song's tempo under a host without one is a warning of its stem."""
     stem = write_stem(tmp_path / "s.wav", n_channels=2)
     preset = preset_with(tmp_path, EFFECT, "gain_db = -6.0", 'backend = "pedalboard"')
-    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out"))
+    report = render_plan(build_plan([stem], preset, out_dir=tmp_path / "out", trust=True))
 
     assert [True for warning in report.stems[0].warnings if "120 BPM" in warning] == [True]
 
@@ -141,7 +143,7 @@ def test_a_preset_feeds_a_sidechain_from_another_stem(tmp_path: Path) -> None:
     """A plugin that plays its second input plays the stem named there, sample for sample, then silence."""
     bass = write_stem(tmp_path / "in" / "bass.wav", seconds=6.5, subtype="FLOAT", n_channels=2, seed=1)
     drums = write_stem(tmp_path / "in" / "drums.wav", seconds=4.0, subtype="FLOAT", n_channels=2, seed=2)
-    plan = build_plan([bass, drums], chain_preset(tmp_path, SIDECHAIN), out_dir=tmp_path / "out")
+    plan = build_plan([bass, drums], chain_preset(tmp_path, SIDECHAIN), out_dir=tmp_path / "out", trust=True)
     report = render_plan(plan)
 
     assert [set(stem.reference_stems) for stem in plan.stems] == [{"drums"}, {"drums"}]
@@ -157,7 +159,11 @@ def test_a_sidechain_at_another_rate_is_converted(tmp_path: Path) -> None:
     write_stem(tmp_path / "in" / "bass.wav", seconds=2.0, subtype="FLOAT", n_channels=2, sample_rate=44100)
     drums = write_stem(tmp_path / "in" / "drums.wav", seconds=2.0, subtype="FLOAT", n_channels=2, seed=2)
     plan = build_plan(
-        [tmp_path / "in"], chain_preset(tmp_path, SIDECHAIN), out_dir=tmp_path / "out", align=False
+        [tmp_path / "in"],
+        chain_preset(tmp_path, SIDECHAIN),
+        out_dir=tmp_path / "out",
+        align=False,
+        trust=True,
     )
     report = render_plan(plan)
 
@@ -173,10 +179,10 @@ def test_a_sidechain_needs_its_stem_and_its_host(tmp_path: Path, monkeypatch: py
     preset = load_preset(chain_preset(tmp_path, 'plugin = "Any"\nsidechain = "drms"\n'))
     monkeypatch.setattr("bridge.hosts.open_plugin.has_minihost", lambda: True)
     with pytest.raises(PresetError, match=r"'fx' has stem 'drms' for its sidechain.*bass"):
-        build_plan([stem], preset, out_dir=tmp_path / "out", on_missing="bypass")
+        build_plan([stem], preset, out_dir=tmp_path / "out", trust=True, on_missing="bypass")
     monkeypatch.setattr("bridge.hosts.open_plugin.has_minihost", lambda: False)
     with pytest.raises(PluginError, match=r"reverie-audio\[host\]"):
-        build_plan([stem], preset, out_dir=tmp_path / "out", on_missing="bypass")
+        build_plan([stem], preset, out_dir=tmp_path / "out", trust=True, on_missing="bypass")
 
 
 def write_song(path: Path) -> Path:
@@ -206,7 +212,9 @@ def test_an_instrument_plays_the_songs_notes_into_a_stem(
     """The stem becomes the instrument: the chosen channel's note, from its sample on, at its velocity."""
     stem = write_stem(tmp_path / "lead.wav", seconds=6.5, subtype="FLOAT", n_channels=2)
     preset = chain_preset(tmp_path, f'plugin = "{INSTRUMENT}"\nchannel = {channel}\n')
-    plan = build_plan([stem], preset, midi=write_song(tmp_path / "song.mid"), out_dir=tmp_path / "out")
+    plan = build_plan(
+        [stem], preset, midi=write_song(tmp_path / "song.mid"), out_dir=tmp_path / "out", trust=True
+    )
     sound = soundfile.read(render_plan(plan).stems[0].target, always_2d=True)[0][:, 0]
     loudest = render_directly(tmp_path / "song.mid", channel, 127)
 
@@ -238,7 +246,9 @@ def test_an_instrument_needs_notes_and_the_first_place(tmp_path: Path) -> None:
         (f'plugin = "{EFFECT}"\nchannel = 2\n', song, "this is an effect"),
         (f'{instrument}track = "Nobody"\n', song, "Nobody"),
     ):
-        plan = build_plan([stem], chain_preset(tmp_path, node), midi=midi, out_dir=tmp_path / "out")
+        plan = build_plan(
+            [stem], chain_preset(tmp_path, node), midi=midi, out_dir=tmp_path / "out", trust=True
+        )
         with pytest.raises(InputError, match=message):
             render_plan(plan)
     assert not (tmp_path / "out").exists()
@@ -252,7 +262,7 @@ def test_a_state_of_another_version_is_a_warning_with_both(tmp_path: Path) -> No
         state, version = encode_state(vst3.preset_data), vst3.version
     for said, n_warnings in ((version, 0), ("0.1", 1)):
         node = f'plugin = "{EFFECT}"\nstate = "{state}"\nplugin_version = "{said}"\n'
-        plan = build_plan([stem], chain_preset(tmp_path, node), out_dir=tmp_path / said)
+        plan = build_plan([stem], chain_preset(tmp_path, node), out_dir=tmp_path / said, trust=True)
         result = render_plan(plan).stems[0]
         told = [text for text in result.warnings if version in text and "0.1" in text]
         assert len(told) == n_warnings
@@ -272,5 +282,5 @@ def test_a_wrong_state_is_refused_before_anything_is_written(
     state = encode_state(data if damage == "foreign" else data[: len(data) // 2])
     preset = chain_preset(tmp_path, f'plugin = "{EFFECT}"\nstate = "{state}"\n')
     with pytest.raises(PluginError, match=message):
-        render_plan(build_plan([stem], preset, out_dir=tmp_path / "out"))
+        render_plan(build_plan([stem], preset, out_dir=tmp_path / "out", trust=True))
     assert not (tmp_path / "out").exists()
