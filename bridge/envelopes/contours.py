@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.arrays import Float64Array, Int64Array
-from bridge.clock.durations import Duration, parse_duration, parse_rate
+from bridge.clock.durations import Duration, parse_duration, parse_position, parse_rate
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.schema import Adsr, Breakpoints
 from bridge.envelopes.segments import Contour, Segment, segment_value
-from bridge.envelopes.song import Song
+from bridge.envelopes.song import Song, check_marker
 from bridge.envelopes.triggers import Gates, horizon_s, to_samples
 from bridge.errors import EnvelopeError, InputError
 
@@ -233,7 +233,11 @@ def _locate(modulator: Breakpoints, index: int, song: Song, where: str) -> float
     try:
         duration = parse_duration(text)
     except InputError:
-        return clock.locate(text, song.length_s, f"{where}.points[{index}].at")
+        where = f"{where}.points[{index}].at"
+        place = parse_position(text, where)
+        if place.anchor == "marker":
+            check_marker(f"@{place.marker}", song, where)
+        return clock.locate(place, song.length_s, where)
     return float(clock.advance(clock.beats_to_seconds(0.0), duration))
 
 

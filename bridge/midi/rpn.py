@@ -20,6 +20,7 @@ from bridge.midi.messages import (
     INCREMENT,
     NRPN_LSB,
     NRPN_MSB,
+    RESET_CONTROLLERS,
     RPN_BEND_RANGE,
     RPN_LSB,
     RPN_MPE,
@@ -39,9 +40,9 @@ def parameter_numbers(
     """Return every registered and non-registered parameter as (kind, number, channel, tick, 14-bit value).
 
     Data entry sets the upper seven bits, its low byte the lower seven; increments count in the lower.
-    A parameter of 127, 127 deselects, and data after it go nowhere.
+    A parameter of 127, 127 deselects, as a reset of all controllers does, and data after it go nowhere.
     """
-    parts = [DATA_MSB, DATA_LSB, *range(INCREMENT, RPN_MSB + 1)]
+    parts = [DATA_MSB, DATA_LSB, *range(INCREMENT, RPN_MSB + 1), RESET_CONTROLLERS]
     wanted = select_rows(midi, channel, track) & (midi.message == CONTROLLER) & np.isin(midi.data1, parts)
     rows = np.flatnonzero(wanted)
     selected: dict[int, tuple[Literal["rpn", "nrpn"], int]] = {}
@@ -51,6 +52,9 @@ def parameter_numbers(
     for tick, on_channel, controller, data in zip(
         *(column[rows].tolist() for column in columns), strict=True
     ):
+        if controller == RESET_CONTROLLERS:
+            selected.pop(on_channel, None)
+            continue
         kind, number = selected.get(on_channel, ("rpn", _NULL_PARAMETER))
         if controller >= NRPN_LSB:
             kind = "rpn" if controller >= RPN_LSB else "nrpn"
