@@ -54,7 +54,8 @@ def ramp_law(given: object) -> RampLaw:
     Raises:
         ValueError: It is something else.
     """
-    for law in get_args(RampLaw):
+    laws: tuple[RampLaw, ...] = get_args(RampLaw)
+    for law in laws:
         if given == law:
             return law
     raise ValueError(f"{_short(given)} is not a ramp")

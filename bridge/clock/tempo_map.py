@@ -282,11 +282,16 @@ class TempoMap:
         >>> TempoMap.constant(120, (3, 4)).position_text(7.5)
         '3:2:480'
         """
+        return self.position_texts(np.array([beats]))[0]
+
+    def position_texts(self, beats: Float64Array) -> list[str]:
+        """Write many beats as `position_text` does one."""
         bar, beat, tick = self.beats_to_positions(beats)
-        nearest = self.positions_to_beats(bar, beat, round(float(tick)))
+        nearest = self.positions_to_beats(bar, beat, np.rint(tick))
         # A hair past it: rounding must not put a whole beat back into the one before.
-        bar, beat, tick = self.beats_to_positions(float(nearest) + 1e-9)
-        return f"{int(bar)}:{int(beat)}:{round(float(tick)):03d}"
+        bar, beat, tick = self.beats_to_positions(nearest + 1e-9)
+        columns = (bar.tolist(), beat.tolist(), np.rint(tick).astype(np.int64).tolist())
+        return [f"{b}:{q}:{t:03d}" for b, q, t in zip(*columns, strict=True)]
 
     # What people write
 

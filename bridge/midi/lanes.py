@@ -10,6 +10,7 @@ nor a bank or a sound), MPE specification (M1-100).
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from bridge.midi.messages import (
     POLY_PRESSURE,
     RESET_CONTROLLERS,
 )
-from bridge.midi.notes import part_keys, read_notes, select_rows
+from bridge.midi.notes import N_CHANNELS, part_keys, read_notes, select_rows
 from bridge.midi.rpn import bend_reach, mpe_zones, parameter_numbers
 
 __all__ = ["LANE_EVENTS", "LaneEvent", "LaneSummary", "MidiLane", "list_lanes", "read_lane"]
@@ -144,19 +145,24 @@ def list_lanes(midi: MidiFile) -> list[LaneSummary]:
         raw = {"pitch_bend": (second << 7 | number) - 8192, "channel_pressure": number}.get(event, second)
         numbers = number if event == "cc" else np.full(len(rows), -1)
         key = midi.channel[rows].astype(np.int64) * 256 + numbers
-        for value in np.unique(key).tolist():
-            here = key == value
-            ticks = midi.tick[rows[here]]
+        order = np.argsort(key, kind="stable")
+        first = np.flatnonzero(np.diff(key[order], prepend=-2))
+        if not len(first):
+            continue
+        low, high = np.minimum.reduceat(raw[order], first), np.maximum.reduceat(raw[order], first)
+        edges = [*first.tolist(), len(order)]
+        for lane, (begin, end) in enumerate(itertools.pairwise(edges)):
+            row, last = rows[order[begin]], rows[order[end - 1]]
             summaries.append(
                 LaneSummary(
                     event=event,
-                    number=int(numbers[here][0]) if event == "cc" else None,
-                    channel=int(midi.channel[rows[here][0]]) + 1,
-                    n_events=int(np.count_nonzero(here)),
-                    minimum=int(raw[here].min()),
-                    maximum=int(raw[here].max()),
-                    first_tick=int(ticks[0]),
-                    last_tick=int(ticks[-1]),
+                    number=int(numbers[order[begin]]) if event == "cc" else None,
+                    channel=int(midi.channel[row]) + 1,
+                    n_events=end - begin,
+                    minimum=int(low[lane]),
+                    maximum=int(high[lane]),
+                    first_tick=int(midi.tick[row]),
+                    last_tick=int(midi.tick[last]),
                 )
             )
     return summaries
@@ -175,8 +181,8 @@ def _with_resets(
         moved = np.unique(keys[chosen])
         # Of tracks that share a channel, all but those that both play notes there.
         quiet = moved[~np.isin(moved, playing)]
-        reaches = np.isin(keys, moved) | np.isin(midi.channel, quiet % 16)
-        reaches |= ~np.isin(keys, playing) & np.isin(midi.channel, moved % 16)
+        reaches = np.isin(keys, moved) | np.isin(midi.channel, quiet % N_CHANNELS)
+        reaches |= ~np.isin(keys, playing) & np.isin(midi.channel, moved % N_CHANNELS)
         is_reset &= reaches
     rows = np.flatnonzero(chosen | is_reset)
     return rows, is_reset[rows]

@@ -29,9 +29,9 @@ from bridge.midi.messages import (
 if TYPE_CHECKING:
     from bridge.clock.tempo_map import TempoMap
 
-__all__ = ["Notes", "part_keys", "read_notes", "select_rows", "timed_messages", "track_index"]
+__all__ = ["N_CHANNELS", "Notes", "part_keys", "read_notes", "select_rows", "timed_messages", "track_index"]
 
-_CHANNELS = 16
+N_CHANNELS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,7 +160,7 @@ class _Pairs:
 
     def _let_go(self, channel: int, track: int) -> list[int]:
         """Return what sounds on a channel: of one track if that plays there itself, else of all tracks."""
-        if track * _CHANNELS + channel in self._plays:
+        if track * N_CHANNELS + channel in self._plays:
             parts = [self._held[channel].pop(track, {})]
         else:
             parts = list(self._held.pop(channel, {}).values())
@@ -174,7 +174,7 @@ def part_keys(midi: MidiFile) -> Int64Array:
     tracks on channel 1: what one is told to stop or reset is not the other's. Any other track speaks for the
     whole channel.
     """
-    keys: Int64Array = midi.track.astype(np.int64) * _CHANNELS + midi.channel
+    keys: Int64Array = midi.track.astype(np.int64) * N_CHANNELS + midi.channel
     return keys
 
 
