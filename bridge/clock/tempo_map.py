@@ -192,9 +192,11 @@ class TempoMap:
 
     def with_markers(self, markers: Iterable[tuple[float, str]]) -> TempoMap:
         """Return the same map with these markers, given as (beats, name)."""
+        markers = [(float(beats), name) for beats, name in markers]
+        times = self.beats_to_seconds([beats for beats, _ in markers]).tolist()
         placed = [
-            SongMarker(name=name, time_s=float(self.beats_to_seconds(beats)), beats=float(beats))
-            for beats, name in markers
+            SongMarker(name=name, time_s=time_s, beats=beats)
+            for (beats, name), time_s in zip(markers, times, strict=True)
         ]
         return replace(self, markers=tuple(sorted(placed, key=lambda marker: marker.time_s)))
 
