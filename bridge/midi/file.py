@@ -38,6 +38,7 @@ __all__ = [
     "read_midi",
 ]
 
+_MAX_TEXT = 1000
 _DECLARED_CHARSETS = {"latin": "cp1252", "jp": "cp932", "utf-8": "utf-8"}
 
 
@@ -228,15 +229,15 @@ def parse_midi(
 def decode_text(data: bytes, declared: str | None = None) -> str:
     r"""Decode a text event: UTF-8, else the charset declared, else Japanese or Western by the look of it.
 
-    What comes back can be printed on one line. A NUL ends the text, as in the programs that write one; any
-    other control character counts as a space.
+    What comes back can be printed on one line, a thousand characters at most. A NUL ends the text, as in the
+    programs that write one; any other control character counts as a space.
 
     >>> decode_text(b"Caf\xe9"), decode_text("Verse サビ 2".encode("cp932")), decode_text(b"Bass\0\xfe")
     ('Café', 'Verse サビ 2', 'Bass')
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _printable(data.decode("utf-16", "replace").partition("\0")[0])
-    return _printable(_decode(data.partition(b"\0")[0], declared))
+    return _printable(_decode(data.lstrip(b"\0").partition(b"\0")[0], declared))
 
 
 def _decode(data: bytes, declared: str | None) -> str:
@@ -251,8 +252,9 @@ def _decode(data: bytes, declared: str | None) -> str:
     except UnicodeDecodeError:
         japanese = ""
     # An accented letter and the one after it may make a character of Japanese; kana, or two in a row, rarely.
-    wide = sum("\u3000" < character < "\uff00" for character in japanese)
-    if wide * 2 > len(japanese) or re.search("[\u3040-\u30ff]|[\u3000-\u9fff]{2}", japanese):
+    begin = japanese[:_MAX_TEXT]
+    wide = sum("\u3000" < character < "\uff00" for character in begin)
+    if wide * 2 > len(begin) or re.search("[\u3040-\u30ff]|[\u3000-\u9fff]{2}", begin):
         return japanese
     try:
         return data.decode("cp1252")
@@ -262,6 +264,7 @@ def _decode(data: bytes, declared: str | None) -> str:
 
 def _printable(text: str) -> str:
     """Put spaces for what controls, nothing for what is invisible, a mark for what is unknown."""
+    text = text[:_MAX_TEXT]
     if not text.isprintable():
         stand_ins = {"Cf": "", "Cs": "\ufffd", "Co": "\ufffd", "Cn": "\ufffd"}
         text = "".join(

@@ -15,7 +15,6 @@ Source: Standard MIDI Files 1.0 (RP-001), MIDI 1.0 Detailed Specification; RP-02
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -267,12 +266,19 @@ def _scan_track(
 ) -> tuple[Rows, int]:
     """Read one track; return its rows and where the next chunk starts, searched for if need be."""
     end = claimed_end
-    if claimed_end > len(data) or not _starts_chunk(data, claimed_end):
-        end = len(data)  # the length cannot be right; the end-of-track event will tell
+    is_wrong = claimed_end > len(data) or not _starts_chunk(data, claimed_end)
+    if is_wrong:
+        end = len(data)  # the end-of-track event will tell, or the next track's header
     deltas, statuses, offsets = array("I"), bytearray(), array("Q")
     position, running, problem = start, 0, ""
     while position < end and not problem and not (statuses and statuses[-1] == END_OF_TRACK):
         window_end = min(end, position + _WINDOW_BYTES)
+        marker = data.find(b"MTrk", position, window_end + 3) if is_wrong else -1
+        if marker == position:  # where an event would begin; within a text the letters are a text
+            end = marker
+            break
+        if marker > position:
+            window_end = marker
         position, running, problem = _scan_window(
             data, position, window_end, running, deltas, statuses, offsets
         )
@@ -281,12 +287,6 @@ def _scan_track(
                 f"{name}: more than {max_events} events left for track {number}; "
                 "raise the limit (MidiLimits.max_events) if the file is trusted"
             )
-    marker = _next_track(data, start, position, statuses, offsets) if end != claimed_end else None
-    if marker is not None:
-        first = bisect_left(offsets, marker)
-        del deltas[first:], statuses[first:], offsets[first:]
-        position = end = marker
-        problem = ""
     is_ended = bool(statuses) and statuses[-1] == END_OF_TRACK
     if not is_ended and not problem and position > end:
         problem, position = "an event is cut off", offsets[-1]
@@ -308,21 +308,6 @@ def _scan_track(
             f"{where}: said to be {claimed_end - start} bytes long, the track ends after {position - start}"
         )
     return _rows(deltas, statuses, offsets), min(following, len(data))
-
-
-def _next_track(data: bytes, start: int, stop: int, statuses: bytearray, offsets: array[int]) -> int | None:
-    """Return where the next track begins, if its header was read as if it were an event of this one.
-
-    The letters may stand in a text or a system exclusive; there no event begins with them.
-    """
-    marker = data.find(b"MTrk", start, stop)
-    while marker >= 0:
-        # The M would be the time since the event before, the T the first data byte under running status.
-        row = bisect_left(offsets, marker + 1)
-        if row < len(offsets) and offsets[row] == marker + 1 and statuses[row] < _SYSEX[0]:
-            return marker
-        marker = data.find(b"MTrk", marker + 1, stop)
-    return None
 
 
 def _starts_chunk(data: bytes, position: int) -> bool:

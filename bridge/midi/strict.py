@@ -33,6 +33,7 @@ def _reason(error: Exception) -> str:
     """Return mido's own words, where it has any: of an event that surprises it Python speaks."""
     if isinstance(error, EOFError):
         return "it is cut off"
-    if isinstance(error, (OSError, ValueError)) and str(error):
+    is_mido_s = isinstance(error, (OSError, ValueError)) or type(error).__module__.startswith("mido.")
+    if is_mido_s and str(error):
         return " ".join(str(error).split())
     return "an event is damaged"
