@@ -11,7 +11,7 @@ nor a bank or a sound), MPE specification (M1-100).
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -243,17 +243,21 @@ def _read_mpe_lane(
         timeline += [(tick, 1, channel, 0.0) for tick in played.end_tick[sounds].tolist()]
         timeline += [(tick, 2, channel, 0.0) for tick in played.start_tick[sounds].tolist()]
     current: dict[int, float] = defaultdict(lambda: 0.5 if event == "pitch_bend" else 0.0)
-    sounding: list[int] = []
+    held: dict[int, deque[int]] = {member: deque() for member in members}
+    struck: list[tuple[int, int]] = []  # channel and number of each note, until it is the last and ended
     ticks: list[int] = []
     values: list[float] = []
-    for tick, order, channel, value in sorted(timeline):
+    for row, (tick, order, channel, value) in enumerate(sorted(timeline)):
         if order == 0:
             current[channel] = value
         elif order == 2:
-            sounding.append(channel)
-        elif channel in sounding:
-            sounding.remove(channel)
-        if sounding and (not values or values[-1] != current[sounding[-1]]):
+            held[channel].append(row)
+            struck.append((channel, row))
+        elif held[channel]:
+            held[channel].popleft()
+        while struck and (not held[struck[-1][0]] or held[struck[-1][0]][0] > struck[-1][1]):
+            struck.pop()
+        if struck and (not values or values[-1] != current[struck[-1][0]]):
             ticks.append(tick)
-            values.append(current[sounding[-1]])
+            values.append(current[struck[-1][0]])
     return MidiLane(ticks=np.array(ticks, np.int64), values=np.array(values, np.float64))

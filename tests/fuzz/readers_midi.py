@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from helpers.midi import END, marker, meta, meter, random_song, smf, tempo, trac
 from helpers.paths import SONG
 
 from bridge.clock.tempo_map import TempoMap
-from bridge.errors import PlanError
+from bridge.errors import MidiFileError, PlanError
 from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.lanes import LANE_EVENTS, list_lanes, read_lane
 from bridge.midi.notes import read_notes, timed_messages, track_index
@@ -77,6 +78,8 @@ def _modes() -> list[tuple[int, bytes]]:
 
 
 def _read_midi(path: Path) -> object:
+    with contextlib.suppress(MidiFileError):
+        read_midi(path, strict=True)
     midi = read_midi(path)
     clock = build_tempo_map(midi)
     _check_clock(clock, midi)
