@@ -115,10 +115,11 @@ class SegmentList(Sequence[Segment]):
 
     def cut(self, sample: int) -> float:
         """Drop what begins at or after a sample; return the level reached there."""
-        n_kept = len(self)
+        n_all = n_kept = len(self._start)
         while n_kept and self._start[n_kept - 1] >= sample:
             n_kept -= 1
-        for column in (self._start, self._n, self._low, self._high, self._curve, self._tension, self._steps):
+        columns = (self._start, self._n, self._low, self._high, self._curve, self._tension, self._steps)
+        for column in columns if n_kept < n_all else ():
             del column[n_kept:]
         return segment_value(self[-1], sample) if n_kept else 0.0
 
