@@ -141,7 +141,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _kind(name: str, annotation: Any) -> Any:
     """Return what Typer shall read for a field's type."""
-    if name in ("meter", "out_dir"):  # read by the field itself: as a path, '' would be this folder
+    if name in ("bpm", "meter", "out_dir"):  # read by the field itself: as a path, '' would be this folder
         return str
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not type(None))

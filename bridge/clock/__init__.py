@@ -7,6 +7,7 @@ of the stems.
 
 - `durations`       texts to exact durations, rates and positions
 - `settings`        what a user says of a song's time
+- `plain_values`    numbers of a map read back as plain data, checked
 - `tempo_segments`  tempos and meters as segments, and their arithmetic
 - `tempo_map`       the song's clock: every conversion, markers, positions as text
 """

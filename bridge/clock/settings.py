@@ -22,6 +22,18 @@ from bridge.errors import TempoError
 __all__ = ["ClockSettings", "bpm_from_name", "parse_meter"]
 
 
+def _read_bpm(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    matched = re.fullmatch(r"(\d{1,6}(?:([.,])\d{1,9})?)\s*(bpm)?", given.strip(), re.IGNORECASE)
+    if matched is None or matched[2] == "," or matched[3]:
+        meant = f"write {matched[1].replace(',', '.')}" if matched else "such as 120 or 87.5"
+        raise TempoError(
+            f"bpm = {given!r} is not a number; quarter notes a minute from 1 to 1000 are accepted, {meant}"
+        )
+    return float(given)
+
+
 def _check_bpm(bpm: float | None) -> float | None:
     if bpm is not None:
         bpm_to_us(bpm)
@@ -49,7 +61,7 @@ class ClockSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bpm: Annotated[float | None, AfterValidator(_check_bpm)] = Field(
+    bpm: Annotated[float | None, BeforeValidator(_read_bpm), AfterValidator(_check_bpm)] = Field(
         default=None, description="Quarter notes per minute, 1 to 1000; overrides the MIDI file's tempo."
     )
     meter: Annotated[tuple[int, int] | None, BeforeValidator(_read_meter)] = Field(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from bridge.arrays import Float64Array
 from bridge.clock.durations import TICKS_PER_BAR_BEAT, Duration, Position, parse_position
+from bridge.clock.plain_values import HIGHEST, fraction, number, ramp_law, text, whole
 from bridge.clock.tempo_segments import (
     BarGrid,
     BarPositions,
@@ -40,9 +42,18 @@ from bridge.clock.tempo_segments import (
 )
 from bridge.errors import TempoError, nearest_names
 
-__all__ = ["SongMarker", "TempoMap"]
+__all__ = ["SongMarker", "TempoMap", "fold_name"]
 
 _POINTS_TICKS_PER_BEAT = 40320  # 960 x 42: every note value down to 1/128 and its triplets is whole
+
+
+def fold_name(name: str) -> str:
+    """Return what is compared of the name of a marker or a track: neither case nor width of spaces counts.
+
+    >>> fold_name("  Été\u3000 2") == fold_name("e\u0301te\u0301 2")
+    True
+    """
+    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +102,8 @@ class TempoMap:
                 raise TempoError(f"{kind} events must start at tick 0 and rise; got ticks {ticks[:6]}")
         if any(tempo.us_per_beat <= 0 for tempo in self.tempos):
             raise TempoError("a tempo of 0 microseconds a beat was given; more than 0 is accepted")
+        if self.ticks_per_second is not None and self.ticks_per_second <= 0:
+            raise TempoError("0 SMPTE ticks a second were given; more than 0 are accepted")
         if not math.isfinite(self.offset_s):
             raise TempoError(f"offset_s = {self.offset_s} is not a time; a finite number is accepted")
 
@@ -153,6 +166,10 @@ class TempoMap:
         """
         tpb = _POINTS_TICKS_PER_BEAT
         tempos = list(tempos)
+        meters = list(meters)
+        for beats in (point[0] for point in (*tempos, *meters)):
+            if not abs(beats) < HIGHEST / tpb:
+                raise TempoError(f"beat {beats} is no place for a tempo or a meter; a song's are accepted")
         for beats, _, ramp in tempos:
             if ramp not in get_args(RampLaw):
                 raise TempoError(
@@ -175,9 +192,11 @@ class TempoMap:
 
     def with_markers(self, markers: Iterable[tuple[float, str]]) -> TempoMap:
         """Return the same map with these markers, given as (beats, name)."""
+        markers = [(float(beats), name) for beats, name in markers]
+        times = self.beats_to_seconds([beats for beats, _ in markers]).tolist()
         placed = [
-            SongMarker(name=name, time_s=float(self.beats_to_seconds(beats)), beats=float(beats))
-            for beats, name in markers
+            SongMarker(name=name, time_s=time_s, beats=beats)
+            for (beats, name), time_s in zip(markers, times, strict=True)
         ]
         return replace(self, markers=tuple(sorted(placed, key=lambda marker: marker.time_s)))
 
@@ -265,11 +284,16 @@ class TempoMap:
         >>> TempoMap.constant(120, (3, 4)).position_text(7.5)
         '3:2:480'
         """
+        return self.position_texts(np.array([beats]))[0]
+
+    def position_texts(self, beats: Float64Array) -> list[str]:
+        """Write many beats as `position_text` does one."""
         bar, beat, tick = self.beats_to_positions(beats)
-        nearest = self.positions_to_beats(bar, beat, round(float(tick)))
+        nearest = self.positions_to_beats(bar, beat, np.rint(tick))
         # A hair past it: rounding must not put a whole beat back into the one before.
-        bar, beat, tick = self.beats_to_positions(float(nearest) + 1e-9)
-        return f"{int(bar)}:{int(beat)}:{round(float(tick)):03d}"
+        bar, beat, tick = self.beats_to_positions(nearest + 1e-9)
+        columns = (bar.tolist(), beat.tolist(), np.rint(tick).astype(np.int64).tolist())
+        return [f"{b}:{q}:{t:03d}" for b, q, t in zip(*columns, strict=True)]
 
     # What people write
 
@@ -317,16 +341,16 @@ class TempoMap:
         Raises:
             TempoError: No such marker; those that exist are listed.
         """
-        wanted, nth = name.casefold().strip(), 1
-        found = [marker for marker in self.markers if marker.name.casefold().strip() == wanted]
+        wanted, nth = fold_name(name), 1
+        found = [marker for marker in self.markers if fold_name(marker.name) == wanted]
         numbered = re.fullmatch(r"(.+)#(\d{1,6})", wanted)
         if not found and numbered:
             nth = int(numbered[2])
-            found = [
-                marker for marker in self.markers if marker.name.casefold().strip() == numbered[1].strip()
-            ]
+            found = [marker for marker in self.markers if fold_name(marker.name) == numbered[1].strip()]
         if not 1 <= nth <= len(found):
             known = nearest_names(name, [marker.name for marker in self.markers])
+            if not self.markers:
+                known = "it has no markers (--text-markers takes the texts of its first MIDI track for some)"
             raise TempoError(f"{where}: there is no marker {name!r} in the song; {known}")
         return found[nth - 1]
 
@@ -356,20 +380,29 @@ class TempoMap:
         try:
             rate = data["ticks_per_second"]
             return cls(
-                tempos=tuple(Tempo(tick=t, us_per_beat=Fraction(us), ramp=r) for t, us, r in data["tempos"]),
-                meters=tuple(Meter(tick=t, numerator=u, denominator=d) for t, u, d in data["meters"]),
-                ticks_per_beat=data["ticks_per_beat"],
-                markers=tuple(SongMarker(name=n, time_s=s, beats=b) for n, s, b in data["markers"]),
-                offset_s=data["offset_s"],
-                ticks_per_second=None if rate is None else Fraction(rate),
-                first_bar=data["first_bar"],
-                source=data["source"],
-                warnings=tuple(data["warnings"]),
+                tempos=tuple(
+                    Tempo(tick=whole(tick), us_per_beat=fraction(us), ramp=ramp_law(ramp))
+                    for tick, us, ramp in data["tempos"]
+                ),
+                meters=tuple(
+                    check_meter(Meter(tick=whole(tick), numerator=whole(upper), denominator=whole(lower)))
+                    for tick, upper, lower in data["meters"]
+                ),
+                ticks_per_beat=whole(data["ticks_per_beat"], 1),
+                markers=tuple(
+                    SongMarker(name=text(name), time_s=number(time_s), beats=number(beats))
+                    for name, time_s, beats in data["markers"]
+                ),
+                offset_s=number(data["offset_s"]),
+                ticks_per_second=None if rate is None else fraction(rate),
+                first_bar=whole(data["first_bar"], -HIGHEST),
+                source=text(data["source"]),
+                warnings=tuple(text(warning) for warning in data["warnings"]),
             )
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise TempoError(
-                f"this is not a tempo map ({type(error).__name__}: {error}); build it again"
-            ) from None
+        except KeyError as error:
+            raise TempoError(f"this is not a tempo map ({error} is missing); build it again") from None
+        except (TypeError, ValueError) as error:
+            raise TempoError(f"this is not a tempo map ({error}); build it again") from None
 
     @cached_property
     def changes_s(self) -> Float64Array:

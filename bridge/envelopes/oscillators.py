@@ -77,7 +77,11 @@ class Counter:
         """Return a number that tells triggers apart, for chance that differs from one to the next."""
         if self.starts is None:
             return 0.0
-        return fill_pieces(grid, self.starts, np.arange(1.0, len(self.starts) + 1), 0.0)
+        return fill_pieces(grid, self.starts, self._turns, 0.0)
+
+    @cached_property
+    def _turns(self) -> Float64Array:
+        return np.arange(1.0, (0 if self.starts is None else len(self.starts)) + 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,19 +106,32 @@ class Fade:
     def at(self, grid: Grid) -> Float64Array:
         """Return 0..1: how far it has come in."""
         if self.is_trivial:
-            return fill_pieces(grid, self.starts, np.ones(len(self.starts)), 0.0)
-        opened = fill_pieces(grid, self.starts, self.starts + self.delay_samples, np.inf)
-        since = grid.samples - opened
-        fade = fill_pieces(grid, self.starts, np.maximum(self.fade_samples, 1e-9), 1.0)
+            return (
+                (grid.samples >= self.starts[0]).astype(np.float64) if len(self.starts) else np.zeros(grid.n)
+            )
+        since = grid.samples - fill_pieces(grid, self.starts, self._begun, np.inf)
+        fade = fill_pieces(grid, self.starts, self._lengths, 1.0)
         return np.where(since >= 0, np.minimum(since / fade, 1.0), 0.0)
 
     def breaks(self, points: Grid) -> BoolArray:
         """Return between which instants it begins or ends."""
-        begun = self.starts + self.delay_samples
         breaks = points.cells_of(self.starts)
-        for corner in (begun, begun + self.fade_samples):
-            breaks |= points.cells_of(np.sort(corner))
+        for corners in self._corners:
+            breaks |= points.cells_of(corners)
         return breaks
+
+    @cached_property
+    def _begun(self) -> Float64Array:
+        return self.starts + self.delay_samples
+
+    @cached_property
+    def _lengths(self) -> Float64Array:
+        return np.maximum(self.fade_samples, 1e-9)
+
+    @cached_property
+    def _corners(self) -> tuple[Float64Array, Float64Array]:
+        """When it comes in and when it has come in, rising."""
+        return np.sort(self._begun), np.sort(self._begun + self.fade_samples)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

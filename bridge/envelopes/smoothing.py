@@ -41,6 +41,7 @@ class SmoothStairs:
     before: float
     tau_samples: float
     _distances: Float64Array = field(init=False)
+    _starts_at: Float64Array = field(init=False)
 
     def __post_init__(self) -> None:
         """Work out how far from its goal each step begins."""
@@ -55,6 +56,7 @@ class SmoothStairs:
             distances = np.array(found)
             distances[np.abs(distances) < _NEGLIGIBLE] = 0.0
         object.__setattr__(self, "_distances", distances)
+        object.__setattr__(self, "_starts_at", self.starts.astype(np.float64))
 
     def at(self, grid: Grid) -> Float64Array:
         """Return the value at each instant."""
@@ -64,7 +66,7 @@ class SmoothStairs:
         distance = fill_pieces(grid, self.starts, self._distances, 0.0)
         if not np.any(distance):
             return stairs
-        since = grid.samples - fill_pieces(grid, self.starts, self.starts.astype(np.float64), 0.0)
+        since = grid.samples - fill_pieces(grid, self.starts, self._starts_at, 0.0)
         since *= -1.0 / self.tau_samples
         np.exp(since, out=since)
         since *= distance

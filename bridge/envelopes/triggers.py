@@ -15,7 +15,7 @@ from bridge.clock.durations import parse_rate
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.follower import TRIGGER_MEASURE, FollowerSource, level_of
 from bridge.envelopes.schema import Trigger, parse_notes
-from bridge.envelopes.song import Song
+from bridge.envelopes.song import Song, check_marker
 from bridge.errors import EnvelopeError, InputError
 from bridge.midi.lanes import list_lanes, read_lane
 from bridge.midi.notes import Notes, read_notes, track_index
@@ -107,9 +107,10 @@ def _find(
         start = to_samples(clock.beats_to_seconds([0.0]), sample_rate)
         return _gates(np.maximum(start, 0), np.array([end]))
     if trigger.on == "marker":
-        markers = (
-            clock.markers if trigger.marker is None else (clock.marker(trigger.marker, f"{where}.marker"),)
-        )
+        markers = clock.markers
+        if trigger.marker is not None:
+            check_marker(trigger.marker, song, f"{where}.marker")
+            markers = (clock.marker(trigger.marker, f"{where}.marker"),)
         start = to_samples(np.array([marker.time_s for marker in markers], np.float64), sample_rate)
         return _gates(start, np.append(start[1:], end)[: len(start)])
     if trigger.on == "grid":
@@ -181,7 +182,7 @@ def _why_never(trigger: Trigger, song: Song) -> str:
         have = f"it is on channels {channels}" if channels else f"{song.midi.name} has none"
         return f"controller {trigger.number} never reaches {trigger.threshold}; {have}"
     if trigger.on == "marker":
-        return "the song has no markers"
+        return "no MIDI file with markers is given" if song.midi is None else "the song has no markers"
     if trigger.on == "audio":
         return f"{trigger.stem or 'the stem'} never reaches {trigger.threshold_db:g} dBFS"
     return "its grid has no step within the song"

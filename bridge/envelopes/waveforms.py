@@ -77,6 +77,14 @@ def bend(position: Float64Array, tension: float) -> Float64Array:
     return bent
 
 
+def bend_one(position: float, tension: float) -> float:
+    """Return what `bend` does for one position, to the last bit, sooner."""
+    strength = tension * BEND_STRENGTH
+    if abs(strength) < 1e-6:
+        return position
+    return (float(np.exp(position * strength)) - 1.0) * (1.0 / math.expm1(strength))
+
+
 def smooth_step(position: Float64Array) -> Float64Array:
     """Return 3x² - 2x³: level at both ends."""
     return position * position * (3.0 - 2.0 * position)

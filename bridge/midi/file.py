@@ -10,7 +10,10 @@ with velocity 0 is a note-off (`bridge.midi.lanes` pairs notes and reads control
 
 from __future__ import annotations
 
+import codecs
+import errno
 import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -20,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.errors import MidiFileError
+from bridge.files import read_regular
 from bridge.midi.messages import META, TEXT_KINDS, TRACK_NAME
 from bridge.midi.scan import Header, Rows, ScanReport, read_varlen, scan_header, scan_tracks
 
@@ -34,6 +38,7 @@ __all__ = [
     "read_midi",
 ]
 
+_MAX_TEXT = 1000
 _DECLARED_CHARSETS = {"latin": "cp1252", "jp": "cp932", "utf-8": "utf-8"}
 
 
@@ -177,15 +182,11 @@ def read_midi(
     """
     file, limits = Path(path), limits or MidiLimits()
     try:
-        size = file.stat().st_size
-        if size > limits.max_bytes:
-            raise MidiFileError(
-                f"{file}: {size} bytes are more than {limits.max_bytes}; "
-                "raise the limit (MidiLimits.max_bytes) if the file is trusted"
-            )
-        data = file.read_bytes()
+        data = read_regular(file, limits.max_bytes)
     except OSError as error:
-        raise MidiFileError(f"{file}: cannot be read ({error.strerror}); check the path") from None
+        is_large = error.errno == errno.EFBIG
+        hint = "raise MidiLimits.max_bytes if the file is trusted" if is_large else "check the path"
+        raise MidiFileError(f"{file}: cannot be read ({error.strerror or error}); {hint}") from None
     if strict:
         from bridge.midi.strict import check_strict
 
@@ -208,7 +209,7 @@ def parse_midi(
     """
     limits, report = limits or MidiLimits(), ScanReport()
     header = scan_header(data, name, report, ppq)
-    tracks = list(scan_tracks(data, header.end, limits.max_events, name, report))
+    tracks = list(scan_tracks(data, header, limits.max_events, name, report))
     if not tracks:
         raise MidiFileError(
             f"{name}: there is no track in it (0 MTrk chunks); export it again with its tracks"
@@ -228,9 +229,18 @@ def parse_midi(
 def decode_text(data: bytes, declared: str | None = None) -> str:
     r"""Decode a text event: UTF-8, else the charset declared, else Japanese or Western by the look of it.
 
-    >>> decode_text(b"Caf\xe9"), decode_text("Verse サビ 2".encode("cp932"))
-    ('Café', 'Verse サビ 2')
+    What comes back can be printed on one line, a thousand characters at most. A NUL ends the text, as in the
+    programs that write one; any other control character counts as a space.
+
+    >>> decode_text(b"Caf\xe9"), decode_text("Verse サビ 2".encode("cp932")), decode_text(b"Bass\0\xfe")
+    ('Café', 'Verse サビ 2', 'Bass')
     """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _printable(data.decode("utf-16", "replace").partition("\0")[0])
+    return _printable(_decode(data.lstrip(b"\0").partition(b"\0")[0], declared))
+
+
+def _decode(data: bytes, declared: str | None) -> str:
     for charset in ("utf-8", declared):
         try:
             if charset:
@@ -242,13 +252,25 @@ def decode_text(data: bytes, declared: str | None = None) -> str:
     except UnicodeDecodeError:
         japanese = ""
     # An accented letter and the one after it may make a character of Japanese; kana, or two in a row, rarely.
-    wide = sum("\u3000" < character < "\uff00" for character in japanese)
-    if wide * 2 > len(japanese) or re.search("[\u3040-\u30ff]|[\u3000-\u9fff]{2}", japanese):
+    begin = japanese[:_MAX_TEXT]
+    wide = sum("\u3000" < character < "\uff00" for character in begin)
+    if wide * 2 > len(begin) or re.search("[\u3040-\u30ff]|[\u3000-\u9fff]{2}", begin):
         return japanese
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def _printable(text: str) -> str:
+    """Put spaces for what controls, nothing for what is invisible, a mark for what is unknown."""
+    text = text[:_MAX_TEXT]
+    if not text.isprintable():
+        stand_ins = {"Cf": "", "Cs": "\ufffd", "Co": "\ufffd", "Cn": "\ufffd"}
+        text = "".join(
+            one if one.isprintable() else stand_ins.get(unicodedata.category(one), " ") for one in text
+        )
+    return text.strip()
 
 
 def _declared_charset(metas: tuple[MetaEvent, ...]) -> str | None:

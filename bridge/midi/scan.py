@@ -15,7 +15,6 @@ Source: Standard MIDI Files 1.0 (RP-001), MIDI 1.0 Detailed Specification; RP-02
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -145,25 +144,33 @@ def scan_header(data: bytes, name: str, report: ScanReport, ppq: int | None = No
     )
 
 
-def scan_tracks(data: bytes, start: int, max_events: int, name: str, report: ScanReport) -> Iterator[Rows]:
-    """Read every track from an offset on, skipping what is not a track.
+def scan_tracks(
+    data: bytes, header: Header, max_events: int, name: str, report: ScanReport
+) -> Iterator[Rows]:
+    """Read every track after the header, skipping what is not a track.
+
+    What is no chunk is searched for the next track only while the header has announced one: after the last,
+    editors and converters leave remains of older tracks behind, which nobody is to hear.
 
     Raises:
         MidiFileError: More than `max_events` events.
     """
-    position, n_events, n_tracks = start, 0, 0
+    position, n_events, n_tracks = header.end, 0, 0
+    n_announced = max(header.n_tracks, 1)
     while position + 8 <= len(data):
         chunk_id = data[position : position + 4]
         end = position + 8 + int.from_bytes(data[position + 4 : position + 8], "big")
         if chunk_id != b"MTrk":
-            position = _skip_chunk(data, position, end, report)
+            position = _skip_chunk(data, position, end, n_tracks < n_announced, report)
             continue
         n_tracks += 1
         if n_tracks > _MAX_TRACKS:
             raise MidiFileError(
                 f"{name}: more than {_MAX_TRACKS} tracks, more than a header can state; not MIDI"
             )
-        rows, position = _scan_track(data, position + 8, end, max_events - n_events, n_tracks, name, report)
+        rows, position = _scan_track(
+            data, position + 8, end, max_events - n_events, n_tracks, n_tracks < n_announced, name, report
+        )
         n_events += len(rows.ticks)
         yield rows
     if 0 < len(data) - position < 8 and data[position:].strip(b"\0"):
@@ -195,13 +202,18 @@ def _what_it_is(data: bytes) -> str:
         b"ID3": "an MP3 file",
         b"OggS": "an Ogg file",
         b"fLaC": "a FLAC file",
+        b"Rar!": "a RAR archive",
         b"<?xml": "an XML file",
+        b"<html": "a web page",
+        b"<!doctype html": "a web page",
         b"\x1f\x8b": "a gzip file",
     }
     for magic, kind in known.items():
-        if data.startswith(magic):
+        if data[:16].lower().startswith(magic.lower()):
             return f"this is {kind}"
-    return f"no MIDI header (MThd) in it; it begins with {data[:8]!r}"
+    begin = data[:8]
+    is_text = all(0x20 <= byte < 0x7F for byte in begin)
+    return f"no MIDI header (MThd) in it; it begins with {begin.decode() if is_text else begin.hex(' ')}"
 
 
 def _division(division: int, name: str, ppq: int | None) -> tuple[int | None, Fraction | None]:
@@ -223,12 +235,19 @@ def _division(division: int, name: str, ppq: int | None) -> tuple[int | None, Fr
     return None, (Fraction(30000, 1001) if frames == 29 else Fraction(frames)) * ticks
 
 
-def _skip_chunk(data: bytes, position: int, end: int, report: ScanReport) -> int:
-    """Return where to go on after a chunk that is not a track."""
+def _skip_chunk(data: bytes, position: int, end: int, search: bool, report: ScanReport) -> int:
+    """Return where to go on after a chunk that is not a track: where searched for, at the next that is."""
     chunk_id = data[position : position + 4]
     if all(0x20 <= byte < 0x7F for byte in chunk_id) and end <= len(data):
-        report.add(f"chunk {chunk_id.decode('ascii')!r} at byte {position} is not a track; skipped")
+        report.add(f"chunk '{chunk_id.decode()}' at byte {position} is not a track; skipped")
         return end
+    if not search:
+        if data[position:].strip(b"\0"):
+            report.add(
+                f"{len(data) - position} bytes at byte {position}, after the last track announced, "
+                "were skipped"
+            )
+        return len(data)
     following = data.find(b"MTrk", position + 1)
     stop = len(data) if following < 0 else following
     report.add(f"{stop - position} bytes at byte {position} are not a chunk; skipped")
@@ -236,16 +255,30 @@ def _skip_chunk(data: bytes, position: int, end: int, report: ScanReport) -> int
 
 
 def _scan_track(
-    data: bytes, start: int, claimed_end: int, max_events: int, number: int, name: str, report: ScanReport
+    data: bytes,
+    start: int,
+    claimed_end: int,
+    max_events: int,
+    number: int,
+    search: bool,
+    name: str,
+    report: ScanReport,
 ) -> tuple[Rows, int]:
-    """Read one track; return its rows and where the next chunk starts."""
+    """Read one track; return its rows and where the next chunk starts, searched for if need be."""
     end = claimed_end
-    if claimed_end > len(data) or not _starts_chunk(data, claimed_end):
-        end = len(data)  # the length cannot be right; the end-of-track event will tell
+    is_wrong = claimed_end > len(data) or not _starts_chunk(data, claimed_end)
+    if is_wrong:
+        end = len(data)  # the end-of-track event will tell, or the next track's header
     deltas, statuses, offsets = array("I"), bytearray(), array("Q")
     position, running, problem = start, 0, ""
     while position < end and not problem and not (statuses and statuses[-1] == END_OF_TRACK):
         window_end = min(end, position + _WINDOW_BYTES)
+        marker = data.find(b"MTrk", position, window_end + 3) if is_wrong else -1
+        if marker == position:  # where an event would begin; within a text the letters are a text
+            end = marker
+            break
+        if marker > position:
+            window_end = marker
         position, running, problem = _scan_window(
             data, position, window_end, running, deltas, statuses, offsets
         )
@@ -254,12 +287,6 @@ def _scan_track(
                 f"{name}: more than {max_events} events left for track {number}; "
                 "raise the limit (MidiLimits.max_events) if the file is trusted"
             )
-    marker = _next_track(data, start, position, statuses, offsets) if end != claimed_end else None
-    if marker is not None:
-        first = bisect_left(offsets, marker)
-        del deltas[first:], statuses[first:], offsets[first:]
-        position = end = marker
-        problem = ""
     is_ended = bool(statuses) and statuses[-1] == END_OF_TRACK
     if not is_ended and not problem and position > end:
         problem, position = "an event is cut off", offsets[-1]
@@ -268,7 +295,7 @@ def _scan_track(
     following = claimed_end
     if problem:
         report.add(f"{where}: {problem}; what was read before is kept")
-        marker = data.find(b"MTrk", position)
+        marker = data.find(b"MTrk", position) if search else -1
         following = (
             claimed_end if _starts_chunk(data, claimed_end) else (marker if marker >= 0 else len(data))
         )
@@ -281,21 +308,6 @@ def _scan_track(
             f"{where}: said to be {claimed_end - start} bytes long, the track ends after {position - start}"
         )
     return _rows(deltas, statuses, offsets), min(following, len(data))
-
-
-def _next_track(data: bytes, start: int, stop: int, statuses: bytearray, offsets: array[int]) -> int | None:
-    """Return where the next track begins, if its header was read as if it were an event of this one.
-
-    The letters may stand in a text or a system exclusive; there no event begins with them.
-    """
-    marker = data.find(b"MTrk", start, stop)
-    while marker >= 0:
-        # The M would be the time since the event before, the T the first data byte under running status.
-        row = bisect_left(offsets, marker + 1)
-        if row < len(offsets) and offsets[row] == marker + 1 and statuses[row] < _SYSEX[0]:
-            return marker
-        marker = data.find(b"MTrk", marker + 1, stop)
-    return None
 
 
 def _starts_chunk(data: bytes, position: int) -> bool:

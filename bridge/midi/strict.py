@@ -20,11 +20,20 @@ def check_strict(data: bytes, name: str) -> None:
     try:
         midi = mido.MidiFile(file=io.BytesIO(data))
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
         raise MidiFileError(
-            f"{name}: refused in strict mode ({reason}); leave strict out to read it"
+            f"{name}: refused in strict mode ({_reason(error)}); leave strict out to read it"
         ) from None
     if midi.ticks_per_beat <= 0:
         raise MidiFileError(
             f"{name}: refused in strict mode (SMPTE or no division); leave strict out to read it"
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return mido's own words, where it has any: of an event that surprises it Python speaks."""
+    if isinstance(error, EOFError):
+        return "it is cut off"
+    is_mido_s = isinstance(error, (OSError, ValueError)) or type(error).__module__.startswith("mido.")
+    if is_mido_s and str(error):
+        return " ".join(str(error).split())
+    return "an event is damaged"

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from helpers.midi import marker, meter, random_song, smf, tempo, track
+from helpers.paths import SHARED
 
 from bridge.cli import main
+
+CASES = SHARED / "cases"
 
 
 @pytest.fixture
@@ -81,6 +84,7 @@ def test_what_is_said_wins_and_is_told(song: Path, capsys: pytest.CaptureFixture
         (random_song(1), ["--pattern", "2"], "has none"),
         (random_song(1), ["--meter", "7"], "not a meter"),
         (random_song(1), ["--bpm", "0"], "outside 1..1000"),
+        (random_song(1), ["--bpm", "120bpm"], "write 120"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -104,3 +108,19 @@ def test_a_truncated_file_is_shown_with_a_warning(tmp_path: Path, capsys: pytest
 
     assert main(["midi", "show", str(path)]) == 0
     assert "warning: track 4 at byte" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not here")
+def test_remains_after_the_tracks_and_names_that_end_in_a_nul(capsys: pytest.CaptureFixture[str]) -> None:
+    """Real files of both kinds: two tracks of half a second, a marker and a track by their plain names."""
+    assert main(["midi", "show", str(CASES / "junk_then_stray_track.mid"), "--json"]) == 0
+    stray = json.loads(capsys.readouterr().out)
+    assert main(["midi", "show", str(CASES / "nul_ended_names.mid"), "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    preset = str(CASES / "nul_ended_names.toml")
+    assert main(["envelope", preset, "--midi", str(CASES / "nul_ended_names.mid")]) == 0
+
+    assert (len(stray["tracks"]), stray["length_s"]) == (2, 0.5)
+    assert [row["name"] for row in named["tracks"]] == ["", "Depth"]
+    assert [row["name"] for row in named["markers"]] == ["Chorus"]
+    assert "warning" not in capsys.readouterr().err

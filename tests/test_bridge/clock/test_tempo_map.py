@@ -163,6 +163,60 @@ def test_what_is_no_map_is_refused() -> None:
         TempoMap.from_dict({"tempos": []})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tempos", [[0, "1e999999999", "hold"]]),
+        ("tempos", [[0, "500000/0", "hold"]]),
+        ("tempos", [[0, 500_000, "hold"]]),
+        ("tempos", [[0, "500000", "slide"]]),
+        ("tempos", [[10**4000, "500000", "hold"]]),
+        ("tempos", [[0.5, "500000", "hold"]]),
+        ("tempos", [[0, "500000"]]),
+        ("tempos", 7),
+        ("meters", [[0, "4", 4]]),
+        ("meters", [[0, 4, 3]]),
+        ("ticks_per_beat", 0),
+        ("ticks_per_beat", True),
+        ("ticks_per_second", "0"),
+        ("ticks_per_second", "x"),
+        ("offset_s", "soon"),
+        ("offset_s", float("nan")),
+        ("offset_s", 1e300),
+        ("first_bar", None),
+        ("markers", [["A", None, 0.0]]),
+        ("markers", [[3, 0.0, 0.0]]),
+        ("source", 3),
+        ("warnings", [["x"]]),
+        ("warnings", None),
+    ],
+)
+def test_a_map_with_a_wrong_value_is_refused_in_one_line(key: str, value: object) -> None:
+    """Also one that would take for ever, or fail long after it was read."""
+    with pytest.raises(TempoError) as caught:
+        TempoMap.from_dict({**TempoMap.constant(123.456).to_dict(), key: value})
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_points_at_no_place_are_refused() -> None:
+    """A tempo or a meter at a beat that is not a number, or further than any song, is no place."""
+    for beats in (float("nan"), float("inf"), 1e300):
+        with pytest.raises(TempoError, match="no place"):
+            TempoMap.from_points([(0, 120, "hold"), (beats, 90, "hold")])
+        with pytest.raises(TempoError, match="no place"):
+            TempoMap.from_points([(0, 120, "hold")], [(0, 4, 4), (beats, 3, 4)])
+
+
+def test_many_positions_are_written_as_one_is() -> None:
+    """Bar, beat and tick of many beats at once."""
+    clock = TempoMap.from_points([(0, 120, "hold")], [(0, 7, 8), (7, 3, 4)])
+    beats = np.linspace(-4.0, 40.0, 777)
+
+    assert clock.position_texts(beats) == [clock.position_text(beat) for beat in beats.tolist()]
+
+
 def test_decimal_tempos_are_exact() -> None:
     """93 BPM is exactly 93: after 93 x 600 beats exactly 36,000 s have passed."""
     assert float(TempoMap.constant(93).beats_to_seconds(93 * 600)) == 36_000.0
@@ -287,6 +341,12 @@ def test_markers_are_found_by_name_whatever_the_case() -> None:
         clock.locate("@Chorus#3", 60)
 
 
+def test_a_marker_is_found_in_a_song_that_has_none_by_nobody() -> None:
+    """The error says that the song has no markers at all, not which ones are accepted."""
+    with pytest.raises(TempoError, match="no marker 'Drop' in the song; it has no markers"):
+        TempoMap.constant(120).locate("@Drop", 60)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("1:1", 1.0), ("2:1", 3.0), ("1:2:480", 1.75), ("4 beats", 3.0), ("4 s", 4.0), ("start+1 bars", 3.0),
@@ -367,6 +427,9 @@ def test_a_position_is_written_to_its_nearest_tick(beats: float, text: str) -> N
     ("said", "says"),
     [
         ({"bpm": 0.0}, "0.0 BPM is outside 1..1000"),
+        ({"bpm": "120bpm"}, "'120bpm' is not a number.*write 120$"),
+        ({"bpm": "87,5 BPM"}, r"write 87\.5$"),
+        ({"bpm": "fast"}, "such as 120"),
         ({"meter": (7, 3)}, "the meter 7/3"),
         ({"meter": "seven"}, "'seven' is not a meter"),
         ({"pattern": 0}, "pattern = 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import time
 from fractions import Fraction
 from typing import Any
 
@@ -737,3 +738,49 @@ def test_smoothing_is_one_pole_run_over_every_sample(shape: str, tau_ms: float) 
     # Straight from sample to sample, where that runs on steps: half a sample's rise apart.
     rise = np.abs(np.diff(raw))
     assert np.abs(smooth - expected).max() <= 0.51 * rise[rise < 0.1].max() + 1e-6
+
+
+@pytest.mark.parametrize(
+    "modulator",
+    [
+        {"type": "breakpoints", "points": [{"at": "@Drop", "value": 0}, {"at": "end", "value": 1}]},
+        {"type": "adsr", "trigger": {"on": "marker", "marker": "Drop"}},
+    ],
+)
+def test_a_marker_without_a_midi_file_says_what_is_missing(modulator: dict[str, Any]) -> None:
+    """Markers come from a MIDI file; where one is given, the markers in it are listed instead."""
+    route = [{"source": "a", "target": "dream.depth"}]
+    with pytest.raises(EnvelopeError, match=r"markers come from a MIDI file.*--midi"):
+        envelopes([{"id": "a", **modulator}], route)
+    with pytest.raises(EnvelopeError, match="accepted: 'Verse'"):
+        envelopes([{"id": "a", **modulator}], route, of=song(smf(track([(0, marker("Verse"))]))))
+
+
+@pytest.mark.parametrize("kind", ["adsr", "lfo", "breakpoints"])
+def test_many_notes_take_time_that_grows_with_them(kind: str) -> None:
+    """A hundred thousand triggers are laid out and read within seconds; they took ten times as long."""
+    events = b"".join(b"\x01\x90\x3c\x64\x01\x80\x3c\0" for _ in range(100_000))
+    data = smf(b"MTrk" + (len(events) + 4).to_bytes(4, "big") + events + b"\0\xff\x2f\0")
+    of = song(data, length_s=200.0)
+    points = {"points": [{"at": "0 s", "value": 1}, {"at": "1/8", "value": 0}], "mode": "trigger"}
+    rest = {"breakpoints": points, "lfo": {"mode": "trigger", "rate": "1/4", "fade_in": "10 ms"}}.get(
+        kind, {}
+    )
+    began = time.process_time()
+    built = envelopes(
+        [{"type": kind, "id": "a", "trigger": {"on": "note"}, **rest}],
+        [{"source": "a", "target": "dream.depth"}],
+        of=of,
+    )
+    built.values("dream", "depth", 0, int(200 * SAMPLE_RATE))
+
+    assert time.process_time() - began < 8.0
+
+
+def test_a_loop_shorter_than_a_sample_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its passes leave nothing behind to count, and there would be no end of them."""
+    monkeypatch.setattr("bridge.envelopes.contours.MAX_SEGMENTS", 2000)
+    points = [{"at": "0 s", "value": 1}, {"at": "0.0000005 ms", "value": 0}]
+    loop = {"type": "breakpoints", "id": "a", "loop": True, "length": "0.000001 ms", "points": points}
+    with pytest.raises(EnvelopeError, match="longer loop"):
+        envelopes([loop], [{"source": "a", "target": "dream.depth"}])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import time
 from pathlib import Path
 
 import mido
@@ -261,6 +263,39 @@ def test_a_large_system_exclusive_is_kept_whole() -> None:
     assert [(sysex.tick, len(sysex.data)) for sysex in midi.sysexes] == [(5, len(dump))]
 
 
+REMAINS = bytes(range(0x80, 0xC0)) + track([(0, b"\x90\x48\x64"), (96_000, b"\x80\x48\x40")])
+
+
+@pytest.mark.parametrize("smf_type", [0, 1])
+def test_what_lies_after_the_announced_tracks_is_not_searched_for_more(smf_type: int) -> None:
+    """Remains of a longer file are told and not heard; the same bytes before the last one are searched."""
+    tune = track([(0, b"\x90\x3c\x64"), (480, b"\x80\x3c\x40")])
+
+    midi = parse_midi(smf(tune, smf_type=smf_type) + REMAINS)
+    assert (len(midi.tracks), midi.n_events, midi.end_tick) == (1, 2, 480)
+    assert any("after the last track announced" in warning for warning in midi.warnings)
+    searched = smf(tune, tune)[: -len(tune)] + REMAINS
+    assert [one.end_tick for one in parse_midi(searched).tracks] == [480, 96_000]
+
+
+def test_a_damaged_last_track_does_not_make_remains_a_track() -> None:
+    """What follows the place where the last announced track cannot be understood is not searched either."""
+    broken = b"MTrk\x00\x00\xff\x00" + b"\0\x90\x3c\x40\x10\x3c\0" + b"\xff\xff\xff\xff\x7f"
+    midi = parse_midi(smf(broken) + REMAINS)
+
+    assert (len(midi.tracks), midi.n_events) == (1, 2)
+
+
+def test_tracks_of_wrong_length_without_end_are_read_in_one_pass() -> None:
+    """Sixty kilobytes of them took six seconds, each read to the end of the file; ten times that, minutes."""
+    one = b"MTrk\x7f\x7f\x7f\x7f" + b"\0\x90\x3c\x40\x10\x3c\0"
+    began = time.process_time()
+    midi = parse_midi(smf(*[one] * 20_000))
+
+    assert (len(midi.tracks), midi.n_events) == (20_000, 40_000)
+    assert time.process_time() - began < 8.0
+
+
 def test_rows_are_in_order_of_time_then_track_then_file() -> None:
     """Events that share a tick stay in the order of their tracks, and within a track as written."""
     one = track([(0, b"\xb0\x01\x01"), (10, b"\xb0\x01\x02"), (10, b"\xb0\x01\x03")])
@@ -278,11 +313,31 @@ def test_rows_are_in_order_of_time_then_track_then_file() -> None:
         ("サビ".encode("cp932"), None, "サビ"),
         ("前奏".encode("cp932"), None, "前奏"),
         ("Été".encode("latin-1"), "cp1252", "Été"),
+        (b"Depth\0", None, "Depth"),
+        (b"\0Depth\0\0\xfe old", None, "Depth"),
+        ("Été\0".encode("latin-1"), None, "Été"),
+        ("サビ\0".encode("cp932"), None, "サビ"),
+        ("Été".encode("utf-16"), None, "Été"),
+        (b"\xef\xbb\xbfBass", None, "Bass"),
+        (b"vox\r\n\x1b[2J\x9b", "utf-8", "vox   [2J\u203a"),
+        ("\u202eevil\u2028two\u200b".encode(), None, "evil two"),
+        (b"\x81\x8d\x90\xe9", None, "é"),
+        (b"A" * 5000, None, "A" * 1000),
     ],
 )
 def test_text_is_read_in_the_charset_it_was_written_in(data: bytes, declared: str | None, text: str) -> None:
-    """UTF-8 wins, then what the file declares, then what it looks like."""
+    """UTF-8 wins, then what the file declares, then what it looks like; a NUL ends it, and it is one line."""
     assert decode_text(data, declared) == text
+    assert text.isprintable()
+
+
+@given(st.binary(max_size=40))
+def test_any_text_can_be_printed(data: bytes) -> None:
+    """Whatever the bytes, no control character and no half of a character reaches a terminal or a file."""
+    text = decode_text(data)
+
+    assert text.isprintable()
+    assert text.encode() is not None
 
 
 def test_a_declared_charset_holds_for_every_text() -> None:
@@ -311,6 +366,55 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     """A path that does not exist is an error that says so."""
     with pytest.raises(MidiFileError, match="No such file"):
         read_midi(tmp_path / "none.mid")
+    with pytest.raises(MidiFileError, match="is a folder"):
+        read_midi(tmp_path)
+    with pytest.raises(MidiFileError, match="NUL"):
+        read_midi(f"{tmp_path}/a\0b.mid")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe would wait for its writer, and a device never ends: one line at once."""
+    os.mkfifo(tmp_path / "pipe.mid")
+
+    for path in (tmp_path / "pipe.mid", Path("/dev/zero")):
+        with pytest.raises(MidiFileError, match="pipe, a socket or a device"):
+            read_midi(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "it begins with 89 50 4e 47"),
+        (b"vti_encoding", "it begins with vti_enco;"),
+        (b"<!DOCTYPE html>", "this is a web page"),
+        (b"<HTML>", "this is a web page"),
+        (b"Rar!\x1a", "this is a RAR archive"),
+    ],
+)
+def test_what_is_no_midi_is_told_without_python_s_bytes(data: bytes, says: str) -> None:
+    """Text as text, anything else in hexadecimal."""
+    with pytest.raises(MidiFileError) as caught:
+        parse_midi(data, "song.mid")
+
+    assert says in str(caught.value)
+    assert "b'" not in str(caught.value)
+    assert "\\" not in str(caught.value)
+
+
+def test_strict_mode_speaks_no_python(tmp_path: Path) -> None:
+    """Mido's own words are passed on; for Python's there are ours."""
+    cases = {
+        "cut": (random_song(1)[:-40], "it is cut off"),
+        "key": (smf(track([(0, meta(0x59, b"\x4d\0"))])), "Could not decode key"),
+        "short": (smf(track([(0, meta(0x51, b""))])), "an event is damaged"),
+    }
+    for name, (data, says) in cases.items():
+        path = tmp_path / f"{name}.mid"
+        path.write_bytes(data)
+        with pytest.raises(MidiFileError, match=says) as caught:
+            read_midi(path, strict=True)
+        assert "Error" not in str(caught.value)
 
 
 def test_strict_is_what_mido_does(tmp_path: Path) -> None:

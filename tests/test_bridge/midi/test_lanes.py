@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import symusic
@@ -9,9 +11,11 @@ from helpers.midi import random_song, smf, track
 
 from bridge.errors import MidiFileError
 from bridge.midi.file import MidiFile, parse_midi
-from bridge.midi.lanes import list_lanes, read_lane
+from bridge.midi.lanes import LaneEvent, list_lanes, read_lane
 from bridge.midi.notes import read_notes, track_index
 from bridge.midi.rpn import bend_range_semitones, mpe_zones, parameter_numbers
+from bridge.midi.song_clock import build_tempo_map
+from bridge.midi.summary import summarise_midi
 
 
 def _midi(*events: tuple[int, str]) -> MidiFile:
@@ -177,3 +181,120 @@ def test_tracks_are_found_by_number_and_name() -> None:
         track_index(midi, "Basss")
     with pytest.raises(MidiFileError, match="1 to 2"):
         track_index(midi, 3)
+
+
+def test_a_name_is_found_however_its_accents_and_spaces_are_written() -> None:
+    """Accents put together or apart, wide spaces and a NUL behind make no other name."""
+    names = ["E\u0301te\u0301\u3000 2", "Depth\0"]
+    midi = parse_midi(
+        smf(*(track([(0, b"\xff\x03" + bytes([len(n.encode())]) + n.encode())]) for n in names))
+    )
+
+    assert (track_index(midi, "été 2"), track_index(midi, "Depth")) == (0, 1)
+
+
+@pytest.mark.parametrize("controller", [120, 123, 124, 125, 126, 127])
+def test_all_notes_off_ends_what_sounds(controller: int) -> None:
+    """It ends every note of its channel; an off that comes later is nothing, also to a note in between."""
+    midi = _midi(
+        (0, "903c40"), (0, "914040"), (10, "903c41"), (20, "903e42"), (100, f"b0{controller:02x}00"),
+        (200, "803c00"), (300, "903c43"), (400, "803c00"), (500, "803c00"), (600, "814000"),
+    )  # fmt: skip
+    notes = read_notes(midi)
+    rows = list(zip(notes.channel.tolist(), notes.velocity.tolist(), notes.end_tick.tolist(), strict=True))
+
+    assert rows == [(1, 0x40, 100), (2, 0x40, 600), (1, 0x41, 100), (1, 0x42, 100), (1, 0x43, 400)]
+
+
+def test_all_notes_off_waits_for_the_pedal_and_all_sound_off_does_not() -> None:
+    """With the pedal down notes last until it is lifted, reset, or all sound is cut off."""
+    down = [(0, "b0407f"), (0, "903c40"), (50, "803c00"), (60, "903e40"), (100, "b07b00")]
+
+    def ends(*more: tuple[int, str]) -> list[int]:
+        return read_notes(_midi(*down, *more), pedal=True).end_tick.tolist()
+
+    assert ends((300, "b04000")) == [300, 300]
+    assert ends((300, "b07900")) == [300, 300]
+    assert ends((200, "b07800"), (300, "b04000")) == [200, 200]
+    assert read_notes(_midi(*down)).end_tick.tolist() == [50, 100]
+
+
+def test_a_track_of_its_own_is_not_stopped_by_another_on_its_channel() -> None:
+    """DAWs put all tracks on channel 1: each is its own; a track without notes speaks for the channel."""
+    one = track([(0, b"\x90\x3c\x40"), (400, b"\x80\x3c\0")], 1000)
+    two = track([(0, b"\x90\x40\x40"), (100, b"\xb0\x7b\0")], 1000)
+    silent = track([(200, b"\xb0\x7b\0")], 1000)
+
+    assert read_notes(parse_midi(smf(one, two))).end_tick.tolist() == [400, 100]
+    assert read_notes(parse_midi(smf(one, two, silent))).end_tick.tolist() == [200, 100]
+    assert read_notes(parse_midi(smf(one, two, silent)), track=0).end_tick.tolist() == [200]
+
+
+@pytest.mark.parametrize(
+    ("event", "number", "moved", "rest"),
+    [
+        ("cc", 1, "b00140", 0.0),
+        ("cc", 11, "b00b40", 1.0),
+        ("cc", 64, "b04040", 0.0),
+        ("cc", 65, "b04140", 0.0),
+        ("cc", 66, "b04240", 0.0),
+        ("cc", 67, "b04340", 0.0),
+        ("pitch_bend", None, "e00060", 0.5),
+        ("channel_pressure", None, "d040", 0.0),
+        ("poly_pressure", None, "a03c40", 0.0),
+        ("cc14", 1, "b00140", 0.0),
+        ("cc14", 11, "b00b40", 1.0),
+        ("cc", 7, "b00740", None),
+        ("cc", 10, "b00a40", None),
+        ("cc", 0, "b00040", None),
+        ("cc", 74, "b04a40", None),
+        ("cc", 91, "b05b40", None),
+        ("cc14", 7, "b00740", None),
+    ],
+)
+def test_a_reset_puts_lanes_to_rest(
+    event: LaneEvent, number: int | None, moved: str, rest: float | None
+) -> None:
+    """What the recommended practice lists goes to rest; volume, pan, banks and sounds stay."""
+    lane = read_lane(_midi((10, moved), (100, "b07900"), (200, moved)), event, number)
+
+    assert lane.ticks.tolist() == ([10, 200] if rest is None else [10, 100, 200])
+    if rest is not None:
+        assert lane.values[1] == rest
+
+
+def test_a_reset_alone_is_no_lane() -> None:
+    """Many files begin with resets on every channel: a lane without events of its own stays empty."""
+    assert len(read_lane(_midi((0, "b07900")), "cc", 1)) == 0
+    assert read_lane(_midi((0, "b10140"), (50, "b07900")), "cc", 1).ticks.tolist() == [0]
+
+
+def test_a_reset_keeps_both_halves_of_a_pair() -> None:
+    """Expression of 14 bits rests at full, modulation at nought, and the lower byte counts on from there."""
+    full = read_lane(_midi((0, "b00b40"), (0, "b02b20"), (100, "b07900"), (200, "b02b01")), "cc14", 11)
+
+    assert np.rint(full.values * 16383).tolist() == [64 << 7 | 32, 16383, 127 << 7 | 1]
+
+
+def test_a_reset_deselects_the_parameter() -> None:
+    """Data entry after it goes nowhere; what was set stays."""
+    midi = _midi((0, "b06500"), (0, "b06400"), (0, "b0060c"), (5, "b07900"), (6, "b00618"))
+
+    assert parameter_numbers(midi) == [("rpn", 0, 1, 0, 12 << 7)]
+    assert bend_range_semitones(midi, 1) == 12.0
+
+
+def test_300_000_notes_are_paired_and_summarised_in_seconds() -> None:
+    """The time grows with the notes, whatever stops them and however many tracks there are."""
+    body = b"".join(b"\x01" + bytes([0x90 | row % 16, row % 128, 100]) for row in range(200_000))
+    stops = b"".join(
+        b"\x01" + bytes([0x90 | row % 16, row % 128, 100]) + b"\0" + bytes([0xB0 | row % 16, 123, 0])
+        for row in range(100_000)
+    )
+    chunks = [b"MTrk" + (len(one) + 4).to_bytes(4, "big") + one + b"\0\xff\x2f\0" for one in (body, stops)]
+    began = time.process_time()
+    midi = parse_midi(smf(*chunks, *[track([(0, b"\x90\x3c\x40")])] * 5000))
+    summary = summarise_midi(midi, build_tempo_map(midi))
+
+    assert [row["n_notes"] for row in summary["tracks"][:3]] == [200_000, 100_000, 1]
+    assert time.process_time() - began < 8.0
