@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
+from bridge.audio.containers import Chunk, Container, walk_chunks
 from bridge.audio.loudness import Loudness
-from bridge.audio.riff import Chunk, Container, walk_chunks
 
 __all__ = ["TAG_ATTRIBUTES", "AudioMetadata", "Broadcast", "CueMarker", "parse_metadata"]
 
