@@ -62,7 +62,10 @@ def mend(path: Path, file: BinaryIO) -> MendedFile:
     head = file.read(4)
     if head == b"fLaC":
         return _mend_flac(path, file)
-    if path.suffix.lower() in _MPEG_SUFFIXES or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+    is_frame = (
+        len(head) == 4 and head[0] == 0xFF and head[1] >= 0xE0 and bool(head[1] & 6)
+    )  # AAC has no layer
+    if is_frame or path.suffix.lower() in _MPEG_SUFFIXES:
         frames = scan_frames(file)
         if frames is not None:
             return _mend_mpeg(path, file, frames)
@@ -166,8 +169,8 @@ def _mend_mpeg(path: Path, file: BinaryIO, frames: MpegFrames) -> MendedFile:
     if frames.tag is None:
         view = PiecedFile(
             file,
-            [range(frames.begin), *frames.runs],
-            claimed_bytes=_MOST_FRAME_RATIO * (frames.begin + sum(map(len, frames.runs))),
+            [frames.id3, *frames.runs],
+            claimed_bytes=_MOST_FRAME_RATIO * (len(frames.id3) + sum(map(len, frames.runs))),
         )
         n_samples = frames.n_frames * frames.frame_samples
         return MendedFile(view=view, n_samples=n_samples, is_counted=True)
@@ -177,11 +180,11 @@ def _mend_mpeg(path: Path, file: BinaryIO, frames: MpegFrames) -> MendedFile:
             f"{path}: truncated: its length tag promises {frames.tagged_frames} frames, {frames.n_frames} "
             "are there. Copy or export it again."
         )
-    if n_missing == 0 and frames.tag.start == frames.begin and len(frames.runs) == 1:
+    if n_missing == 0 and frames.tag.start == frames.id3.stop and len(frames.runs) == 1:
         return MendedFile(is_counted=True)
     place = frames.tag_count - frames.tag.start
     file.seek(frames.tag.start)
     tag = file.read(len(frames.tag))
     tag = tag[:place] + struct.pack(">I", frames.n_frames) + tag[place + 4 :]
-    view = PiecedFile(file, [range(frames.begin), tag, *frames.runs])
+    view = PiecedFile(file, [frames.id3, tag, *frames.runs])
     return MendedFile(view=view, is_counted=True)

@@ -1,8 +1,8 @@
 """The frames of an MP3: how many there are and where, whatever a length tag says.
 
 A decoder that finds no tag estimates the length from the size of the file and the bit rate of the first
-frame, and errs wherever the bit rate changes or something else stands in front. Every frame says how long it is, so
-they are counted.
+frame, and errs wherever the bit rate changes or something else stands in front. Every frame says how long it
+is, so they are counted.
 
 Source: ISO/IEC 11172-3 (1993), ISO/IEC 13818-3 (1998); Xing VBR header; LAME "MP3 Info Tag revision 1";
 ID3v2.4.
@@ -45,7 +45,7 @@ class MpegFrames:
     """State what frames an MP3 holds.
 
     Args:
-        begin: Where the tags in front of everything end, in bytes.
+        id3: The first ID3v2 tag, at the beginning of the file; in bytes.
         runs: Where frames stand that hold sound, without what lies between them; in bytes.
         n_frames: How many there are.
         frame_samples: Samples a channel in each.
@@ -55,7 +55,7 @@ class MpegFrames:
         tagged_frames: The number itself.
     """
 
-    begin: int
+    id3: range
     runs: tuple[range, ...]
     n_frames: int
     frame_samples: int
@@ -86,7 +86,8 @@ def scan_frames(file: BinaryIO) -> MpegFrames | None:
     Returns:
         None where there are none.
     """
-    return _Scan(file).run(end_of_id3(file))
+    file.seek(0)
+    return _Scan(file).run(range(_id3_bytes(file.read(10))), end_of_id3(file))
 
 
 class _Header:
@@ -131,8 +132,8 @@ class _Scan:
         self._n_candidates = 0
         self._header: _Header | None = None
 
-    def run(self, begin: int) -> MpegFrames | None:
-        """Find the first frame behind a position and walk on from there."""
+    def run(self, id3: range, begin: int) -> MpegFrames | None:
+        """Find the first frame behind all tags and walk on from there."""
         first = self._find_first(begin)
         if first is None:
             return None
@@ -149,7 +150,7 @@ class _Scan:
             is_cut = self._is_cut(position)
             after = self._next_frame(position)
         return MpegFrames(
-            begin=begin,
+            id3=id3,
             runs=tuple(runs),
             n_frames=n_frames,
             frame_samples=self._header.frame_samples,
@@ -160,7 +161,7 @@ class _Scan:
         )
 
     def _find_first(self, begin: int) -> int | None:
-        """Return where the first frame is that another one follows, or that ends the file."""
+        """Return where the first frame is that two others follow, or where all that follow end the file."""
         position = begin
         stop = min(self._n_bytes, begin + _MAX_SEARCHED_BYTES)
         any_header = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x00-\xef]", re.DOTALL)
@@ -170,7 +171,7 @@ class _Scan:
                 self._header = _Header(head)
                 if head[2] >> 4 == 0:
                     self._measure_free(found, head[2])
-                if self._is_frame(found, found == begin):
+                if self._begins_run(found, is_expected=found == begin):
                     return found
             position = found + 1
         return None
@@ -214,12 +215,30 @@ class _Scan:
         position += _id3_bytes(head)
         stop = min(self._n_bytes, position + _MAX_SEARCHED_BYTES)
         while (found := self._search(self._header.pattern, position, stop)) is not None:
-            if self._is_frame(found, False):
+            if self._is_frame(found):
                 return found
             position = found + 1
         return None
 
-    def _is_frame(self, position: int, is_alone_enough: bool) -> bool:
+    def _begins_run(self, position: int, *, is_expected: bool) -> bool:
+        """Tell whether frames begin here; where other things come first, three must follow each other."""
+        assert self._header is not None
+        for _ in range(3):
+            if not self._is_frame(position):
+                return is_expected and self._is_alone(position)
+            position += self._header.sizes[self._bytes(position, 4)[2]]
+            if is_expected or position == self._n_bytes:
+                return True
+        return True
+
+    def _is_alone(self, position: int) -> bool:
+        """Tell whether a single frame stands in front of what players put at the end."""
+        assert self._header is not None
+        head = self._bytes(position, 4)
+        end = position + (self._header.sizes[head[2]] if len(head) == 4 else 0)
+        return end > position and self._bytes(end, 8)[:3] in (b"TAG", b"APE")
+
+    def _is_frame(self, position: int) -> bool:
         """Tell whether a frame begins here: another one follows, or nothing more."""
         assert self._header is not None
         self._n_candidates += 1
@@ -230,9 +249,7 @@ class _Scan:
         after = self._bytes(position + size, 4)
         if self._header.pattern.match(after):
             return True
-        return position + size == self._n_bytes or (
-            is_alone_enough and (after[:3] == b"TAG" or self._bytes(position + size, 8) == b"APETAGEX")
-        )
+        return position + size == self._n_bytes
 
     def _measure_free(self, position: int, third: int) -> None:
         assert self._header is not None

@@ -29,6 +29,9 @@ __all__ = ["AudioInfo", "AudioReader", "read_audio", "read_info", "read_metadata
 _MP3_RUN_UP_SAMPLES: Final = 32 * 1152
 """An MP3 frame uses bytes of frames before it: after so many, reading goes on as if it had begun at 0."""
 
+_NO_LENGTH: Final = 1 << 62
+"""What libsndfile says where it knows no length is larger."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioInfo:
@@ -228,6 +231,11 @@ def _check_info(path: Path, file: OpenFile) -> AudioInfo:
         )
     if info.n_samples <= 0:
         raise AudioFileError(f"{path}: holds no samples. Export it again with a time range selected.")
+    if info.n_samples >= _NO_LENGTH:
+        raise AudioFileError(
+            f"{path}: states no length, and none can be found. Convert it first, for example with: "
+            "ffmpeg -i FILE FILE.wav"
+        )
     # The last sample shows whether all is there, where that is not known from the header.
     if not file.is_counted and info.format not in ("WAV", "AIFF", "RF64", "W64"):
         try:
