@@ -22,6 +22,7 @@ from bridge.errors import AudioFileError
 __all__ = ["MendedFile", "mend"]
 
 _RIFF_LIMIT: Final = 0xFFFFFFFF
+_MAX_FMT_BYTES: Final = 1024
 _GUID_TAIL: Final = bytes.fromhex("000000001000800000aa00389b71")
 _MPEG_SUFFIXES: Final = (".mp3", ".mp2", ".mp1", ".mpga")
 _MOST_FRAME_RATIO: Final = 64
@@ -84,9 +85,13 @@ def _mend_container(path: Path, file: BinaryIO, container: Container) -> MendedF
     pcm = find_wide_pcm(path, file, container)
     if pcm is not None:
         return MendedFile(pcm=pcm, is_counted=True)
+    samples = range(audio.offset, audio.offset + audio.size)
     if audio.is_open and audio.size:
-        header = _container_header(file, container, audio)
-        return MendedFile(view=PiecedFile(file, [*header, range(audio.offset, audio.offset + audio.size)]))
+        return MendedFile(view=PiecedFile(file, [*_container_header(file, container, audio), samples]))
+    # libsndfile 1.2.2 knows no BW64, and loses its way in RF64 behind a chunk of odd length.
+    is_odd = any(c.declared_size & 1 for c in container.chunks if c.offset < audio.offset)
+    if container.magic == b"BW64" or (container.magic == b"RF64" and is_odd):
+        return MendedFile(view=PiecedFile(file, [_rf64_header(file, container, audio.size), samples]))
     patches = _w64_coding(file, container)
     if patches:
         return MendedFile(view=PiecedFile(file, list(patch(file.seek(0, 2), patches))))
@@ -107,17 +112,24 @@ def _container_header(file: BinaryIO, container: Container, audio: Chunk) -> Ite
     if magic == b"FORM":
         patches = {4: struct.pack(">I", total - 8), begin - 12: struct.pack(">I", n_bytes + 8)}
         return patch(begin, patches | _aiff_frames(file, container, n_bytes))
-    ds64 = container.find(b"ds64")
-    sizes = struct.pack("<QQQ", total - 8, n_bytes, 0)
-    if ds64 is not None and ds64.size >= len(sizes):
-        return patch(begin, {4: b"\xff" * 4, ds64.offset: sizes, begin - 4: b"\xff" * 4})
-    if total - 8 > _RIFF_LIMIT:
-        new = b"RF64\xff\xff\xff\xffWAVE" + struct.pack("<4sI", b"ds64", 28)
-        size = struct.pack("<QQQI", total + 28, n_bytes, 0, 0)
-        return [new + size, range(12, begin - 4), b"\xff" * 4]
+    if magic in (b"RF64", b"BW64") or total - 8 > _RIFF_LIMIT:
+        return [_rf64_header(file, container, n_bytes)]
     order = container.byte_order
-    patches = {4: struct.pack(order + "I", total - 8), begin - 4: struct.pack(order + "I", n_bytes)}
-    return patch(begin, {0: b"RIFF"} | patches if magic in (b"RF64", b"BW64") else patches)
+    return patch(
+        begin, {4: struct.pack(order + "I", total - 8), begin - 4: struct.pack(order + "I", n_bytes)}
+    )
+
+
+def _rf64_header(file: BinaryIO, container: Container, n_bytes: int) -> bytes:
+    """Return a header of only what decodes the samples, in the form that states any size."""
+    fmt = container.find(b"fmt ")
+    payload = b""
+    if fmt is not None:
+        file.seek(fmt.offset)
+        payload = file.read(min(fmt.size, _MAX_FMT_BYTES) & ~1)
+    head = struct.pack("<4sI", b"fmt ", len(payload)) + payload + b"data\xff\xff\xff\xff"
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, 40 + len(head) + n_bytes, n_bytes, 0, 0)
+    return b"RF64\xff\xff\xff\xffWAVE" + sizes + head
 
 
 def _w64_coding(file: BinaryIO, container: Container) -> dict[int, bytes]:
@@ -185,6 +197,9 @@ def _mend_mpeg(path: Path, file: BinaryIO, frames: MpegFrames) -> MendedFile:
     place = frames.tag_count - frames.tag.start
     file.seek(frames.tag.start)
     tag = file.read(len(frames.tag))
-    tag = tag[:place] + struct.pack(">I", frames.n_frames) + tag[place + 4 :]
+    # The number of frames is followed by one of bytes, if the tag has that.
+    sizes = struct.pack(">II", frames.n_frames, len(tag) + sum(map(len, frames.runs)))
+    sizes = sizes[: 8 if tag[place - 1] & 2 else 4]
+    tag = tag[:place] + sizes + tag[place + len(sizes) :]
     view = PiecedFile(file, [frames.id3, tag, *frames.runs])
     return MendedFile(view=view, is_counted=True)
