@@ -172,6 +172,8 @@ def _is_open(file: BinaryIO, chunk_id: bytes, declared: int, offset: int, end: i
     there = end - offset
     if declared < 0:
         return there > 0
+    if declared == 0xFFFFFFFF and layout.head.size == 8:
+        return True  # also where more than that follows
     if declared > there:
         return declared >= _NO_FILE or (layout.counted == 0 and _is_placeholder(declared))
     if declared > _LEADS.get((layout.magic, chunk_id), 0):

@@ -87,7 +87,8 @@ def scan_frames(file: BinaryIO) -> MpegFrames | None:
         None where there are none.
     """
     file.seek(0)
-    return _Scan(file).run(range(_id3_bytes(file.read(10))), end_of_id3(file))
+    id3 = range(_id3_bytes(file.read(10)))
+    return _Scan(file).run(id3, end_of_id3(file))
 
 
 class _Header:
