@@ -150,6 +150,8 @@ def _open_decoder(path: Path, mended: MendedFile) -> OpenFile:
             f"{path}: is not audio that can be read ({short_reason(error)}); WAV, AIFF, FLAC, W64, CAF, OGG "
             "and MP3 are. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
         ) from error
+    # soundfile seeks after every read where it may: an MP3 decoder begins anew, and each block with a fault.
+    decoder.seekable = lambda: False
     n_samples = decoder.frames if mended.n_samples is None else mended.n_samples
     return OpenFile(decoder=decoder, n_samples=n_samples, is_counted=mended.is_counted, file=mended.view)
 
