@@ -11,7 +11,7 @@ import pytest
 import rooms
 
 OWNERS = {
-    "soundfile": {"bridge.audio.preview", "bridge.audio.reader", "bridge.audio.sinks"},
+    "soundfile": {"bridge.audio.preview", "bridge.audio.decoders", "bridge.audio.sinks"},
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},

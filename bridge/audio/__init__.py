@@ -7,7 +7,10 @@ Conventions: ``(channels, samples)`` float32, in blocks or whole; levels in dBFS
 
 - `reader`, `writer`      blocks out of a file; blocks into one
 - `sinks`, `riff`         encoded samples on their way into a container
-- `system_decoder`        what libsndfile does not read
+- `decoders`              which decoder reads a file
+- `containers`, `mpeg`, `flac`  what a file really holds, chunk by chunk and frame by frame
+- `mending`, `pieced_file`  headers that state no length, set right for the decoder
+- `wide_pcm`, `system_decoder`  what libsndfile misreads, and what it does not read
 - `formats`               suffixes, containers, sample types
 - `metadata`              time stamps, markers, tags
 - `quantiser`             floats to integers, with dither

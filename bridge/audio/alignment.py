@@ -24,6 +24,8 @@ from bridge.errors import AudioFileError, InputError
 __all__ = ["AlignedReader", "Alignment", "Placement", "align_stems", "measure_sum", "resampled_length"]
 
 _DAY_S: Final = 86_400
+_UNSET_AFTER_S: Final = 600
+"""A stamp of 0 so long before the others is none: programs write 0 where they know no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,9 @@ def align_stems(
     """Put stems on one timeline.
 
     The rate is the one given, or that of more than half the stems. Where every stem has a time stamp, the
-    earliest is the start and the others get silence in front; where one has none, all start together.
+    earliest is the start and the others get silence in front; a session may go on past midnight. Where one
+    has none, all start together. Silence in front that is longer than every stem is a warning, since wrong
+    stamps make it; it is no refusal, since single hits of a long session are stamped like that.
 
     Args:
         stems: What each file is, and what it says beside its samples.
@@ -84,20 +88,20 @@ def align_stems(
         for info, _ in stems
         if info.sample_rate != rate
     ]
+    names = [info.path.name for info, _ in stems]
+    lengths = [resampled_length(info.n_samples, info.sample_rate, rate) for info, _ in stems]
     starts = [_start_samples(info, metadata, rate) for info, metadata in stems]
-    known = [start for start in starts if start is not None]
-    origin = min(known) if len(known) == len(stems) else None
-    if known and origin is None:
-        missing = next(info.path.name for (info, _), s in zip(stems, starts, strict=True) if s is None)
-        warnings.append(f"{missing} has no time stamp: all stems are taken to start together")
+    origin, found = _find_origin(names, starts, lengths, rate)
+    warnings += found
     placements = tuple(
         Placement(
             path=info.path,
-            head_samples=0 if origin is None or start is None else start - origin,
-            n_samples=resampled_length(info.n_samples, info.sample_rate, rate),
+            head_samples=0 if origin is None or start is None else (start - origin) % (_DAY_S * rate),
+            n_samples=length,
         )
-        for (info, _), start in zip(stems, starts, strict=True)
+        for (info, _), start, length in zip(stems, starts, lengths, strict=True)
     )
+    warnings += _long_heads(names, placements, rate)
     return Alignment(
         sample_rate=rate,
         start_samples=origin,
@@ -237,6 +241,49 @@ def _majority_rate(infos: Sequence[AudioInfo]) -> int:
     raise InputError(
         f"the stems have different sample rates without a majority ({listed}): choose with --rate"
     )
+
+
+def _find_origin(
+    names: Sequence[str], starts: Sequence[int | None], lengths: Sequence[int], rate: int
+) -> tuple[int | None, list[str]]:
+    """Return where the session starts, in samples since midnight, if that is known; and what to tell."""
+    known = [start for start in starts if start is not None]
+    if len(known) < len(starts):
+        missing = names[starts.index(None)]
+        told = [f"{missing} has no time stamp: all stems are taken to start together"]
+        return None, told if known else []
+    day = _DAY_S * rate
+    others = [start for start in known if start]
+    if 0 in known and others:
+        distance = min(min(others), day - max(others))
+        if distance > max(*lengths, _UNSET_AFTER_S * rate):
+            return None, [
+                f"{names[starts.index(0)]} has the time stamp 00:00:00, {_clock_time(distance, rate)} from "
+                "the others, which is taken for none: all stems are taken to start together. Stamp it again, "
+                "or leave all stems as they are with --no-align"
+            ]
+    # On the face of a clock the session begins after the longest time in which no stem does.
+    clock = sorted(set(known))
+    before = [clock[-1] - day, *clock[:-1]]
+    return max(zip(clock, before, strict=True), key=lambda pair: pair[0] - pair[1])[0], []
+
+
+def _long_heads(names: Sequence[str], placements: Sequence[Placement], rate: int) -> list[str]:
+    name, head = max(
+        ((n, p.head_samples) for n, p in zip(names, placements, strict=True)), key=lambda pair: pair[1]
+    )
+    if head <= max(p.n_samples for p in placements):
+        return []
+    return [
+        f"{name} begins {_clock_time(head, rate)} after the first stem by its time stamp, more than the "
+        "length of any stem: so much silence is put in front of it. Leave all stems as they are with "
+        "--no-align"
+    ]
+
+
+def _clock_time(n_samples: int, rate: int) -> str:
+    seconds = n_samples / rate
+    return f"{int(seconds // 3600):02d}:{int(seconds // 60 % 60):02d}:{seconds % 60:04.1f}"
 
 
 def _start_samples(info: AudioInfo, metadata: AudioMetadata, rate: int) -> int | None:

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
+from bridge.audio.containers import Chunk, Container, walk_chunks
 from bridge.audio.loudness import Loudness
-from bridge.audio.riff import Chunk, Container, walk_chunks
 
 __all__ = ["TAG_ATTRIBUTES", "AudioMetadata", "Broadcast", "CueMarker", "parse_metadata"]
 
@@ -171,10 +171,9 @@ class AudioMetadata:
         """Return the chunks of a WAV file as ``(id, payload)``, bext first."""
         chunks: list[tuple[bytes, bytes]] = []
         if self.broadcast is not None:
-            chunks.append((b"bext", _build_bext(self.broadcast)))
+            chunks.append((b"bext", _even(_build_bext(self.broadcast), b"\0")))
         if self.ixml is not None:
-            # libsndfile 1.2.2 loses its way after an unknown chunk of odd length in RF64.
-            chunks.append((b"iXML", self.ixml + b" " * (len(self.ixml) & 1)))
+            chunks.append((b"iXML", _even(self.ixml, b" ")))
         markers = tuple(m for m in self.markers if m.position_samples < 1 << 32)  # all a cue point can state
         if markers:
             chunks.append((b"cue ", _build_cues(markers)))
@@ -206,6 +205,11 @@ def parse_metadata(file: BinaryIO) -> AudioMetadata:
         markers=_parse_markers(_read_payload(file, container.find(b"cue ")), lists.get(b"adtl", b"")),
         tags=_parse_tags(lists.get(b"INFO", b"")),
     )
+
+
+def _even(payload: bytes, pad: bytes) -> bytes:
+    """Make a length even: libsndfile 1.2.2 loses its way behind a chunk of odd length in RF64."""
+    return payload + pad * (len(payload) & 1)
 
 
 def _read_payload(file: BinaryIO, chunk: Chunk | None) -> bytes:

@@ -7,27 +7,30 @@ cut short or not a sound is refused with its reason.
 from __future__ import annotations
 
 import contextlib
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.checks import find_fault, short_reason
-from bridge.audio.formats import AUDIO_SUFFIXES, MAX_CHANNELS, MAX_SAMPLE_RATE, SYSTEM_SUFFIXES
+from bridge.audio.containers import walk_chunks
+from bridge.audio.decoders import DECODER_ERRORS, OpenFile, check_rate, open_audio
+from bridge.audio.formats import MAX_CHANNELS
 from bridge.audio.metadata import TAG_ATTRIBUTES, AudioMetadata, parse_metadata
-from bridge.audio.riff import walk_chunks
-from bridge.audio.system_decoder import SystemDecoder
-from bridge.errors import AudioFileError, nearest_names
-
-if TYPE_CHECKING:
-    import soundfile
+from bridge.errors import AudioFileError
+from bridge.files import open_regular
 
 __all__ = ["AudioInfo", "AudioReader", "read_audio", "read_info", "read_metadata"]
+
+_MP3_RUN_UP_SAMPLES: Final = 32 * 1152
+"""An MP3 frame uses bytes of frames before it: after so many, reading goes on as if it had begun at 0."""
+
+_NO_LENGTH: Final = 1 << 62
+"""What libsndfile says where it knows no length is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,8 @@ class AudioReader:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
-        self._file = _open_for_reading(self._path)
+        self._file = open_audio(self._path)
+        self._decoder = self._file.decoder
         try:
             self._info = _check_info(self._path, self._file)
         except BaseException:
@@ -113,12 +117,21 @@ class AudioReader:
         self._file.close()
 
     def seek(self, sample: int) -> None:
-        """Go to a sample position, counted from 0; beyond the end means the end."""
-        self._position = min(max(0, sample), self._info.n_samples)
+        """Go to a sample position, counted from 0; beyond the end means the end.
+
+        Raises:
+            AudioFileError: The file breaks off before it.
+        """
+        sample = min(max(0, sample), self._info.n_samples)
+        if sample == self._position:
+            return
+        run_up = min(sample, _MP3_RUN_UP_SAMPLES) if self._info.format == "MP3" else 0
         try:
-            self._file.seek(self._position)
-        except RuntimeError as error:
-            raise _truncated(self._path, self._position, self._info.n_samples) from error
+            self._decoder.seek(sample - run_up)
+            self._decoder.read(run_up, dtype="float32", always_2d=True)
+        except DECODER_ERRORS as error:
+            raise _truncated(self._path, sample, self._info.n_samples) from error
+        self._position = sample
 
     def read(self, n_samples: int) -> AudioArray:
         """Read the next samples.
@@ -130,9 +143,16 @@ class AudioReader:
             AudioFileError: The file breaks off, or holds NaN or infinity.
         """
         wanted = min(max(0, n_samples), self._info.n_samples - self._position)
+        # Block by block: a length that is not true must not take memory.
+        parts = [self._read_block(min(BLOCK_SAMPLES, wanted - i)) for i in range(0, wanted, BLOCK_SAMPLES)]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([np.zeros((self._info.n_channels, 0), np.float32), *parts], axis=1)
+
+    def _read_block(self, wanted: int) -> AudioArray:
         try:
-            frames: npt.NDArray[np.float32] = self._file.read(wanted, dtype="float32", always_2d=True)
-        except RuntimeError as error:
+            frames: npt.NDArray[np.float32] = self._decoder.read(wanted, dtype="float32", always_2d=True)
+        except DECODER_ERRORS as error:
             raise AudioFileError(
                 f"{self._path}: cannot be decoded after sample {self._position} ({short_reason(error)}). "
                 "The file is damaged: export it again."
@@ -179,89 +199,31 @@ def read_metadata(path: Path | str) -> AudioMetadata:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             metadata = parse_metadata(file)
             container = walk_chunks(file)
     except OSError as error:
-        raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from error
+        shown = str(path).replace("\0", "\\0")
+        raise AudioFileError(f"{shown}: cannot be read ({error.strerror})") from error
     if container is not None and container.magic in (b"RIFF", b"RF64", b"BW64"):
         return metadata
-    with contextlib.closing(_open_for_reading(path)) as audio:
-        found = audio.copy_metadata()
+    found: Mapping[str, str] = {}
+    with contextlib.closing(open_audio(path)) as audio, contextlib.suppress(*DECODER_ERRORS):
+        found = audio.decoder.copy_metadata()
     return AudioMetadata(tags={n: found[a] for n, a in TAG_ATTRIBUTES.items() if a in found})
 
 
-def _open_for_reading(path: Path) -> soundfile.SoundFile | SystemDecoder:
-    import soundfile
-
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise AudioFileError(f"{path}: is a folder; one audio file is accepted here")
-        with path.open("rb") as file:
-            _check_container(path, file)
-    except FileNotFoundError:
-        raise AudioFileError(f"{path}: no such file{_similar_files(path)}") from None
-    except OSError as error:
-        raise AudioFileError(f"{path}: cannot be read ({error.strerror})") from error
-    if size == 0:
-        raise AudioFileError(f"{path}: is empty (0 bytes): the export or the copy did not finish")
-    try:
-        return soundfile.SoundFile(path)
-    except (RuntimeError, TypeError) as error:
-        if path.suffix.lower() in SYSTEM_SUFFIXES:
-            return _open_by_system(path)
-        raise AudioFileError(
-            f"{path}: is not audio that can be read ({short_reason(error)}); WAV, AIFF, FLAC, W64, CAF, OGG "
-            "and MP3 are. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
-        ) from error
-
-
-def _open_by_system(path: Path) -> SystemDecoder:
-    try:
-        return SystemDecoder(path)
-    except (ValueError, RuntimeError) as error:
-        raise AudioFileError(
-            f"{path}: AAC is read where the system decodes it, on macOS and Windows, and this file cannot be "
-            "decoded here. Convert it first, for example with: ffmpeg -i FILE FILE.wav"
-        ) from error
-
-
-def _check_container(path: Path, file: BinaryIO) -> None:
-    """Refuse what libsndfile would accept silently or refuse without saying why."""
-    container = walk_chunks(file)
-    if container is None:
-        return
-    audio = container.find(b"data") or container.find(b"SSND")
-    if audio is not None and audio.is_truncated:
-        raise AudioFileError(
-            f"{path}: truncated: its header promises {audio.declared_size} bytes of audio, {audio.size} are "
-            "there. Copy or export it again."
-        )
-    fmt = container.find(b"fmt ")
-    if fmt is not None and fmt.size >= 8:
-        file.seek(fmt.offset + 4)
-        _check_rate(path, struct.unpack(container.byte_order + "I", file.read(4))[0])
-
-
-def _check_rate(path: Path, sample_rate: int) -> None:
-    if not 0 < sample_rate <= MAX_SAMPLE_RATE:
-        raise AudioFileError(
-            f"{path}: its sample rate is {sample_rate} Hz; 1 to {MAX_SAMPLE_RATE} Hz is accepted. "
-            "The header is damaged: export it again."
-        )
-
-
-def _check_info(path: Path, file: soundfile.SoundFile | SystemDecoder) -> AudioInfo:
+def _check_info(path: Path, file: OpenFile) -> AudioInfo:
+    decoder = file.decoder
     info = AudioInfo(
         path=path,
-        sample_rate=int(file.samplerate),
-        n_channels=int(file.channels),
-        n_samples=int(file.frames),
-        format="WAV" if file.format == "WAVEX" else str(file.format),
-        subtype=str(file.subtype),
+        sample_rate=int(decoder.samplerate),
+        n_channels=int(decoder.channels),
+        n_samples=int(file.n_samples),
+        format="WAV" if decoder.format == "WAVEX" else str(decoder.format),
+        subtype=str(decoder.subtype),
     )
-    _check_rate(path, info.sample_rate)
+    check_rate(path, info.sample_rate)
     if info.n_channels > MAX_CHANNELS:
         raise AudioFileError(
             f"{path}: has {info.n_channels} channels; at most {MAX_CHANNELS} are accepted. "
@@ -269,17 +231,18 @@ def _check_info(path: Path, file: soundfile.SoundFile | SystemDecoder) -> AudioI
         )
     if info.n_samples <= 0:
         raise AudioFileError(f"{path}: holds no samples. Export it again with a time range selected.")
-    if info.format not in (
-        "WAV",
-        "AIFF",
-        "RF64",
-        "W64",
-    ):  # the last sample of the others shows whether all is there
+    if info.n_samples >= _NO_LENGTH:
+        raise AudioFileError(
+            f"{path}: states no length, and none can be found. Convert it first, for example with: "
+            "ffmpeg -i FILE FILE.wav"
+        )
+    # The last sample shows whether all is there, where that is not known from the header.
+    if not file.is_counted and info.format not in ("WAV", "AIFF", "RF64", "W64"):
         try:
-            file.seek(info.n_samples - 1)
-            is_complete = len(file.read(1)) == 1
-            file.seek(0)
-        except RuntimeError:
+            decoder.seek(info.n_samples - 1)
+            is_complete = len(decoder.read(1, dtype="float32", always_2d=True)) == 1
+            decoder.seek(0)
+        except DECODER_ERRORS:
             is_complete = False
         if not is_complete:
             raise AudioFileError(
@@ -294,10 +257,3 @@ def _truncated(path: Path, found: int, promised: int) -> AudioFileError:
         f"{path}: truncated: its header promises {promised} samples, it breaks off after {found}. "
         "Copy or export it again."
     )
-
-
-def _similar_files(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" (nor a folder {path.parent})"
-    names = [p.name for p in path.parent.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES]
-    return f" in this folder; {nearest_names(path.name, names)}" if names else ""

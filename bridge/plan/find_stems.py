@@ -35,4 +35,12 @@ def find_stems(paths: Iterable[Path | str]) -> list[Path]:
             found.append(path)
     if not found:
         raise AudioFileError("no stems were given; name audio files or a folder of them")
-    return list(dict.fromkeys(path.resolve() for path in found))
+    return list(dict.fromkeys(_resolve(path) for path in found))
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a NUL in the name
+        shown = str(path).replace("\0", "\\0")
+        raise AudioFileError(f"{shown}: leads to no file ({error})".replace("\0", "\\0")) from None

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fuzz.reader import Reader
+from fuzz.readers_audio import AUDIO_READERS
 from fuzz.readers_midi import MIDI_READERS
 from fuzz.readers_render import RENDER_READERS
 
 __all__ = ["READERS"]
 
-READERS: Mapping[str, Reader] = {reader.name: reader for reader in (*MIDI_READERS, *RENDER_READERS)}
+READERS: Mapping[str, Reader] = {
+    reader.name: reader for reader in (*AUDIO_READERS, *MIDI_READERS, *RENDER_READERS)
+}
 """By name."""

@@ -142,3 +142,66 @@ def test_stems_of_other_channels_do_not_add_up(tmp_path: Path) -> None:
     """Stereo and surround are not mixed by guessing."""
     with pytest.raises(InputError, match=r"a\.wav: has 2 channels where others have 6"):
         measure_sum(align(stem(tmp_path / "a.wav", noise(100, 2)), stem(tmp_path / "b.wav", noise(100, 6))))
+
+
+# --- time stamps that cannot be meant ------------------------------------------------------------
+
+HOUR = 3_600 * 48_000
+
+
+def test_a_session_across_midnight_is_one_session(tmp_path: Path) -> None:
+    """23:59:50 and 00:00:05 are fifteen seconds apart, whichever file comes first."""
+    late = stem(tmp_path / "a.wav", noise(16 * 48_000), start=24 * HOUR - 10 * 48_000)
+    early = stem(tmp_path / "b.wav", noise(100), start=5 * 48_000)
+    for paths, heads in (((late, early), [0, 15 * 48_000]), ((early, late), [15 * 48_000, 0])):
+        alignment = align(*paths)
+        assert alignment.start_samples == 24 * HOUR - 10 * 48_000
+        assert [p.head_samples for p in alignment.placements] == heads
+        assert alignment.warnings == ()
+
+
+def test_midnight_itself_is_a_time_like_any_other(tmp_path: Path) -> None:
+    """A stem stamped 0 beside one at 23:59:59 begins a second after it."""
+    alignment = align(
+        stem(tmp_path / "a.wav", noise(50_000), start=24 * HOUR - 48_000),
+        stem(tmp_path / "b.wav", noise(50_000), start=0),
+    )
+    assert [p.head_samples for p in alignment.placements] == [0, 48_000]
+    assert alignment.warnings == ()
+
+
+@pytest.mark.parametrize("hours", [1, 10, 13, 20])
+def test_a_stamp_of_zero_far_from_the_others_is_none(tmp_path: Path, hours: int) -> None:
+    """A program that writes 0 for "unknown" makes no hours of silence: all start together, and it is said."""
+    alignment = align(
+        stem(tmp_path / "a.wav", noise(100), start=hours * HOUR),
+        stem(tmp_path / "b.wav", noise(200), start=hours * HOUR),
+        stem(tmp_path / "c.wav", noise(100), start=0),
+    )
+    assert alignment.start_samples is None
+    assert [p.head_samples for p in alignment.placements] == [0, 0, 0]
+    assert alignment.n_samples == 200
+    (warning,) = alignment.warnings
+    assert "c.wav has the time stamp 00:00:00" in warning
+    assert "--no-align" in warning
+
+
+def test_silence_longer_than_every_stem_is_said(tmp_path: Path) -> None:
+    """Single hits of a long session keep their places, with one warning of the largest gap."""
+    alignment = align(
+        stem(tmp_path / "a.wav", noise(100), start=HOUR),
+        stem(tmp_path / "b.wav", noise(100), start=HOUR + 90 * 48_000),
+        stem(tmp_path / "c.wav", noise(100), start=HOUR + 30 * 48_000),
+    )
+    assert [p.head_samples for p in alignment.placements] == [0, 90 * 48_000, 30 * 48_000]
+    (warning,) = alignment.warnings
+    assert warning.startswith("b.wav begins 00:01:30.0 after the first stem")
+
+
+def test_a_session_that_starts_at_zero_keeps_its_stamps(tmp_path: Path) -> None:
+    """A first hit at 0 and a second eight seconds later are meant."""
+    alignment = align(
+        stem(tmp_path / "a.wav", noise(100), start=0), stem(tmp_path / "b.wav", noise(100), start=8 * 48_000)
+    )
+    assert alignment.start_samples == 0
+    assert [p.head_samples for p in alignment.placements] == [0, 8 * 48_000]

@@ -139,6 +139,17 @@ def test_processing_adds_a_line_of_history() -> None:
     assert plain == AudioMetadata(tags={"ISFT": "Reverie"})
 
 
+@pytest.mark.parametrize("history", ["A=PCM", "A=PCM,"])
+def test_an_rf64_with_a_coding_history_of_any_length_is_read_elsewhere(tmp_path: Path, history: str) -> None:
+    """A chunk of odd length makes libsndfile miss the samples of an RF64, so none is written."""
+    metadata = AudioMetadata(broadcast=Broadcast(coding_history=history))
+    path = tmp_path / "a.rf64"
+    with AudioWriter(path, sample_rate=48000, n_channels=1, subtype="PCM_16", metadata=metadata) as writer:
+        writer.write(noise(100))
+    assert soundfile.info(path).frames == 100
+    assert read_metadata(path).broadcast == metadata.broadcast
+
+
 def test_a_long_description_is_cut_between_characters() -> None:
     """A field never ends in half a character."""
     text = "ü" * 200

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.audio import noise, on_grid
+from scipy.signal import butter, sosfilt
 from typer.testing import CliRunner
 
 from bridge.audio.null_test import compare_files, compare_paths
@@ -148,3 +149,68 @@ def test_the_command_prints_and_exits_by_the_tolerance(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found["is_within"] is True
     assert found["files"][0]["channels"][0]["peak_dbfs"] == pytest.approx(-80, abs=0.1)
+
+
+# --- offsets that are none -------------------------------------------------------------------------
+
+
+def offset(folder: Path, a: np.ndarray, b: np.ndarray) -> int:
+    return compare_files(
+        write(folder / "a.wav", np.atleast_2d(a)), write(folder / "b.wav", np.atleast_2d(b))
+    ).offset_samples
+
+
+def low_noise(n_samples: int, cutoff_hz: float, seed: int) -> np.ndarray:
+    sos = butter(2, cutoff_hz, fs=48000, output="sos")
+    return sosfilt(sos, noise(n_samples, seed=seed)[0]).astype(np.float32)
+
+
+def beats(n_beats: int) -> np.ndarray:
+    """Return a bass drum twice a second, the same every time."""
+    n = np.arange(24_000)
+    beat = np.sin(2 * np.pi * (50 * n / 48000 + 3 * np.exp(-n / 2000))) * np.exp(-n / 4000)
+    return np.tile(beat, n_beats).astype(np.float32)
+
+
+def test_a_tone_has_no_offset(tmp_path: Path) -> None:
+    """A sine of another phase, level or pitch fits in many places, so in none."""
+    sine = np.sin(2 * np.pi * 440 * np.arange(96_000) / 48000) * 0.5
+    for other in (np.cos(2 * np.pi * 440 * np.arange(96_000) / 48000) * 0.5, sine * 0.7, -sine):
+        assert offset(tmp_path, sine, other) == 0
+
+
+def test_a_loop_has_no_offset_by_a_beat(tmp_path: Path) -> None:
+    """A loop that was driven is most like itself where it is."""
+    assert offset(tmp_path, beats(8), np.tanh(3 * beats(8))) == 0
+
+
+def test_a_loop_that_is_late_is_late(tmp_path: Path) -> None:
+    """A latency is found though the loop is like itself at every beat, at any level."""
+    late = np.concatenate([np.zeros(512), beats(8)])[: 8 * 24_000]
+    assert offset(tmp_path, beats(8), late) == 512
+    assert offset(tmp_path, beats(8), late * 0.5) == 512
+
+
+def test_silence_has_no_offset(tmp_path: Path) -> None:
+    """Whichever file is silent."""
+    assert offset(tmp_path, noise(48_000), np.zeros(48_000)) == 0
+    assert offset(tmp_path, np.zeros(48_000), noise(48_000)) == 0
+
+
+def test_short_low_sounds_are_not_like_each_other(tmp_path: Path) -> None:
+    """Two thumps fit somewhere by chance; that is no offset."""
+    for seed in range(20):
+        one, other = (low_noise(960 + 300 * seed, 40 + 10 * seed, 2 * seed + i) for i in range(2))
+        assert offset(tmp_path, one, other) == 0
+
+
+def test_a_few_samples_have_no_offset(tmp_path: Path) -> None:
+    """Less than 20 ms is too little to tell."""
+    assert offset(tmp_path, noise(300), np.concatenate([np.zeros((1, 20)), noise(280)], axis=1)) == 0
+
+
+def test_what_was_cut_off_or_put_in_front_is_an_offset(tmp_path: Path) -> None:
+    """A file without its first samples, or with as many as it is long itself, is found."""
+    samples = noise(48_000)
+    assert offset(tmp_path, samples, samples[:, 20_000:]) == -20_000
+    assert offset(tmp_path, samples, np.concatenate([np.zeros((1, 43_200)), samples], axis=1)) == 43_200

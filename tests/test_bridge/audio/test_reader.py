@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from helpers.audio import chunk, noise, on_grid, pcm_format, riff, sine, write_bytes
-from helpers.paths import ROOT
+from helpers.paths import ROOT, SHARED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -239,6 +242,60 @@ def test_a_sample_that_is_no_number_is_found(tmp_path: Path, value: float) -> No
     with pytest.raises(AudioFileError, match=r"a\.wav: -?(nan|inf) at sample 70123 of channel 2"):
         for _ in AudioReader(path):
             pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """Pipes, sockets, devices and circles of links are one line each, and nobody waits for them."""
+    pipe, device, circle = tmp_path / "pipe.wav", tmp_path / "device.wav", tmp_path / "circle.wav"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    circle.symlink_to(circle)
+    with socket.socket(socket.AF_UNIX) as server, chdir(tmp_path):
+        server.bind("socket.wav")
+    for path in (pipe, device, circle, tmp_path / "socket.wav", tmp_path):
+        for read in (read_info, read_metadata, hash_samples):
+            with pytest.raises(AudioFileError) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_name_with_a_nul_is_refused() -> None:
+    """No system has such a file."""
+    for read in (read_info, read_metadata, hash_samples):
+        with pytest.raises(AudioFileError, match=r"a\\0b\.wav: cannot be read"):
+            read("a\0b.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes only there")
+def test_any_name_is_a_name(tmp_path: Path) -> None:
+    """A name that is no UTF-8 and one that means standard input to libsndfile are files like others."""
+    for name in (b"\xff\xfe.wav", b"-", b"-o.wav"):
+        samples = on_grid(noise(100), 16)
+        with chdir(tmp_path):
+            path = Path(os.fsdecode(name))
+            soundfile.write(os.fsencode(path.absolute()), samples.T, 48000, format="WAV", subtype="PCM_16")
+            np.testing.assert_array_equal(read_audio(path)[0], samples)
+
+
+def test_a_promised_length_takes_no_memory(tmp_path: Path) -> None:
+    """An Ogg whose last page promises hours is refused before room is made for them."""
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, noise(4_000).T, 48000, format="OGG", subtype="VORBIS")
+    data = bytearray(path.read_bytes())
+    page = data.rindex(b"OggS")
+    data[page + 6 : page + 14] = struct.pack("<Q", 1 << 40)
+    with pytest.raises(AudioFileError):
+        read_audio(write_bytes(tmp_path / "b.ogg", bytes(data)))
+
+
+def test_a_damaged_mp3_of_another_program() -> None:
+    """Its frames contradict each other; it is refused in one line."""
+    path = SHARED / "cases" / "damaged" / "audio-ValueError.mp3"
+    if not path.exists():
+        pytest.skip("the shared cases are not here")
+    with pytest.raises(AudioFileError):
+        hash_samples(path)
 
 
 @pytest.fixture(scope="module")
