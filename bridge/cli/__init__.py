@@ -7,16 +7,20 @@ exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
 - `app`             the commands as Typer has them
 - `shared_options`  options that several commands share; `job_options` those made from a job or a clock
 - `render_jobs`     what `render` and `batch` do alike
+- `console`         all that is printed goes through it
 - `quantities`      ``-6 dB``, ``40%`` and the like
 - `probes`          what `doctor` tries
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from bridge.cli.console import accept_all_text, note
 from bridge.installation import reason_of, repair_command, unloadable_package
 
 __all__ = ["COMMANDS", "main"]
@@ -40,6 +44,8 @@ COMMANDS: dict[str, str] = {
 """Every command and its line in the help; ``bridge.cli.<name>`` holds it."""
 
 INTERRUPTED = 130
+# What no other path or permission would help against.
+_NOT_THEIRS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Threads that spin while they wait starve a busy machine; this must be set before Torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    accept_all_text()
     arguments = list(sys.argv[1:] if argv is None else argv)
     is_debugging = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -67,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _explain(error)
     if code == INTERRUPTED:
-        return _say("stopped; finished stems are kept, run the same command again to continue", INTERRUPTED)
+        return _fail("stopped; finished stems are kept, run the same command again to continue", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -76,23 +83,35 @@ def _explain(error: Exception) -> int:
     broken = unloadable_package(error)
     if broken is not None:
         remedy = f"`{repair_command(broken, error)}` may fix it, `reverie doctor` shows what else is wrong"
-        return _say(f"{broken} cannot be loaded: {reason_of(error)}; {remedy}", 1)
+        return _fail(f"{broken} cannot be loaded: {reason_of(error)}; {remedy}", 1)
     if isinstance(error, OSError):
-        return _say(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
-    if hasattr(error, "format_message") and not error.format_message():
-        return 2  # called with nothing: the help has been printed
+        code = 1 if error.errno in _NOT_THEIRS else 2
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code)
+    if isinstance(error, UnicodeEncodeError):
+        return _fail(f"{error.object!r}: not valid Unicode, which is needed here; rename the file", 2)
     if hasattr(error, "format_message"):
-        return _say(f"{error.format_message()} See `reverie --help` and `reverie COMMAND --help`.", 2)
+        return _explain_usage(error)
     from bridge.errors import ReverieError
     from dream_core.errors import DreamError
 
     if isinstance(error, ReverieError):
-        return _say(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code)
     if isinstance(error, DreamError):
-        return _say(str(error), 2)
+        return _fail(str(error), 2)
     raise error
 
 
-def _say(line: str, code: int) -> int:
-    sys.stderr.write(f"reverie: {line}\n")
+def _explain_usage(error: Any) -> int:
+    """Print what is wrong with a command line, and whose help tells more."""
+    message = error.format_message()
+    if not message:
+        return 2  # called with nothing: the help has been printed
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "reverie"
+    end = "" if message.endswith((".", "?")) else "."
+    return _fail(f"{message}{end} See `{command} --help`.", 2, command)
+
+
+def _fail(line: str, code: int, command: str = "reverie") -> int:
+    note(f"{command}: {line}")
     return code
