@@ -70,15 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(build_app(COMMANDS, None if wants_all else called))
         code = command.main(arguments, prog_name="reverie", standalone_mode=False)
     except Exception as error:
-        if is_debugging:
+        if is_debugging and not hasattr(error, "format_message"):
             raise
-        return _explain(error)
+        return _explain(error, arguments)
     if code == INTERRUPTED:
         return _fail("stopped; finished stems are kept, run the same command again to continue", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, arguments: Sequence[str]) -> int:
     """Print an error in one line and return its exit code; unexpected errors keep their traceback."""
     broken = unloadable_package(error)
     if broken is not None:
@@ -90,7 +90,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, UnicodeEncodeError):
         return _fail(f"{error.object!r}: not valid Unicode, which is needed here; rename the file", 2)
     if hasattr(error, "format_message"):
-        return _explain_usage(error)
+        return _explain_usage(error, arguments)
     from bridge.errors import ReverieError
     from dream_core.errors import DreamError
 
@@ -101,15 +101,31 @@ def _explain(error: Exception) -> int:
     raise error
 
 
-def _explain_usage(error: Any) -> int:
+def _explain_usage(error: Any, arguments: Sequence[str]) -> int:
     """Print what is wrong with a command line, and whose help tells more."""
     message = error.format_message()
     if not message:
         return 2  # called with nothing: the help has been printed
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "reverie"
+    called = [argument for argument in arguments if argument in COMMANDS][:1]
+    command = context.command_path if context else " ".join(["reverie", *called])
+    given = _given(getattr(getattr(error, "param", None), "opts", ()), arguments)
+    if given is not None:
+        # The parser tells neither what was written nor, in the words of its checker, much of what is wrong.
+        wanted = error.message.removeprefix("Value error, ").partition(", unable to parse")[0]
+        message = f"{given}: {wanted[:1].lower()}{wanted[1:]}"
     end = "" if message.endswith((".", "?")) else "."
     return _fail(f"{message}{end} See `{command} --help`.", 2, command)
+
+
+def _given(spellings: Sequence[str], arguments: Sequence[str]) -> str | None:
+    """Return an option with its value as the command line has it."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in spellings and argument.startswith("-"):
+            return f"{argument} {following}"
+        if argument.partition("=")[0] in spellings:
+            return argument
+    return None
 
 
 def _fail(line: str, code: int, command: str = "reverie") -> int:

@@ -80,11 +80,13 @@ def print_table(
 
 
 def minutes(duration_s: float) -> str:
-    """Return a duration as people read it: minutes and seconds, hours where there are some.
+    """Return a duration as people read it: seconds, minutes and seconds, or hours.
 
     >>> minutes(4.25), minutes(75.2), minutes(3725)
-    ('0:04', '1:15', '1:02:05')
+    ('4.2 s', '1:15', '1:02:05')
     """
+    if duration_s < 59.95:
+        return f"{duration_s:.1f} s"
     whole = round(duration_s)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

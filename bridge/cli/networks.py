@@ -108,6 +108,8 @@ def get_command(
     if yamnet_files.is_installed() and not again:
         note(f"{name} is installed; --again fetches it anew")
         return
+    if classes is not None and not classes.is_file():  # before much is fetched
+        raise InputError(f"--classes {classes}: no such file; it is AudioSet's yamnet_class_map.csv")
     address = address or yamnet_files.OFFICIAL_ADDRESS
     progress = open_bars(BarColumn(), DownloadColumn(), TimeRemainingColumn())
     task = progress.add_task(name, total=None)

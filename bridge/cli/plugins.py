@@ -27,7 +27,7 @@ def scan(
         typer.Argument(help="Folders or bundles; the system's own plugin folders by default."),
     ] = None,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", help="Seconds one bundle may take to load.")
+        float, typer.Option("--timeout", min=1.0, help="Seconds one bundle may take to load.")
     ] = 30.0,
     retry_blocked: Annotated[
         bool, typer.Option("--retry-blocked", help="Retry plugins that crashed or hung before.")
@@ -49,6 +49,11 @@ def scan(
     if as_json:
         print_json([dataclasses.asdict(bundle) for bundle in seen])
         return
+    if not seen:
+        from bridge.hosts.bundle import standard_folders
+
+        places = ", ".join(str(path) for path in paths or standard_folders())
+        note(f"no VST3 plugin (NAME.vst3) in {places}; to look elsewhere run: reverie plugins scan FOLDER")
     n_plugins = sum(len(bundle.plugins) for bundle in seen)
     n_blocked = sum(1 for bundle in seen if bundle.blocked)
     say(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")

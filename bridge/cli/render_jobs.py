@@ -172,7 +172,7 @@ def print_reports(reports: Sequence[RenderReport], as_json: bool) -> None:
 
 
 def _note_time(reports: Sequence[RenderReport], took_s: float) -> None:
-    """Say how long it took, and how fast it dreamed: what the plan of the next render can be multiplied by."""
+    """Say how long it took, and how fast it dreamed: by that, the next plan tells how long it will take."""
     done: list[StemPlan] = []
     for one in reports:
         names = {stem.name for stem in one.stems if stem.status == "done"}
