@@ -200,7 +200,7 @@ def _asset(name: str) -> str:
 
 
 def _shown(value: object) -> object:
-    """Spell out what would turn the page's text around, or is not allowed in a page; line breaks are blanks."""
+    """Spell out what would turn the page's text around or is not allowed in it; line breaks are blanks."""
     if type(value) is str:  # what is `safe` is of another type: style and script are our own
         return escape(re.sub(r"[\t\r\n]", " ", value))
     return value
