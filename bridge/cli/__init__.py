@@ -120,8 +120,9 @@ def _explain_usage(error: Any, arguments: Sequence[str]) -> int:
 
 def _given(spellings: Sequence[str], arguments: Sequence[str]) -> str | None:
     """Return an option with its value as the command line has it."""
+    spellings = [spelling for spelling in spellings if spelling.startswith("-")]  # others are arguments
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument in spellings and argument.startswith("-"):
+        if argument in spellings:
             return f"{argument} {following}"
         if argument.partition("=")[0] in spellings:
             return argument

@@ -71,7 +71,7 @@ def list_plugins(
 
     cache = PluginCache.read()
     if show_blocked:
-        blocked = sorted(cache.blocked(), key=lambda bundle: bundle.path)
+        blocked = list(cache.blocked())
         if as_json:
             print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
         elif blocked:
@@ -80,7 +80,7 @@ def list_plugins(
         else:
             note("no plugin is blocked; `reverie plugins list` shows those that can be used")
         return
-    found = sorted(cache.plugins(), key=lambda pair: (pair[1].name.casefold(), pair[0].path))
+    found = list(cache.plugins())
     if as_json:
         print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
         return
