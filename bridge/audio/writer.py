@@ -54,6 +54,8 @@ class AudioWriter:
         shaping: Order of the noise shaping, see `Quantiser`.
         metadata: What the file shall say beside its samples. Only WAV and RF64 hold all of it, see
             `metadata_left_out`.
+        part: Where to write, on the target's disk; the finished file stays there, and whoever asked for it
+            gives it its name. None writes in a hidden folder and gives the name at the end.
 
     Raises:
         OutputError: The target exists, cannot be written, or does not fit on the disk; or such a file cannot
@@ -74,8 +76,10 @@ class AudioWriter:
         dither_seed: int | None = 0,
         shaping: Literal[0, 1, 2] = 0,
         metadata: AudioMetadata | None = None,
+        part: Path | None = None,
     ) -> None:
         self._path = Path(path)
+        self._is_named_here = part is None
         self._format = format or container_of(self._path)
         _check_output(self._path, self._format, subtype, sample_rate, n_channels, overwrite=overwrite)
         self._overwrite = overwrite
@@ -95,7 +99,7 @@ class AudioWriter:
         self._is_open = True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._part = self._folder.enter_context(private_folder(self._path.parent)) / "part"
+            self._part = part or self._folder.enter_context(private_folder(self._path.parent)) / "part"
             if self._bytes_needed is not None and self._format != "FLAC":
                 check_space(self._path, self._bytes_needed)
             form = SampleFormat(
@@ -168,8 +172,10 @@ class AudioWriter:
                 self._put(self._quantiser.flush())
             self._sink.finish()
             _sync(self._part)
-            give_name(self._part, self._path, overwrite=self._overwrite)
-            self._discard()
+            if self._is_named_here:
+                give_name(self._part, self._path, overwrite=self._overwrite)
+            self._is_open = False
+            self._folder.close()
         except (OSError, RuntimeError, AssertionError) as error:
             self.abort()
             raise self._output_error(error) from error
@@ -196,6 +202,9 @@ class AudioWriter:
 
     def _discard(self) -> None:
         self._is_open = False
+        if not self._is_named_here:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
         self._folder.close()
 
     def _output_error(self, error: BaseException) -> OutputError:

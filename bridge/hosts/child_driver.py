@@ -235,10 +235,12 @@ class _Watchdog:
 
 def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
     package_root = str(Path(__file__).resolve().parents[2])
-    search_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # An entry that is empty or relative, like the -P that is missing, would run code of the working folder.
+    search_path = os.pathsep.join((package_root, *(path for path in inherited if Path(path).is_absolute())))
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(
-        [sys.executable, "-m", "bridge.hosts.child_main", *arguments],
+        [sys.executable, "-P", "-m", "bridge.hosts.child_main", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

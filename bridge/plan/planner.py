@@ -106,6 +106,7 @@ def build_plan(
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
+        stamps = dict(zip(found, pool.map(_stamp, found), strict=True))
         infos = _usable(found, list(pool.map(_inspect, found)))
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock = clock or ClockSettings()
@@ -140,13 +141,16 @@ def build_plan(
         heard = dreams.reference_stems | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
             "sha256": hashes[stem.name],
-            "stamp": stamp_file(info.path),
+            "stamp": stamps[info.path],
             "reference_stems": {name: hashes[name] for name in sorted(heard) if name in hashes},
             "peak_depth": peak,
             "depth_integral_s": integral,
         }
         planned.append(stem.model_copy(update=facts))
     _check_targets(planned)
+    changed = next((path for path in found if _stamp(path) != stamps[path]), None)
+    if changed is not None:
+        raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")
     told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "")
     return Plan(
         name=build_name(told_apart, names, ""),
@@ -218,6 +222,13 @@ def _align(
         alignment = align_stems(group, sample_rate=sample_rate)
         for (info, _), placement in zip(group, alignment.placements, strict=True):
             yield info, alignment, placement
+
+
+def _stamp(path: Path) -> str:
+    try:
+        return stamp_file(path)
+    except (OSError, ValueError):
+        return ""  # what reads it says why
 
 
 def _inspect(path: Path) -> AudioInfo | InputError:

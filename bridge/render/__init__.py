@@ -1,15 +1,16 @@
 """Rendering: a plan and nothing else, to files with a manifest beside them.
 
 Stems go through their chains into scratch files, are measured, brought to level and delivered. What is
-finished stays: it is noted as soon as it stands under its name, and a render of the same plan takes up where
+finished stays: it is noted before it gets its name, and a render of the same plan takes up where
 the last one stopped. A stem that fails does not touch the others.
 
 - `runner`           plans through workers, noted as they finish
-- `resume`           what an earlier render has finished, and what may be replaced
+- `resume`           what an earlier render has finished
+- `inputs`           whether what is read is still what the plan was made with
 - `manifest`         the plan and what was measured, beside the outputs
 - `stem_task`        one stem's way as a task; `workers` run tasks, here or in processes
 - `stem_render`      a stem through its chain into a scratch file (`scratch`)
-- `stem_delivery`    a scratch file to its place at its level
+- `stem_delivery`    a scratch file to a finished one at its level
 - `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
 - `gpu_batches`      dreams of several stems in one batch
 - `gain`, `tail`     how loud and how long it comes out

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
 import math
 import os
 import platform
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.audio.loudness import Loudness
-from bridge.errors import OutputError, PlanError
-from bridge.files import write_whole
+from bridge.errors import InputError, OutputError, PlanError
+from bridge.files import read_regular, write_whole
 from bridge.installation import DISTRIBUTION, program_version
 from bridge.plan.model import Plan
 from bridge.render.gain import GainDecision
 
-__all__ = ["Manifest", "StemRecord", "append_record", "is_settled", "read_manifest", "write_manifest"]
+__all__ = ["Journal", "Manifest", "StemRecord", "is_settled", "read_manifest", "write_manifest"]
 
+_LIMIT_BYTES = 1 << 28
+_JOURNAL_REMEDY = "remove it, and the stems it tells of are rendered again"
+_LEVELS = frozenset(field.name for field in dataclasses.fields(Loudness))
 _PACKAGES = (DISTRIBUTION, "torch", "torchaudio", "numpy", "pedalboard", "soundfile", "mido", "soxr")
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _check_levels(levels: dict[str, float | bool | None]) -> dict[str, float | bool | None]:
+    wrong = sorted(_LEVELS ^ levels.keys())
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is {'missing' if wrong[0] in _LEVELS else 'unknown'}")
+    return levels
+
+
+Levels = Annotated[dict[str, float | bool | None], AfterValidator(_check_levels)]
 
 
 class StemRecord(_Record):
@@ -35,10 +49,10 @@ class StemRecord(_Record):
     key: str = Field(description="hash of all that decides its samples")
     program: str = Field(default="", description="version of the program that rendered it")
     sha256_samples: str = Field(description="of the decoded samples of the output")
-    n_samples: int
-    n_channels: int
-    before: dict[str, float | bool | None]
-    after: dict[str, float | bool | None]
+    n_samples: int = Field(ge=0)
+    n_channels: int = Field(ge=1)
+    before: Levels
+    after: Levels
     gain_db: float
     gain_reason: str
     n_clipped: int
@@ -91,19 +105,11 @@ class Manifest(_Record):
     versions: dict[str, str]
     platform: str
     stems: dict[str, StemRecord] = Field(default_factory=dict)
-    begun: dict[str, str] = Field(
-        default_factory=dict,
-        description="stems under way, by key: what has their names is ours",
-    )
+    begun: dict[str, str] = Field(default_factory=dict, description="no longer used; earlier versions do")
 
     @classmethod
-    def begin(cls, plan: Plan, begun: dict[str, str]) -> Manifest:
-        """Return the manifest of a plan nothing of which is rendered yet.
-
-        Args:
-            plan: The plan.
-            begun: Key of every stem that will be rendered, by name.
-        """
+    def begin(cls, plan: Plan) -> Manifest:
+        """Return the manifest of a plan nothing of which is rendered yet."""
         versions = {"python": platform.python_version()}
         for name in _PACKAGES:
             try:
@@ -114,27 +120,54 @@ class Manifest(_Record):
             plan=plan,
             versions=versions,
             platform=f"{platform.system()} {platform.machine()}",
-            begun=begun,
         )
 
     def with_stem(self, name: str, record: StemRecord) -> Manifest:
         """Return the manifest with one more finished stem."""
-        begun = {other: key for other, key in self.begun.items() if other != name}
-        return self.model_copy(update={"stems": {**self.stems, name: record}, "begun": begun})
+        return self.model_copy(update={"stems": {**self.stems, name: record}})
 
 
-def append_record(path: Path, name: str, record: StemRecord) -> None:
-    """Note one finished stem beside a manifest at once, however many stems that has.
+class _Line(_Record):
+    """A line of a journal."""
 
-    Raises:
-        OutputError: The folder cannot be written to.
+    name: str
+    record: StemRecord
+
+
+class Journal:
+    """Note finished stems beside a manifest one by one, however many that has.
+
+    It is made anew by the first note, and never follows a link that somebody has put there.
+
+    Args:
+        path: The manifest's.
     """
-    line = json.dumps({"name": name, "record": record.model_dump(mode="json")})
-    try:
-        with _journal_path(path).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def __init__(self, path: Path) -> None:
+        self._path = _journal_path(path)
+        self._file: TextIO | None = None
+
+    def append(self, name: str, record: StemRecord) -> None:
+        """Note one stem; it is on its way to the disk when this returns.
+
+        Raises:
+            OutputError: The folder cannot be written to.
+        """
+        line = _Line(name=name, record=record).model_dump_json()
+        try:
+            if self._file is None:
+                self._file = self._path.open("x", encoding="utf-8")
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        """Close the file; `write_manifest` takes up what is in it."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # what was written was flushed
+                self._file.close()
+            self._file = None
 
 
 def is_settled(path: Path) -> bool:
@@ -160,31 +193,47 @@ def read_manifest(path: Path) -> Manifest:
         PlanError: It is not one.
     """
     try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-        for name, record in _read_journal(path):
-            manifest = manifest.with_stem(name, record)
-        return manifest
+        manifest = Manifest.model_validate_json(read_regular(path, _LIMIT_BYTES))
     except FileNotFoundError:
         raise PlanError(f"{path}: no such manifest") from None
     except OSError as error:
         raise PlanError(f"{path}: cannot be read ({error.strerror}); name a PRESET.manifest.json") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not text"
-        raise PlanError(f"{path}: not a manifest ({reason}): another kind of file, or damaged") from None
+    except ValidationError as error:
+        raise PlanError(
+            f"{path}: not a manifest ({_reason(error)}): another kind of file, or damaged"
+        ) from None
+    except InputError as error:  # its preset or its clock
+        raise PlanError(f"{path}: not a manifest that can be used: {error}") from None
+    for line in _read_journal(_journal_path(path)):
+        manifest = manifest.with_stem(line.name, line.record)
+    return manifest
 
 
 def _journal_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.finished")
 
 
-def _read_journal(path: Path) -> Iterator[tuple[str, StemRecord]]:
-    journal = _journal_path(path)
-    if not journal.exists():
+def _read_journal(journal: Path) -> Iterator[_Line]:
+    try:
+        data = read_regular(journal, _LIMIT_BYTES)
+    except FileNotFoundError:
         return
-    for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):  # the last one is half where the writer was killed in it
-            data = json.loads(line)
-            yield data["name"], StemRecord.model_validate(data["record"])
+    except OSError as error:
+        raise PlanError(f"{journal}: cannot be read ({error.strerror}); {_JOURNAL_REMEDY}") from None
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):  # the last is half, or nothing
+        try:
+            yield _Line.model_validate_json(line)
+        except ValidationError as error:
+            raise PlanError(
+                f"{journal}: line {number} is damaged ({_reason(error)}); {_JOURNAL_REMEDY}"
+            ) from None
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
+    return f"{place}: {message}" if place else message
 
 
 def _levels(loudness: Loudness) -> dict[str, float | bool | None]:

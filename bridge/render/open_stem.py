@@ -18,6 +18,7 @@ from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.pedalboard_plugin import build_builtin
+from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def open_stem(
                 continue
             if node.use == "vst3":
                 plugin = cast("VST3", processor)
+                check_plugin(plan, node, plugin.sha256)
                 opened[node.id] = plugin
                 plugin_specs[node.id] = plugin.parameters
                 _feed(plugin, node, nodes, plan, stem, midi, hooks.on_warning or _ignore)
@@ -208,6 +210,7 @@ def _open_dream(
 ) -> Processor:
     from bridge.processors.dream import Dream
 
+    check_network(plan, node)
     dream = Dream(
         device=plan.device_for(stem),
         on_step=hooks.on_step,

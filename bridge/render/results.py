@@ -8,11 +8,9 @@ from typing import Literal
 
 from bridge.audio.loudness import Loudness, LoudnessMeter
 from bridge.plan.model import Plan
-from bridge.render.manifest import (
-    StemRecord,
-)
+from bridge.render.manifest import StemRecord
 
-__all__ = ["RenderReport", "RenderedStem", "StemResult"]
+__all__ = ["DeliveredStem", "RenderReport", "RenderedStem", "StemResult"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +60,24 @@ class RenderedStem:
     def after(self) -> Loudness:
         """The stem as it left its chain."""
         return self.meter.result()
+
+    @property
+    def part(self) -> Path:
+        """Where its finished file waits for its name."""
+        return self.scratch.with_name(f"{self.scratch.name}.part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveredStem:
+    """A finished stem that waits for its name.
+
+    Args:
+        result: What is true once it has it.
+        part: The file.
+    """
+
+    result: StemResult
+    part: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,43 +1,49 @@
-"""What an earlier render has finished, and what may be replaced of it."""
+"""What an earlier render has finished."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bridge.audio.hashing import hash_samples
-from bridge.errors import OutputError
-from bridge.files import hash_file, stamp_file
+from bridge.errors import AudioFileError, OutputError
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.output_names import manifest_path
-from bridge.render.manifest import Manifest, read_manifest
+from bridge.render.manifest import Manifest, StemRecord, read_manifest
+
+__all__ = ["begin_manifest", "is_as_written"]
 
 
-def begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, frozenset[str], dict[str, str]]:
-    """Return what is finished of a plan, the stems whose targets may be replaced, and who rendered which.
+def begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, dict[str, str]]:
+    """Return what is finished of a plan, and which program rendered which stem.
 
-    An output appears before the manifest can tell of it. A render killed in between has left its mark when
-    it began, so that what it wrote is known as its own and not as a file of the user's.
+    A stem's record is noted before its file gets its name, so what has the name without a record that fits
+    is a file of the user's.
+
+    Raises:
+        InputError: The folder's manifest cannot be read, or would lose records.
     """
     path = manifest_path(plan)
-    begun = {stem.name: plan.stem_key(stem) for stem in plan.stems}
-    if overwrite or not path.exists():
-        fresh = Manifest.begin(plan, begun)
-        return fresh, frozenset(begun if overwrite else ()), {}
+    if overwrite or not os.path.lexists(path):
+        return Manifest.begin(plan), {}
     earlier = read_manifest(path)
     others = _other_stems(plan, earlier, path)
-    fresh = Manifest.begin(plan.with_stems(others), begun)
+    fresh = Manifest.begin(plan.with_stems(others))
     for stem in plan.stems:
         record = earlier.stems.get(stem.name)
-        if record is None or record.key != begun[stem.name]:
-            continue
-        target = Path(stem.target)
-        # Only what is still there, as it was written, counts as done.
-        if target.exists() and hash_samples(target) == record.sha256_samples:
+        if record is not None and record.key == plan.stem_key(stem) and is_as_written(stem, record):
             fresh = fresh.with_stem(stem.name, record)
     for stem in others:
         fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
-    ours = frozenset(name for name, key in begun.items() if earlier.begun.get(name) == key)
-    return fresh, ours, {name: record.program for name, record in earlier.stems.items()}
+    return fresh, {name: record.program for name, record in earlier.stems.items()}
+
+
+def is_as_written(stem: StemPlan, record: StemRecord) -> bool:
+    """Return whether what has a stem's name is what its record says was rendered."""
+    try:
+        return hash_samples(stem.target) == record.sha256_samples
+    except AudioFileError:  # gone, or another file
+        return False
 
 
 def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, ...]:
@@ -50,9 +56,3 @@ def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, .
             "Use another --out, or --overwrite to drop the record (the audio file stays)"
         )
     return others
-
-
-def is_as_planned(stem: StemPlan) -> bool:
-    """Return whether a stem's source is still what it was when the plan was made."""
-    source = Path(stem.source)
-    return source.exists() and (stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256)

@@ -1,18 +1,20 @@
 """Render plans: stems through chains, measured, brought to level, and written whole or not at all.
 
-What is finished stays: it is noted as soon as it stands under its name, and a render of the same plan takes
-up where the last one stopped. A stem that fails does not touch the others.
+What is finished stays: it is noted before it gets its name, and a render of the same plan takes up where the
+last one stopped. A file that is not noted is a file of the user's, and is never replaced unasked. A stem that
+fails does not touch the others.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.errors import AudioFileError, OutputError, RenderError
-from bridge.files import private_folder, remove_leftovers
+from bridge.errors import OutputError, RenderError
+from bridge.files import give_name, private_folder, remove_leftovers
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile
 from bridge.plan.model import MidiSource, Plan, StemPlan
@@ -20,11 +22,12 @@ from bridge.plan.output_names import manifest_path
 from bridge.render.folder_lock import lock_folder
 from bridge.render.gain import decide_gain, share_gains
 from bridge.render.gpu_batches import open_shared_batches
-from bridge.render.manifest import append_record, is_settled, write_manifest
+from bridge.render.inputs import check_before
+from bridge.render.manifest import Journal, StemRecord, is_settled, write_manifest
 from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
-from bridge.render.results import RenderedStem, RenderReport, StemResult
-from bridge.render.resume import begin_manifest, is_as_planned
+from bridge.render.results import DeliveredStem, RenderedStem, RenderReport, StemResult
+from bridge.render.resume import begin_manifest, is_as_written
 from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem
 from bridge.render.workers import Task, WorkerDiedError, leave_if_starting, run_tasks
 
@@ -109,7 +112,7 @@ def render_plans(
             held.callback(remove_leftovers, folder)  # of workers that are killed
         run_of_plan = {id(run.plan): run for run in runs}
 
-        def keep(task: Task[StemResult | RenderedStem], result: object) -> None:
+        def keep(task: Task[StemResult | DeliveredStem | RenderedStem], result: object) -> None:
             assert isinstance(task, RenderStem | DeliverStem)
             run = run_of_plan[id(task.plan)]
             finished = run.take(task.stem, result)
@@ -140,12 +143,14 @@ class _Run:
 
     def __init__(self, plan: Plan, overwrite: bool) -> None:
         self.plan = plan
+        self._overwrite = overwrite
         self._path = manifest_path(plan)
-        self._manifest, self._ours, self._rendered_by = begin_manifest(plan, overwrite)
+        self._manifest, self._rendered_by = begin_manifest(plan, overwrite)
         self.waiting = [stem for stem in plan.stems if stem.name not in self._manifest.stems]
+        self._replaced: dict[str, StemRecord] = {}
         if plan.is_shared and self.waiting:
             # One trim and one length for all: a stem that was finished under others is rendered again.
-            self._ours |= frozenset(self._manifest.begun) | frozenset(self._manifest.stems)
+            self._replaced = dict(self._manifest.stems)
             self.waiting = list(plan.stems)
         self.results = {
             stem.name: StemResult(
@@ -159,13 +164,17 @@ class _Run:
         }
         self._midi: MidiFile | None = None
         self._scratch_dir = Path()
+        self._journal = Journal(self._path)
         self._rendered: dict[str, RenderedStem] = {}
         self._has_begun = False
 
     def check(self, midis: dict[MidiSource, MidiFile]) -> None:
         """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
-        existing = [s for s in self.waiting if s.name not in self._ours and Path(s.target).exists()]
-        if existing:
+        existing = [s for s in self.waiting if s.name not in self._replaced and os.path.lexists(s.target)]
+        folder = next((stem.target for stem in existing if Path(stem.target).is_dir()), None)
+        if folder is not None:
+            raise OutputError(f"{folder}: is a folder, and a stem would have its name; choose another --out")
+        if existing and not self._overwrite:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
             program, this = self._rendered_by.get(existing[0].name, ""), program_version()
             by = f", rendered by Reverie {program} (this is {this})" if program not in ("", this) else ""
@@ -174,14 +183,12 @@ class _Run:
                 "use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
-            if not is_as_planned(stem):
-                raise AudioFileError(
-                    f"{stem.source}: is gone or has changed since the plan was made; plan again"
-                )
+            check_before(stem)
         if self.waiting and self.plan.midi is not None:
             if self.plan.midi not in midis:
                 self.plan.midi.check()
                 midis[self.plan.midi] = self.plan.midi.load()
+                self.plan.midi.check()  # once more: what was read is what counts
             self._midi = midis[self.plan.midi]
         for stem in self.waiting[:1]:
             # Every processor is opened once before any output is created.
@@ -202,7 +209,6 @@ class _Run:
                 stem=stem,
                 midi=self._midi,
                 is_delivered=not self.plan.is_shared,
-                overwrite=stem.name in self._ours,
                 batches=batches.get(self.plan.device_for(stem)),
                 scratch=self._scratch_dir / str(index),
             )
@@ -222,7 +228,6 @@ class _Run:
                 rendered=self._rendered[stem.name],
                 decision=decision,
                 n_samples=max(r.n_samples for r in rendered),
-                overwrite=stem.name in self._ours,
             )
             for stem, decision in zip(done, decisions, strict=True)
         ]
@@ -234,15 +239,32 @@ class _Run:
             return None
         if isinstance(result, WorkerDiedError):
             result = failed_stem(stem, str(result))
+        if isinstance(result, DeliveredStem):
+            result = self._deliver(stem, result)
         assert isinstance(result, StemResult)
         self.results[result.name] = result
-        if result.record is not None:
-            self._manifest = self._manifest.with_stem(result.name, result.record)
-            append_record(self._path, result.name, result.record)
         return result
+
+    def _deliver(self, stem: StemPlan, delivered: DeliveredStem) -> StemResult:
+        """Give a finished file its name; what came there meanwhile stays, and fails the stem."""
+        record, replaced = delivered.result.record, self._replaced.get(stem.name)
+        assert record is not None
+        target = Path(stem.target)
+        may_replace = self._overwrite or (replaced is not None and is_as_written(stem, replaced))
+        try:
+            # Noted first: a render killed in between finds no such file, and never a file it cannot place.
+            self._journal.append(stem.name, record)
+            give_name(delivered.part, target, overwrite=may_replace)
+        except OutputError as error:
+            return failed_stem(stem, str(error))
+        except OSError as error:
+            return failed_stem(stem, f"{target}: cannot be written ({error.strerror or error})")
+        self._manifest = self._manifest.with_stem(stem.name, record)
+        return delivered.result
 
     def end(self) -> None:
         """Write down what is finished; where nothing is, leave no trace."""
+        self._journal.close()
         if not self._has_begun:
             return
         if self._manifest.stems:

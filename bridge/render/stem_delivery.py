@@ -1,4 +1,4 @@
-"""A rendered stem to its place: levelled, faded, dithered, tagged, measured."""
+"""A rendered stem to a finished file that waits for its name: levelled, faded, dithered, tagged, measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision
 from bridge.render.manifest import StemRecord
 from bridge.render.progress import Progress
-from bridge.render.results import RenderedStem, StemResult
+from bridge.render.results import DeliveredStem, RenderedStem, StemResult
 from bridge.render.scratch import read_scratch
 from bridge.render.tail import fade_out
 
@@ -33,13 +33,12 @@ def deliver_stem(
     rendered: RenderedStem,
     decision: GainDecision,
     n_samples: int,
-    overwrite: bool,
     tell: Callable[[Progress], None],
-) -> StemResult:
-    """Write a rendered stem to its place at its level.
+) -> DeliveredStem:
+    """Write a rendered stem at its level, beside its scratch file.
 
     Raises:
-        ReverieError: It cannot be written; nothing stands under its name.
+        ReverieError: It cannot be written; nothing is left of it.
     """
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
     preset = plan.preset
@@ -65,10 +64,11 @@ def deliver_stem(
         sample_rate=stem.sample_rate,
         n_channels=n_channels,
         subtype=stem.target_subtype,
-        overwrite=overwrite,
+        overwrite=True,
         n_samples=n_samples,
         dither_seed=stem_dither_seed(plan.seed, stem.name),
         metadata=metadata,
+        part=rendered.part,
     ) as writer:
         for block in _levelled(rendered, n_samples, decision, limiter):
             faded = fade_out(
@@ -96,7 +96,8 @@ def deliver_stem(
         plugins=rendered.plugins,
     )
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
-    return StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
+    result = StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
+    return DeliveredStem(result=result, part=rendered.part)
 
 
 def _levelled(

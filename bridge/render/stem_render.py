@@ -18,6 +18,7 @@ from bridge.audio.loudness import LoudnessMeter
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
+from bridge.render.inputs import check_after
 from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
@@ -70,6 +71,7 @@ def render_stem(
         plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
     finally:
         opened.close()
+    check_after(plan, stem, plugins)
     return RenderedStem(
         scratch=scratch,
         before=measured.before.result(),

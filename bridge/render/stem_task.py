@@ -1,4 +1,4 @@
-"""One stem's way as tasks that workers run: what goes wrong on it fails this stem alone.
+"""One stem's way as tasks that workers run, up to its name: what goes wrong on it fails this stem alone.
 
 Where a stem shares neither gain nor length with others it is rendered and delivered in one task; else all are
 rendered first, and delivered when every chain was heard.
@@ -18,7 +18,7 @@ from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision, decide_gain
 from bridge.render.progress import Progress
-from bridge.render.results import RenderedStem, StemResult
+from bridge.render.results import DeliveredStem, RenderedStem, StemResult
 from bridge.render.stem_delivery import deliver_stem
 from bridge.render.stem_render import render_stem
 
@@ -30,7 +30,7 @@ __all__ = ["DeliverStem", "RenderStem", "failed_stem"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderStem:
-    """Send a stem through its chain, and on to its place where nothing has to be waited for.
+    """Send a stem through its chain, and on to a finished file where nothing has to be waited for.
 
     Args:
         plan: The stem's plan.
@@ -38,7 +38,6 @@ class RenderStem:
         scratch: Where it waits between its chain and its level.
         midi: From ``plan.load_midi()``.
         is_delivered: Whether it is delivered as well.
-        overwrite: Whether its target may be replaced.
         batches: Shared with the dreams of stems in other threads.
     """
 
@@ -47,12 +46,11 @@ class RenderStem:
     scratch: Path
     midi: MidiFile | None = None
     is_delivered: bool = True
-    overwrite: bool = False
     batches: SharedBatches | None = None
 
     def run(
         self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
-    ) -> StemResult | RenderedStem:
+    ) -> StemResult | DeliveredStem | RenderedStem:
         """Do it; whatever goes wrong fails this stem alone.
 
         Raises:
@@ -67,9 +65,7 @@ class RenderStem:
                 is_kept = True
                 return rendered
             decision = decide_gain(self.plan.preset.level, rendered.before, rendered.after)
-            return deliver_stem(
-                self.plan, self.stem, rendered, decision, rendered.n_samples, self.overwrite, tell
-            )
+            return deliver_stem(self.plan, self.stem, rendered, decision, rendered.n_samples, tell)
         except RenderStoppedError:
             raise
         except Exception as error:
@@ -85,7 +81,7 @@ class RenderStem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverStem:
-    """Bring a rendered stem to its place, at a level and a length that all stems have heard of.
+    """Make a rendered stem a finished file, at a level and a length that all stems have heard of.
 
     Args:
         plan: The stem's plan.
@@ -93,7 +89,6 @@ class DeliverStem:
         rendered: What its chain gave.
         decision: Its gain.
         n_samples: The common length.
-        overwrite: Whether its target may be replaced.
     """
 
     plan: Plan
@@ -101,9 +96,10 @@ class DeliverStem:
     rendered: RenderedStem
     decision: GainDecision
     n_samples: int
-    overwrite: bool = False
 
-    def run(self, tell: Callable[[Progress], None], _is_cancelled: Callable[[], bool]) -> StemResult:
+    def run(
+        self, tell: Callable[[Progress], None], _is_cancelled: Callable[[], bool]
+    ) -> StemResult | DeliveredStem:
         """Do it; whatever goes wrong fails this stem alone.
 
         Raises:
@@ -111,9 +107,7 @@ class DeliverStem:
         """
         try:
             n_samples = max(self.n_samples, self.rendered.n_samples)
-            return deliver_stem(
-                self.plan, self.stem, self.rendered, self.decision, n_samples, self.overwrite, tell
-            )
+            return deliver_stem(self.plan, self.stem, self.rendered, self.decision, n_samples, tell)
         except RenderStoppedError:
             raise
         except Exception as error:

@@ -32,6 +32,7 @@ from bridge.errors import RenderError, RenderStoppedError
 __all__ = ["Task", "WorkerDiedError", "leave_if_starting", "run_tasks"]
 
 _POLL_S = 0.2
+_SAFE_PATH = "PYTHONSAFEPATH"
 Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
 
@@ -123,17 +124,32 @@ class _Pool:
 @contextmanager
 def _processes(n_workers: int) -> Iterator[_Pool]:
     context = get_context("spawn")
-    stop, has_begun, told = context.Event(), context.Event(), context.Queue()
-    with ProcessPoolExecutor(
-        n_workers, mp_context=context, initializer=_begin_worker, initargs=(stop, has_begun, told)
-    ) as executor:
-        yield _Pool(
-            executor=executor,
-            submit=lambda task: executor.submit(_run_here, task),
-            stop=stop,
-            has_begun=has_begun,
-            told=told,
-        )
+    with _safe_path():
+        stop, has_begun, told = context.Event(), context.Event(), context.Queue()
+        with ProcessPoolExecutor(
+            n_workers, mp_context=context, initializer=_begin_worker, initargs=(stop, has_begun, told)
+        ) as executor:
+            yield _Pool(
+                executor=executor,
+                submit=lambda task: executor.submit(_run_here, task),
+                stop=stop,
+                has_begun=has_begun,
+                told=told,
+            )
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep the working folder off the path of processes to come: a numpy.py in it must not run in them."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager

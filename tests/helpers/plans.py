@@ -20,9 +20,12 @@ PRESET = {
 }
 
 
-def make_plan(folder: Path) -> Plan:
-    for index, name in enumerate(("a", "b", "c")):
-        with AudioWriter(folder / f"{name}.wav", sample_rate=48000, n_channels=1) as writer:
-            writer.write(noise(20_000, seed=index))
-    stems = [folder / f"{name}.wav" for name in ("a", "b", "c")]
-    return build_plan(stems, parse_preset(PRESET, "test"), out_dir=folder / "out")
+def make_plan(folder: Path, *, align: bool = True, name: str = "Room", **tables: object) -> Plan:
+    """Plan three stems, which are written where they are not there; tables go into the preset."""
+    stems = [folder / f"{stem}.wav" for stem in ("a", "b", "c")]
+    for index, path in enumerate(stems):
+        if not path.exists():
+            with AudioWriter(path, sample_rate=48000, n_channels=1) as writer:
+                writer.write(noise(20_000, seed=index))
+    preset = {**PRESET, "meta": {"name": name, "category": "Space"}, **tables}
+    return build_plan(stems, parse_preset(preset, "test"), out_dir=folder / "out", align=align)

@@ -177,14 +177,14 @@ def test_interrupting_keeps_what_is_done(session: Path, jobs: int) -> None:
     arguments = [sys.executable, "-m", "bridge.cli", *run(session, *settings)]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     out = session / "out"
-    while not list(out.glob(".*long*scratch*")) and process.poll() is None:
+    while not list(out.glob(".reverie-*/*")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(2)
     error = process.communicate(timeout=60)[1]
 
     assert process.returncode == 130
     assert error.strip().splitlines()[-1].startswith("reverie: stopped")
-    assert [p.name for p in out.glob("*") if "scratch" in p.name or p.suffix == ".part"] == []
+    assert [path.name for path in out.glob(".*") if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

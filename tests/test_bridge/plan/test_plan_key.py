@@ -241,7 +241,7 @@ def test_a_plan_that_is_built_again_has_the_same_keys(tmp_path: Path) -> None:
     again = build_plan(
         [one.source for one in plan.stems], parse_preset(PRESET, "test"), out_dir=tmp_path / "out"
     )
-    kept = Manifest.model_validate_json(Manifest.begin(plan, {}).model_dump_json()).plan
+    kept = Manifest.model_validate_json(Manifest.begin(plan).model_dump_json()).plan
 
     for first, second, third in zip(plan.stems, again.stems, kept.stems, strict=True):
         assert plan.stem_key(first) == again.stem_key(second) == kept.stem_key(third)

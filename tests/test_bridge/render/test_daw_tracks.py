@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from helpers.audio import noise
 from helpers.dawproject import write_project
 from typer.testing import CliRunner
 
+from bridge.audio.loudness import Loudness
 from bridge.audio.writer import AudioWriter
 from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
@@ -38,8 +40,9 @@ PRESET = {
     ],
     "routes": [{"source": "rise", "target": "dream.depth", "op": "replace", "min": 0.0, "max": 8.0}],
 }
+LEVELS: dict[str, float | bool | None] = {field.name: None for field in fields(Loudness)}
 RECORD = StemRecord(
-    key="k", sha256_samples="s", n_samples=192_000, n_channels=1, before={}, after={}, gain_db=0.0,
+    key="k", sha256_samples="s", n_samples=192_000, n_channels=1, before=LEVELS, after=LEVELS, gain_db=0.0,
     gain_reason="kept", n_clipped=0, wall_s=1.0,
 )  # fmt: skip
 
@@ -57,7 +60,7 @@ def render(folder: Path, *names: str) -> Path:
         out_dir=folder / "out",
         clock=ClockSettings(bpm=120),
     )
-    manifest = Manifest.begin(plan, {})
+    manifest = Manifest.begin(plan)
     for stem in plan.stems:
         (folder / "out" / f"{stem.name}.wav").replace(stem.target)
         manifest = manifest.with_stem(stem.name, RECORD)

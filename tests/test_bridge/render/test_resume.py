@@ -17,7 +17,7 @@ from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.render.manifest import read_manifest
 from bridge.render.progress import Progress
-from bridge.render.runner import render_plan
+from bridge.render.runner import render_plan, render_plans
 
 KILLED = """
     import os, signal, sys
@@ -48,17 +48,17 @@ def killed(plan: Plan, folder: Path, module: str, name: str, n: int) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
-@pytest.mark.parametrize(("module", "name", "n"), [
-    ("stem_task", "render_stem", 2),  # between two stems
-    ("runner", "append_record", 2),  # an output has its name, the manifest does not know it yet
-    ("stem_delivery", "read_metadata", 2),  # the scratch file is there, the output not yet
+@pytest.mark.parametrize(("module", "name", "n", "noted"), [
+    ("stem_task", "render_stem", 2, "a"),  # between two stems
+    ("runner", "give_name", 2, "ab"),  # an output is noted and has no name yet
+    ("stem_delivery", "read_metadata", 2, "a"),  # the scratch file is there, the output not yet
 ])  # fmt: skip
-def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int) -> None:
+def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: int, noted: str) -> None:
     """Whatever was going on, the same plan again finishes with what an undisturbed render makes."""
     plan = make_plan(tmp_path)
     killed(plan, tmp_path, module, name, n)
     finished = read_manifest(manifest_path(plan)).stems
-    assert list(finished) == ["a"]
+    assert list(finished) == list(noted)
     report = render_plan(plan)
     assert [stem.status for stem in report.stems] == ["kept", "done", "done"]
     outputs = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
@@ -67,7 +67,6 @@ def test_a_killed_render_is_taken_up(tmp_path: Path, module: str, name: str, n: 
     assert undisturbed.failed == ()
     for stem in plan.stems:
         assert outputs[Path(stem.target).name] == Path(stem.target).read_bytes()
-    assert read_manifest(report.manifest).begun == {}
 
 
 def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
@@ -80,6 +79,67 @@ def test_a_file_of_the_users_is_never_taken_for_ours(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         render_plan(other)
     assert target.read_bytes() == b"something else"
+
+
+def test_a_file_that_comes_where_a_killed_render_was_stays(tmp_path: Path) -> None:
+    """The same plan gives no leave either: killed before its file had a name, it has put nothing there."""
+    plan = make_plan(tmp_path)
+    killed(plan, tmp_path, "runner", "give_name", 2)
+    target = Path(plan.stems[1].target)
+    target.write_bytes(b"something else")
+    with pytest.raises(OutputError, match="exists already"):
+        render_plan(plan)
+    assert target.read_bytes() == b"something else"
+
+
+LEVELS: tuple[dict[str, object], ...] = ({}, {"common_trim": True}, {"mode": "peak", "limiter": True})
+TAILS: tuple[dict[str, object], ...] = ({}, {"mode": "auto", "max_s": 0.3}, {"mode": "fixed", "seconds": 0.1})
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["fresh", "resumed"])
+@pytest.mark.parametrize("align", [True, False], ids=["aligned", "alone"])
+@pytest.mark.parametrize("tail", TAILS, ids=lambda tail: str(tail.get("mode", "no tail")))
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: str(next(iter(level), "level")))
+def test_a_file_that_was_there_is_never_touched(
+    tmp_path: Path, level: dict[str, object], tail: dict[str, object], align: bool, is_resumed: bool
+) -> None:
+    """However stems share gain and length, alone or in a batch, and after a render that was cut short."""
+    plans = [make_plan(tmp_path, align=align, name=name, level=level, tail=tail) for name in ("Room", "Hall")]
+    if is_resumed:
+        for plan in plans:
+            render_plan(plan)
+            Path(plan.stems[0].target).unlink()
+    foreign = [Path(plans[1].stems[0].target), Path(plans[0].stems[2].target)]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"precious")
+    before = {path.name: path.read_bytes() for path in foreign[0].parent.iterdir()}
+    for jobs in (1, 2):
+        with pytest.raises(OutputError, match="exists already"):
+            render_plans(plans, jobs=jobs)
+    assert {path.name: path.read_bytes() for path in foreign[0].parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("level", LEVELS[:2], ids=["alone", "shared"])
+def test_a_file_that_comes_while_its_stem_is_rendered_fails_that_stem(
+    tmp_path: Path, level: dict[str, object]
+) -> None:
+    """The others are finished, and the same plan is refused until the file is out of the way."""
+    plan = make_plan(tmp_path, level=level)
+    target = Path(plan.stems[1].target)
+
+    def come(progress: Progress) -> None:
+        if progress.phase == "deliver" and not target.exists():
+            target.write_bytes(b"precious")
+
+    report = render_plan(plan, on_progress=come)
+    assert [stem.status for stem in report.stems] == ["done", "failed", "done"]
+    assert "appeared while it was being written" in report.stems[1].error
+    assert target.read_bytes() == b"precious"
+    with pytest.raises(OutputError, match="exists already"):
+        render_plan(plan)
+    target.unlink()
+    assert render_plan(plan).failed == ()
 
 
 def test_two_renders_do_not_share_a_folder(tmp_path: Path) -> None:

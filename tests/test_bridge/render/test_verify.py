@@ -101,4 +101,4 @@ def test_the_command_says_it_and_exits_by_it(rendered: Path) -> None:
 def test_nothing_finished_is_nothing_to_verify(rendered: Path) -> None:
     """A manifest without finished stems is refused with the next step."""
     with pytest.raises(InputError, match="render it first"):
-        verify_manifest(Manifest.begin(read_manifest(rendered).plan, {}))
+        verify_manifest(Manifest.begin(read_manifest(rendered).plan))

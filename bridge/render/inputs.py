@@ -1,0 +1,88 @@
+"""Whether what a render reads is still what its plan was made with: a manifest vouches for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
+from bridge.files import hash_file, stamp_file
+from bridge.plan.model import Plan, StemPlan
+from bridge.presets.model import NodeSpec, node_parameters
+
+__all__ = ["check_after", "check_before", "check_network", "check_plugin"]
+
+
+def check_before(stem: StemPlan) -> None:
+    """Refuse a stem that has changed since the plan was made, before anything is written.
+
+    A file of the same size and time is not read for this: `check_after` is for those.
+
+    Raises:
+        AudioFileError: It is gone or has changed.
+    """
+    source = Path(stem.source)
+    try:
+        is_same = stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise AudioFileError(f"{source}: is gone or has changed since the plan was made; plan again")
+
+
+def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to vouch for a stem if anything it was made of is not what the plan says, to the last byte.
+
+    Args:
+        plan: The plan.
+        stem: The stem, rendered.
+        plugins: Identities of what was hosted, by node.
+
+    Raises:
+        RenderError: A stem, a network or a plugin is gone or has another hash.
+    """
+    sources = {other.name: other.source for other in plan.stems}
+    heard = {stem.name: stem.sha256, **stem.reference_stems}
+    try:
+        for name, sha256 in heard.items():
+            if hash_file(Path(sources[name])) != sha256:
+                raise AudioFileError(f"{sources[name]}: has changed since the plan was made; plan again")
+        for node in plan.preset.chain:
+            if node.use == "dream" and node.enabled:
+                check_network(plan, node)
+            elif node.id in plugins:
+                check_plugin(plan, node, plugins[node.id]["sha256"])
+    except OSError as error:
+        raise RenderError(f"{error.filename}: is gone or cannot be read ({error.strerror})") from None
+    except InputError as error:
+        raise RenderError(str(error)) from None
+
+
+def check_network(plan: Plan, node: NodeSpec) -> None:
+    """Refuse a network whose weights are not those of the plan.
+
+    Raises:
+        ProcessorError: They are not.
+    """
+    from bridge.processors.dream import hash_networks
+
+    name = str(node.params.get("network", node_parameters(node)["network"].default))
+    if name in plan.networks and hash_networks([name])[name] != plan.networks[name]:
+        raise ProcessorError(
+            f"node {node.id!r}: the weights of network {name!r} have changed since the plan was made; plan "
+            "again"
+        )
+
+
+def check_plugin(plan: Plan, node: NodeSpec, sha256: str) -> None:
+    """Refuse a plugin that is not the one of the plan.
+
+    Raises:
+        PluginError: It is not.
+    """
+    planned = plan.plugins.get(node.plugin or "", sha256)
+    if planned != sha256:
+        raise PluginError(
+            f"node {node.id!r}: {node.plugin} has changed since the plan was made (its binary has sha256 "
+            f"{sha256[:16]}..., the plan {planned[:16]}...); plan again"
+        )
