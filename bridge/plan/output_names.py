@@ -116,6 +116,7 @@ def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
     stem = _fill(_OPTIONAL.sub(choose, template), texts).strip().rstrip(".")
     if _RESERVED.match(stem):
         stem = f"_{stem}"
+    stem = _cut(stem, _MAX_BYTES)
     if not stem:
         raise OutputError(f"name template {template!r}: gives an empty name; add {{stem}}")
     return stem + suffix
@@ -137,7 +138,7 @@ def _fill(template: str, texts: dict[str, str]) -> str:
         excess = len(filled().encode()) - _MAX_BYTES
         if excess > 0:
             texts[name] = _cut(texts[name], len(texts[name].encode()) - -(-excess // used.count(name)))
-    return _cut(filled(), _MAX_BYTES)
+    return filled()
 
 
 def _cut(text: str, n_bytes: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.errors import PresetError, ProcessorError, nearest_names
+from bridge.errors import PresetError, ProcessorError, escape, nearest_names
 from bridge.parameters import ParamValue, check_parameter
 from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.presets.policies import LevelPolicy, TailPolicy
@@ -47,6 +47,10 @@ def apply_settings(
         pairs += [(key, value, where) for key, value in chosen.set.items()]
         pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
     for text in settings:
+        if escape(text) != text:
+            raise PresetError(
+                f"--set {text!r}: holds what is no text: a control character, or half a character"
+            )
         key, equals, written = text.partition("=")
         if not equals:
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")

@@ -102,6 +102,13 @@ def test_names_that_are_cut_stay_apart() -> None:
     check_names((name, Path(name)) for name in names)
 
 
+def test_a_reserved_name_that_is_long_is_cut_as_well() -> None:
+    """The underscore that takes it out of Windows' way fits in too."""
+    name = build_name("{stem}", {"stem": "con." + "x" * 300}, ".wav")
+    assert name.startswith("_con.x")
+    assert len(name.encode()) == 234
+
+
 def test_a_long_midi_file_and_a_long_preset_are_cut_too() -> None:
     """Where the stem alone does not do, the next longest gives way; each keeps its mark."""
     values = {"stem": "s" * 300, "midi": "m" * 300, "preset": "p" * 300, "variation": "deep"}

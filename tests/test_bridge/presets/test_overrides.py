@@ -22,6 +22,8 @@ from bridge.presets.overrides import apply_settings
     ("drem.depth=3", r"no node 'drem'; did you mean 'dream'\?"),
     ("macro.dept=3", r"no macro 'dept'; did you mean 'depth'\?"),
     ("dream.enabled=no", r"dream\.enabled is true or false"),
+    ("dream.objective=\udce9", r"half a character"),
+    ("dream.objective=a\nb", r"control character"),
     ("=3", r"write node\.param=value"),
     ("", r"write node\.param=value, for example"),
     ("swell.length=often", r"^Lucid Bloom with --set 'swell\.length=often': .*often"),
