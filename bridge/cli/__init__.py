@@ -88,7 +88,8 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
         code = 1 if error.errno in _NOT_THEIRS else 2
         return _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code)
     if isinstance(error, UnicodeEncodeError):
-        return _fail(f"{error.object!r}: not valid Unicode, which is needed here; rename the file", 2)
+        around = error.object[max(0, error.start - 80) : error.end + 80]
+        return _fail(f"{around!r}: not valid Unicode, which is needed here; rename the file", 2)
     if hasattr(error, "format_message"):
         return _explain_usage(error, arguments)
     from bridge.errors import ReverieError

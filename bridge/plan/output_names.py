@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.errors import OutputError, nearest_names
+from bridge.errors import OutputError, escape, nearest_names
 from bridge.plan.model import Plan
 
 __all__ = [
@@ -74,7 +74,7 @@ def check_template(template: str) -> str:
     for name in _WILDCARD.findall(text):
         if name not in WILDCARDS:
             raise OutputError(
-                f"name template {text!r}: no wildcard {{{name}}}; {nearest_names(name, WILDCARDS)}"
+                f"name template {text!r}: no wildcard {{{escape(name)}}}; {nearest_names(name, WILDCARDS)}"
             )
     if re.search(r"[\[\]{}]", _WILDCARD.sub("", _OPTIONAL.sub(r"\1", text))):
         raise OutputError(f"name template {text!r}: a bracket or brace is not closed; write it like {{stem}}")

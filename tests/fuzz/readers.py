@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fuzz.reader import Reader
+from fuzz.readers_cli import CLI_READERS
 from fuzz.readers_render import RENDER_READERS
 
 __all__ = ["READERS"]
 
-READERS: Mapping[str, Reader] = {reader.name: reader for reader in (*RENDER_READERS,)}
+READERS: Mapping[str, Reader] = {reader.name: reader for reader in (*RENDER_READERS, *CLI_READERS)}
 """By name."""

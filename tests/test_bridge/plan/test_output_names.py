@@ -34,6 +34,7 @@ def test_the_recording_academys_scheme() -> None:
     ("{stem", "not closed"),
     ("[{stem}", "not closed"),
     ("output", "holds no wildcard"),
+    ("{\nstem}", r"no wildcard {\\nstem}; did you mean .stem"),
 ])  # fmt: skip
 def test_a_wrong_template_is_explained(template: str, match: str) -> None:
     """Unknown wildcards, open braces and constant names are refused."""
