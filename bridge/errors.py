@@ -23,6 +23,8 @@ line: the command line prints it as it is, without a traceback.
 
 from __future__ import annotations
 
+import re
+
 from dream_core.nearest import nearest_names
 
 __all__ = [
@@ -42,8 +44,32 @@ __all__ = [
     "SessionError",
     "TempoError",
     "UntrustedError",
+    "escape",
     "nearest_names",
 ]
+
+# C0, DEL and C1; line and paragraph separators; what turns the direction of text; halves of characters.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape(text: str) -> str:
+    r"""Make text that others wrote safe to show: what would command a terminal or a page is spelt out.
+
+    Names of files, tracks, presets and plugins come from anywhere. A byte of a file name that is not UTF-8 is
+    shown as that byte.
+
+    >>> print(escape("vox\x1b[2J caf\udce9"), escape("夢 [dry]"))
+    vox\x1b[2J caf\xe9 夢 [dry]
+    """
+    return _UNSAFE.sub(lambda found: _spell(ord(found[0])), text)
+
+
+def _spell(code: int) -> str:
+    short = {0x09: r"\t", 0x0A: r"\n", 0x0D: r"\r"}
+    if code in short:
+        return short[code]
+    is_byte = code < 0x100 or 0xDC80 <= code <= 0xDCFF
+    return f"\\x{code & 0xFF:02x}" if is_byte else f"\\u{code:04x}"
 
 
 class ReverieError(Exception):

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
+from pathlib import Path
+from types import ModuleType
 
 __all__ = [
     "DISTRIBUTION",
@@ -60,7 +62,22 @@ def unloadable_package(error: BaseException) -> str | None:
         if frame.f_code.co_name == "<module>"
     ]
     foreign = [package for package in imported if package not in _OWN]
+    if not foreign and imported:  # one of our own modules asked for what a package does not hold
+        foreign = [package for package in _accused(error) if package not in _OWN]
     return foreign[-1] if foreign else None
+
+
+def _accused(error: BaseException) -> list[str]:
+    """Name the package in which a name is missing, or whose source is damaged."""
+    if isinstance(error, ImportError) and error.name:
+        return [error.name.partition(".")[0]]
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        return [error.obj.__name__.partition(".")[0]]
+    if isinstance(error, SyntaxError) and error.filename:
+        path = Path(error.filename)
+        folders = [folder for folder in sys.path if folder and path.is_relative_to(folder)]
+        return [path.relative_to(max(folders, key=len)).parts[0].removesuffix(".py")] if folders else []
+    return []
 
 
 def reason_of(error: BaseException) -> str:

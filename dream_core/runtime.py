@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import struct
 
 import torch
@@ -27,6 +28,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_IN_HEAP = 32 << 20  # the most that glibc accepts
 _KEPT_AT_MOST = 1 << 30
 
+_DEVICE = r"(cpu|cuda)(:(0|[1-9]\d?))?"
+
 
 def list_devices() -> tuple[str, ...]:
     """Name every device a dream can run on here.
@@ -48,16 +51,14 @@ def resolve_device(name: str = "auto") -> torch.device:
             return torch.device("cpu")
         _make_repeatable()
         return torch.device("cuda:0")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(
-            f"{name!r} is not a device; accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
-        ) from None
+    if not re.fullmatch(_DEVICE, name):
+        meant = name.strip().lower().replace("gpu", "cuda")
+        is_close = meant == "auto" or re.fullmatch(_DEVICE, meant)
+        hint = f"did you mean {meant!r}?" if is_close else "accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
+        raise DeviceError(f"{name!r} is not a device; {hint}")
+    device = torch.device(name)
     if device.type == "cpu":
         return torch.device("cpu")
-    if device.type != "cuda":
-        raise DeviceError(f"device {name!r} is not supported; accepted: auto, cpu, cuda, cuda:0, cuda:1 ...")
     n_devices = torch.cuda.device_count()
     if (device.index or 0) >= n_devices:
         here = ", ".join(list_devices())

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.cli.console import say
 from bridge.installation import program_version
 
 __all__ = ["build_app"]
@@ -59,5 +60,5 @@ def _not_called() -> None:
 
 def _say_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(program_version())
+        say(program_version())
         raise typer.Exit

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from bridge.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
     from bridge.audio.null_test import Comparison, FolderComparison
@@ -36,7 +35,7 @@ def compare_command(
     result = compare_paths(a, b)
     is_within = result.is_within(tolerance_dbfs)
     if as_json:
-        typer.echo(json.dumps(_to_json(result, tolerance_dbfs), indent=2))
+        print_json(_to_json(result, tolerance_dbfs))
     else:
         _print(result, tolerance_dbfs)
     if not is_within:
@@ -44,21 +43,19 @@ def compare_command(
 
 
 def _print(result: FolderComparison, tolerance_dbfs: float) -> None:
-    table = Table("file", "result", "peak of residual", "RMS by channel", "offset", box=None, pad_edge=False)
-    for file in result.files:
-        rms = " ".join(_level(channel.rms_dbfs) for channel in file.channels)
-        table.add_row(
+    rows = [
+        (
             file.a.name,
             _verdict(file, tolerance_dbfs),
             _level(file.peak_dbfs),
-            rms,
+            " ".join(_level(channel.rms_dbfs) for channel in file.channels),
             f"{file.offset_samples:+d} samples" if file.offset_samples else "",
         )
-    for name in result.only_a:
-        table.add_row(name, "only in A")
-    for name in result.only_b:
-        table.add_row(name, "only in B")
-    Console().print(table)
+        for file in result.files
+    ]
+    rows += [(name, "only in A", "", "", "") for name in result.only_a]
+    rows += [(name, "only in B", "", "", "") for name in result.only_b]
+    print_table(("file", "result", "peak of residual", "RMS by channel", "offset"), rows)
 
 
 def _verdict(file: Comparison, tolerance_dbfs: float) -> str:

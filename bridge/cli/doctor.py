@@ -15,6 +15,7 @@ from pathlib import Path
 
 import typer
 
+from bridge.cli.console import print_json, say
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.cli.shared_options import JsonOption
 from bridge.installation import DISTRIBUTION, program_version, repair_command
@@ -36,16 +37,16 @@ def doctor(as_json: JsonOption = False) -> None:
         if not as_json:
             _print(finding)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        print_json([asdict(finding) for finding in findings])
     if any(finding.is_needed and not finding.is_good for finding in findings):
         raise typer.Exit(1)
 
 
 def _print(finding: Finding) -> None:
     mark = "ok  " if finding.is_good else ("!!  " if finding.is_needed else "--  ")
-    typer.echo(f"{mark}{finding.what:<16}{finding.state}")
+    say(f"{mark}{finding.what:<16}{finding.state}")
     if finding.remedy:
-        typer.echo(f"    {'':<16}{finding.remedy}")
+        say(f"    {'':<16}{finding.remedy}")
 
 
 def _findings() -> Iterator[Finding]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.cli import shared_options as a
+from bridge.cli.console import say, warn
 from bridge.cli.job_options import takes_clock
 
 if TYPE_CHECKING:
@@ -99,11 +100,15 @@ def envelope_command(
             "followers at maximum and no audio triggers; `reverie render` measures them"
         )
     for warning in dict.fromkeys(warnings):
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     if png is not None:
         draw_envelopes(png, envelopes, song, sample_rate, preset.meta.name)
     if table is not None and str(table) == "-":
-        write_envelopes_csv(sys.stdout, envelopes, song, sample_rate, step)
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as stream:
+            write_envelopes_csv(stream, envelopes, song, sample_rate, step)
+            stream.seek(0)
+            for line in stream:
+                say(line.rstrip("\n"))
     elif table is not None:
         with write_whole(table) as part, part.open("w", encoding="utf-8", newline="") as stream:
             write_envelopes_csv(stream, envelopes, song, sample_rate, step)
@@ -116,7 +121,7 @@ def envelope_command(
             peak = envelopes.peak(node_id, name, n_samples)
             mean = envelopes.integral(node_id, name, n_samples) / max(length_s, 1 / sample_rate)
             low, high = envelopes.reach(node_id, name)
-            typer.echo(f"{node_id}.{name}: mean {mean:.4g}, peak {peak:.4g}, drawn from {low:g} to {high:g}")
-            typer.echo(f"  {sparkline(envelopes, node_id, name, song, sample_rate)}")
+            say(f"{node_id}.{name}: mean {mean:.4g}, peak {peak:.4g}, drawn from {low:g} to {high:g}")
+            say(f"  {sparkline(envelopes, node_id, name, song, sample_rate)}")
         if not envelopes.moving:
-            typer.echo(f"nothing moves in {preset.meta.name}")
+            say(f"nothing moves in {preset.meta.name}")

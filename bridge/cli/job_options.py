@@ -146,7 +146,7 @@ def _kind(name: str, annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not type(None))
     if get_origin(annotation) is tuple:
-        return list[get_args(annotation)[0]]  # type: ignore[misc]
+        return list[str]
     if get_origin(annotation) is Literal:
         return StrEnum(name, {word.upper(): word for word in get_args(annotation)})
     return annotation

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.cli import shared_options as a
+from bridge.cli.console import print_json, print_table, say, warn
 from bridge.cli.job_options import takes_clock
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from bridge.clock.settings import ClockSettings
 
 __all__ = ["app"]
@@ -46,45 +44,46 @@ def show_command(
     tempo_map = build_clock(midi, clock)
     summary = summarise_midi(midi, tempo_map)
     if as_json:
-        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        print_json(summary)
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
     division = (
         f"{summary['ticks_per_beat']} ticks a quarter note"
         if summary["ticks_per_beat"]
         else f"{summary['ticks_per_second']:g} SMPTE ticks a second"
     )
-    typer.echo(
+    say(
         f"{summary['file']}: type {summary['type']}, {division}, {summary['n_events']} events, "
         f"{summary['length_s']:.3f} s, ends at {summary['length']}"
     )
-    for table in _tables(summary):
-        console.print()
-        console.print(table)
+    for title, headings, rows in _tables(summary):
+        if rows:
+            say()
+            print_table(headings, rows[:MAX_ROWS], title=title)
+        if len(rows) > MAX_ROWS:
+            say(f"... {len(rows) - MAX_ROWS} more; --json shows all")
     for warning in summary["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
 
 
-def _tables(summary: dict[str, Any]) -> list[Table]:
-    tables = [
-        _table(
+def _tables(summary: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]:
+    """Return a title, headings and rows for each kind of thing in the file."""
+    return [
+        (
             f"tempo ({summary['tempo_source']})",
             ("position", "time", "BPM"),
             [(row["position"], f"{row['time_s']:.3f} s", f"{row['bpm']:.4g}") for row in summary["tempos"]],
         ),
-        _table(
+        (
             "meter",
             ("position", "time", "meter"),
             [(row["position"], f"{row['time_s']:.3f} s", row["meter"]) for row in summary["meters"]],
         ),
-        _table(
+        (
             "markers",
             ("position", "time", "name"),
             [(row["position"], f"{row['time_s']:.3f} s", row["name"]) for row in summary["markers"]],
         ),
-        _table(
+        (
             "tracks",
             ("track", "name", "channels", "events", "notes", "range"),
             [
@@ -99,7 +98,7 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
                 for row in summary["tracks"]
             ],
         ),
-        _table(
+        (
             "lanes",
             ("lane", "channel", "events", "range", "from", "to"),
             [
@@ -114,7 +113,7 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
                 for row in summary["lanes"]
             ],
         ),
-        _table(
+        (
             "parameter numbers",
             ("parameter", "channel", "events", "last value"),
             [
@@ -122,22 +121,9 @@ def _tables(summary: dict[str, Any]) -> list[Table]:
                 for row in summary["parameters"]
             ],
         ),
-        _table(
+        (
             "MPE zones",
             ("master channel", "member channels"),
             [(master, f"{low}..{high}") for master, (low, high) in summary["mpe_zones"].items()],
         ),
     ]
-    return [table for table in tables if table.row_count]
-
-
-def _table(title: str, headings: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
-    for row in rows[:MAX_ROWS]:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    if len(rows) > MAX_ROWS:
-        table.add_row(f"... {len(rows) - MAX_ROWS} more; --json shows all")
-    return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
 from bridge.cli.shared_options import JsonOption
 from bridge.errors import InputError
 
@@ -33,21 +33,18 @@ def list_command(as_json: JsonOption = False) -> None:
     """List every network: what it hears, and whether its weights are here."""
     from dream_core.networks.registry import is_ready, list_damaged, list_networks
 
-    cards = list_networks()
+    cards = sorted(list_networks(), key=lambda card: card.name.casefold())
     for line in list_damaged():
-        typer.echo(f"left out: {line}", err=True)
+        warn(f"left out: {line}")
     if as_json:
-        typer.echo(json.dumps([{**asdict(card), "ready": is_ready(card.name)} for card in cards], indent=2))
+        print_json([{**asdict(card), "ready": is_ready(card.name)} for card in cards])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "weights", "rate", "layers", "classes", "what it is", box=None, pad_edge=False)
+    rows = []
     for card in cards:
         state = card.weights if is_ready(card.name) else "not installed"
-        rate, counts = f"{card.sample_rate} Hz", (str(len(card.layers)), str(len(card.classes)))
-        table.add_row(card.name, state, rate, *counts, card.title)
-    Console().print(table)
+        rows.append((card.name, state, f"{card.sample_rate} Hz", len(card.layers), len(card.classes)))
+    titles = [card.title for card in cards]
+    print_table(("name", "weights", "rate", "layers", "classes"), rows, details=titles)
 
 
 @app.command("show")
@@ -57,18 +54,19 @@ def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
 
     card = get_card(name)
     if as_json:
-        typer.echo(json.dumps({**asdict(card), "ready": is_ready(name)}, indent=2))
+        print_json({**asdict(card), "ready": is_ready(name)})
         return
-    typer.echo(_card_text(card))
+    for line in _card_lines(card):
+        say(line)
     if not is_ready(name):
-        typer.echo(f"weights: not installed; call: reverie networks get {name}", err=True)
+        note(f"weights: not installed; call: reverie networks get {name}")
 
 
-def _card_text(card: NetworkCard) -> str:
+def _card_lines(card: NetworkCard) -> list[str]:
     lowest_hz, highest_hz = card.band_hz
-    lines = [
+    return [
         f"{card.name}: {card.title}",
-        card.description,
+        *card.description.splitlines(),
         "",
         f"hears       {lowest_hz:g} to {highest_hz:g} Hz at {card.sample_rate} Hz",
         f"looks at    {card.patch_s:.2f} s at a time, a frame every {1000 * card.frame_s:.1f} ms",
@@ -79,7 +77,6 @@ def _card_text(card: NetworkCard) -> str:
         "layers      " + ", ".join(f"{layer.name} ({layer.n_channels})" for layer in card.layers),
         "classes     " + (", ".join(card.classes) or "none"),
     ]
-    return "\n".join(lines)
 
 
 @app.command("import")
@@ -103,22 +100,21 @@ def get_command(
     again: Annotated[bool, typer.Option("--again", help="Fetch although weights are installed.")] = False,
 ) -> None:
     """Fetch a network's weights from their official address and install them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
 
     from dream_core.networks import yamnet_files
 
     _check_importable(name)
     if yamnet_files.is_installed() and not again:
-        typer.echo(f"{name} is installed; --again fetches it anew", err=True)
+        note(f"{name} is installed; --again fetches it anew")
         return
+    if classes is not None and not classes.is_file():  # before much is fetched
+        raise InputError(f"--classes {classes}: no such file; it is AudioSet's yamnet_class_map.csv")
     address = address or yamnet_files.OFFICIAL_ADDRESS
-    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    progress = Progress(*columns, console=console, transient=True)
-    task = progress.add_task(address, total=None)
+    progress = open_bars(BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    task = progress.add_task(name, total=None)
     # No progress bar, and no empty line after one, where output is not a terminal.
-    with progress if console.is_terminal else nullcontext():
+    with progress if progress.console.is_terminal else nullcontext():
         installed = yamnet_files.fetch(
             classes,
             address=address,
@@ -141,11 +137,10 @@ def _report_installed(path: Path, *, has_names: bool) -> None:
     from dream_core.networks import yamnet_files
 
     record = yamnet_files.read_record()
-    typer.echo(str(path))
-    typer.echo(f"sha256 {record['sha256']} (source: {record['source_sha256']})", err=True)
+    say(str(path))
+    note(f"sha256 {record['sha256']} (source: {record['source_sha256']})")
     if not has_names:
-        typer.echo(
+        note(
             "classes go by number, class_0 to class_520; "
-            "import again with --classes yamnet_class_map.csv to name them",
-            err=True,
+            "import again with --classes yamnet_class_map.csv to name them"
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bridge.cli.console import minutes, note, print_json, print_table, say
 
 app = typer.Typer(help="Scan, list, show, check, save and play VST3 plugins.", no_args_is_help=True)
 
@@ -26,7 +27,7 @@ def scan(
         typer.Argument(help="Folders or bundles; the system's own plugin folders by default."),
     ] = None,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", help="Seconds one bundle may take to load.")
+        float, typer.Option("--timeout", min=1.0, help="Seconds one bundle may take to load.")
     ] = 30.0,
     retry_blocked: Annotated[
         bool, typer.Option("--retry-blocked", help="Retry plugins that crashed or hung before.")
@@ -42,15 +43,20 @@ def scan(
     def report(bundle: ScannedBundle, n_done: int, n_bundles: int) -> None:
         seen.append(bundle)
         result = f"blocked: {bundle.blocked}" if bundle.blocked else ", ".join(p.name for p in bundle.plugins)
-        typer.echo(f"[{n_done}/{n_bundles}] {bundle.path}: {result}", err=True)
+        note(f"[{n_done}/{n_bundles}] {bundle.path}: {result}")
 
     cache = scan_plugins(paths or None, timeout_s=timeout_s, retry_blocked=retry_blocked, on_bundle=report)
     if as_json:
-        _print_json([dataclasses.asdict(bundle) for bundle in seen])
+        print_json([dataclasses.asdict(bundle) for bundle in seen])
         return
+    if not seen:
+        from bridge.hosts.bundle import standard_folders
+
+        places = ", ".join(str(path) for path in paths or standard_folders())
+        note(f"no VST3 plugin (NAME.vst3) in {places}; to look elsewhere run: reverie plugins scan FOLDER")
     n_plugins = sum(len(bundle.plugins) for bundle in seen)
     n_blocked = sum(1 for bundle in seen if bundle.blocked)
-    typer.echo(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")
+    say(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")
 
 
 @app.command("list")
@@ -67,21 +73,26 @@ def list_plugins(
     if show_blocked:
         blocked = list(cache.blocked())
         if as_json:
-            _print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
+            print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
+        elif blocked:
+            reasons = [bundle.blocked for bundle in blocked]
+            print_table(["blocked bundle"], [[bundle.path] for bundle in blocked], details=reasons)
         else:
-            _print_table(["bundle", "blocked because"], [[bundle.path, bundle.blocked] for bundle in blocked])
+            note("no plugin is blocked; `reverie plugins list` shows those that can be used")
         return
     found = list(cache.plugins())
     if as_json:
-        _print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
+        print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
+        return
+    if not found:
+        note("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]")
         return
     rows = [
-        [plugin.name, plugin.vendor, plugin.version, plugin.category, str(plugin.n_parameters), bundle.path]
-        for bundle, plugin in found
+        (plugin.name, plugin.vendor, plugin.version, plugin.category, plugin.n_parameters)
+        for _, plugin in found
     ]
-    _print_table(["name", "vendor", "version", "category", "parameters", "bundle"], rows)
-    if not found:
-        typer.echo("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]", err=True)
+    paths = [bundle.path for bundle, _ in found]
+    print_table(("name", "vendor", "version", "category", "parameters"), rows, details=paths)
 
 
 @app.command()
@@ -97,11 +108,11 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
             "tail_seconds": round(vst3.tail_seconds, 3),
         }
     if as_json:
-        _print_json({**facts, "parameters": [dataclasses.asdict(spec) for spec in specs]})
+        print_json({**facts, "parameters": [dataclasses.asdict(spec) for spec in specs]})
         return
     for key, value in facts.items():
-        typer.echo(f"{key:16} {value}")
-    typer.echo("")
+        say(f"{key:16} {value}")
+    say()
     rows = []
     for spec in specs:
         if spec.choices:
@@ -113,7 +124,7 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
         moves = "" if spec.automation == "none" else "yes"
         default = f"{spec.default:g}" if isinstance(spec.default, float) else str(spec.default).lower()
         rows.append([spec.name, default, accepted, spec.curve if spec.is_continuous else "", moves])
-    _print_table(["parameter", "default", "accepted", "curve", "automated"], rows)
+    print_table(["parameter", "default", "accepted", "curve", "automated"], rows)
 
 
 @app.command()
@@ -131,10 +142,10 @@ def check(
 
     results = check_plugin(plugin, plugin_name=plugin_name, level=level, seed=seed)
     if as_json:
-        _print_json([dataclasses.asdict(result) for result in results])
+        print_json([dataclasses.asdict(result) for result in results])
     else:
         rows = [[str(result.level), result.name, result.outcome, result.detail] for result in results]
-        _print_table(["level", "check", "outcome", "detail"], rows)
+        print_table(["level", "check", "outcome", "detail"], rows)
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(1)
 
@@ -169,9 +180,9 @@ def state(
         if plugin_name is not None:
             node["plugin_name"] = plugin_name
         node |= {"plugin_version": vst3.version, "state": out.name}
-    typer.echo("[[chain]]")
+    say("[[chain]]")
     for key, text in node.items():
-        typer.echo(f"{key} = {json.dumps(text, ensure_ascii=False)}")
+        say(f"{key} = {json.dumps(text, ensure_ascii=False)}")
 
 
 @app.command()
@@ -208,16 +219,4 @@ def play(
             track=int(track) if track is not None and track.isdecimal() else track,
             overwrite=overwrite,
         )
-    typer.echo(f"{out}: {duration_s:.1f} s of {vst3.name}", err=True)
-
-
-def _print_json(data: object) -> None:
-    json.dump(data, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _print_table(head: list[str], rows: list[list[str]]) -> None:
-    """Print columns as wide as their contents: nothing is cut, and a program can split them."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-    for row in [head, *rows]:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    note(f"{out}: {minutes(duration_s)} of {vst3.name}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from bridge.cli.console import note, print_json, print_table, say, warn
 from bridge.cli.shared_options import JsonOption
 
 __all__ = ["app"]
@@ -31,7 +31,7 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
         try:
             preset = read_preset(entry.path)
         except PresetError as error:  # somebody's own .toml in a presets folder hides none of the others
-            typer.echo(f"reverie: warning: skipped: {error}", err=True)
+            warn(f"skipped: {error}")
             continue
         if (tag is None or tag in preset.meta.tags) and (suits is None or suits in preset.meta.suits):
             entries.append((entry, preset))
@@ -46,16 +46,17 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
             }
             for entry, preset in entries
         ]
-        typer.echo(json.dumps(data, indent=2))
+        print_json(data)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "category", "suits", "from", "what it does", box=None, pad_edge=False)
-    for entry, preset in entries:
-        meta = preset.meta
-        table.add_row(entry.name, meta.category, ", ".join(meta.suits), entry.origin, meta.description)
-    Console().print(table)
+    if not entries:
+        note(f"no preset {_wanted(tag, suits)}; to see all run: reverie presets list")
+        return
+    rows = [
+        (entry.name, preset.meta.category, ", ".join(preset.meta.suits), entry.origin)
+        for entry, preset in entries
+    ]
+    descriptions = [preset.meta.description for _, preset in entries]
+    print_table(("name", "category", "suits", "from"), rows, details=descriptions)
 
 
 @app.command("show")
@@ -67,31 +68,43 @@ def show_command(
 
     preset = read_preset(preset_path(name))
     if as_json:
-        typer.echo(json.dumps(preset.to_dict(), indent=2))
+        print_json(preset.to_dict())
         return
     meta = preset.meta
-    typer.echo(f"{meta.name} ({meta.category}), revision {preset.revision}, {meta.license}")
-    typer.echo(meta.description)
-    typer.echo("\nchain")
+    say(f"{meta.name} ({meta.category}), revision {preset.revision}, {meta.license}")
+    for line in meta.description.splitlines():
+        say(line)
+    _head("chain")
     for node in preset.chain:
         values = ", ".join(f"{key} = {value}" for key, value in node.params.items())
         off = "" if node.enabled else "  (disabled)"
-        typer.echo(f"  {node.id}: {node.use}, mix {node.mix:g}{off}  {values}")
+        say(f"  {node.id}: {node.use}, mix {node.mix:g}{off}  {values}")
     if preset.routes:
-        typer.echo("\nroutes")
+        _head("routes")
         for route in preset.routes:
             off = "" if route.enabled else "  (disabled)"
-            typer.echo(f"  {route.source} -> {route.target}{off}")
+            say(f"  {route.source} -> {route.target}{off}")
     if preset.macros:
-        typer.echo("\nmacros")
+        _head("macros")
         for macro in preset.macros:
-            typer.echo(f"  {macro.id} = {macro.value:g}")
+            say(f"  {macro.id} = {macro.value:g}")
     for midi, target in preset.midi_map.items():
-        typer.echo(f"  {midi} -> {target}")
+        say(f"  {midi} -> {target}")
     if preset.variations:
-        typer.echo("\nvariations")
+        _head("variations")
         for variation in preset.variations:
-            typer.echo(f"  {variation.name}: {variation.description}")
+            say(f"  {variation.name}: {variation.description}")
+
+
+def _wanted(tag: str | None, suits: str | None) -> str:
+    words = [f"has the tag {tag!r}"] if tag is not None else []
+    words += [f"suits {suits!r}"] if suits is not None else []
+    return " and ".join(words) or "is installed"
+
+
+def _head(title: str) -> None:
+    say()
+    say(title)
 
 
 @app.command("check")
@@ -109,16 +122,18 @@ def check_command(
         try:
             path = preset_path(name)
             preset = read_preset(path)
-            reaches = (f"{what}: rendering asks for --trust" for what in find_reaches(preset, path.parent))
-            notes = (*check_preset(preset), *reaches)
+            reaches = [f"{what}, so rendering asks for --trust" for what in find_reaches(preset, path.parent)]
+            needs = check_preset(preset)
         except ReverieError as error:
             n_wrong += 1
             text = with_location(name, str(error)) if isinstance(error, EnvelopeError) else str(error)
-            typer.echo(f"reverie: {text if name in text else f'{name}: {text}'}", err=True)
+            note(f"reverie: {text if name in text else f'{name}: {text}'}")
             continue
-        typer.echo(f"{name}: valid")
-        for note in notes:
-            typer.echo(f"reverie: {name}: works only with songs that have this: {note}", err=True)
+        say(f"{name}: valid")
+        for need in needs:
+            note(f"reverie: {name}: works only with songs that have this: {need}")
+        for reach in reaches:
+            note(f"reverie: {name}: {reach}")
     if n_wrong:
         raise typer.Exit(2)
 
@@ -128,4 +143,4 @@ def schema_command() -> None:
     """Print the JSON Schema of preset files, for editors."""
     from bridge.presets.model import preset_schema
 
-    typer.echo(json.dumps(preset_schema(), indent=2))
+    print_json(preset_schema())

@@ -16,6 +16,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.cli.console import say
 from bridge.installation import (
     DISTRIBUTION,
     PAIR,
@@ -426,4 +427,4 @@ PARTS: dict[str, Callable[[], Iterable[Finding]]] = {
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps([asdict(finding) for finding in probe(sys.argv[1])]) + "\n")
+    say(json.dumps([asdict(finding) for finding in probe(sys.argv[1])]))

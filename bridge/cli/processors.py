@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli.console import print_json, print_table, say
 from bridge.cli.shared_options import JsonOption
 
 if TYPE_CHECKING:
@@ -29,17 +29,15 @@ def list_command(as_json: JsonOption = False) -> None:
     """List every processor a preset can use."""
     from bridge.processors.catalogue import processor_titles
 
-    titles = processor_titles()
+    titles = dict(sorted(processor_titles().items()))
     if as_json:
-        typer.echo(json.dumps(titles, indent=2))
+        print_json(titles)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "what it does", "parameters", box=None, pad_edge=False)
-    for name, title in titles.items():
-        table.add_row(name, title, "the plugin's" if name == "vst3" else str(len(_parameters(name))))
-    Console().print(table)
+    rows = [
+        (name, title, "the plugin's" if name == "vst3" else len(_parameters(name)))
+        for name, title in titles.items()
+    ]
+    print_table(("name", "what it does", "parameters"), rows)
 
 
 @app.command("show")
@@ -53,21 +51,18 @@ def show_command(
     parameters = _parameters(name)
     title = processor_titles()[name]
     if as_json:
-        rows = {spec.name: _row(spec) for spec in parameters}
-        typer.echo(json.dumps({"name": name, "title": title, "parameters": rows}, indent=2))
+        data = {spec.name: _row(spec) for spec in parameters}
+        print_json({"name": name, "title": title, "parameters": data})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    typer.echo(f"{name}: {title}")
+    say(f"{name}: {title}")
     if name == "vst3":
-        typer.echo("its parameters are the plugin's own: reverie plugins show NAME")
-    table = Table("parameter", "unit", "range", "default", "moves", "what it does", box=None, pad_edge=False)
-    for spec in parameters:
-        table.add_row(
-            spec.name, spec.unit, _range(spec), _value(spec.default), _MOVES[spec.automation], spec.help
-        )
-    Console(highlight=False).print(table)
+        say("its parameters are the plugin's own: reverie plugins show NAME")
+    rows = [
+        (spec.name, spec.unit, _value(spec.default), _MOVES[spec.automation], _range(spec))
+        for spec in parameters
+    ]
+    helps = [spec.help for spec in parameters]
+    print_table(("parameter", "unit", "default", "moves", "range"), rows, details=helps)
 
 
 def _parameters(name: str) -> list[ParamSpec]:

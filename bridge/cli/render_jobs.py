@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bridge.cli import shared_options as a
+from bridge.cli.console import minutes, note, open_bars, print_json, say, warn
 from bridge.cli.plan import print_plans
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from bridge.plan.job import Job
-    from bridge.plan.model import Plan
+    from bridge.plan.model import Plan, StemPlan
     from bridge.render.progress import Progress
     from bridge.render.results import RenderReport, StemResult
 
@@ -66,12 +66,13 @@ def render_jobs(
     from bridge.plan.job_list import build_batch
     from bridge.render.runner import render_plans
 
+    began = time.monotonic()
     plans = a.ask_for_trust(lambda trusted: build_batch(job_list, trust=trusted), trust)
     if dry_run:
         print_plans(plans, as_json)
         return
     for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
-        typer.echo(f"reverie: warning: {warning}", err=True)
+        warn(warning)
     listeners: list[Callable[[Progress], None]] = []
     takers: list[Callable[[StemResult], None]] = []
     with ExitStack() as held:
@@ -95,6 +96,8 @@ def render_jobs(
     if report:
         _write_reports(reports)
     print_reports(reports, as_json)
+    if not as_json:
+        _note_time(reports, time.monotonic() - began)
     n_failed = sum(len(one.failed) for one in reports)
     if n_failed:
         raise typer.Exit(SOME_FAILED if n_failed < sum(len(one.stems) for one in reports) else 1)
@@ -117,11 +120,10 @@ class _Display:
         self._stems: dict[Path, TaskID] = {}
 
     def __enter__(self) -> _Display:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
-        self._bars: Bars = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        percent = TextColumn("{task.percentage:3.0f}%")
+        self._bars: Bars = open_bars(BarColumn(), percent, TimeRemainingColumn())
         self._bars.start()
         self._began = time.monotonic()
         self._all = self._bars.add_task("all", total=sum(self._lengths_s.values()))
@@ -156,19 +158,34 @@ def _write_reports(reports: Sequence[RenderReport]) -> None:
         if any(stem.record is not None for stem in one.stems):
             path = report_path(one.manifest)
             write_report(read_manifest(one.manifest), path, overwrite=True)
-            typer.echo(f"report: {path}", err=True)
+            note(f"report: {path}")
 
 
 def print_reports(reports: Sequence[RenderReport], as_json: bool) -> None:
     """Print what became of each stem."""
     if as_json:
-        typer.echo(json.dumps({"renders": [_report_data(one) for one in reports]}, indent=2))
+        print_json({"renders": [_report_data(one) for one in reports]})
         return
     for one in reports:
         for stem in one.stems:
             _print_stem(stem)
         if any(stem.record is not None for stem in one.stems):
-            typer.echo(f"manifest: {one.manifest}", err=True)
+            note(f"manifest: {one.manifest}")
+
+
+def _note_time(reports: Sequence[RenderReport], took_s: float) -> None:
+    """Say how long it took, and how fast it dreamed: by that, the next plan tells how long it will take."""
+    done: list[StemPlan] = []
+    for one in reports:
+        names = {stem.name for stem in one.stems if stem.status == "done"}
+        done += [stem for stem in one.plan.stems if stem.name in names]
+    if not done:
+        return
+    sound = minutes(sum(stem.duration_s for stem in done))
+    work = sum(stem.depth_integral_s for stem in done)
+    speed = f", {work / took_s:.3g} step-seconds a second" if work else ""
+    stems = "1 stem" if len(done) == 1 else f"{len(done)} stems"
+    note(f"rendered {stems}, {sound} of sound, in {minutes(took_s)}{speed}")
 
 
 def _report_data(report: RenderReport) -> dict[str, Any]:
@@ -189,15 +206,15 @@ def _report_data(report: RenderReport) -> dict[str, Any]:
 
 def _print_stem(stem: StemResult) -> None:
     for warning in stem.warnings:
-        typer.echo(f"reverie: warning: {stem.name}: {warning}", err=True)
+        warn(f"{stem.name}: {warning}")
     if stem.record is None:
-        typer.echo(f"reverie: {stem.name} failed: {stem.error}", err=True)
+        note(f"reverie: {stem.name} failed: {stem.error}")
         return
     before, after = stem.record.before, stem.record.after
-    note = "  (finished earlier)" if stem.status == "kept" else ""
-    typer.echo(
+    when = "  (finished earlier)" if stem.status == "kept" else ""
+    say(
         f"{stem.target}  {_level(before['integrated_lufs'])} -> {_level(after['integrated_lufs'])} LUFS, "
-        f"{_level(after['true_peak_dbtp'])} dBTP{note}"
+        f"{_level(after['true_peak_dbtp'])} dBTP{when}"
     )
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bridge.cli.console import say
+
 __all__ = ["app"]
 
 app = typer.Typer()
@@ -27,4 +29,4 @@ def report_command(
     from bridge.report.page import write_report
 
     path = out or report_path(manifest)
-    typer.echo(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))
+    say(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))

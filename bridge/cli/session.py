@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from bridge.cli.console import note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from bridge.daw.model import Session
@@ -34,11 +33,11 @@ def show_command(
 
     session = read_session(file)
     if as_json:
-        typer.echo(json.dumps(_to_json(session), indent=2, ensure_ascii=False))
+        print_json(_to_json(session))
         return
     _print(session)
     for warning in session.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        note(f"note: {warning}")
 
 
 @app.command("write")
@@ -70,8 +69,8 @@ def write_command(
     write(into, out, stems, mute_sources=mute_sources, overwrite=overwrite)
     for stem in stems:
         if stem.source_track is None:
-            typer.echo(f"note: {stem.name}: no track has its name or plays its file; added last", err=True)
-    typer.echo(str(out))
+            note(f"note: {stem.name}: no track has its name or plays its file; added last")
+    say(str(out))
 
 
 @app.command("folder")
@@ -87,33 +86,37 @@ def folder_command(
 
     read = read_manifest(manifest)
     stems = build_rendered_stems(read)
-    typer.echo(str(write_exchange_folder(out, stems, read.plan.tempo_map, overwrite=overwrite)))
+    say(str(write_exchange_folder(out, stems, read.plan.tempo_map, overwrite=overwrite)))
 
 
 def _print(session: Session) -> None:
     clock = session.tempo_map
     rate = f", {session.sample_rate} Hz" if session.sample_rate else ""
-    typer.echo(f"{session.path.name}: {session.format}{rate}")
+    say(f"{session.path.name}: {session.format}{rate}")
     for tempo in clock.tempos:
         beats = tempo.tick / clock.ticks_per_beat
         ramp = "" if tempo.ramp == "hold" else ", ramp to the next"
-        typer.echo(f"tempo   {_when(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
+        say(f"tempo   {_when(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
     for meter in clock.meters:
-        typer.echo(f"meter   {_when(session, meter.tick / clock.ticks_per_beat)}  {meter}")
+        say(f"meter   {_when(session, meter.tick / clock.ticks_per_beat)}  {meter}")
     for marker in clock.markers:
-        typer.echo(f"marker  {_when(session, marker.beats)}  {marker.name}")
-    table = Table("track", "clips", "notes", "lanes", "from", "to", box=None, pad_edge=False)
+        say(f"marker  {_when(session, marker.beats)}  {marker.name}")
+    rows = []
     for track in session.tracks:
         ends = [clip.start_s + clip.duration_s for clip in track.clips]
-        table.add_row(
+        row = (
             track.name + (" (muted)" if track.is_muted else ""),
-            str(len(track.clips)),
-            str(len(track.notes)),
+            len(track.clips),
+            len(track.notes),
             ", ".join(f"CC{lane.controller}" for lane in track.lanes),
             f"{track.clips[0].start_s:.3f} s" if track.clips else "",
             f"{max(ends):.3f} s" if ends else "",
         )
-    Console().print(table)
+        rows.append(row)
+    if rows:
+        print_table(("track", "clips", "notes", "lanes", "from", "to"), rows)
+    else:
+        say("no tracks")
 
 
 def _when(session: Session, beats: float) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from bridge.cli.console import note
+
 __all__ = [
     "JobsOption",
     "JsonOption",
@@ -63,7 +65,7 @@ def ask_for_trust(call: Callable[[bool], T], trust: bool) -> T:
     except UntrustedError as error:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        typer.echo(f"reverie: {error}", err=True)
+        note(f"reverie: {error}")
         if not typer.confirm("Do you trust it?", err=True):
             raise
         return call(True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli import shared_options as a
+from bridge.cli.console import print_json, say
 
 if TYPE_CHECKING:
     from bridge.render.verify import StemVerdict
@@ -51,10 +51,10 @@ def verify(
             }
             for verdict in verdicts
         ]
-        typer.echo(json.dumps({"tolerance_dbfs": tolerance_dbfs, "stems": data}, indent=2))
+        print_json({"tolerance_dbfs": tolerance_dbfs, "stems": data})
     else:
         for verdict in verdicts:
-            typer.echo(f"{verdict.name}: {_sentence(verdict)}")
+            say(f"{verdict.name}: {_sentence(verdict)}")
     if not all(verdict.is_within(tolerance_dbfs) for verdict in verdicts):
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.envelopes.follower import follower_stems
-from bridge.errors import PresetError, nearest_names
+from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
 from bridge.presets.model import Preset
 
@@ -60,15 +60,23 @@ def check_dreams(
     nodes = preset.nodes_of("dream")
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
-    from bridge.processors.dream import Dream, hash_networks, resolve_compute
+    from bridge.processors.dream import Dream, check_installed, hash_networks, resolve_compute
     from dream_core.settings import DEFAULT_NETWORK
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
+    used = {str(node.params.get("network", DEFAULT_NETWORK)) for node in nodes}
+    used |= set(preset.requires.networks)
+    if names is not None:  # a preset can be checked without the weights it needs
+        check_installed(used)
     for node in nodes:
         seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
-        dream.check()
+        try:
+            dream.check()
+        except InputError:
+            check_installed(used)  # without its weights a network may not know its classes' names
+            raise
         for name in sorted(dream.reference_stems):
             if names is not None and name not in names:
                 raise PresetError(
@@ -76,9 +84,6 @@ def check_dreams(
                     f"{nearest_names(name, names)}"
                 )
         reference_stems |= dream.reference_stems
-    used = {str(node.params.get("network", DEFAULT_NETWORK)) for node in nodes} | set(
-        preset.requires.networks
-    )
     return DreamFacts(
         reference_stems=reference_stems, networks=hash_networks(used), device=device, threads=threads
     )

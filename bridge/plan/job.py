@@ -26,7 +26,7 @@ def _not_empty(value: object) -> object:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Annotated[Path, BeforeValidator(_not_empty)], ...], BeforeValidator(_listed)]
 
 
 class Job(ClockSettings):

@@ -6,12 +6,13 @@ value: ``{stem}__{preset}[-{variation}]``.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from bridge.errors import OutputError, nearest_names
+from bridge.errors import OutputError, escape, nearest_names
 from bridge.plan.model import Plan
 
 __all__ = [
@@ -48,8 +49,13 @@ WILDCARDS: Mapping[str, str] = {
 }
 """What a template may hold, and what it means."""
 
-_MAX_BYTES = 240  # of 255, so that the hidden name while writing fits too
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+# Of 255: a manifest adds `.manifest.json`, its journal a dot in front and `.finished`.
+_MAX_BYTES = 230
+# What is cut keeps so much of a hash of what it was: names that begin alike stay apart.
+_HASH_DIGITS = 6
+_CUT_FIRST = ("stem", "midi")
+# What some file system refuses, what commands a terminal, what turns the direction of text.
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]')
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)", re.IGNORECASE)
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _WILDCARD = re.compile(r"\{([^{}]*)\}")
@@ -68,7 +74,7 @@ def check_template(template: str) -> str:
     for name in _WILDCARD.findall(text):
         if name not in WILDCARDS:
             raise OutputError(
-                f"name template {text!r}: no wildcard {{{name}}}; {nearest_names(name, WILDCARDS)}"
+                f"name template {text!r}: no wildcard {{{escape(name)}}}; {nearest_names(name, WILDCARDS)}"
             )
     if re.search(r"[\[\]{}]", _WILDCARD.sub("", _OPTIONAL.sub(r"\1", text))):
         raise OutputError(f"name template {text!r}: a bracket or brace is not closed; write it like {{stem}}")
@@ -82,7 +88,8 @@ def check_template(template: str) -> str:
 def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
     """Return the file name a template gives.
 
-    Characters that some file system refuses become underscores.
+    Characters that some file system refuses become underscores. Where the name would be too long, the longest
+    values are cut, ``{stem}`` and ``{midi}`` before any other, so that what tells renders apart stays.
 
     Args:
         template: As `check_template` returns it.
@@ -95,30 +102,51 @@ def build_name(template: str, values: Mapping[str, object], suffix: str) -> str:
     >>> build_name("{stem}__{preset}[-{variation}]", {"stem": "Lead Vox", "preset": "bloom"}, ".wav")
     'Lead Vox__bloom.wav'
     """
+    texts = {name: _clean(str(value)) for name, value in values.items() if value}
 
-    def fill(text: str) -> str:
-        return _WILDCARD.sub(lambda match: str(values.get(match[1]) or ""), text)
+    def choose(match: re.Match[str]) -> str:
+        return match[1] if all(name in texts for name in _WILDCARD.findall(match[1])) else ""
 
-    def fill_optional(match: re.Match[str]) -> str:
-        names = _WILDCARD.findall(match[1])
-        return fill(match[1]) if all(values.get(name) for name in names) else ""
-
-    required = _OPTIONAL.sub("", template)
-    for name in _WILDCARD.findall(required):
-        if not values.get(name):
+    for name in _WILDCARD.findall(_OPTIONAL.sub("", template)):
+        if name not in texts:
             raise OutputError(
                 f"name template {template!r}: {{{name}}} has no value here; put it in brackets to leave it "
                 f"out, like [_{{{name}}}]"
             )
-    filled = fill(_OPTIONAL.sub(fill_optional, template))
-    stem = _FORBIDDEN.sub("_", filled.encode(errors="replace").decode())  # names need not be valid Unicode
-    stem = unicodedata.normalize("NFC", stem).strip().rstrip(".")
+    stem = _fill(_OPTIONAL.sub(choose, template), texts).strip().rstrip(".")
     if _RESERVED.match(stem):
         stem = f"_{stem}"
-    stem = stem.encode()[: _MAX_BYTES - len(suffix.encode())].decode(errors="ignore").rstrip()
+    stem = _cut(stem, _MAX_BYTES)
     if not stem:
         raise OutputError(f"name template {template!r}: gives an empty name; add {{stem}}")
     return stem + suffix
+
+
+def _clean(text: str) -> str:
+    # Names need not be valid Unicode.
+    return _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text.encode(errors="replace").decode()))
+
+
+def _fill(template: str, texts: dict[str, str]) -> str:
+    """Put values into a template, cut so that the whole fits into a file name."""
+
+    def filled() -> str:
+        return _clean(_WILDCARD.sub(lambda match: texts[match[1]], template))
+
+    used = _WILDCARD.findall(template)
+    for name in sorted(set(used), key=lambda name: (name not in _CUT_FIRST, -len(texts[name].encode()))):
+        excess = len(filled().encode()) - _MAX_BYTES
+        if excess > 0:
+            texts[name] = _cut(texts[name], len(texts[name].encode()) - -(-excess // used.count(name)))
+    return filled()
+
+
+def _cut(text: str, n_bytes: int) -> str:
+    """Cut a text to so many bytes or its shortest form, and mark it with a hash of what it was."""
+    if len(text.encode()) <= n_bytes:
+        return text
+    mark = f"~{hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]}"
+    return text.encode()[: max(0, n_bytes - len(mark))].decode(errors="ignore").rstrip() + mark
 
 
 def audio_values(stem: str, sample_rate: int, bits: int) -> dict[str, object]:

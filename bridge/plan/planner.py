@@ -22,7 +22,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import follower_stems
 from bridge.envelopes.song import Song
-from bridge.errors import AudioFileError, EnvelopeError, OutputError, TempoError
+from bridge.errors import AudioFileError, EnvelopeError, InputError, OutputError, TempoError
 from bridge.files import check_names, hash_file, stamp_file
 from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.song_clock import build_clock
@@ -34,7 +34,7 @@ from bridge.plan.checks import (
     check_plugins,
     check_sidechains,
 )
-from bridge.plan.find_stems import find_stems
+from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.stem_envelopes import build_preset_envelopes
@@ -46,6 +46,9 @@ __all__ = ["build_plan", "check_preset"]
 
 NAMED_BPM_TOLERANCE = 0.5
 """Names round tempos: within this of one of the song's they agree with it."""
+
+_NAMED = 20
+"""So many stems that cannot be used are named in one message."""
 
 
 def build_plan(
@@ -97,14 +100,16 @@ def build_plan(
     >>> [stem.name for stem in plan.stems]
     ['bass', 'drums', 'keys', 'lead']
     """
-    _check_out(stems, Path(out_dir))
+    found = find_stems(stems)
+    out_dir = resolve_path(Path(out_dir))
+    midi_path = None if midi is None else resolve_path(Path(midi))
+    _check_out(stems, out_dir)
     loaded, notes = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
-        paths = find_stems(stems)
-        stamps = dict(zip(paths, pool.map(_stamp, paths), strict=True))
-        infos = list(pool.map(_inspect, paths))
+        stamps = dict(zip(found, pool.map(_stamp, found), strict=True))
+        infos = _usable(found, list(pool.map(_inspect, found)))
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock = clock or ClockSettings()
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
@@ -126,7 +131,7 @@ def build_plan(
     for info, alignment, placement in _align(infos, align, sample_rate):
         warnings += alignment.warnings
         names["index"] = f"{len(planned) + 1:02d}"
-        stem = _plan_stem(info, alignment, placement, Path(out_dir), file_format, subtype, template, names)
+        stem = _plan_stem(info, alignment, placement, out_dir, file_format, subtype, template, names)
         song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
         try:
             envelopes = build_preset_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
@@ -145,7 +150,7 @@ def build_plan(
         }
         planned.append(stem.model_copy(update=facts))
     _check_targets(planned)
-    changed = next((path for path in paths if _stamp(path) != stamps[path]), None)
+    changed = next((path for path in found if _stamp(path) != stamps[path]), None)
     if changed is not None:
         raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")
     told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "")
@@ -158,13 +163,13 @@ def build_plan(
         midi=None
         if midi is None
         else MidiSource(
-            path=str(Path(midi).resolve()),
+            path=str(midi_path),
             sha256=hash_file(Path(midi)),
             pattern=clock.pattern,
             ppq=clock.ppq,
         ),
         stems=tuple(planned),
-        out_dir=str(Path(out_dir).resolve()),
+        out_dir=str(out_dir),
         networks=dreams.networks,
         plugins=plugins,
         device=dreams.device,
@@ -199,8 +204,11 @@ def check_preset(preset: Preset) -> tuple[str, ...]:
 
 
 def _check_out(stems: Sequence[Path | str], out_dir: Path) -> None:
+    there = next((path for path in (out_dir, *out_dir.parents) if path.exists()), out_dir)
+    if not there.is_dir():
+        raise OutputError(f"{there}: is not a folder, so renders cannot go there; choose another --out")
     for path in map(Path, stems):
-        if path.is_dir() and path.resolve() == out_dir.resolve():
+        if path.is_dir() and path.resolve() == out_dir:
             raise OutputError(
                 f"{path}: is the folder of the stems: renders there would be taken for stems the next time; "
                 f"choose another --out, such as {path / 'rendered'}"
@@ -225,14 +233,34 @@ def _stamp(path: Path) -> str:
         return ""  # what reads it says why
 
 
-def _inspect(path: Path) -> AudioInfo:
-    info = read_info(path)
-    if info.subtype in ("FLOAT", "DOUBLE"):
-        # Only float files can hold what is not a number; the reader names the place.
-        with AudioReader(path) as reader:
-            while reader.read(BLOCK_SAMPLES).shape[1]:
-                pass
+def _inspect(path: Path) -> AudioInfo | InputError:
+    """Look at a stem, and return what is wrong with it if it cannot be used: the others are looked at too."""
+    try:
+        info = read_info(path)
+        if info.subtype in ("FLOAT", "DOUBLE"):
+            # Only float files can hold what is not a number; the reader names the place.
+            with AudioReader(path) as reader:
+                while reader.read(BLOCK_SAMPLES).shape[1]:
+                    pass
+    except InputError as error:
+        return error
     return info
+
+
+def _usable(paths: Sequence[Path], looked_at: Sequence[AudioInfo | InputError]) -> list[AudioInfo]:
+    """Return the stems if all can be used.
+
+    Raises:
+        InputError: Naming all that cannot.
+    """
+    errors = [one for one in looked_at if isinstance(one, InputError)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        shown = "; ".join(str(error) for error in errors[:_NAMED])
+        more = f"; and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+        raise AudioFileError(f"{len(errors)} of {len(paths)} stems cannot be used: {shown}{more}")
+    return [one for one in looked_at if isinstance(one, AudioInfo)]
 
 
 def _read_clock(
@@ -286,7 +314,7 @@ def _plan_stem(
         n_channels=info.n_channels,
         n_samples=alignment.n_samples,
         subtype=info.subtype,
-        target=str(out_dir.resolve() / build_name(template, values, suffix)),
+        target=str(out_dir / build_name(template, values, suffix)),
         target_subtype=written,
         head_samples=placement.head_samples,
         own_samples=placement.n_samples,

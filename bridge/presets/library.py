@@ -68,10 +68,11 @@ def find_preset(name: str) -> PresetEntry:
         name = own_name
     entries = _nearest(entry for entry in _entries() if not colon or entry.origin == origin)
     if name not in entries:
-        raise PresetError(
-            f"no preset is called {name!r}; {nearest_names(name, entries)} "
-            "See `reverie presets list`, or give a path to a .toml file."
-        )
+        here = Path(f"{name}.toml")
+        known = nearest_names(name, entries)
+        hint = f"did you mean the file {str(here)!r}?" if _is_file(here) else known
+        more = "`reverie presets list` shows all, a file's name ends in .toml"
+        raise PresetError(f"no preset is called {name!r}; {hint} ({more})")
     return entries[name]
 
 
@@ -83,6 +84,13 @@ def find_hidden(name: str) -> Iterator[str]:
             f"{name!r} is {entries[0].path} here, which hides the factory's preset of that name; "
             f"'factory:{name}' means that one"
         )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name
+        return False
 
 
 def _nearest(entries: Iterable[PresetEntry]) -> dict[str, PresetEntry]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.errors import PresetError, ProcessorError, nearest_names
+from bridge.errors import PresetError, ProcessorError, escape, nearest_names
 from bridge.parameters import ParamValue, check_parameter
 from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
 from bridge.presets.policies import LevelPolicy, TailPolicy
@@ -47,6 +47,10 @@ def apply_settings(
         pairs += [(key, value, where) for key, value in chosen.set.items()]
         pairs += [(f"macro.{key}", value, where) for key, value in chosen.macros.items()]
     for text in settings:
+        if escape(text) != text:
+            raise PresetError(
+                f"--set {text!r}: holds what is no text: a control character, or half a character"
+            )
         key, equals, written = text.partition("=")
         if not equals:
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
@@ -54,7 +58,8 @@ def apply_settings(
     data = preset.to_dict()
     for key, value, where in pairs:
         _apply(data, preset, key, value, where)
-    return parse_preset(data, preset.meta.name)
+    changes = ", ".join(dict.fromkeys(where for _, _, where in pairs))
+    return parse_preset(data, f"{preset.meta.name} with {changes}" if changes else preset.meta.name)
 
 
 def find_overruled(preset: Preset, settings: Iterable[str]) -> tuple[str, ...]:
@@ -71,6 +76,8 @@ def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, wh
     owner, _, name = key.partition(".")
     nodes = [node.id for node in preset.chain]
     modulators = [modulator.id for modulator in preset.modulators]
+    if not name and not (owner == "macro" and not preset.macros):
+        raise PresetError(f"{where}: {_what_is_missing(preset, owner, name)}")
     if owner == "macro":
         _apply_to_macro(data, preset, name, value, where)
     elif owner in _POLICIES:
@@ -78,14 +85,37 @@ def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, wh
             accepted = nearest_names(name, _POLICIES[owner].model_fields)
             raise PresetError(f"{where}: [{owner}] has no {name!r}; {accepted}")
         data.setdefault(owner, {})[name] = value
-    elif owner in nodes and name:
+    elif owner in nodes:
         index = nodes.index(owner)
         _apply_to_node(data["chain"][index], preset.chain[index], name, value, where)
-    elif owner in modulators and name:
+    elif owner in modulators:
         data["modulators"][modulators.index(owner)][name] = value  # checked when the preset is read again
     else:
-        known = [*nodes, *modulators, "macro", *_POLICIES]
-        raise PresetError(f"{where}: no node {owner!r}; {nearest_names(owner, known)}")
+        raise PresetError(f"{where}: {_what_is_missing(preset, owner, name)}")
+
+
+def _what_is_missing(preset: Preset, owner: str, name: str) -> str:
+    """Say what a key lacks that names nothing: the parameter, the node, or the right name."""
+    targets = _targets(preset)
+    names = targets.get(owner)
+    if names is not None:
+        return f"{owner!r} has several settings, say which: {owner}.NAME=value; {nearest_names(name, names)}"
+    if name:
+        return f"no node {owner!r}; {nearest_names(owner, targets)}"
+    meant = [f"{one}.{owner}" for one, its_names in targets.items() if owner in its_names]
+    if meant:
+        return f"which {owner!r}? Did you mean {' or '.join(meant)}?"
+    return f"{owner!r} is no setting; write node.param=value; {nearest_names(owner, targets)}"
+
+
+def _targets(preset: Preset) -> dict[str, list[str]]:
+    """Return what can be set: names by what they belong to."""
+    targets = {node.id: list(node_parameters(node)) for node in preset.chain}
+    for modulator in preset.modulators:
+        targets[modulator.id] = [name for name in type(modulator).model_fields if name not in ("id", "type")]
+    if preset.macros:
+        targets["macro"] = [macro.id for macro in preset.macros]
+    return targets | {name: list(policy.model_fields) for name, policy in _POLICIES.items()}
 
 
 def _apply_to_macro(data: dict[str, Any], preset: Preset, name: str, value: ParamValue, where: str) -> None:
@@ -93,13 +123,17 @@ def _apply_to_macro(data: dict[str, Any], preset: Preset, name: str, value: Para
         if macro["id"] == name:
             macro["value"] = value
             return
+    if not preset.macros:
+        raise PresetError(f"{where}: this preset has no macros")
     known = [macro.id for macro in preset.macros]
     raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
 
 
 def _apply_to_node(data: dict[str, Any], node: NodeSpec, name: str, value: ParamValue, where: str) -> None:
     if name == "enabled":
-        data["enabled"] = value
+        if value not in (True, False):
+            raise PresetError(f"{where}: {node.id}.enabled is true or false")
+        data["enabled"] = bool(value)
         return
     if node.use != "vst3":
         try:

@@ -17,20 +17,20 @@ from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
-from dream_core.errors import CancelledError, DreamError, NonFiniteError
+from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
 from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
 from dream_core.networks.card import Network
-from dream_core.networks.registry import get_card, load_network, weights_sha256
+from dream_core.networks.registry import get_card, is_ready, load_network, weights_sha256
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
-__all__ = ["Dream", "hash_networks", "resolve_compute"]
+__all__ = ["Dream", "check_installed", "hash_networks", "resolve_compute"]
 
 
 class Dream(DreamAttributes):
@@ -301,6 +301,21 @@ def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
     if resolved.type == "cpu":
         return "cpu", threads or default_threads()
     return str(resolved), None
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Say which network's weights are not here, and how they come here.
+
+    Raises:
+        ProcessorError: There is no such network, or its weights are not installed.
+    """
+    with _border():
+        for name in sorted(names):
+            if not is_ready(name):
+                raise WeightsError(
+                    f"network {name!r} is not installed; `reverie networks get {name}` fetches its weights, "
+                    f"`reverie networks import {name} FILE` takes them from a file"
+                )
 
 
 def hash_networks(names: Iterable[str]) -> dict[str, str]:

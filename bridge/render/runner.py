@@ -29,7 +29,7 @@ from bridge.render.progress import Progress
 from bridge.render.results import DeliveredStem, RenderedStem, RenderReport, StemResult
 from bridge.render.resume import begin_manifest, is_as_written
 from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem
-from bridge.render.workers import Task, WorkerDiedError, run_tasks
+from bridge.render.workers import Task, WorkerDiedError, leave_if_starting, run_tasks
 
 if TYPE_CHECKING:
     from dream_core.loop.shared_batches import SharedBatches
@@ -90,6 +90,7 @@ def render_plans(
         InputError: An output exists, or something a plan needs is not there; nothing was written.
         RenderError: A stem failed and `keep_going` is false.
     """
+    leave_if_starting()
     tell = on_progress or (lambda _progress: None)
     stops = is_cancelled or (lambda: False)
     announce = on_result or (lambda _result: None)

@@ -20,16 +20,16 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from queue import Empty
 from queue import Queue as ThreadQueue
 from typing import Any, Protocol, TypeVar
 
-from bridge.errors import RenderStoppedError
+from bridge.errors import RenderError, RenderStoppedError
 
-__all__ = ["Task", "WorkerDiedError", "run_tasks"]
+__all__ = ["Task", "WorkerDiedError", "leave_if_starting", "run_tasks"]
 
 _POLL_S = 0.2
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -58,6 +58,15 @@ class Task(Protocol[Result_co]):
         ...
 
 
+def leave_if_starting() -> None:
+    """End a worker that is about to render instead of to begin; its parent says why.
+
+    A worker imports the script that its parent runs. One that renders on import would render in every worker.
+    """
+    if getattr(current_process(), "_inheriting", False):  # as multiprocessing itself asks
+        raise SystemExit(1)
+
+
 def run_tasks(
     tasks: Sequence[Task[Result]],
     keep: Callable[[Task[Result], Result | WorkerDiedError], None],
@@ -80,6 +89,7 @@ def run_tasks(
 
     Raises:
         RenderStoppedError: It was stopped; the results that were ready have been kept.
+        RenderError: No worker could begin.
     """
     if jobs <= 1 or len(tasks) <= 1:
         for task in tasks:
@@ -107,6 +117,7 @@ class _Pool:
     executor: Executor
     submit: Callable[[Task[Any]], Future[Any]]
     stop: Event | threading.Event
+    has_begun: Event | threading.Event
     told: Queue[Any] | ThreadQueue[Any]
 
 
@@ -114,12 +125,16 @@ class _Pool:
 def _processes(n_workers: int) -> Iterator[_Pool]:
     context = get_context("spawn")
     with _safe_path():
-        stop, told = context.Event(), context.Queue()
+        stop, has_begun, told = context.Event(), context.Event(), context.Queue()
         with ProcessPoolExecutor(
-            n_workers, mp_context=context, initializer=_begin_worker, initargs=(stop, told)
+            n_workers, mp_context=context, initializer=_begin_worker, initargs=(stop, has_begun, told)
         ) as executor:
             yield _Pool(
-                executor=executor, submit=lambda task: executor.submit(_run_here, task), stop=stop, told=told
+                executor=executor,
+                submit=lambda task: executor.submit(_run_here, task),
+                stop=stop,
+                has_begun=has_begun,
+                told=told,
             )
 
 
@@ -145,6 +160,7 @@ def _threads(n_workers: int) -> Iterator[_Pool]:
             executor=executor,
             submit=lambda task: executor.submit(task.run, told.put, stop.is_set),
             stop=stop,
+            has_begun=threading.Event(),
             told=told,
         )
 
@@ -164,7 +180,7 @@ def _run_pool(
                 done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 _pass_on(pool.told, tell)
                 for future in done:
-                    keep(futures[future], _result(future, futures[future]))
+                    keep(futures[future], _result(future, futures[future], pool))
                 if is_cancelled():
                     raise RenderStoppedError("stopped while rendering")
         except BaseException:
@@ -177,11 +193,16 @@ def _run_pool(
             raise
 
 
-def _result(future: Future[Any], task: Task[Any]) -> Any:
+def _result(future: Future[Any], task: Task[Any], pool: _Pool) -> Any:
     try:
         return future.result()
     except BrokenProcessPool:
         task.clean_up()
+        if not pool.has_begun.is_set():
+            raise RenderError(
+                "the worker processes ended before they began: memory is short, or a script renders with "
+                'jobs above 1 outside of `if __name__ == "__main__":`, where each worker runs it again'
+            ) from None
         return WorkerDiedError("its worker process died (killed, or out of memory); run it again")
 
 
@@ -197,8 +218,9 @@ def _pass_on(told: Queue[Any] | ThreadQueue[Any], tell: Callable[[Any], None]) -
 _begun: list[tuple[Event, Queue[Any]]] = []
 
 
-def _begin_worker(stop: Event, told: Queue[Any]) -> None:
+def _begin_worker(stop: Event, has_begun: Event, told: Queue[Any]) -> None:
     """Leave Ctrl-C to the parent, which asks its workers to stop."""
+    has_begun.set()
     _begun.append((stop, told))
     told.cancel_join_thread()  # what nobody reads any more must not keep a worker alive
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ import numpy as np
 from bridge.audio.alignment import Alignment, align_stems, measure_sum
 from bridge.audio.metadata import AudioMetadata
 from bridge.audio.reader import read_info
-from bridge.errors import InputError
+from bridge.errors import InputError, escape
 from bridge.files import check_free, write_whole
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
@@ -114,7 +115,11 @@ def build_report(manifest: Manifest) -> str:
     finished = [stem for stem in plan.stems if stem.name in manifest.stems]
     stems = [_stem_report(manifest, stem, midi, PREVIEW_S / len(finished)) for stem in finished]
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     environment.filters |= {"base64": _base64, "level": _level}
     sums, why_no_sums = _sums(stems)
@@ -192,6 +197,13 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 def _asset(name: str) -> str:
     return (resources.files("bridge.report") / "assets" / name).read_text("utf-8")
+
+
+def _shown(value: object) -> object:
+    """Spell out what would turn the page's text around or is not allowed in it; line breaks are blanks."""
+    if type(value) is str:  # what is `safe` is of another type: style and script are our own
+        return escape(re.sub(r"[\t\r\n]", " ", value))
+    return value
 
 
 def _level(value: float | bool | None) -> str:

@@ -173,6 +173,32 @@ def test_a_package_that_breaks_in_a_render_is_named_too(tmp_path: Path) -> None:
     assert "unforeseen" not in done.stderr
 
 
+DAMAGE = {
+    "empty": ("", "cannot import name '"),
+    "half there": ("class Tensor: ...\nclass nn: ...\n", "torch"),
+    "no Python": ("def (:\n", "invalid syntax"),
+    "an import of its own": ("import torch_that_is_gone\n", "No module named 'torch_that_is_gone'"),
+    "a value": ("raise ValueError('not this machine')", "not this machine"),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("command", ["render", "networks"])
+def test_torch_in_any_state_is_one_line(how: str, command: str, tmp_path: Path) -> None:
+    """Also where it loads and lacks what is asked of it, as after an installation that was stopped."""
+    code, says = DAMAGE[how]
+    write_stem(tmp_path / "stems" / "lead.wav")
+    write_preset(tmp_path)
+    broken = broken_package(tmp_path / "broken", "torch", code)
+    done = reverie(command, *COMMAND_LINES[command], broken=broken, folder=tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("reverie: torch")
+    assert says in done.stderr
+    assert "`reverie doctor`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 COMMAND_LINES: dict[str, list[str]] = {
     "render": ["stems", "--preset", "under-test.toml", "--out", "out"],
     "batch": ["jobs.toml"],

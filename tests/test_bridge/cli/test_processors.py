@@ -36,7 +36,7 @@ def test_people_see_units_ranges_and_defaults(
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["processors", "show", "reverb"]) == 0
     line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("damping"))
-    assert line.split()[1:3] == ["0..1", "0.5"]
+    assert {"0..1", "0.5"} <= set(line.split())
     assert main(["processors", "show", "dream"]) == 0
     out = capsys.readouterr().out
     assert "0..100" in next(one for one in out.splitlines() if one.startswith("depth"))
