@@ -26,6 +26,7 @@ __all__ = [
     "read_requirements",
     "reason_of",
     "repair_command",
+    "safe_search_path",
     "unloadable_package",
 ]
 
@@ -164,3 +165,13 @@ def _distribution_of(package: str) -> str:
     if _version(package):
         return package.replace("_", "-")
     return metadata.packages_distributions().get(package, [package])[0]
+
+
+def safe_search_path() -> str:
+    """Return PYTHONPATH for a child process: this project first, and no place that is the working folder.
+
+    An entry that is empty or relative would run code of whatever folder one happens to be in.
+    """
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    package_root = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join((package_root, *(path for path in inherited if Path(path).is_absolute())))

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from bridge.cli.console import print_json, say
+from bridge.cli.console import note, print_json, say
 from bridge.cli.probes import OPTIONAL, PARTS, REQUIRED, Finding, failure
 from bridge.cli.shared_options import JsonOption
-from bridge.installation import DISTRIBUTION, program_version, repair_command
+from bridge.installation import DISTRIBUTION, program_version, repair_command, safe_search_path
 
 __all__ = ["app"]
 
@@ -29,8 +30,21 @@ _PATIENCE_S = 120.0
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="For --clean; this folder by default.")
+    ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what killed renders have left in folders and below.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Try every part of the installation once; report what works, what does not, and how to fix it."""
+    if clean:
+        _clean(folders or [Path()], as_json)
+        return
+    if folders:
+        raise typer.BadParameter("folders are for --clean: reverie doctor --clean FOLDER")
     findings = []
     for finding in _findings():
         findings.append(finding)
@@ -40,6 +54,29 @@ def doctor(as_json: JsonOption = False) -> None:
         print_json([asdict(finding) for finding in findings])
     if any(finding.is_needed and not finding.is_good for finding in findings):
         raise typer.Exit(1)
+
+
+def _clean(folders: list[Path], as_json: bool) -> None:
+    """Remove the hidden folders of processes that have ended; those of running ones stay."""
+    from bridge.errors import OutputError
+    from bridge.files import list_leftovers, remove_leftovers
+
+    removed, kept = list[str](), list[str]()
+    for top in folders:
+        if not top.is_dir():
+            raise OutputError(f"{top}: no such folder; name one that was rendered into")
+        for folder, _, _ in os.walk(top):
+            removed += map(str, remove_leftovers(Path(folder)))
+            kept += map(str, list_leftovers(Path(folder)))
+    if as_json:
+        print_json({"removed": removed, "not_removed": kept})
+        return
+    for path in removed:
+        say(f"removed {path}")
+    for path in kept:
+        note(f"reverie: {path}: cannot be removed; remove it by hand")
+    if not removed and not kept:
+        say(f"nothing is left behind in {', '.join(map(str, folders))}")
 
 
 def _print(finding: Finding) -> None:
@@ -66,8 +103,7 @@ def _probe(name: str) -> list[Finding]:
     """Try one thing in a process of its own: what does not fit may take that down, and doctor goes on."""
     # -P: what lies in the folder one happens to be in is not imported.
     command = [sys.executable, "-P", "-m", "bridge.cli.probes", name]
-    paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).resolve().parents[2])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = os.environ | {"PYTHONPATH": safe_search_path()}
     try:
         done = subprocess.run(
             command,

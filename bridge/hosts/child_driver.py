@@ -32,6 +32,7 @@ from bridge.hosts.contract import (
 )
 from bridge.hosts.faults import DriverFault
 from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.installation import safe_search_path
 
 __all__ = ["ChildDriver"]
 
@@ -234,10 +235,6 @@ class _Watchdog:
 
 
 def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
-    package_root = str(Path(__file__).resolve().parents[2])
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    # An entry that is empty or relative, like the -P that is missing, would run code of the working folder.
-    search_path = os.pathsep.join((package_root, *(path for path in inherited if Path(path).is_absolute())))
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "bridge.hosts.child_main", *arguments],
@@ -247,7 +244,7 @@ def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subp
         bufsize=0,
         pass_fds=shared.inherited_descriptors,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": search_path},
+        env={**os.environ, "PYTHONPATH": safe_search_path()},
     )
 
 
