@@ -61,8 +61,8 @@ def test_the_doctor_removes_what_a_killed_render_left(
         assert sorted(json.loads(capsys.readouterr().out)["removed"]) == sorted(map(str, left))
         assert used.is_dir()
     assert sorted(path.name for path in out.iterdir()) == [
-        ".Room.manifest.json.finished",
-        "Room.manifest.json",
+        ".room.manifest.json.finished",
+        "room.manifest.json",
     ]
     assert main(["doctor", "--clean", str(tmp_path)]) == 0
     assert "nothing is left behind" in capsys.readouterr().out
