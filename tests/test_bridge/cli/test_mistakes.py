@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "plan stems -p x": ("reverie plan:", "--out"),
     "plan stems -p x --out": ("reverie plan:", "'--out'", "`reverie plan --help`"),
     f"plan stems {JOB} --overwrite": ("reverie plan:", "--overwrite"),
-    f"plan stems {JOB} --bpm=fast": ("reverie plan: --bpm=fast",),
+    f"plan stems {JOB} --bpm=fast": ("bpm = 'fast' is not a number",),
     f"plan stems {JOB} --offset soon": ("reverie plan: --offset soon",),
     f"render stems {JOB} --rate 44.1k": ("reverie render: --rate 44.1k",),
     f"render stems {JOB} -j 0": ("reverie render: -j 0",),
