@@ -70,10 +70,12 @@ def read_regular(path: Path, limit_bytes: int | None = None) -> bytes:
         OSError: As `open_regular`; or it is larger than the limit.
     """
     with open_regular(path) as file:
-        data = file.read(-1 if limit_bytes is None else limit_bytes + 1)
-    if limit_bytes is not None and len(data) > limit_bytes:
-        raise OSError(errno.EFBIG, f"is larger than the {limit_bytes / 1e6:g} MB that are read", str(path))
-    return data
+        size = os.fstat(file.fileno()).st_size
+        if limit_bytes is not None and size > limit_bytes:
+            raise OSError(
+                errno.EFBIG, f"is larger than the {limit_bytes / 1e6:g} MB that are read", str(path)
+            )
+        return file.read(-1 if limit_bytes is None else size)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from bridge.audio.alignment import Placement
+from bridge.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, PlanError
 from bridge.files import hash_file
@@ -34,6 +35,10 @@ from bridge.presets.model import Preset, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
 __all__ = ["MidiSource", "Plan", "StemPlan"]
+
+
+_MAX_SAMPLES = 1 << 40
+"""Months at any rate: a file that says more is damaged."""
 
 
 class _Record(BaseModel):
@@ -87,28 +92,34 @@ class StemPlan(_Record):
     `sample_rate` and `n_samples` are the session's, which all its stems share; `source` may differ.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     name: str
     source: str
     sha256: str
     stamp: str = Field(default="", description="size and time of the source when it was hashed")
-    sample_rate: int
-    n_channels: int
-    n_samples: int
+    sample_rate: int = Field(ge=1, le=MAX_SAMPLE_RATE)
+    n_channels: int = Field(ge=1, le=MAX_CHANNELS)
+    n_samples: int = Field(ge=0, le=_MAX_SAMPLES)
     subtype: str
     target: str
     target_subtype: str
-    head_samples: int = Field(default=0, description="silence in front, up to the session's start")
-    own_samples: int = Field(description="length of the stem itself, at the session's rate")
-    start_samples: int | None = Field(default=None, description="the session's start, since midnight")
+    head_samples: int = Field(
+        default=0, ge=0, le=_MAX_SAMPLES, description="silence in front, up to the session's start"
+    )
+    own_samples: int = Field(
+        ge=0, le=_MAX_SAMPLES, description="length of the stem itself, at the session's rate"
+    )
+    start_samples: int | None = Field(
+        default=None, ge=0, le=_MAX_SAMPLES, description="the session's start, since midnight"
+    )
     reference_stems: dict[str, str] = Field(
         default_factory=dict,
         alias="listens_to",
         description="stems it follows, dreams towards or is keyed by, to their sha256",
     )
-    peak_depth: float = Field(description="deepest dream in steps")
-    depth_integral_s: float = Field(description="integral of depth over time: steps x seconds")
+    peak_depth: float = Field(ge=0, description="deepest dream in steps")
+    depth_integral_s: float = Field(ge=0, description="integral of depth over time: steps x seconds")
 
     @model_serializer(mode="wrap")
     def _by_stored_names(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -161,9 +172,9 @@ class Plan(_Record):
     networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")
     plugins: dict[str, str] = Field(default_factory=dict, description="plugin to sha256, or 'missing'")
     device: str = Field(default="auto", description="several, with commas between, take the stems in turn")
-    threads: int | None = None
-    seed: int = 0
-    automation_block_samples: int = AUTOMATION_BLOCK_SAMPLES
+    threads: int | None = Field(default=None, ge=1, le=256)
+    seed: int = Field(default=0, ge=0, le=1 << 62)
+    automation_block_samples: int = Field(default=AUTOMATION_BLOCK_SAMPLES, ge=1, le=1 << 20)
     on_missing: Literal["fail", "bypass"] = "fail"
     warnings: tuple[str, ...] = ()
 

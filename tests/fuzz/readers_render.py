@@ -11,19 +11,26 @@ from pathlib import Path
 from helpers.plans import make_plan
 
 from bridge.plan.output_names import manifest_path
+from bridge.render.daw_tracks import build_rendered_stems
 from bridge.render.manifest import read_manifest
 from bridge.render.runner import render_plan
+from bridge.report.page import write_report
 from fuzz.reader import Reader
 
 __all__ = ["RENDER_READERS"]
 
 
 @functools.cache
+def _session() -> tempfile.TemporaryDirectory[str]:
+    """A render that stays while the process does: a manifest's reader looks at its stems."""
+    return tempfile.TemporaryDirectory()
+
+
+@functools.cache
 def _manifest() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        plan = make_plan(Path(folder))
-        render_plan(plan)
-        return manifest_path(plan).read_bytes()
+    plan = make_plan(Path(_session().name))
+    render_plan(plan)
+    return manifest_path(plan).read_bytes()
 
 
 def _manifests() -> Mapping[str, bytes]:
@@ -43,7 +50,14 @@ def _read_journal(path: Path) -> object:
     return read_manifest(manifest)
 
 
+def _read_whole(path: Path) -> object:
+    """As `report` and `session folder` do: whatever is in a manifest is used."""
+    manifest = read_manifest(path)
+    write_report(manifest, path.with_name("report.html"), overwrite=True)
+    return build_rendered_stems(manifest)
+
+
 RENDER_READERS = (
-    Reader(name="manifest", seeds=_manifests, read=read_manifest),
+    Reader(name="manifest", seeds=_manifests, read=_read_whole),
     Reader(name="journal", seeds=_journals, read=_read_journal),
 )
