@@ -72,9 +72,7 @@ def read_regular(path: Path, limit_bytes: int | None = None) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if limit_bytes is not None and size > limit_bytes:
-            raise OSError(
-                errno.EFBIG, f"is larger than the {limit_bytes / 1e6:g} MB that are read", str(path)
-            )
+            raise OSError(errno.EFBIG, f"is larger than the {limit_bytes / 1e6:g} MB read here", str(path))
         return file.read(-1 if limit_bytes is None else size)
 
 

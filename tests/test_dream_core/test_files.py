@@ -143,7 +143,7 @@ def test_only_files_are_read(tmp_path: Path) -> None:
 
 def test_a_file_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(1001))
-    with pytest.raises(OSError, match=r"larger than the 0\.001 MB"):
+    with pytest.raises(OSError, match=r"larger than the 0\.001 MB read here"):
         read_regular(tmp_path / "file", 1000)
     assert len(read_regular(tmp_path / "file", 1001)) == 1001
 
