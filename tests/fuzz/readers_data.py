@@ -81,7 +81,7 @@ _PRESET = {
         {"id": "synth", "use": "vst3", "plugin": "No Such Synth", "state": encode_state(_STATE)},
     ],
     "modulators": [{"id": "swell", "type": "lfo", "rate": "1/4"}],
-    "routes": [{"source": "swell", "target": "gain.gain_db", "amount": 2.0}],
+    "routes": [{"source": "swell", "target": "gain.gain_db", "amount": 0.5}],
 }
 _JOBS = b"""out = "out"
 seed = 3
