@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from helpers.dawproject import write_project
 from helpers.paths import ROOT
-from safetensors.torch import save
 
 from bridge.daw.read import read_session
 from bridge.hosts.plugin_scan import PluginCache, PluginEntry, ScannedBundle
 from bridge.hosts.vstpreset import build_vstpreset, encode_state
+from bridge.plan.find_stems import find_stems
 from bridge.plan.job_list import read_jobs
 from bridge.plan.planner import check_preset
 from bridge.presets.load import read_preset
@@ -162,7 +161,7 @@ def _jobs() -> Mapping[str, bytes]:
 
 
 def _read_jobs(path: Path) -> object:
-    return [[stem.exists() for stem in (*job.stems, *job.midi, job.out_dir)] for job in read_jobs(path)]
+    return [find_stems(job.stems) for job in read_jobs(path)]
 
 
 @functools.cache
@@ -176,10 +175,7 @@ def _network() -> bytes:
 
 
 def _weights() -> Mapping[str, bytes]:
-    return {
-        "own.safetensors": _network(),
-        "other.safetensors": save({"a": torch.zeros(2)}, metadata={"reverie": '{"kind": "yamnet"}'}),
-    }
+    return {"own.safetensors": _network()}
 
 
 def _read_weights(path: Path) -> object:
