@@ -209,19 +209,6 @@ def _use_jinja2() -> str:
     return ""
 
 
-def _use_defusedxml() -> str:
-    from bridge.daw.untrusted import parse_xml
-    from bridge.errors import SessionError
-
-    root = parse_xml(b"<a><b/></a>", "a session")
-    try:
-        parse_xml(b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "a session")
-    except SessionError:
-        _expect([child.tag for child in root] == ["b"], "a session's XML")
-        return ""
-    raise _WrongResultError("XML with entities is accepted")
-
-
 REQUIRED: dict[str, Callable[[], str]] = {
     "numpy": _use_numpy,
     "torch": _use_torch,
@@ -236,7 +223,6 @@ REQUIRED: dict[str, Callable[[], str]] = {
     "rich": _use_rich,
     "platformdirs": _use_platformdirs,
     "jinja2": _use_jinja2,
-    "defusedxml": _use_defusedxml,
 }
 """What Reverie needs, and a piece of work for each; a probe may return a word on what it found."""
 

@@ -9,23 +9,38 @@ Source: DAWproject 1.0, bitwig/dawproject (README and Project.xsd).
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
 
+import numpy as np
+import numpy.typing as npt
+
+from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import Clip, ControllerLane, DawNote, Session, Track
-from bridge.daw.untrusted import parse_number, parse_xml, read_member, safe_member_names
+from bridge.daw.untrusted import (
+    MAX_ITEMS,
+    MAX_TEMPOS,
+    check_count,
+    naming,
+    open_zip,
+    parse_number,
+    parse_xml,
+    read_member,
+    safe_member_names,
+)
 from bridge.errors import SessionError
 
-__all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "open_archive", "read_dawproject"]
+__all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "read_dawproject"]
 
 PROJECT_MEMBER: Final = "project.xml"
 _WARP_TOLERANCE_S: Final = 0.002
 _MAX_CLIP_DEPTH: Final = 16
+_SKIPPED: Final = ("Devices", "Scenes")
+"""What a project holds much of and nothing is read from."""
 
 
 def read_dawproject(path: Path | str) -> Session:
@@ -35,13 +50,15 @@ def read_dawproject(path: Path | str) -> Session:
         SessionError: Not such a file, damaged or hostile.
     """
     path = Path(path)
-    with open_archive(path) as archive:
+    with open_zip(path, ".dawproject") as archive:
         names = safe_member_names(archive, str(path))
-        root = parse_xml(read_member(archive, PROJECT_MEMBER, str(path)), f"{path}: {PROJECT_MEMBER}")
+        member = read_member(archive, PROJECT_MEMBER, str(path))
+        root = parse_xml(member, f"{path}: {PROJECT_MEMBER}", _SKIPPED)
     if root.tag != "Project":
         raise SessionError(f"{path}: {PROJECT_MEMBER} begins with <{root.tag}>, not <Project>")
     warnings: list[str] = []
-    tempo_map = build_tempo_map(root, warnings, str(path))
+    with naming(path):
+        tempo_map = build_tempo_map(root, warnings, str(path))
     reader = _Reader(tempo_map, warnings, set(names), str(path))
     lanes = root.find("Arrangement/Lanes")
     if lanes is not None:
@@ -53,20 +70,6 @@ def read_dawproject(path: Path | str) -> Session:
         tracks=tuple(reader.build_track(element) for element in find_tracks(root)),
         warnings=tuple(warnings),
     )
-
-
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a session's archive.
-
-    Raises:
-        SessionError: Missing, unreadable or no archive.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise SessionError(f"{path}: is not a .dawproject archive; export it again from the DAW") from None
-    except OSError as error:
-        raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def find_tracks(root: Element) -> Iterator[Element]:
@@ -115,7 +118,9 @@ def _arrangement_points(
     if points.get("timeUnit", "beats") != "beats":
         warnings.append(f"{name} counts seconds, not beats: left out")
         return ()
-    return [point for point in points.findall(kind) if _number(point, "time", 0.0, where) >= 0]
+    found = points.findall(kind)
+    check_count(len(found), MAX_TEMPOS, "tempos or meters", where)
+    return [point for point in found if _number(point, "time", 0.0, where) >= 0]
 
 
 def _number(element: Element | None, name: str, default: float, where: str) -> float:
@@ -143,6 +148,7 @@ class _Reader:
         self._warnings = warnings
         self._members = members
         self._where = where
+        self._n_clips = 0
         self._clips: dict[str, list[Clip]] = {}
         self._notes: dict[str, list[DawNote]] = {}
         self._lanes: dict[str, list[ControllerLane]] = {}
@@ -182,24 +188,28 @@ class _Reader:
     def _local(self, element: Element, name: str, default: float = 0.0) -> float:
         return _number(element, name, default, self._where)
 
-    def _seconds(self, frame: _TimeFrame, time: float) -> float:
+    def _seconds(self, frame: _TimeFrame, times: npt.ArrayLike) -> Float64Array:
+        times = np.asarray(times, np.float64)
         if frame.unit == "seconds":
-            return frame.origin_s + time
-        return float(self._tempo_map.beats_to_seconds(frame.origin_beats + time))
+            return frame.origin_s + times
+        return self._tempo_map.beats_to_seconds(frame.origin_beats + times)
 
-    def _beats(self, frame: _TimeFrame, time: float) -> float:
+    def _beats(self, frame: _TimeFrame, times: npt.ArrayLike) -> Float64Array:
+        times = np.asarray(times, np.float64)
         if frame.unit == "beats":
-            return frame.origin_beats + time
-        return float(self._tempo_map.seconds_to_beats(frame.origin_s + time))
+            return frame.origin_beats + times
+        return self._tempo_map.seconds_to_beats(frame.origin_s + times)
 
     def _read_clip(self, clip: Element, frame: _TimeFrame, track: str, depth: int) -> None:
         if clip.get("enable") == "false":
             return
+        self._n_clips += 1
+        check_count(self._n_clips, MAX_ITEMS, "clips", self._where)
         time = self._local(clip, "time")
-        start_s, start_beats = self._seconds(frame, time), self._beats(frame, time)
+        start_s, start_beats = float(self._seconds(frame, time)), float(self._beats(frame, time))
         end_s = frame.end_s
         if clip.get("duration") is not None:
-            end_s = min(end_s, self._seconds(frame, time + self._local(clip, "duration")))
+            end_s = min(end_s, float(self._seconds(frame, time + self._local(clip, "duration"))))
         unit = clip.get("contentTimeUnit", frame.unit)
         play_start = self._local(clip, "playStart")
         inner = _TimeFrame(unit=unit, origin_beats=start_beats, origin_s=start_s, end_s=end_s)
@@ -231,7 +241,10 @@ class _Reader:
             origin_beats=frame.origin_beats - play_start,
             origin_s=frame.origin_s - play_start,
         )
-        offsets = [content - (self._seconds(base, time) - frame.origin_s) for time, content in pairs]
+        times_s = self._seconds(base, np.array([time for time, _ in pairs])).tolist()
+        offsets = [
+            content - (time_s - frame.origin_s) for time_s, (_, content) in zip(times_s, pairs, strict=True)
+        ]
         if not offsets or max(offsets) - min(offsets) > _WARP_TOLERANCE_S:
             self._warnings.append(
                 f"clip {clip.get('name', '')!r} is stretched against the tempo: left out; bounce it first"
@@ -264,33 +277,36 @@ class _Reader:
         )
 
     def _read_notes(self, element: Element, frame: _TimeFrame, track: str) -> None:
-        for note in element.findall("Note"):
-            time, length = self._local(note, "time"), self._local(note, "duration")
-            start, end = self._beats(frame, time), self._beats(frame, time + length)
-            if float(self._tempo_map.beats_to_seconds(start)) >= frame.end_s:
-                continue
-            self._notes.setdefault(track, []).append(
-                DawNote(
-                    start_beats=start,
-                    duration_beats=end - start,
-                    key=int(self._local(note, "key")),
-                    velocity=self._local(note, "vel", 0.8),
-                    channel=int(self._local(note, "channel")),
-                )
+        notes = element.findall("Note")
+        times = np.array([self._local(note, "time") for note in notes])
+        lengths = np.array([self._local(note, "duration") for note in notes])
+        starts, ends = self._beats(frame, times), self._beats(frame, times + lengths)
+        is_heard = self._tempo_map.beats_to_seconds(starts) < frame.end_s
+        durations = (ends - starts).tolist()
+        heard = zip(notes, starts.tolist(), durations, is_heard.tolist(), strict=True)
+        self._notes.setdefault(track, []).extend(
+            DawNote(
+                start_beats=start_beats,
+                duration_beats=duration_beats,
+                key=int(self._local(note, "key")),
+                velocity=self._local(note, "vel", 0.8),
+                channel=int(self._local(note, "channel")),
             )
+            for note, start_beats, duration_beats, is_in in heard
+            if is_in
+        )
 
     def _read_points(self, element: Element, frame: _TimeFrame, track: str) -> None:
         target = element.find("Target")
         if target is None or target.get("expression") != "channelController":
             return
-        points = [
-            (self._beats(frame, self._local(p, "time")), self._local(p, "value"))
-            for p in element.findall("RealPoint")
-        ]
+        points = element.findall("RealPoint")
+        beats = self._beats(frame, np.array([self._local(p, "time") for p in points])).tolist()
+        values = [self._local(p, "value") for p in points]
         self._lanes.setdefault(track, []).append(
             ControllerLane(
                 controller=int(self._local(target, "controller")),
                 channel=int(self._local(target, "channel")),
-                points=tuple(sorted(points)),
+                points=tuple(sorted(zip(beats, values, strict=True))),
             )
         )

@@ -15,9 +15,9 @@ from xml.etree import ElementTree as ET
 
 from bridge.audio.reader import AudioInfo, read_info
 from bridge.clock.tempo_map import TempoMap
-from bridge.daw.dawproject_read import PROJECT_MEMBER, build_tempo_map, find_tracks, open_archive
+from bridge.daw.dawproject_read import PROJECT_MEMBER, build_tempo_map, find_tracks
 from bridge.daw.model import StemTrack
-from bridge.daw.untrusted import parse_xml, read_member, safe_member_names
+from bridge.daw.untrusted import naming, open_zip, parse_xml, read_member, safe_member_names
 from bridge.errors import SessionError, nearest_names
 from bridge.files import check_free, write_whole
 
@@ -49,7 +49,7 @@ def write_dawproject(
     """
     source, target = Path(source), Path(target)
     check_free(target, overwrite)
-    with open_archive(source) as archive:
+    with naming(source), open_zip(source, ".dawproject") as archive:
         names = safe_member_names(archive, str(source))
         root = parse_xml(read_member(archive, PROJECT_MEMBER, str(source)), f"{source}: {PROJECT_MEMBER}")
         editor = _Editor(root, set(names), str(source))
@@ -57,7 +57,7 @@ def write_dawproject(
         document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
         with write_whole(target) as part, zipfile.ZipFile(part, "w") as output:
             for info in archive.infolist():
-                _copy_member(archive, output, info, document)
+                _copy_member(archive, output, info, document, str(source))
             for name, path in media.items():
                 with (
                     path.open("rb") as file,
@@ -67,20 +67,18 @@ def write_dawproject(
 
 
 def _copy_member(
-    archive: zipfile.ZipFile, output: zipfile.ZipFile, info: zipfile.ZipInfo, document: bytes
+    archive: zipfile.ZipFile, output: zipfile.ZipFile, info: zipfile.ZipInfo, document: bytes, where: str
 ) -> None:
     if info.filename == PROJECT_MEMBER:
         output.writestr(_new_member(PROJECT_MEMBER, zipfile.ZIP_DEFLATED), document)
     elif info.is_dir():
-        output.writestr(info, b"")
+        output.writestr(zipfile.ZipInfo(info.filename, info.date_time), b"")
     else:
         copy = zipfile.ZipInfo(info.filename, info.date_time)
         copy.compress_type, copy.external_attr = info.compress_type, info.external_attr
-        with (
-            archive.open(info) as member,
-            output.open(copy, "w", force_zip64=info.file_size >= 1 << 31) as out,
-        ):
-            shutil.copyfileobj(member, out, 1 << 20)
+        with output.open(copy, "w", force_zip64=info.file_size >= 1 << 31) as out:
+            for piece in read_member(archive, info.filename, where, limit_bytes=info.file_size):
+                out.write(piece)
 
 
 def _new_member(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:

@@ -8,6 +8,7 @@ Convention: a meter is one number, numerator - 1 + 99 * log2(denominator).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +18,23 @@ from xml.etree.ElementTree import Element
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
 from bridge.daw.model import Clip, Session, Track
-from bridge.daw.untrusted import parse_number, parse_xml, read_gzip
+from bridge.daw.untrusted import (
+    MAX_ITEMS,
+    MAX_TEMPOS,
+    check_count,
+    naming,
+    parse_number,
+    parse_xml,
+    read_gzip,
+)
 from bridge.errors import SessionError
 
 __all__ = ["read_live"]
 
 _WARP_TOLERANCE_S: Final = 0.002
 _METER_BASE: Final = 99
+_SKIPPED: Final = ("ClipSlotList", "Devices", "FreezeSequencer", "MidiClip", "Sends")
+"""What a set holds much of and nothing is read from."""
 _JUMP_BEATS: Final = 1 / 40_320
 
 
@@ -35,12 +46,15 @@ def read_live(path: Path | str) -> Session:
     """
     path = Path(path)
     where = str(path)
-    root = parse_xml(read_gzip(path), where)
+    root = parse_xml(read_gzip(path), where, _SKIPPED)
     live_set = root.find("LiveSet")
     if root.tag != "Ableton" or live_set is None:
         raise SessionError(f"{path}: begins with <{root.tag}>: it is not a Live set")
     warnings: list[str] = []
-    tempo_map = _build_tempo_map(live_set, where)
+    with naming(path):
+        tempo_map = _build_tempo_map(live_set, where)
+    n_clips = sum(1 for _ in root.iter("AudioClip"))
+    check_count(n_clips, MAX_ITEMS, "clips", where)
     tracks = live_set.find("Tracks")
     return Session(
         path=path,
@@ -97,6 +111,7 @@ def _automation(
     for envelope in master.iterfind("AutomationEnvelopes/Envelopes/AutomationEnvelope"):
         if identifier is not None and _value(envelope, "EnvelopeTarget/PointeeId") == identifier:
             events = list(envelope.iterfind(f"Automation/Events/{kind}"))
+    check_count(len(events), MAX_TEMPOS, "tempos or meters", where)
     points = [
         (parse_number(e.get("Time", "0"), where), parse_number(e.get("Value", "0"), where)) for e in events
     ]
@@ -188,6 +203,7 @@ def _media(clip: Element, path: Path) -> str:
     reference = clip.find("SampleRef/FileRef")
     absolute = _value(reference, "Path")
     relative = _value(reference, "RelativePath")
-    if relative and (path.parent / relative).exists():
-        return str(path.parent / relative)
+    with contextlib.suppress(OSError):  # too long for a name
+        if relative and (path.parent / relative).exists():
+            return str(path.parent / relative)
     return absolute

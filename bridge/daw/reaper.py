@@ -9,25 +9,32 @@ Source: Cockos, "State Chunk Definitions", REAPER wiki.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from bridge.audio.reader import read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
 from bridge.daw.model import Clip, Session, StemTrack, Track
-from bridge.daw.untrusted import parse_number
+from bridge.daw.untrusted import MAX_ITEMS, MAX_TEMPOS, check_count, naming, parse_number
 from bridge.errors import SessionError, nearest_names
-from bridge.files import check_free, write_whole
+from bridge.files import check_free, read_regular, write_whole
 
 __all__ = ["read_reaper", "write_reaper"]
 
-_MAX_BYTES: Final = 256 << 20
+_MAX_BYTES: Final = 64 << 20
+_MAX_LINES: Final = 600_000
+_MAX_LINE_LENGTH: Final = 1 << 20
 _MAX_DEPTH: Final = 64
 _WAVE_SOURCES: Final = ("WAVE", "FLAC", "MP3", "VORBIS", "WAVPACK")
 _METER_BASE: Final = 65536
+_WORD: Final = re.compile(r""""([^"]*)"?|'([^']*)'?|`([^`]*)`?|(\S+)""")
+_CP1252: Final = re.compile(rb"[^\x81\x8d\x8f\x90\x9d]*")  # bytes that stand for nothing there
 
 
 @dataclass(slots=True)
@@ -73,7 +80,10 @@ def read_reaper(path: Path | str) -> Session:
     path = Path(path)
     project = _read(path)
     warnings: list[str] = []
-    tempo_map = _build_tempo_map(project, str(path))
+    with naming(path):
+        tempo_map = _build_tempo_map(project, str(path))
+    n_items = sum(1 for track in project.blocks("TRACK") for _ in track.blocks("ITEM"))
+    check_count(n_items, MAX_ITEMS, "items", str(path))
     rate = project.first("SAMPLERATE")  # the rate, and whether the project insists on it
     is_fixed = _number(rate, 1, 0.0, str(path)) != 0
     return Session(
@@ -131,14 +141,16 @@ def write_reaper(
 
 def _read(path: Path) -> _Block:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SessionError(f"{path}: is larger than {_MAX_BYTES >> 20} MiB, too large for a project")
-        text = path.read_bytes().decode("utf-8", errors="surrogateescape")
+        data = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
-    lines = text.split("\n")
-    if not lines or not lines[0].startswith("<REAPER_PROJECT"):
+    if data.count(b"\n") > _MAX_LINES:
+        raise SessionError(f"{path}: has more than {_MAX_LINES} lines, too many for a project")
+    lines = data.decode("utf-8", errors="surrogateescape").split("\n")
+    if not lines[0].startswith("<REAPER_PROJECT"):
         raise SessionError(f"{path}: is not a Reaper project: it does not begin with <REAPER_PROJECT")
+    if max(map(len, lines)) > _MAX_LINE_LENGTH:
+        raise SessionError(f"{path}: has a line of more than {_MAX_LINE_LENGTH} characters, not a project's")
     root = _Block(lines[0])
     stack = [root]
     for number, line in enumerate(lines[1:], 2):
@@ -163,19 +175,19 @@ def _read(path: Path) -> _Block:
 
 def _words(line: str) -> list[str]:
     """Split a line; words with spaces stand in "", '' or ``, whichever they do not hold."""
-    words: list[str] = []
-    rest = line.strip()
-    while rest:
-        if rest[0] in "\"'`":
-            end = rest.find(rest[0], 1)
-            end = len(rest) if end < 0 else end
-            words.append(rest[1:end])
-            rest = rest[end + 1 :].lstrip()
-        else:
-            word, _, rest = rest.partition(" ")
-            words.append(word)
-            rest = rest.lstrip()
-    return words
+    return [_readable(next(filter(None, match.groups()), "")) for match in _WORD.finditer(line)]
+
+
+def _readable(word: str) -> str:
+    """Return a word as text: what is not UTF-8 was written in the character set of Western Windows."""
+    word = word.partition("\0")[0]
+    if word.isascii():
+        return word
+    data = word.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252" if _CP1252.fullmatch(data) else "latin-1")
 
 
 def _quoted(text: str) -> str:
@@ -196,6 +208,7 @@ def _build_tempo_map(project: _Block, where: str) -> TempoMap:
     beats = last_s = 0.0
     for envelope in project.blocks("TEMPOENVEX"):
         for point in envelope.values("PT"):
+            check_count(len(tempos), MAX_TEMPOS, "tempos", where)
             time_s, value = _number(point, 0, 0.0, where), _number(point, 1, bpm, where)
             if tempos:
                 _, before, ramp = tempos[-1]
@@ -213,12 +226,10 @@ def _build_tempo_map(project: _Block, where: str) -> TempoMap:
     if not meters or meters[0][0] > 0:
         meters.insert(0, (0.0, int(_number(header, 1, 4.0, where)), int(_number(header, 2, 4.0, where))))
     clock = TempoMap.from_points(tempos, meters, source="session")
-    markers = [
-        (float(clock.seconds_to_beats(_number(words, 1, 0.0, where))), words[2])
-        for words in project.values("MARKER")
-        if len(words) > 2 and words[2]
-    ]
-    return clock.with_markers(markers)
+    marked = [words for words in project.values("MARKER") if len(words) > 2 and words[2]]
+    check_count(len(marked), MAX_ITEMS, "markers", where)
+    beats = clock.seconds_to_beats(np.array([_number(words, 1, 0.0, where) for words in marked])).tolist()
+    return clock.with_markers(zip(beats, [words[2] for words in marked], strict=True))
 
 
 def _track_name(block: _Block) -> str:

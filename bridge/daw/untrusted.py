@@ -3,129 +3,298 @@
 from __future__ import annotations
 
 import gzip
+import io
+import stat
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser, ParseError
+from bridge.errors import SessionError, TempoError
+from bridge.files import open_regular
 
-from bridge.errors import SessionError
+__all__ = [
+    "MAX_ITEMS",
+    "MAX_TEMPOS",
+    "check_count",
+    "naming",
+    "open_zip",
+    "parse_number",
+    "parse_xml",
+    "read_gzip",
+    "read_member",
+    "safe_member_names",
+]
 
-__all__ = ["MAX_XML_BYTES", "parse_number", "parse_xml", "read_gzip", "read_member", "safe_member_names"]
-
-MAX_XML_BYTES: Final = 256 << 20
+MAX_XML_BYTES: Final = 128 << 20
 MAX_MEMBERS: Final = 20_000
+MAX_ITEMS: Final = 20_000
+MAX_TEMPOS: Final = 4_000
 _MAX_DEPTH: Final = 256
+_ELEMENT_WEIGHT: Final = 6  # an attribute takes a sixth of the memory of an element
+_MAX_WEIGHT: Final = 1_800_000
+_MAX_SKIPPED: Final = 2_000_000
+_MAX_TEXT: Final = 16 << 20
+_MAX_TAG_BYTES: Final = 1 << 20
+_MAX_DIRECTORY_BYTES: Final = 4 << 20
+_MAX_HOLLOW_BYTES: Final = 256 << 20
+_USUAL_RATIO: Final = 100
+_CHUNK_BYTES: Final = 1 << 18
 _LARGEST_NUMBER: Final = 1e9  # 30 years in seconds, 1900 years of beats at 60 BPM
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,  # encrypted, or a method that is not known
+    ValueError,
+    OSError,
+)
 
 
-def parse_xml(data: bytes, where: str) -> ET.Element:
-    """Parse a document that declares nothing and expands nothing; comments are kept.
+def parse_xml(chunks: bytes | Iterable[bytes], where: str, skipped: Collection[str] = ()) -> ET.Element:
+    """Parse a document that declares nothing and expands nothing; comments and prefixes are kept.
 
     Args:
-        data: The document.
+        chunks: The document, whole or in pieces.
         where: Put at the start of an error.
+        skipped: Elements that are left out with all that is in them.
 
     Raises:
-        SessionError: Not XML, a document type or entity declaration, or nested beyond 256 levels.
+        SessionError: Not XML, a document type or entity declaration, nested beyond 256 levels, or more in it
+            than a session has.
     """
-    builder = _ShallowBuilder(where)
-    parser = DefusedXMLParser(target=builder, forbid_dtd=True)
+    builder = _Builder(where, skipped)
     try:
-        parser.feed(data)
-        root: ET.Element = parser.close()
-    except DefusedXmlException:
+        for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
+            for start in range(0, len(chunk), _CHUNK_BYTES):
+                builder.feed(chunk[start : start + _CHUNK_BYTES])
+        return builder.close()
+    except expat.ExpatError as error:
         raise SessionError(
-            f"{where}: declares a document type, which sessions do not need and attacks use; "
-            "save the session again in its own program"
-        ) from None
-    except ParseError as error:
-        raise SessionError(
-            f"{where}: is not well-formed XML ({expat.ErrorString(error.code)} in line {error.position[0]}); "
+            f"{where}: is not well-formed XML ({expat.ErrorString(error.code)} in line {error.lineno}); "
             "save the session again in its own program"
         ) from None
     except (LookupError, ValueError) as error:
         raise SessionError(f"{where}: is in an encoding that cannot be read ({error})") from None
-    return root
 
 
-class _ShallowBuilder(ET.TreeBuilder):
-    """Build a tree of limited depth: whoever walks it may do so by recursion."""
+class _Builder:
+    """Build a tree of limited depth and size: whoever walks it may do so by recursion."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(insert_comments=True, insert_pis=True)
-        self._where, self._depth = where, 0
+    def __init__(self, where: str, skipped: Collection[str]) -> None:
+        self._where, self._skipped = where, frozenset(skipped)
+        self._depth = self._skip_depth = self._n_skipped = 0
+        self._weight = self._n_characters = self._n_fed = 0
+        self._tree = ET.TreeBuilder(insert_comments=True, insert_pis=True)
+        self._parser = parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.CommentHandler = self._comment
+        parser.ProcessingInstructionHandler = self._instruction
+        parser.StartDoctypeDeclHandler = self._refuse_doctype
 
-    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+    def feed(self, chunk: bytes) -> None:
+        self._parser.Parse(chunk, False)
+        self._n_fed += len(chunk)
+        if self._n_fed - self._parser.CurrentByteIndex > _MAX_TAG_BYTES + _CHUNK_BYTES:
+            raise self._too_much(f"a tag of more than {_MAX_TAG_BYTES >> 20} MiB")
+
+    def close(self) -> ET.Element:
+        self._parser.Parse(b"", True)
+        return self._tree.close()
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise SessionError(f"{self._where}: nested deeper than {_MAX_DEPTH} levels, not a session")
-        return super().start(tag, attrs)
+        if self._skip_depth or tag in self._skipped:
+            self._skip_depth = self._skip_depth or self._depth
+            self._n_skipped += 1 + len(attributes)
+            if self._n_skipped > _MAX_SKIPPED:
+                raise self._too_much(f"more than {_MAX_SKIPPED} elements and attributes")
+            return
+        self._count(_ELEMENT_WEIGHT + len(attributes), sum(map(len, attributes.values())))
+        self._tree.start(tag, attributes)
 
-    def end(self, tag: str, /) -> ET.Element:
+    def _end(self, tag: str) -> None:
+        if not self._skip_depth:
+            self._tree.end(tag)
+        elif self._skip_depth == self._depth:
+            self._skip_depth = 0
         self._depth -= 1
-        return super().end(tag)
+
+    def _text(self, text: str) -> None:
+        if not self._skip_depth:
+            self._count(0, len(text))
+            self._tree.data(text)
+
+    def _comment(self, text: str) -> None:
+        if not self._skip_depth:
+            self._count(_ELEMENT_WEIGHT, len(text))
+            self._tree.comment(text)
+
+    def _instruction(self, target: str, data: str) -> None:
+        if not self._skip_depth:
+            self._count(_ELEMENT_WEIGHT, len(data))
+            self._tree.pi(target, data)
+
+    def _count(self, weight: int, n_characters: int) -> None:
+        self._weight += weight
+        self._n_characters += n_characters
+        if self._weight > _MAX_WEIGHT:
+            raise self._too_much(f"more than {_MAX_WEIGHT // _ELEMENT_WEIGHT // 2} elements")
+        if self._n_characters > _MAX_TEXT:
+            raise self._too_much(f"more than {_MAX_TEXT >> 20} million characters")
+
+    def _refuse_doctype(self, *_: object) -> None:
+        raise SessionError(
+            f"{self._where}: declares a document type, which sessions do not need and attacks use; "
+            "save the session again in its own program"
+        )
+
+    def _too_much(self, what: str) -> SessionError:
+        return SessionError(
+            f"{self._where}: holds {what}, more than a session is read with; save a smaller part of it"
+        )
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the session in an error about its tempo, its meter or a musical position in it."""
+    try:
+        yield
+    except TempoError as error:
+        raise SessionError(f"{path}: {error}; save the session again in its own program") from None
+
+
+def check_count(n_items: int, limit: int, what: str, where: str) -> None:
+    """Refuse more of something than a session is read with.
+
+    Raises:
+        SessionError: There are more.
+    """
+    if n_items > limit:
+        raise SessionError(f"{where}: holds more than {limit} {what}; save a smaller part of the session")
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is not read in one piece of any size: an archive's directory says how long it is itself."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile(f"its directory is larger than {_MAX_DIRECTORY_BYTES >> 20} MiB")
+        return super().read(size)
+
+
+@contextmanager
+def open_zip(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; what turns out to be damaged while it is read is said in one line.
+
+    Args:
+        path: The file.
+        kind: What it should be, such as ``.dawproject``.
+
+    Raises:
+        SessionError: Missing, unreadable, no archive, or damaged.
+    """
+    try:
+        file = _Bounded(open_regular(path).detach())
+    except OSError as error:
+        raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
+    with file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except _DAMAGE as error:
+            raise SessionError(
+                f"{path}: is not a {kind} archive that can be read ({error}); export it again from the DAW"
+            ) from None
+        with archive:
+            yield archive
 
 
 def safe_member_names(archive: zipfile.ZipFile, where: str) -> list[str]:
-    """Return the names in an archive, after refusing those that would lead out of it.
+    """Return the names in an archive, after refusing what a session has no use for.
 
     Raises:
-        SessionError: Absolute or climbing names, a name twice, or more than 20,000 members.
+        SessionError: Absolute or climbing names, a name twice, more than 20,000 members, links, encrypted
+            members, unknown ways of packing, or members that unpack to far more than they are packed.
     """
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    if len(names) > MAX_MEMBERS:
-        raise SessionError(f"{where}: holds {len(names)} files; at most {MAX_MEMBERS} are accepted")
-    for name in names:
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if len(infos) > MAX_MEMBERS:
+        raise SessionError(f"{where}: holds {len(infos)} files; at most {MAX_MEMBERS} are accepted")
+    hollow_bytes = 0
+    for info in infos:
+        name = info.filename
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
             raise SessionError(
                 f"{where}: holds {name!r}, a path that leads out of the archive; do not open it"
             )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SessionError(f"{where}: holds {twice!r} twice; save the session again in its own program")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise SessionError(f"{where}: holds {name!r}, a link; do not open it")
+        if info.flag_bits & 1:
+            raise SessionError(f"{where}: {name} is encrypted; export the session without a password")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise SessionError(
+                f"{where}: {name} is packed by method {info.compress_type}, which sessions do not use; "
+                "export it again from the DAW"
+            )
+        hollow_bytes += max(0, info.file_size - _USUAL_RATIO * info.compress_size)
+    if hollow_bytes > _MAX_HOLLOW_BYTES:
+        raise SessionError(f"{where}: unpacks to far more than sound does; do not open it")
+    names = [info.filename for info in infos]
+    name, count = next(iter(Counter(names).most_common(1)), ("", 0))
+    if count > 1:
+        raise SessionError(f"{where}: holds {name!r} twice; save the session again in its own program")
     return names
 
 
-def read_member(archive: zipfile.ZipFile, name: str, where: str, limit: int = MAX_XML_BYTES) -> bytes:
-    """Read one file of an archive, whatever size it claims, up to a limit.
+def read_member(
+    archive: zipfile.ZipFile, name: str, where: str, limit_bytes: int = MAX_XML_BYTES
+) -> Iterator[bytes]:
+    """Unpack one file of an archive piece by piece, whatever size it claims, up to a limit.
 
     Raises:
-        SessionError: Not there, damaged, encrypted or larger than the limit.
+        SessionError: Not there, damaged, or larger than the limit.
     """
     try:
         with archive.open(name) as member:
-            data = member.read(limit + 1)
+            yield from _pieces(member, f"{where}: {name}", limit_bytes)
     except KeyError:
         raise SessionError(f"{where}: holds no {name}; it is not a session of this kind") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise SessionError(f"{where}: {name} cannot be unpacked ({error}); copy the file again") from None
-    if len(data) > limit:
-        raise SessionError(f"{where}: {name} unpacks to more than {limit >> 20} MiB; do not open it")
-    return data
 
 
-def read_gzip(path: Path, limit: int = MAX_XML_BYTES) -> bytes:
-    """Unpack a gzip file, up to a limit.
+def read_gzip(path: Path, limit_bytes: int = MAX_XML_BYTES) -> Iterator[bytes]:
+    """Unpack a gzip file piece by piece, up to a limit.
 
     Raises:
         SessionError: Not gzip, damaged, unreadable or larger than the limit.
     """
     try:
-        with gzip.open(path) as file:
-            data = file.read(limit + 1)
+        with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
+            yield from _pieces(file, f"{path}:", limit_bytes)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SessionError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
     except OSError as error:
         raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if len(data) > limit:
-        raise SessionError(f"{path}: unpacks to more than {limit >> 20} MiB; do not open it")
-    return data
+
+
+def _pieces(file: io.BufferedIOBase | IO[bytes], where: str, limit_bytes: int) -> Iterator[bytes]:
+    n_bytes = 0
+    while piece := file.read(_CHUNK_BYTES):
+        n_bytes += len(piece)
+        if n_bytes > limit_bytes:
+            raise SessionError(f"{where} unpacks to more than {limit_bytes >> 20} MiB; do not open it")
+        yield piece
 
 
 def parse_number(text: str, where: str) -> float:

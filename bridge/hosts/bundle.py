@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from bridge.errors import PluginError
+from bridge.files import open_regular
 
 __all__ = [
     "PluginNotFoundError",
@@ -83,7 +84,7 @@ def check_bundle(path: Path) -> Path:
     """
     binary = find_binary(path)
     try:
-        with binary.open("rb") as file:
+        with open_regular(binary) as file:
             head = file.read(4096)
     except OSError as error:
         raise PluginError(f"{binary}: the plugin cannot be read: {error.strerror}") from error

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Final, Literal
 
 import platformdirs
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from bridge.errors import OutputError, PluginError, nearest_names
-from bridge.files import hash_file, write_whole
+from bridge.files import hash_file, read_regular, write_whole
 from bridge.hosts.bundle import PluginNotFoundError, check_bundle, standard_folders
 from bridge.hosts.contract import SeveralPluginsError
 from bridge.hosts.open_plugin import describe_plugin
@@ -34,7 +35,8 @@ __all__ = [
     "scan",
 ]
 
-_CACHE_FORMAT = 1
+_CACHE_FORMAT: Final = 1
+_MAX_CACHE_BYTES = 32 << 20
 _CACHE_VARIABLE = "REVERIE_PLUGIN_CACHE"
 
 
@@ -63,11 +65,21 @@ class ScannedBundle:
         blocked: Why it is not used; empty where it is fine.
     """
 
-    path: str
+    path: Annotated[str, Field(pattern=r"^[^\x00]+$")]
     mtime_ns: int = 0
     sha256: str = ""
     plugins: tuple[PluginEntry, ...] = ()
     blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CacheFile:
+    """The cache as it is written; every field is checked here, and nowhere after."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    format: Literal[1]
+    bundles: tuple[ScannedBundle, ...]
 
 
 def default_cache_path() -> Path:
@@ -93,12 +105,10 @@ class PluginCache:
         """Read the cache; an absent, foreign or damaged one counts as empty, since a scan makes it anew."""
         path = default_cache_path() if path is None else path
         try:
-            data = json.loads(path.read_text("utf-8"))
-            if data["format"] != _CACHE_FORMAT:
-                return cls(path)
-            return cls(path, {b["path"]: _read_bundle(b) for b in data["bundles"]})
-        except (OSError, ValueError, KeyError, TypeError):
+            file = TypeAdapter(_CacheFile).validate_json(read_regular(path, _MAX_CACHE_BYTES), strict=True)
+        except (OSError, ValueError):
             return cls(path)
+        return cls(path, {bundle.path: bundle for bundle in file.bundles})
 
     def write(self) -> None:
         """Write the cache, whole or not at all."""
@@ -235,10 +245,6 @@ def _describe(path: Path, name: str | None, timeout_s: float) -> PluginEntry:
 
 def _reason(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
-
-
-def _read_bundle(data: dict[str, Any]) -> ScannedBundle:
-    return ScannedBundle(**{**data, "plugins": tuple(PluginEntry(**plugin) for plugin in data["plugins"])})
 
 
 def find_plugin(

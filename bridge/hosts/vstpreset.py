@@ -11,20 +11,30 @@ Source: VST 3 SDK, ``public.sdk/source/vst/vstpresetfile.h``.
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bridge.errors import PluginError
+from bridge.files import read_regular
 
-__all__ = ["VstPreset", "build_vstpreset", "decode_state", "encode_state", "parse_vstpreset", "read_state"]
+__all__ = [
+    "MAX_STATE_BYTES",
+    "VstPreset",
+    "build_vstpreset",
+    "decode_state",
+    "encode_state",
+    "parse_vstpreset",
+    "read_state",
+]
 
 _HEADER = struct.Struct("<4si32sq")
 _LIST_HEAD = struct.Struct("<4si")
 _ENTRY = struct.Struct("<4sqq")
 _MAX_ENTRIES = 128
+MAX_STATE_BYTES = 64 << 20
+"""The largest state that is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +113,7 @@ def read_state(state: bytes | str | Path) -> bytes:
         return decode_state(state)
     path = Path(state)
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_STATE_BYTES)
     except OSError as error:
         raise PluginError(f"{path}: the plugin state cannot be read: {error.strerror}") from error
     parse_vstpreset(data, str(path))
@@ -127,7 +137,7 @@ def decode_state(text: str, where: str = "state") -> bytes:
     """
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also what is not ASCII
         raise PluginError(
             f"{where}: the embedded plugin state is not base64 ({error}); save the preset again"
         ) from error

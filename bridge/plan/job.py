@@ -22,6 +22,8 @@ def _listed(value: object) -> object:
 def _not_empty(value: object) -> object:
     if value == "":
         raise ValueError("is empty; '.' is this folder")
+    if "\0" in str(value):
+        raise ValueError("a file name cannot hold a NUL character")
     return value
 
 

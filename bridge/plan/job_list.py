@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bridge.plan.job import Job, parse_job
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
+from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
 
 __all__ = ["build_batch", "build_plans", "read_jobs"]
@@ -112,12 +112,7 @@ def read_jobs(path: Path | str) -> tuple[Job, ...]:
         PlanError: It cannot be read, or a key or value in it is wrong; the message names the line.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise PlanError(f"{path}: no such job list") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: cannot be read as text ({error})") from None
+    text = read_text(path, "job list", PlanError)
     if path.suffix.lower() not in (".toml", ".csv"):
         raise PlanError(f"{path}: a job list is a .toml or a .csv file")
     rows = _toml_rows(text, path) if path.suffix.lower() == ".toml" else _csv_rows(text, path)
@@ -128,10 +123,7 @@ def read_jobs(path: Path | str) -> tuple[Job, ...]:
 
 
 def _toml_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{path}: not valid TOML: {error}") from None
+    data = parse_document(text, path, PlanError)
     jobs = data.pop("jobs", [])
     if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
         raise PlanError(f"{path}: jobs are written as [[jobs]], one table a job")

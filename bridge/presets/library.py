@@ -7,6 +7,7 @@ Searched in this order, the first hit wins: ``presets/`` in the working folder, 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -66,6 +67,7 @@ def find_preset(name: str) -> PresetEntry:
         if origin not in ORIGINS:
             raise PresetError(f"{name!r}: no presets come from {origin!r}; {nearest_names(origin, ORIGINS)}")
         name = own_name
+    name = unicodedata.normalize("NFC", name)
     entries = _nearest(entry for entry in _entries() if not colon or entry.origin == origin)
     if name not in entries:
         here = Path(f"{name}.toml")
@@ -104,7 +106,7 @@ def _entries() -> Iterator[PresetEntry]:
     for origin, folder in preset_folders():
         if folder.is_dir():
             for path in sorted(folder.glob("*.toml")):
-                yield PresetEntry(name=path.stem, path=path, origin=origin)
+                yield PresetEntry(name=unicodedata.normalize("NFC", path.stem), path=path, origin=origin)
 
 
 def _factory_folder() -> Path:

@@ -9,17 +9,16 @@ read, a preset is whole in itself.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import PresetError
+from bridge.errors import PluginError, PresetError
 from bridge.files import read_regular
+from bridge.hosts.vstpreset import MAX_STATE_BYTES, decode_state, encode_state, parse_vstpreset
+from bridge.presets.documents import parse_document, read_text
 from bridge.presets.library import find_hidden, find_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.presets.toml_lines import find_line
@@ -30,7 +29,6 @@ __all__ = ["MAX_BASES", "load_noted", "load_preset", "preset_path", "read_preset
 MAX_BASES = 4
 """How many presets may stand on one another, the first not counted."""
 
-_STATE_LIMIT_BYTES = 64 << 20
 _LISTS = {
     "chain": ("id",),
     "modulators": ("id",),
@@ -211,17 +209,8 @@ def _name(entry: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 def _read(path: Path, trust: bool) -> tuple[dict[str, Any], str]:
     """Return a file's data, and its text where errors can point at lines of it."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise PresetError(f"{path}: no such preset file") from None
-    except (OSError, ValueError) as error:
-        raise PresetError(f"{path}: cannot be read as text ({error})") from None
-    try:
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise PresetError(f"{path}: not valid {kind}: {error}") from None
+    text = read_text(path, "preset file", PresetError)
+    data = parse_document(text, path, PresetError)
     if not isinstance(data, dict):
         raise PresetError(f"{path}: a preset is a table; got {type(data).__name__}")
     return _with_states(data, path, trust), "" if path.suffix == ".json" else text
@@ -233,16 +222,25 @@ def _with_states(data: dict[str, Any], path: Path, trust: bool) -> dict[str, Any
     outside: list[str] = []
     for node in chain if isinstance(chain, list) else ():
         state = node.get("state") if isinstance(node, dict) else None
-        if isinstance(state, str) and state.endswith(".vstpreset"):
+        if isinstance(state, str) and state.lower().endswith(".vstpreset"):
             file = path.parent / state
             if not trust and not is_inside(file, path.parent):
                 outside.append(f"node {node.get('id')!r} reads the state {state!r}")
                 continue
             try:
-                node["state"] = base64.b64encode(read_regular(file, _STATE_LIMIT_BYTES)).decode("ascii")
+                node["state"] = encode_state(read_regular(file, MAX_STATE_BYTES))
             except OSError as error:
                 raise PresetError(
                     f"{path}: state = {state!r} cannot be read ({error.strerror}); it is looked for at {file}"
                 ) from None
+        if isinstance(state, str):
+            is_file = node["state"] is not state
+            place = str(file) if is_file else f"{path}: node {node.get('id')!r}: state"
+            try:
+                decoded = decode_state(node["state"], place)
+                if is_file:
+                    parse_vstpreset(decoded, place)
+            except PluginError as error:
+                raise PresetError(str(error)) from None
     check_reaches(str(path), outside)
     return data

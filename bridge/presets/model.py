@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from uuid import UUID
@@ -160,12 +160,18 @@ class Preset(_Model):
 
     @property
     def slug(self) -> str:
-        """The name as files carry it.
+        """The name as files carry it, in any script.
 
-        >>> import re; re.sub(r"[^a-z0-9]+", "-", "Lucid Bloom".lower())
-        'lucid-bloom'
+        Names that differ in more than case and hyphens differ: where signs are lost, a hash stands for them.
         """
-        return re.sub(r"[^a-z0-9]+", "-", self.meta.name.lower()).strip("-")
+        name = unicodedata.normalize("NFC", " ".join(self.meta.name.split())).casefold()
+        plain = unicodedata.normalize("NFKC", name)
+        spelt = "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in plain)
+        slug = "-".join(spelt.split())
+        if slug == name.replace(" ", "-"):
+            return slug
+        digits = hashlib.sha256(name.encode()).hexdigest()[:6]
+        return f"{slug or 'preset'}-{digits}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preset as plain data; `parse_preset` reads it back."""

@@ -18,6 +18,7 @@ __all__ = ["fetch_file"]
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = 30.0
+_MAX_DIGITS = 20
 
 
 def fetch_file(
@@ -59,7 +60,7 @@ def fetch_file(
             f"{address} cannot be fetched: the server says {error.code} {error.reason}; check the address, "
             "or fetch the file by other means and import it"
         ) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(
             f"{address} cannot be fetched ({error}); check the connection and call again, or fetch the file "
             "by other means and import it"
@@ -70,7 +71,7 @@ def _fetch(address: str, part: Path, max_bytes: int, report: Callable[[int, int 
     opener = urllib.request.build_opener(_SecureRedirects)
     with opener.open(address, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
         length = response.headers.get("Content-Length")
-        total = int(length) if length is not None and length.isdecimal() else None
+        total = int(length) if length and length.isdecimal() and len(length) < _MAX_DIGITS else None
         done = 0
         if total is not None and total > max_bytes:
             raise _too_large(address, max_bytes)
@@ -102,7 +103,10 @@ def _too_large(address: str, max_bytes: int) -> WeightsError:
 
 
 def _is_secure(address: str) -> bool:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     if parts.scheme == "https":
         return bool(parts.hostname)
     if parts.scheme != "http":

@@ -20,11 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
-from dream_core.files import hash_file, write_whole
+from dream_core.files import hash_file, open_regular, write_whole
 
-__all__ = ["load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
+__all__ = ["check_file", "load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
 
 _HEADER_KEY = "reverie"
+_MAX_BYTES = 2 << 30
 
 
 def networks_folder() -> Path:
@@ -59,7 +60,7 @@ def read_header(path: Path) -> dict[str, Any]:
         text = (file.metadata() or {}).get(_HEADER_KEY, "{}")
     try:
         header = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise WeightsError(f"{path}: what it says of its network cannot be read; the file is damaged")
@@ -76,21 +77,38 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is absent, damaged, no safetensors file, or another file than expected.
     """
-    if sha256 and path.exists() and (found := hash_file(path)) != sha256:
+    file = _open(path)
+    if sha256 and (found := hash_file(path)) != sha256:
         raise WeightsError(
             f"{path} has sha256 {found[:16]}..., expected {sha256[:16]}...; the file was changed or damaged: "
             "delete it and install or import it again"
         )
-    with _open(path) as file:
+    with file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
+def check_file(path: Path, limit_bytes: int = _MAX_BYTES) -> None:
+    """Refuse what is no file, or larger than weights are.
+
+    Raises:
+        WeightsError: It is absent, a folder, a pipe, a device, unreadable or too large.
+    """
+    try:
+        with open_regular(path) as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise WeightsError(f"{path} is not there") from None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error})") from None
+    if n_bytes > limit_bytes:
+        raise WeightsError(f"{path} is larger than {limit_bytes >> 20} MiB, which weights are not")
+
+
 def _open(path: Path) -> Any:
-    if not path.exists():
-        raise WeightsError(f"{path} is not there")
+    check_file(path)
     try:
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
             f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind: delete "
             "it, and install or import it again"

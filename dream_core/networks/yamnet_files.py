@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pickle
 import struct
@@ -15,10 +16,11 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import WeightsError, WeightsMismatchError
-from dream_core.files import hash_file
+from dream_core.files import hash_file, private_folder, read_regular, write_whole
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.download import fetch_file
 from dream_core.networks.weights import (
+    check_file,
     load_into,
     networks_folder,
     read_header,
@@ -48,6 +50,8 @@ __all__ = [
 
 OFFICIAL_ADDRESS = "https://storage.googleapis.com/audioset/yamnet.h5"
 _MAX_BYTES = 64 << 20  # four times the published file
+_MAX_RECORD_BYTES = 1 << 20
+_MAX_VALUES = 1 << 22
 _BATCH_NORM = ("beta", "moving_mean", "moving_variance")
 
 
@@ -66,13 +70,14 @@ def read_record() -> dict[str, Any]:
         WeightsError: The record is damaged.
     """
     path = _record_path()
-    if not path.exists():
-        return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(read_regular(path, _MAX_RECORD_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict):
+    texts = ("sha256", "source", "source_sha256")
+    if not isinstance(record, dict) or not all(isinstance(record.get(key, ""), str) for key in texts):
         raise WeightsError(f"{path} cannot be read; import yamnet's weights again, which writes it anew")
     return record
 
@@ -92,7 +97,9 @@ def installed_card() -> NetworkCard:
     Where the installed file is damaged it is the plain card, so that it can be shown and the file replaced.
     """
     classes = read_header(_weights_path()).get("classes") if is_installed() else None
-    return card_with_classes(tuple(classes)) if classes else CARD
+    if not classes or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return CARD
+    return card_with_classes(tuple(classes)) if len(classes) == len(CARD.classes) else CARD
 
 
 def load(weights: Path | None = None) -> YamNet:
@@ -144,7 +151,8 @@ def install(source: Path, class_map: Path | None = None, *, address: str = "") -
         "source_sha256": hash_file(source),
         "class_map": class_map.name if class_map else None,
     }
-    _record_path().write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with write_whole(_record_path()) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return target
 
 
@@ -169,22 +177,24 @@ def fetch(
     Raises:
         WeightsError: The address cannot be reached, or gives another file than it did; nothing is installed.
     """
-    fetched = networks_folder() / "yamnet.h5"
     try:
         record = read_record()
     except WeightsError:
         record = {}  # nothing is known of the file that was there
     known = record.get("source_sha256", "") if record.get("source") == address else ""
     try:
-        fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)
-        return install(fetched, class_map, address=address)
+        networks_folder().mkdir(parents=True, exist_ok=True)
+        with private_folder(networks_folder()) as folder:
+            fetched = folder / "yamnet.h5"
+            fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)
+            return install(fetched, class_map, address=address)
     except WeightsMismatchError as error:
         raise WeightsMismatchError(
             f"{error}. The expected one is what it gave before; if you trust the new file, delete "
             f"{_record_path()} and call again"
         ) from None
-    finally:
-        fetched.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{networks_folder()} cannot be written ({error.strerror or error})") from None
 
 
 def read_class_map(path: Path) -> tuple[str, ...]:
@@ -194,12 +204,14 @@ def read_class_map(path: Path) -> tuple[str, ...]:
         WeightsError: The file is absent or not a class map of 521 rows with a column ``display_name``.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
+        text = read_regular(path, _MAX_RECORD_BYTES).decode("utf-8")
+        rows = sorted(csv.DictReader(io.StringIO(text, newline="")), key=lambda row: int(row["index"]))
         names = tuple(row["display_name"] for row in rows)
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        if not all(isinstance(name, str) and "\0" not in name for name in names):
+            raise ValueError("a row has no name")
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise WeightsError(
-            f"{path} is not a class map ({type(error).__name__}: {error}); "
+            f"{path} is not a class map ({_first_line(error)}); "
             "a CSV with the columns index, mid, display_name is expected"
         ) from None
     card_with_classes(names)
@@ -212,8 +224,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is absent, damaged, of another kind, or holds more than plain tensors.
     """
-    if not path.exists():
-        raise WeightsError(f"{path} is not there")
+    check_file(path, _MAX_BYTES)
     readers = {
         ".h5": _read_keras,
         ".hdf5": _read_keras,
@@ -237,7 +248,11 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
 
     def take(target: str, dataset: str) -> None:
-        tensors[target] = torch.from_numpy(file[dataset][()])
+        data = file[dataset]
+        # Its shape says how much memory it takes, whatever the file holds; other files may be named in it.
+        if data.size > _MAX_VALUES or data.external or data.is_virtual:
+            raise ValueError(f"{dataset} is none of its arrays")
+        tensors[target] = torch.from_numpy(data[()])
 
     try:
         with h5py.File(path, "r") as file:
@@ -249,7 +264,7 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
                     take(f"{name}/bn/{part}", f"{name}/bn/{name}/bn/{part}:0")
             take("dense/kernel", "logits/logits/kernel:0")
             take("dense/bias", "logits/logits/bias:0")
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise WeightsError(
             f"{path} is not YAMNet's Keras file, or is cut short ({_first_line(error)}); "
             f"the official one is {OFFICIAL_ADDRESS}"

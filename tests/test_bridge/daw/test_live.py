@@ -142,4 +142,4 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.als"
     path.write_bytes(gzip.compress(bytes(4 << 20)))
     with pytest.raises(SessionError, match="unpacks to more than 1 MiB"):
-        read_gzip(path, limit=1 << 20)
+        list(read_gzip(path, limit_bytes=1 << 20))

@@ -333,7 +333,7 @@ def test_of_two_folders_the_first_in_the_environment_wins(
         ("lucid-bloom@7", "", r"at revision 1; .*@1"),
         ("nothing.toml", "", r"nothing\.toml: no such preset file"),
         ("", "", "a preset's name"),
-        ("a\\u0000.toml", "", "a preset's name"),
+        ("a\\u0000.toml", "", "is no text: it holds a NUL"),
         ("a\\nb", "", "no preset is called"),
         ("x@" + "9" * 5000, "", "no preset is called"),
         ("null-reference", "[[chain]]\nid = 'a'\nuse = 'gain'\n" * 2, "used twice"),

@@ -1,0 +1,87 @@
+"""Small files cost little: what is far more than a session holds is refused in one line."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bridge.daw.read import read_session
+from bridge.errors import SessionError
+
+
+def _archive(path: Path, project: str = "<Project/>", **attributes: int) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.xml", project)
+        info = zipfile.ZipInfo("extra")
+        for name, value in attributes.items():
+            setattr(info, name, value)
+        archive.writestr(info, b"x")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("project", "says"),
+    [
+        ("<Project>" + "<a/>" * 400_000 + "</Project>", "holds more than 150000 elements"),
+        ("<Project>" + " " * (17 << 20) + "</Project>", "million characters"),
+        ("<Project " + " ".join(f'a{i}=""' for i in range(300_000)) + "/>", "a tag of more than 1 MiB"),
+        ("<a>" * 300 + "</a>" * 300, "nested deeper than 256 levels"),
+    ],
+)
+def test_xml_of_small_archives_stays_within_limits(tmp_path: Path, project: str, says: str) -> None:
+    """Elements, text, attributes and depth each end reading early."""
+    path = _archive(tmp_path / "a.dawproject", project)
+    with pytest.raises(SessionError, match=says) as caught:
+        read_session(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "says"),
+    [
+        ({"external_attr": (stat.S_IFLNK | 0o777) << 16}, "a link"),
+        ({"compress_type": zipfile.ZIP_LZMA}, "packed by method 14"),
+        ({"compress_type": zipfile.ZIP_BZIP2}, "packed by method 12"),
+    ],
+)
+def test_archives_that_surprise_are_refused(tmp_path: Path, attributes: dict[str, int], says: str) -> None:
+    """Links and ways of packing that no DAW uses are not looked into."""
+    with pytest.raises(SessionError, match=says):
+        read_session(_archive(tmp_path / "a.dawproject", **attributes))
+
+
+def test_what_is_not_read_of_a_live_set_costs_no_memory(tmp_path: Path) -> None:
+    """More devices than a session may have elements are passed over."""
+    path = tmp_path / "a.als"
+    devices = b"<Eq8/>" * 400_000
+    text = (
+        b"<Ableton><LiveSet><Tracks><MidiTrack><Devices>%b</Devices></MidiTrack></Tracks></LiveSet></Ableton>"
+    )
+    path.write_bytes(gzip.compress(text % devices))
+    assert len(read_session(path).tracks) == 1
+
+
+def test_long_lines_of_reaper_take_time_that_grows_with_them(tmp_path: Path) -> None:
+    """A line of quotes without end is split in one pass; one beyond a million characters is refused."""
+    path = tmp_path / "a.rpp"
+    path.write_bytes(b"<REAPER_PROJECT 0.1\n  MARKER 1 2 " + b'" a' * 300_000 + b"\n>\n")
+    began = time.process_time()
+    read_session(path)
+    assert time.process_time() - began < 2
+    path.write_bytes(b"<REAPER_PROJECT 0.1\n  MARKER 1 2 " + b'" a' * 600_000)
+    with pytest.raises(SessionError, match="a line of more than"):
+        read_session(path)
+
+
+def test_names_in_reaper_are_text_whatever_wrote_them(tmp_path: Path) -> None:
+    """Names that are not UTF-8 are Western Windows', and end at a NUL."""
+    path = tmp_path / "a.rpp"
+    path.write_bytes(
+        b'<REAPER_PROJECT 0.1\n<TRACK\nNAME "s\xfc\xdf\x00junk"\n>\n<TRACK\nNAME "\xe5\xa4\xa2"\n>\n>\n'
+    )
+    assert [track.name for track in read_session(path).tracks] == ["süß", "夢"]
