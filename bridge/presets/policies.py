@@ -29,6 +29,11 @@ class LevelPolicy(BaseModel):
         default=False,
         description="Turn down only the peaks that exceed the ceiling, instead of trimming the whole stem.",
     )
+    allow_loss: bool = Field(
+        default=False,
+        description="Let the chain take away more than 6 dB without a warning, and fall silent where sound "
+        "goes in without failing the stem.",
+    )
 
     @model_validator(mode="after")
     def _check_sum(self) -> LevelPolicy:
