@@ -14,6 +14,7 @@ OWNERS = {
     "soundfile": {"bridge.audio.preview", "bridge.audio.decoders", "bridge.audio.sinks"},
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
+    | {"bridge.processors.pedalboard_members"}
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.dream_parameters"}
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}

@@ -7,6 +7,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `planner`         stems, a preset and a song to a plan
 - `checks`          what a plan's parts must be to each other
 - `stem_envelopes`  what moves a stem's parameters over its song
+- `held_frequencies`  which are too high for a stem
 - `find_stems`      the audio files that folders name
 - `output_names`    templates of names; where manifest and report are
 - `job`             what to render, as job lists and the command line say it; `job_list` many in one file

@@ -35,6 +35,7 @@ from bridge.plan.checks import (
     check_sidechains,
 )
 from bridge.plan.find_stems import find_stems, resolve_path
+from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.stem_envelopes import build_preset_envelopes
@@ -128,6 +129,7 @@ def build_plan(
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
     names["midi"] = None if midi is None else Path(midi).stem
     planned: list[StemPlan] = []
+    held = HeldFrequencies()
     for info, alignment, placement in _align(infos, align, sample_rate):
         warnings += alignment.warnings
         names["index"] = f"{len(planned) + 1:02d}"
@@ -139,6 +141,7 @@ def build_plan(
             text = str(error) if isinstance(preset, Preset) else with_location(preset, str(error))
             raise EnvelopeError(text) from None
         warnings += envelopes.warnings
+        held.add(resolved, envelopes, stem)
         peak, integral = _depth(resolved, envelopes, stem)
         heard = dreams.reference_stems | sidechains | set(follower_stems(resolved.modulators, stem.name))
         facts = {
@@ -150,6 +153,7 @@ def build_plan(
         }
         planned.append(stem.model_copy(update=facts))
     _check_targets(planned)
+    warnings += held.warnings()
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
     if changed is not None:
         raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = ["LevelPolicy", "TailPolicy"]
 
@@ -29,6 +36,19 @@ class LevelPolicy(BaseModel):
         default=False,
         description="Turn down only the peaks that exceed the ceiling, instead of trimming the whole stem.",
     )
+    allow_loss: bool = Field(
+        default=False,
+        description="Let the chain take away more than 6 dB without a warning, and fall silent where sound "
+        "goes in without failing the stem.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys of renders from before this key was known stay what they were.
+        data: dict[str, Any] = dump(self)
+        if not self.allow_loss:
+            del data["allow_loss"]
+        return data
 
     @model_validator(mode="after")
     def _check_sum(self) -> LevelPolicy:

@@ -7,6 +7,10 @@ names; a stream as a whole is as long as its input and aligned with it, whatever
 - `chain`, `mix`        nodes in series, nodes in parallel
 - `dream`               the dream core as a node; `dream_parameters` its types
 - `vst3`, `vst3_check`  a hosted plugin as a node; what a render relies on of one
-- `pedalboard_plugin`   pedalboard's own plugins as nodes, from the `pedalboard_table` of their parameters
+- `pedalboard_plugin`   pedalboard's own plugins as nodes, from the `pedalboard_table` of their parameters and
+                        what is known of their kinds, `pedalboard_members`
+- `stream_guard`        threads that share a processor
+- `frequency_limit`     parameters in Hz, below half of a sound's rate
+- `silence`             where sound goes into a node and none comes out
 - `catalogue`           which processors there are, and their parameters, without loading any
 """

@@ -5,14 +5,17 @@ what a Pedalboard refuses: dreams, hosted plugins in processes of their own, oth
 pedalboard plugins are handed to a real Pedalboard.
 
 Nodes withhold different numbers of samples while they stream; dry signals and automation wait in queues, so
-that everything meets at the sample it belongs to.
+that everything meets at the sample it belongs to. A whole sound goes through node after node.
+
+Threads may share a chain, or nodes of it, for whole sounds: they wait for each other. A stream belongs to the
+thread that began it, and its nodes to its chain, until `flush` or `reset`; all else is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +26,8 @@ from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, MIX_SPEC, Processor, check_audio
 from bridge.processors.pedalboard_plugin import PedalboardPlugin
+from bridge.processors.silence import SilenceWatch
+from bridge.processors.stream_guard import StreamGuard
 
 __all__ = ["Chain", "Node"]
 
@@ -63,10 +68,12 @@ class _Queue:
 
 
 class _Stage:
-    """One processor while it streams, with the dry sound that waits for it."""
+    """One processor, or a run of pedalboard's, with the dry sound that waits for it while it streams."""
 
-    def __init__(self, processor: Processor, prefix: str, mix: float, moving: Sequence[str]) -> None:
-        self.processor = processor
+    def __init__(
+        self, processor: Processor, names: Sequence[str], mix: float, moving: Sequence[str], prefix: str = ""
+    ) -> None:
+        self.processor, self.names = processor, tuple(names)
         self._mix = mix
         own = [name.removeprefix(prefix) for name in moving if prefix and name.startswith(prefix)]
         self._lanes = {name: _Queue() for name in own}
@@ -75,7 +82,20 @@ class _Stage:
         self._mixes = "mix" in own and "mix" not in processor.parameters
         self._needs_dry = mix != 1.0 or self._mixes
         self._dry, self._mix_lane = _Queue(), _Queue()
-        processor.reset()
+        self._n_begun = -1
+        self.watch: SilenceWatch | None = None
+
+    def whole(
+        self, sound: AudioArray, sample_rate: float, buffer_size: int, automation: Mapping[str, Lane]
+    ) -> AudioArray:
+        """Process a whole sound."""
+        lanes = {name: automation[key] for name, key in self._keys.items()}
+        mix_lane = lanes.pop("mix") if self._mixes else None
+        wet = self.processor.process(sound, sample_rate, buffer_size, True, automation=lanes or None)
+        if self._needs_dry:
+            self._dry.push(sound)
+            self._mix_lane.push(np.full(sound.shape[1], self._mix) if mix_lane is None else mix_lane)
+        return self._blend(wet)
 
     def take_lanes(self, automation: Mapping[str, Lane]) -> None:
         for name, queue in self._lanes.items():
@@ -89,19 +109,40 @@ class _Stage:
             self._mix_lane.push(np.full(block.shape[1], self._mix) if mix_lane is None else mix_lane)
         if not block.shape[1]:
             return block
+        if self.watch is None:
+            self.watch = SilenceWatch(sample_rate)
+            self.processor.reset()
+        else:
+            self._check_ownership()
+        self.watch.push_input(block)
         wet = self.processor.process(block, sample_rate, buffer_size, False, automation=lanes or None)
+        self._n_begun = self._count_begun()
         return self._blend(wet)
 
     def flush(self) -> AudioArray:
+        if self.watch is not None:
+            self._check_ownership()
         return self._blend(self.processor.flush())
 
+    def _count_begun(self) -> int:
+        guard = getattr(self.processor, "stream_guard", None)
+        return guard.n_begun if isinstance(guard, StreamGuard) else -1
+
+    def _check_ownership(self) -> None:
+        if self._count_begun() != self._n_begun:
+            raise ProcessorError(
+                f"chain: node {self.names[0]!r} has been used elsewhere since this stream began, which ended "
+                "it; give each chain a processor of its own"
+            )
+
     def _blend(self, wet: AudioArray) -> AudioArray:
-        if not self._needs_dry or not wet.shape[1]:
-            return wet
-        dry, mix = self._dry.pop(wet.shape[1]), self._mix_lane.pop(wet.shape[1]).astype(np.float32)
-        # All wet is exactly wet, all dry exactly dry: rounding must not tell.
-        blended: AudioArray = np.where(mix == 1.0, wet, dry + mix * (wet - dry)).astype(np.float32)
-        return blended
+        if self._needs_dry and wet.shape[1]:
+            dry, mix = self._dry.pop(wet.shape[1]), self._mix_lane.pop(wet.shape[1]).astype(np.float32)
+            # All wet is exactly wet, all dry exactly dry: rounding must not tell.
+            wet = np.where(mix == 1.0, wet, dry + mix * (wet - dry)).astype(np.float32)
+        if self.watch is not None:
+            self.watch.push_output(wet)
+        return wet
 
 
 class Chain(MutableSequence[Any]):
@@ -121,7 +162,9 @@ class Chain(MutableSequence[Any]):
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.nodes: list[Node] = []
+        self.stream_guard = StreamGuard()
         self._stages: list[_Stage] | None = None
+        self._heard: list[_Stage] = []
         for member in members:
             self.append(member)
         self._shape = (0, 0.0)
@@ -237,11 +280,23 @@ class Chain(MutableSequence[Any]):
         else:
             _processor(node).set_parameter(parameter, value)
 
+    def silent_nodes(self, lost_s: float) -> tuple[str, ...]:
+        """Return where sound was lost in the running stream, or the last: the first node, or run of nodes.
+
+        Args:
+            lost_s: How many seconds of sound must have gone into digital silence.
+        """
+        for stage in self._heard:
+            if stage.watch is not None and stage.watch.lost_s >= lost_s:
+                return stage.names
+        return ()
+
     def reset(self) -> None:
         """Forget every sample seen."""
-        self._stages = None
-        for node in self.nodes:
-            _processor(node).reset()
+        with self.stream_guard.whole("chain"):
+            self._stages = None
+            for node in self.nodes:
+                _processor(node).reset()
 
     def process(
         self,
@@ -254,28 +309,36 @@ class Chain(MutableSequence[Any]):
     ) -> AudioArray:
         """Process audio; see the contract. Automation is by ``node.parameter``."""
         check_audio(input_array, "chain")
+        lanes = automation or {}
         if not reset:
-            return self._stream(input_array, sample_rate, buffer_size, automation or {})
-        self._stages = None
-        head = self._stream(input_array, sample_rate, buffer_size, automation or {})
-        return np.concatenate([head, self.flush()], axis=1)
+            with self.stream_guard.block("chain", begins=self._stages is None):
+                return self._stream(input_array, sample_rate, buffer_size, lanes)
+        with self.stream_guard.whole("chain"):
+            self._stages = None
+            moving = tuple(sorted(lanes))
+            self._check_moving(moving)
+            out = input_array
+            for stage in self._build_stages(moving):
+                out = stage.whole(out, sample_rate, buffer_size, lanes)
+            return out.copy() if out is input_array else out
 
     __call__ = process
 
     def flush(self) -> AudioArray:
         """End the stream, node after node, and return the samples still withheld."""
-        n_channels, sample_rate = self._shape
-        pieces: list[AudioArray] = []
-        stages, self._stages = self._stages or [], None
-        for i, stage in enumerate(stages):
-            block = stage.flush()
-            for later in stages[i + 1 :]:
-                if not block.shape[1]:
-                    break
-                block = later.push(block, sample_rate, DEFAULT_BUFFER_SIZE)
-            if block.shape[1]:
-                pieces.append(block)
-        return np.concatenate(pieces, axis=1) if pieces else np.zeros((n_channels, 0), np.float32)
+        with self.stream_guard.whole("chain"):
+            n_channels, sample_rate = self._shape
+            pieces: list[AudioArray] = []
+            stages, self._stages = self._stages or [], None
+            for i, stage in enumerate(stages):
+                block = stage.flush()
+                for later in stages[i + 1 :]:
+                    if not block.shape[1]:
+                        break
+                    block = later.push(block, sample_rate, DEFAULT_BUFFER_SIZE)
+                if block.shape[1]:
+                    pieces.append(block)
+            return np.concatenate(pieces, axis=1) if pieces else np.zeros((n_channels, 0), np.float32)
 
     def _stream(
         self, block: AudioArray, sample_rate: float, buffer_size: int, automation: Mapping[str, Lane]
@@ -283,7 +346,7 @@ class Chain(MutableSequence[Any]):
         moving = tuple(sorted(automation))
         if self._stages is None:
             self._check_moving(moving)
-            self._stages = self._build_stages(moving)
+            self._stages = self._heard = self._build_stages(moving)
             self._shape, self._moving = (block.shape[0], float(sample_rate)), moving
         elif moving != self._moving:
             raise ProcessorError("chain: a stream must go on with the automation it began with; call reset()")
@@ -304,11 +367,14 @@ class Chain(MutableSequence[Any]):
 
     def _build_stages(self, moving: Sequence[str]) -> list[_Stage]:
         stages: list[_Stage] = []
-        run: list[PedalboardPlugin] = []
+        run: list[Node] = []
 
         def close_run() -> None:
+            natives = [cast(PedalboardPlugin, node.processor) for node in run]
+            names = [node.name for node in run]
             if run:
-                stages.append(_Stage(run[0] if len(run) == 1 else PedalboardPlugin.run(run), "", 1.0, ()))
+                joined = natives[0] if len(run) == 1 else PedalboardPlugin.run(natives)
+                stages.append(_Stage(joined, names, 1.0, ()))
                 run.clear()
 
         for node in self.nodes:
@@ -316,11 +382,12 @@ class Chain(MutableSequence[Any]):
                 continue
             processor = _processor(node)
             is_still = not any(name.startswith(f"{node.name}.") for name in moving)
-            if isinstance(processor, PedalboardPlugin) and node.mix == 1.0 and is_still:
-                run.append(processor)
+            can_join = isinstance(processor, PedalboardPlugin) and not processor.is_run_whole
+            if can_join and node.mix == 1.0 and is_still:
+                run.append(node)
                 continue
             close_run()
-            stages.append(_Stage(processor, f"{node.name}.", node.mix, moving))
+            stages.append(_Stage(processor, [node.name], node.mix, moving, f"{node.name}."))
         close_run()
         return stages
 

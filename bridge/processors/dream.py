@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Unpack, cast
@@ -17,6 +18,8 @@ from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
+from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
+from bridge.processors.stream_guard import StreamGuard
 from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
 from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
@@ -88,6 +91,7 @@ class Dream(DreamAttributes):
             "shared_batches": shared_batches,
         }
         self._stream: DreamStream | None = None
+        self._guard = StreamGuard()
         self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
         for key, value in {"network": name, "depth": depth, **settings}.items():
@@ -108,6 +112,11 @@ class Dream(DreamAttributes):
     def __repr__(self) -> str:
         changed = {k: v for k, v in self._values.items() if v != DREAM_PARAMETERS[k].default}
         return "Dream(" + ", ".join(f"{k}={v!r}" for k, v in changed.items()) + ")"
+
+    @property
+    def stream_guard(self) -> StreamGuard:
+        """What keeps the threads that share this dream apart."""
+        return self._guard
 
     @property
     def latency_samples(self) -> int:
@@ -177,7 +186,8 @@ class Dream(DreamAttributes):
 
     def reset(self) -> None:
         """Forget every sample seen."""
-        self._stream = None
+        with self._guard.whole("dream"):
+            self._stream = None
 
     def process(
         self,
@@ -192,20 +202,26 @@ class Dream(DreamAttributes):
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
         rate = _whole_rate(sample_rate)
-        if reset:
-            self.reset()
+        with self._guard.sound("dream", is_whole=reset, begins=self._stream is None):
+            return self._process(input_array, rate, reset, automation or {})
+
+    def _process(
+        self, input_array: AudioArray, rate: int, is_whole: bool, automation: Mapping[str, Lane]
+    ) -> AudioArray:
+        if is_whole:
+            self._stream = None
         n_channels, n_samples = input_array.shape
-        _check_lanes(automation or {}, n_samples)
+        _check_lanes(automation, n_samples)
         if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
-        lane = (automation or {}).get("depth")
+        lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
-        moving = {name: lane for name, lane in (automation or {}).items() if name in MOVING_SETTINGS}
+        moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
         with _border():
             if self._stream is None:
                 self._stream = self._open_stream(n_channels, rate)
-            done = list(self._push(self._stream, input_array, depth, moving))
-            if reset:
+            done = list(self._push(self._stream, input_array, depth, self._hold_lanes(moving, rate)))
+            if is_whole:
                 done.append(self._stream.finish())
                 self._stream = None
         if not done:
@@ -216,12 +232,11 @@ class Dream(DreamAttributes):
 
     def flush(self) -> AudioArray:
         """End the sound and return the samples still withheld."""
-        if self._stream is None:
-            return np.zeros((self._shape[0], 0), np.float32)
-        with _border():
-            rest = self._stream.finish()
-        self._stream = None
-        return rest.cpu().numpy()
+        with self._guard.whole("dream"), _border():
+            stream, self._stream = self._stream, None
+            if stream is None:
+                return np.zeros((self._shape[0], 0), np.float32)
+            return stream.finish().cpu().numpy()
 
     @staticmethod
     def _push(
@@ -238,6 +253,29 @@ class Dream(DreamAttributes):
                 torch.from_numpy(np.ascontiguousarray(depth[part])),
                 lanes,
             )
+
+    def _hold_lanes(self, moving: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
+        held = dict(moving)
+        for name in parameters_in_hz(DREAM_PARAMETERS):
+            if name in held and len(held[name]):
+                limit_hz = self._hold(name, float(np.max(held[name])), sample_rate)
+                held[name] = np.minimum(held[name], limit_hz)
+        return held
+
+    def _hold(self, name: str, given_hz: float, sample_rate: int) -> float:
+        """Return a frequency that a sound of this rate can have, and tell once where that is another."""
+        limit_hz = highest_hz(sample_rate)
+        if given_hz <= limit_hz:
+            return given_hz
+        if name not in self._told:
+            self._told.add(name)
+            text = describe_held("dream", name, given_hz, sample_rate)
+            tell = self._options["on_warning"]
+            if tell is None:
+                warnings.warn(text, stacklevel=2)
+            else:
+                tell(text)
+        return limit_hz
 
     def _settings(self) -> DreamSettings:
         fields = {name: self._values[name] for name in DreamSettings.names()}
@@ -260,9 +298,15 @@ class Dream(DreamAttributes):
     def _open_stream(self, n_channels: int, sample_rate: int) -> DreamStream:
         self._shape = (n_channels, sample_rate)
         target = str(self._values["target"])
+        settings = self._settings()
+        self._told: set[str] = set()
+        for name in parameters_in_hz(DREAM_PARAMETERS):
+            held_hz = self._hold(name, float(getattr(settings, name)), sample_rate)
+            if held_hz != getattr(settings, name):
+                settings = dataclasses.replace(settings, **{name: held_hz})  # type: ignore[arg-type]
         return open_stream(
             self._load(),
-            self._settings(),
+            settings,
             sample_rate,
             n_channels,
             references=self.references,

@@ -11,6 +11,7 @@ from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.chain import Chain, Member
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
+from bridge.processors.stream_guard import StreamGuard
 
 __all__ = ["Mix"]
 
@@ -29,7 +30,9 @@ class Mix:
         self.branches = [one if isinstance(one, Chain) else Chain([one]) for one in branches]
         if not self.branches:
             raise ProcessorError("a Mix needs at least one branch; an empty one would be silent")
-        self.reset()
+        self.stream_guard = StreamGuard()
+        self._is_open = False
+        self._forget()
 
     @property
     def latency_samples(self) -> int:
@@ -68,9 +71,10 @@ class Mix:
 
     def reset(self) -> None:
         """Forget every sample seen."""
-        for branch in self.branches:
-            branch.reset()
-        self._waiting: list[list[AudioArray]] = [[] for _ in self.branches]
+        with self.stream_guard.whole("mix"):
+            for branch in self.branches:
+                branch.reset()
+            self._forget()
 
     def process(
         self,
@@ -83,28 +87,34 @@ class Mix:
     ) -> AudioArray:
         """Process audio; see the contract."""
         check_audio(input_array, "mix")
-        if reset:
-            self.reset()
-        for i, branch in enumerate(self.branches, 1):
-            lanes = {
-                name.removeprefix(f"{i}."): lane
-                for name, lane in (automation or {}).items()
-                if name.startswith(f"{i}.")
-            }
-            out = branch.process(input_array, sample_rate, buffer_size, False, automation=lanes)
-            self._waiting[i - 1].append(out)
-        summed = self._sum()
-        return np.concatenate([summed, self.flush()], axis=1) if reset else summed
+        with self.stream_guard.sound("mix", is_whole=reset, begins=not self._is_open):
+            if reset:
+                self._forget()
+            self._is_open = not reset
+            for i, branch in enumerate(self.branches, 1):
+                lanes = {
+                    name.removeprefix(f"{i}."): lane
+                    for name, lane in (automation or {}).items()
+                    if name.startswith(f"{i}.")
+                }
+                out = branch.process(input_array, sample_rate, buffer_size, reset, automation=lanes)
+                self._waiting[i - 1].append(out)
+            return self._sum()
 
     __call__ = process
 
     def flush(self) -> AudioArray:
         """End the stream and return the samples still withheld."""
-        for waiting, branch in zip(self._waiting, self.branches, strict=True):
-            waiting.append(branch.flush())
-        summed = self._sum()
-        self.reset()
-        return summed
+        with self.stream_guard.whole("mix"):
+            for waiting, branch in zip(self._waiting, self.branches, strict=True):
+                waiting.append(branch.flush())
+            summed = self._sum()
+            self._forget()
+            return summed
+
+    def _forget(self) -> None:
+        self._waiting: list[list[AudioArray]] = [[] for _ in self.branches]
+        self._is_open = False
 
     def _sum(self) -> AudioArray:
         joined = [np.concatenate(waiting, axis=1) for waiting in self._waiting]

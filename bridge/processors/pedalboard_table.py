@@ -37,6 +37,7 @@ def _number(
     maximum: float,
     unit: str = "",
     curve: Literal["linear", "log"] = "linear",
+    automation: Literal["block", "none"] = "block",
 ) -> ParamSpec:
     return ParamSpec(
         name=name,
@@ -45,7 +46,7 @@ def _number(
         maximum=maximum,
         unit=unit,
         curve=curve,
-        automation="block",
+        automation=automation,
         help=text,
     )
 
@@ -142,7 +143,15 @@ BUILTINS: dict[str, Builtin] = {
     "mp3_compressor": _builtin(
         "MP3Compressor",
         "MP3 compression",
-        _number("vbr_quality", "LAME's quality of variable bit rate: 0 is best", 2.0, 0.0, 10.0),
+        # LAME refuses 10 itself, and starts over, without a sound, whenever the quality moves.
+        _number(
+            "vbr_quality",
+            "LAME's quality of variable bit rate: 0 is best",
+            2.0,
+            0.0,
+            9.999,
+            automation="none",
+        ),
     ),
     "noise_gate": _builtin(
         "NoiseGate",
@@ -159,13 +168,15 @@ BUILTINS: dict[str, Builtin] = {
         _number("rate_hz", "speed of the sweep", 1.0, 0.0, 99.0, "Hz"),
         _number("depth", "depth of the sweep", 0.5, 0.0, 1.0),
         _cutoff("centre_frequency_hz", 1300.0, "middle of the sweep"),
-        _number("feedback", "how much goes round again", 0.0, -1.0, 1.0),
+        # Beyond 0.9 a quick sweep grows without end: to NaN within seconds at 1, at every rate.
+        _number("feedback", "how much goes round again", 0.0, -0.9, 0.9),
         _MIX,
     ),
     "pitch_shift": _builtin(
         "PitchShift",
         "pitch at the same length",
-        _number("semitones", "how far the pitch moves", 0.0, -72.0, 72.0, "st"),
+        # It hears the whole sound at once (see `pedalboard_plugin`), so nothing can move meanwhile.
+        _number("semitones", "how far the pitch moves", 0.0, -72.0, 72.0, "st", automation="none"),
     ),
     "reverb": _builtin(
         "Reverb",

@@ -1,13 +1,11 @@
 """A third-party VST3 plugin as a node of a chain: automated, compensated, isolated.
 
-Goal: what a DAW does with a plugin, offline and exact. By default every instance lives in a child process
-    of its
-own, so that a plugin that crashes or hangs takes one stem with it and not the render.
+Goal: what a DAW does with a plugin, offline and exact. By default every instance lives in a child process of
+its own, so that a plugin that crashes or hangs takes one stem with it and not the render.
 
-Conventions: parameters have the names pedalboard gives them (title and unit in snake case) and real units;
-    a name or
-value the plugin does not have is refused, with what is near. What comes out is as long as what went in and
-aligned with it, whatever latency the plugin has or changes to.
+Conventions: parameters have the names pedalboard gives them (title and unit in snake case) and real units; a
+name or value the plugin does not have is refused, with what is near. What comes out is as long as what went
+in and aligned with it, whatever latency the plugin has or changes to.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import numpy as np
@@ -37,6 +34,7 @@ from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
+from bridge.processors.stream_guard import StreamGuard
 
 __all__ = ["VST3"]
 
@@ -96,6 +94,7 @@ class VST3:
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
         self._on_warning = on_warning
+        self.stream_guard = StreamGuard()
         self.path, plugin_name = find_plugin(plugin, plugin_name)
         self._binary = check_bundle(self.path)
         self.automation_block_samples = automation_block_samples
@@ -228,8 +227,9 @@ class VST3:
             raise PluginError(
                 f"{self.name}: this state belongs to another plugin (class {preset.uid}; this is {self.uid})"
             )
-        self.reset()
-        self._instances.set_state(data)
+        with self.stream_guard.whole(self.name):
+            self._stream = None
+            self._instances.set_state(data)
         self._tail_seconds = None
 
     def load_state(self, path: str | Path) -> None:
@@ -262,8 +262,9 @@ class VST3:
 
         What plugins report is often wrong, so it is measured, once for every change of a parameter.
         """
-        if self._tail_seconds is None and self._stream is None:
-            self._tail_seconds = self._instances.tail_seconds()
+        with self.stream_guard.call():
+            if self._tail_seconds is None and self._stream is None:
+                self._tail_seconds = self._instances.tail_seconds()
         return self._tail_seconds or 0.0
 
     def set_transport(self, tempo_map: TempoMap | None) -> None:
@@ -313,15 +314,18 @@ class VST3:
             raise ProcessorError(
                 f"{self.name}: an instrument takes notes, not audio; call render(messages, ...)"
             )
-        if reset:
-            self.reset()
-        if sidechain is None and self.sidechain is not None:
-            position = 0 if self._stream is None else self._stream.position_samples
-            sidechain = self.sidechain(position, input_array.shape[1])
-        stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
-        events = self._events(stream, input_array.shape[1], automation or {})
-        pieces = stream.push(input_array, sidechain, events)
-        return stream.join([*pieces, *self._end(stream)] if reset else pieces)
+        with self.stream_guard.sound(self.name, is_whole=reset, begins=self._stream is None):
+            if reset:
+                self._stream = None
+            if sidechain is None and self.sidechain is not None:
+                position = 0 if self._stream is None else self._stream.position_samples
+                sidechain = self.sidechain(position, input_array.shape[1])
+            stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
+            events = self._events(stream, input_array.shape[1], automation or {})
+            pieces = stream.push(input_array, sidechain, events)
+            if reset:
+                self._stream, pieces = None, [*pieces, *stream.flush()]
+            return stream.join(pieces)
 
     __call__ = process
 
@@ -349,12 +353,13 @@ class VST3:
         Returns:
             (channels, samples) float32, latency taken out.
         """
-        self.play(messages)
         silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
-        try:
-            return self.process(silence, sample_rate, buffer_size, automation=automation)
-        finally:
-            self._messages = None
+        with self.stream_guard.whole(self.name):
+            self.play(messages)
+            try:
+                return self.process(silence, sample_rate, buffer_size, automation=automation)
+            finally:
+                self._messages = None
 
     def play(self, messages: Iterable[tuple[float, bytes]]) -> None:
         """Let an instrument play notes in every stream from now on, instead of the sound it is given.
@@ -372,16 +377,14 @@ class VST3:
 
     def flush(self) -> AudioArray:
         """End the stream and return the samples still withheld."""
-        stream = self._stream
-        return np.zeros((2, 0), np.float32) if stream is None else stream.join(self._end(stream))
-
-    def _end(self, stream: PluginStream) -> list[AudioArray]:
-        self._stream = None
-        return stream.flush()
+        with self.stream_guard.whole(self.name):
+            stream, self._stream = self._stream, None
+            return np.zeros((2, 0), np.float32) if stream is None else stream.join(stream.flush())
 
     def reset(self) -> None:
         """Forget every sample seen."""
-        self._stream = None
+        with self.stream_guard.whole(self.name):
+            self._stream = None
 
     def close(self) -> None:
         """Let the plugin go: end its process and free its memory. Safe to call twice."""
@@ -391,9 +394,7 @@ class VST3:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -403,10 +404,11 @@ class VST3:
 
     def _ask(self, question: Callable[[PluginDriver], _Answer]) -> _Answer:
         """Ask the plugin something that is not a sound; between streams, after it has heard what was set."""
-        if self._stream is None:
-            self._instances.settle()
-            self._instances.ask(lambda driver: driver.settle())
-        return self._instances.ask(question)
+        with self.stream_guard.call():
+            if self._stream is None:
+                self._instances.settle()
+                self._instances.ask(lambda driver: driver.settle())
+            return self._instances.ask(question)
 
     def _begin(
         self, audio: AudioArray, sample_rate: float, buffer_size: int, sidechain: AudioArray | None

@@ -13,6 +13,7 @@ the last one stopped. A stem that fails does not touch the others.
 - `stem_delivery`    a scratch file to a finished one at its level
 - `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
 - `gpu_batches`      dreams of several stems in one batch
+- `loss`             sound that a chain loses
 - `gain`, `tail`     how loud and how long it comes out
 - `progress`, `results`, `event_log`  what is told on the way and at the end
 - `verify`           does a manifest still make what it says

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
 from bridge.errors import PresetError
@@ -15,8 +17,10 @@ from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.model import NodeSpec, Preset
+from bridge.processors.catalogue import processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
+from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
 from bridge.processors.pedalboard_plugin import build_builtin
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
@@ -53,13 +57,18 @@ class OpenStem:
     chain: Chain
     envelopes: Envelopes
     plugins: dict[str, VST3] = field(default_factory=dict)
+    frequencies: frozenset[tuple[str, str]] = frozenset()
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
-        return {
-            f"{node_id}.{name}": self.envelopes.values(node_id, name, start, n_samples)
-            for node_id, name in self.envelopes.moving
-        }
+        # The plan has told of frequencies that are held.
+        limit_hz = highest_hz(self.stem.sample_rate)
+        lanes = {}
+        for node_id, name in self.envelopes.moving:
+            values = self.envelopes.values(node_id, name, start, n_samples)
+            is_held = (node_id, name) in self.frequencies
+            lanes[f"{node_id}.{name}"] = np.minimum(values, limit_hz) if is_held else values
+        return lanes
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
@@ -123,7 +132,19 @@ def open_stem(
     except BaseException:
         _close(opened)
         raise
-    return OpenStem(plan=plan, stem=stem, chain=Chain(nodes), envelopes=envelopes, plugins=opened)
+    return OpenStem(
+        plan=plan,
+        stem=stem,
+        chain=Chain(nodes),
+        envelopes=envelopes,
+        plugins=opened,
+        frequencies=frozenset(
+            (node.id, name)
+            for node in preset.chain
+            if node.use != "vst3"
+            for name in parameters_in_hz(processor_parameters(node.use))
+        ),
+    )
 
 
 def _open_node(
@@ -133,7 +154,8 @@ def _open_node(
         return _open_dream(node, plan, stem, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
-    native = build_builtin(node.use, node.params)
+    params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
+    native = build_builtin(node.use, params)
     native.automation_block_samples = plan.automation_block_samples
     return native
 
@@ -210,13 +232,14 @@ def _open_dream(
     from bridge.processors.dream import Dream
 
     check_network(plan, node)
+    params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
     dream = Dream(
         device=plan.device_for(stem),
         on_step=hooks.on_step,
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
-        **{**node.params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
+        **{**params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.reference_stems):
         dream.references[name] = read_reference(name, plan, stem)

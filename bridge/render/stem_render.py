@@ -19,6 +19,7 @@ from bridge.errors import RenderError, RenderStoppedError
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.inputs import check_after
+from bridge.render.loss import LossWatch
 from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
@@ -67,6 +68,7 @@ def render_stem(
         n_tail = _tail_samples(opened)
         measured = _Measurements(stem, opened)
         _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
+        warnings += measured.loss.warnings(measured.before.result(), measured.after_meter().result())
         warnings += [str(fault) for plugin in opened.plugins.values() for fault in plugin.faults]
         plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
     finally:
@@ -102,17 +104,20 @@ class _Measurements:
     def __init__(self, stem: StemPlan, opened: OpenStem) -> None:
         self.before = LoudnessMeter(stem.sample_rate, stem.n_channels)
         self.tail = TailMeter(opened.plan.preset.tail, stem.sample_rate, stem.n_samples)
+        self.loss = LossWatch(opened)
         self._after: LoudnessMeter | None = None
         self._sample_rate = stem.sample_rate
 
     def push_input(self, block: AudioArray) -> None:
         self.before.push(block)
+        self.loss.push_input(block)
 
     def push_output(self, block: AudioArray) -> None:
         # How many channels come out is known once the first block has.
         self._after = self._after or LoudnessMeter(self._sample_rate, block.shape[0])
         self._after.push(block)
         self.tail.push(block)
+        self.loss.push_output(block)
 
     def after_meter(self) -> LoudnessMeter:
         if self._after is None:
