@@ -15,7 +15,7 @@ from helpers.vst3 import EFFECT, INSTRUMENT, PAIR
 from bridge import build_plan, load_preset, read_tempo_map, render_plan
 from bridge.errors import InputError, PluginError, PresetError
 from bridge.hosts.open_plugin import has_minihost
-from bridge.hosts.vstpreset import encode_state
+from bridge.hosts.vstpreset import build_vstpreset, encode_state
 from bridge.midi.file import read_midi
 from bridge.midi.notes import timed_messages
 from bridge.processors.vst3 import VST3
@@ -97,10 +97,11 @@ def test_a_missing_plugin_fails_or_is_bypassed_as_asked(tmp_path: Path) -> None:
 
 def test_a_state_file_beside_the_preset_travels_with_it(tmp_path: Path) -> None:
     """A .vstpreset that a node names is read into the preset; one that is not there is said."""
-    (tmp_path / "sound.vstpreset").write_bytes(b"VST3 state")
+    state = build_vstpreset("A" * 32, {"Comp": b"state"})
+    (tmp_path / "sound.vstpreset").write_bytes(state)
     preset = preset_with(tmp_path, "Any", more='state = "sound.vstpreset"')
 
-    assert load_preset(preset).node("fx").state == "VlNUMyBzdGF0ZQ=="
+    assert load_preset(preset).node("fx").state == encode_state(state)
     (tmp_path / "sound.vstpreset").unlink()
     with pytest.raises(PresetError, match=r"sound\.vstpreset"):
         load_preset(preset)
