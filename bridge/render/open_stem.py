@@ -162,6 +162,7 @@ def _open_node(
 
 def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | None:
     from bridge.hosts.bundle import PluginNotFoundError
+    from bridge.hosts.vstpreset import decode_state
     from bridge.processors.vst3 import VST3
 
     try:
@@ -169,7 +170,8 @@ def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | 
             node.plugin or "",
             plugin_name=node.plugin_name,
             params=node.params,
-            state=node.state,
+            # Of a plan it is the bytes themselves, never a path: manifests come from anywhere.
+            state=None if node.state is None else decode_state(node.state, f"node {node.id!r}: state"),
             has_sidechain=node.sidechain is not None,
             backend=node.backend,
             on_fault=node.on_fault,
