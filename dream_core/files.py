@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _PREFIX = ".reverie-"
+_MARK = ".made-by-reverie"
+"""Lies in every private folder: a folder of the user's may well have such a name, but holds none of these."""
 _FORGOTTEN_S = 86_400.0
 """After so long a private folder counts as left behind where its owner cannot be asked for."""
 _NO_LINKS = {
@@ -88,6 +90,7 @@ def private_folder(parent: Path) -> Iterator[Path]:
     """
     folder, lock = _make_private(parent)
     try:
+        (folder / _MARK).touch()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +105,7 @@ def list_leftovers(parent: Path) -> list[Path]:
         for entry in os.scandir(parent):
             if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
                 path = Path(entry.path)
-                if _is_forgotten(path):
+                if (path / _MARK).is_file() and _is_forgotten(path):
                     found.append(path)
     return sorted(found)
 

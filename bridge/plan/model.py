@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,7 +26,7 @@ from pydantic import (
 )
 
 from bridge.audio.alignment import Placement
-from bridge.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE
+from bridge.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE, SUBTYPE_BITS
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError, PlanError
 from bridge.files import hash_file
@@ -43,6 +44,25 @@ _MAX_SAMPLES = 1 << 40
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path or Path(path).name in ("", ".", ".."):
+        raise ValueError("is not the path of a file")
+    return path
+
+
+def _check_subtype(subtype: str) -> str:
+    if subtype not in SUBTYPE_BITS:
+        raise ValueError(f"is none of {', '.join(SUBTYPE_BITS)}")
+    return subtype
+
+
+def _check_name(name: str) -> str:
+    """A manifest comes from anywhere, and its plan's name becomes a file's: it must not lead elsewhere."""
+    if not name or name in (".", "..") or set(name) & set("/\\\0"):
+        raise ValueError("is not a plain file name")
+    return name
 
 
 class MidiSource(_Record):
@@ -95,15 +115,15 @@ class StemPlan(_Record):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     name: str
-    source: str
+    source: Annotated[str, AfterValidator(_check_path)]
     sha256: str
     stamp: str = Field(default="", description="size and time of the source when it was hashed")
     sample_rate: int = Field(ge=1, le=MAX_SAMPLE_RATE)
     n_channels: int = Field(ge=1, le=MAX_CHANNELS)
     n_samples: int = Field(ge=0, le=_MAX_SAMPLES)
     subtype: str
-    target: str
-    target_subtype: str
+    target: Annotated[str, AfterValidator(_check_path)]
+    target_subtype: Annotated[str, AfterValidator(_check_subtype)]
     head_samples: int = Field(
         default=0, ge=0, le=_MAX_SAMPLES, description="silence in front, up to the session's start"
     )
@@ -161,7 +181,7 @@ class Plan(_Record):
 
     format: Literal["reverie/plan"] = "reverie/plan"
     version: Literal[1] = 1
-    name: str
+    name: Annotated[str, AfterValidator(_check_name)]
     is_aligned: bool = True
     preset: Annotated[Preset, PlainValidator(_read_preset), PlainSerializer(Preset.to_dict)]
     preset_sha256: str

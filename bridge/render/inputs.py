@@ -45,6 +45,8 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
     heard = {stem.name: stem.sha256, **stem.reference_stems}
     try:
         for name, sha256 in heard.items():
+            if name not in sources:
+                raise AudioFileError(f"stem {name!r}, which is listened to, is not in the plan; plan again")
             if hash_file(Path(sources[name])) != sha256:
                 raise AudioFileError(f"{sources[name]}: has changed since the plan was made; plan again")
         for node in plan.preset.chain:

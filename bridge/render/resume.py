@@ -34,7 +34,8 @@ def begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, dict[str, str
         if record is not None and record.key == plan.stem_key(stem) and is_as_written(stem, record):
             fresh = fresh.with_stem(stem.name, record)
     for stem in others:
-        fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
+        if is_as_written(stem, earlier.stems[stem.name]):
+            fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
     return fresh, {name: record.program for name, record in earlier.stems.items()}
 
 

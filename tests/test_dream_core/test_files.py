@@ -113,6 +113,7 @@ def test_the_folder_of_a_killed_process_is_found_and_one_in_use_is_not(tmp_path:
     """Foreign folders with such a name that are links are left alone as well."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".reverie-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".reverie-notes").mkdir()  # the user's own
     code = (
         "import os, pathlib, signal, sys; from dream_core.files import private_folder\n"
         "with private_folder(pathlib.Path(sys.argv[1])) as folder:\n"
@@ -126,7 +127,11 @@ def test_the_folder_of_a_killed_process_is_found_and_one_in_use_is_not(tmp_path:
         assert remove_leftovers(tmp_path) == found
         assert used.is_dir()
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".reverie-link", "elsewhere"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".reverie-link",
+        ".reverie-notes",
+        "elsewhere",
+    ]
 
 
 def test_only_files_are_read(tmp_path: Path) -> None:

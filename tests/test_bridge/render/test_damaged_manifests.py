@@ -70,7 +70,11 @@ def _without(data: dict[str, Any], *keys: str) -> None:
     (lambda d: d["plan"]["tempo_map"].update(tempos="fast"), "tempo map"),
     (lambda d: d["plan"]["preset"].update(chain=3), "chain"),
     (lambda d: d["plan"].update(preset=None), "preset"),
-], ids=["level", "unknown", "length", "rate", "endless", "tempo", "chain", "preset"])  # fmt: skip
+    (lambda d: d["plan"].update(name="../../victim/x"), "not a plain file name"),
+    (lambda d: d["plan"].update(name="a\0b"), "not a plain file name"),
+    (lambda d: d["plan"]["stems"][0].update(target="a\0b"), "not the path of a file"),
+    (lambda d: d["plan"]["stems"][0].update(target_subtype="NOPE"), "PCM_16"),
+])  # fmt: skip
 def test_every_field_is_checked_when_it_is_read(tmp_path: Path, damage: Any, says: str) -> None:
     """So that nothing that uses it finds something else in it."""
     plan = make_plan(tmp_path)
