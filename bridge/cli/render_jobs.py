@@ -73,6 +73,8 @@ def render_jobs(
         return
     for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
         warn(warning)
+    if report:
+        _check_reports(plans, overwrite)
     listeners: list[Callable[[Progress], None]] = []
     takers: list[Callable[[StemResult], None]] = []
     with ExitStack() as held:
@@ -94,7 +96,7 @@ def render_jobs(
             on_result=_to_all(takers),
         )
     if report:
-        _write_reports(reports)
+        _write_reports(reports, overwrite)
     print_reports(reports, as_json)
     if not as_json:
         _note_time(reports, time.monotonic() - began)
@@ -149,15 +151,26 @@ class _Display:
         self._bars.update(self._all, completed=done_s, description=text)
 
 
-def _write_reports(reports: Sequence[RenderReport]) -> None:
+def _check_reports(plans: Sequence[Plan], overwrite: bool) -> None:
+    """Refuse, before anything is rendered, to replace what is no report of ours."""
+    from bridge.files import check_free
+    from bridge.plan.output_names import manifest_path, report_path
+    from bridge.report.page import is_report
+
+    for plan in plans:
+        path = report_path(manifest_path(plan))
+        check_free(path, overwrite or is_report(path))
+
+
+def _write_reports(reports: Sequence[RenderReport], overwrite: bool) -> None:
     from bridge.plan.output_names import report_path
     from bridge.render.manifest import read_manifest
-    from bridge.report.page import write_report
+    from bridge.report.page import is_report, write_report
 
     for one in reports:
         if any(stem.record is not None for stem in one.stems):
             path = report_path(one.manifest)
-            write_report(read_manifest(one.manifest), path, overwrite=True)
+            write_report(read_manifest(one.manifest), path, overwrite=overwrite or is_report(path))
             note(f"report: {path}")
 
 

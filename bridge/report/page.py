@@ -22,7 +22,7 @@ from bridge.audio.alignment import Alignment, align_stems, measure_sum
 from bridge.audio.metadata import AudioMetadata
 from bridge.audio.reader import read_info
 from bridge.errors import InputError, escape
-from bridge.files import check_free, write_whole
+from bridge.files import check_free, read_regular, write_whole
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
@@ -31,13 +31,15 @@ from bridge.report.charts import HEIGHT, WIDTH, EnvelopeChart, EnvelopeCurve, dr
 from bridge.report.pictures import frequency_height, spectrogram_png, waveform_path
 from bridge.report.stem_view import VIEWS, StemView, look_at_stem
 
-__all__ = ["build_report", "write_report"]
+__all__ = ["build_report", "is_report", "write_report"]
 
 PREVIEW_S: Final = 300.0
 """How much can be listened to in a report, all stems together; lossless sound makes the file large."""
 
 _CURVE_POINTS: Final = 2_000
 _WAVE_HEIGHT: Final = 90
+_GENERATOR: Final = b'<meta name="generator" content="Reverie">'
+_REPORT_LIMIT_BYTES: Final = 1 << 30
 _MARKS: Final = ((100, "100 Hz"), (1_000, "1 kHz"), (10_000, "10 kHz"))
 _LEVELS: Final = (
     ("integrated_lufs", "Integrated", "LUFS"),
@@ -102,9 +104,17 @@ def write_report(manifest: Manifest, path: Path | str, *, overwrite: bool = Fals
     path = Path(path)
     check_free(path, overwrite)
     text = build_report(manifest)
-    with write_whole(path) as part:
+    with write_whole(path, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")
     return path
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report of ours, which the next one may replace."""
+    try:
+        return not path.is_symlink() and _GENERATOR in read_regular(path, _REPORT_LIMIT_BYTES)[:4096]
+    except OSError:
+        return False
 
 
 def build_report(manifest: Manifest) -> str:
