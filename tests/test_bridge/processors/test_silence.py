@@ -24,8 +24,8 @@ def lost(sound: np.ndarray, out: np.ndarray, size: int = 3000, late: int = 0) ->
 @pytest.mark.parametrize("size", [1, 700, 3000, 10**6])
 @pytest.mark.parametrize("late", [0, 5000])
 def test_silence_is_found_whatever_the_blocks(size: int, late: int) -> None:
-    """A second and a half in the middle; at one sample in a block too."""
-    n = 3 * RATE if size > 1 else RATE // 2
+    """The half in the middle; at one sample in a block too."""
+    n = 3 * RATE if size > 1 else 12800
     sound = noise(n, 2)
     out = sound.copy()
     out[:, n // 4 : 3 * n // 4] = 0.0
