@@ -104,9 +104,11 @@ class PedalboardPlugin:
         self.plugin = plugin
         self.automation_block_samples = automation_block_samples
         self.on_warning = on_warning
+        # Kept: pedalboard makes new objects of a board's members for whoever asks, while none is held.
+        self._leaves = leaves_of(plugin)
         self._name, builtin = _BY_CLASS.get(type(plugin).__name__, (type(plugin).__name__, None))
         self._parameters = _specs(plugin, builtin)
-        self._own_guard = StreamGuard()
+        self.stream_guard = StreamGuard()
         self._n_channels = 0
         self._sample_rate = 0.0
         self._too_high: list[tuple[Any, str, float]] = []
@@ -246,8 +248,8 @@ class PedalboardPlugin:
     # Streams --------------------------------------------------------------------------------------------
 
     def _guards(self) -> tuple[StreamGuard, ...]:
-        leaves = leaves_of(self.plugin)
-        return tuple(_GUARDS.setdefault(leaf, StreamGuard()) for leaf in leaves) or (self._own_guard,)
+        self._leaves = leaves_of(self.plugin)
+        return self.stream_guard, *(_GUARDS.setdefault(leaf, StreamGuard()) for leaf in self._leaves)
 
     def _forget(self) -> None:
         for leaf, name, given_hz in self._too_high:
@@ -265,11 +267,17 @@ class PedalboardPlugin:
         self._buffer_size, self._is_open = max(1, buffer_size), True
         self._told: set[tuple[int, str]] = set()
         for leaf in leaves_of(self.plugin):
+            is_phaser = kind_of(leaf) == "Phaser"
+            if is_phaser:
+                # It takes its centre for that of 44.1 kHz until it is set where the rate is known.
+                silence = np.zeros((n_channels, _LEAST_SAMPLES), np.float32)
+                leaf.process(silence, self._sample_rate, reset=True)
             for name in frequencies_of(leaf):
                 given_hz = float(getattr(leaf, name))
                 held_hz = self._hold(leaf, name, given_hz)
-                if held_hz != given_hz:
+                if held_hz != given_hz or is_phaser:
                     setattr(leaf, name, held_hz)
+                if held_hz != given_hz:
                     self._too_high.append((leaf, name, given_hz))
         self.plugin.reset()
         self._epoch = self._count_begun()

@@ -20,7 +20,7 @@ import numpy as np
 from bridge.arrays import AudioArray, Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
-from bridge.files import hash_file
+from bridge.files import hash_file, write_whole
 from bridge.hosts.bundle import check_bundle
 from bridge.hosts.contract import BackendName, EventArray
 from bridge.hosts.driver import PluginDriver
@@ -241,11 +241,10 @@ class VST3:
         self.preset_data = read_state(Path(path))
 
     def save_state(self, path: str | Path) -> None:
-        """Write the plugin's state as a ``.vstpreset`` that any host reads."""
-        try:
-            Path(path).write_bytes(self.preset_data)
-        except OSError as error:
-            raise PluginError(f"{path}: the plugin state cannot be written: {error.strerror}") from error
+        """Write the plugin's state as a ``.vstpreset`` for any host; `OutputError` where it cannot."""
+        data = self.preset_data
+        with write_whole(Path(path)) as part:
+            part.write_bytes(data)
 
     # Sound ----------------------------------------------------------------------------------------------
 

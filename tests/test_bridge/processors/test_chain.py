@@ -174,3 +174,24 @@ def test_mistakes_are_said() -> None:
         Chain([pedalboard.Gain()]).process(noise(10), RATE, automation={"gain.gain": np.zeros(10)})
     with pytest.raises(ProcessorError, match="at least one branch"):
         Mix([])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_a_dream_holds_its_band_below_half_the_rate(rate: int) -> None:
+    """Set or moved too high, it is what it is at 0.49 of the rate, and says so once."""
+    sound, told = noise(rate)[:, :rate], []
+    limit = 0.49 * rate
+    make = {"objective": "layer:second", "window_s": 0.5, "depth": 1.0}
+    held = Dream(SmallNet(), high_hz=9000.0, on_warning=told.append, **make).process(sound, rate)
+
+    assert np.array_equal(held, Dream(SmallNet(), high_hz=limit, **make).process(sound, rate))
+    assert told == [f"dream: high_hz = 9000 Hz is too high for sound at {rate} Hz; {limit:g} Hz is used"]
+    lane = np.linspace(1000.0, 20000.0, rate)
+    moved = Dream(SmallNet(), on_warning=told.append, **make).process(
+        sound, rate, automation={"high_hz": lane}
+    )
+    low = {"high_hz": np.minimum(lane, limit)}
+    assert np.array_equal(moved, Dream(SmallNet(), **make).process(sound, rate, automation=low))
+    assert len(told) == 2
+    with pytest.raises(ProcessorError, match="is empty"):
+        Dream(SmallNet(), low_hz=8000.0, high_hz=9000.0, on_warning=told.append, **make).process(sound, rate)

@@ -13,7 +13,7 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, SAMPLE_RATE, misbehaving_copy, needs_plugins, noise
 
 from bridge.arrays import AudioArray
-from bridge.errors import PluginError, ProcessorError
+from bridge.errors import OutputError, PluginError, ProcessorError
 from bridge.processors.contract import Processor
 from bridge.processors.vst3 import VST3
 
@@ -335,6 +335,20 @@ def test_state_survives_bytes_and_files(effect: VST3, tmp_path: Path) -> None:
     assert effect.get_parameter("gain_db") == pytest.approx(-6.0, abs=1e-5)
     output = effect.process(np.ones((2, 64), np.float32), SAMPLE_RATE)
     assert output == pytest.approx(-(10 ** (-6 / 20)), rel=1e-6)
+
+
+def test_a_state_is_written_whole_or_not_at_all(effect: VST3, tmp_path: Path) -> None:
+    """A link is replaced and not followed; what cannot be written leaves what was there."""
+    victim, link = tmp_path / "victim.txt", tmp_path / "a.vstpreset"
+    victim.write_text("mine")
+    link.symlink_to(victim)
+    effect.save_state(link)
+    assert victim.read_text() == "mine"
+    assert link.read_bytes() == effect.preset_data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.vstpreset", "victim.txt"]
+    with pytest.raises(OutputError, match="cannot be written"):
+        effect.save_state(victim / "a.vstpreset")
+    assert victim.read_text() == "mine"
 
 
 def test_parameters_go_on_top_of_a_state(effect: VST3) -> None:
