@@ -213,7 +213,8 @@ def open_zip(path: Path, kind: str) -> Iterator[zipfile.ZipFile]:
             archive = zipfile.ZipFile(file)
         except _DAMAGE as error:
             raise SessionError(
-                f"{path}: is not a {kind} archive that can be read ({error}); export it again from the DAW"
+                f"{path}: is not a {kind} archive that can be read ({_words(error)}); export it again from "
+                "the DAW"
             ) from None
         with archive:
             yield archive
@@ -270,7 +271,9 @@ def read_member(
     except KeyError:
         raise SessionError(f"{where}: holds no {name}; it is not a session of this kind") from None
     except _DAMAGE as error:
-        raise SessionError(f"{where}: {name} cannot be unpacked ({error}); copy the file again") from None
+        raise SessionError(
+            f"{where}: {name} cannot be unpacked ({_words(error)}); copy the file again"
+        ) from None
 
 
 def read_gzip(path: Path, limit_bytes: int = MAX_XML_BYTES) -> Iterator[bytes]:
@@ -283,9 +286,15 @@ def read_gzip(path: Path, limit_bytes: int = MAX_XML_BYTES) -> Iterator[bytes]:
         with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
             yield from _pieces(file, f"{path}:", limit_bytes)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SessionError(f"{path}: cannot be unpacked ({error}); copy the file again") from None
+        raise SessionError(f"{path}: cannot be unpacked ({_words(error)}); copy the file again") from None
     except OSError as error:
         raise SessionError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _words(error: Exception) -> str:
+    """Say what is wrong without the numbers and quotes that Python puts around it."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said or "it ends too early"
 
 
 def _pieces(file: io.BufferedIOBase | IO[bytes], where: str, limit_bytes: int) -> Iterator[bytes]:

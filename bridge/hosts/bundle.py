@@ -53,8 +53,16 @@ def find_binary(path: Path) -> Path:
     """Return the shared library inside a bundle, or the file itself where the bundle is one file.
 
     Raises:
-        PluginError: There is no such path, it is not a bundle, or it holds no binary for this system.
+        PluginError: There is no such path, it is not a bundle, it holds no binary for this system, or it
+            cannot be looked into.
     """
+    try:
+        return _look_for_binary(path)
+    except OSError as error:
+        raise PluginError(f"{path}: the plugin cannot be read: {error.strerror}") from None
+
+
+def _look_for_binary(path: Path) -> Path:
     if not path.exists():
         raise PluginNotFoundError(
             f"{path}: no such plugin. To see what is installed run: reverie plugins list"

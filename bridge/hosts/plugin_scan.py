@@ -280,7 +280,7 @@ def find_plugin(
             )
         return Path(bundle.path), entry.name if len(bundle.plugins) > 1 else None
     for folder in standard_folders():
-        if (folder / f"{text}.vst3").exists():
+        if _is_there(folder / f"{text}.vst3"):
             return folder / f"{text}.vst3", plugin_name
     for bundle in known.blocked():
         if Path(bundle.path).stem.casefold() == text.casefold():
@@ -288,10 +288,17 @@ def find_plugin(
                 f"{text}: blocked since its last scan: {bundle.blocked}. To try again run: "
                 f"reverie plugins scan --retry-blocked {bundle.path}"
             )
-    if Path(text).exists():
+    if _is_there(Path(text)):
         return Path(text), plugin_name
     names = [entry.name for _, entry in known.plugins()]
     hint = nearest_names(text, names) if names else "no plugin has been scanned"
     raise PluginNotFoundError(
         f"no plugin {text!r} is installed; {hint}. To look for plugins run: reverie plugins scan [FOLDER]"
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long for a name, or in a folder that may not be looked into
+        return False

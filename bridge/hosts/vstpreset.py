@@ -65,8 +65,7 @@ def parse_vstpreset(data: bytes, where: str = "state") -> VstPreset:
     """
     if len(data) < _HEADER.size or data[:4] != b"VST3":
         raise PluginError(
-            f"{where}: not a .vstpreset ({len(data)} bytes starting with {data[:4]!r}; such a file starts "
-            "with b'VST3')"
+            f"{where}: not a .vstpreset ({len(data)} bytes that do not start with VST3, as such a file does)"
         )
     _, _, class_id, list_offset = _HEADER.unpack_from(data)
     if not _HEADER.size <= list_offset <= len(data) - _LIST_HEAD.size:
@@ -81,7 +80,9 @@ def parse_vstpreset(data: bytes, where: str = "state") -> VstPreset:
     chunks: dict[str, bytes] = {}
     for name, offset, size in _ENTRY.iter_unpack(data[list_offset + _LIST_HEAD.size : entries_end]):
         if offset < _HEADER.size or size < 0 or offset + size > list_offset:
-            raise PluginError(f"{where}: a damaged .vstpreset: chunk {name!r} lies outside the file")
+            raise PluginError(
+                f"{where}: a damaged .vstpreset: chunk {name.decode('latin-1')!r} lies outside the file"
+            )
         chunks[name.decode("latin-1")] = data[offset : offset + size]
     if "Comp" not in chunks:
         raise PluginError(f"{where}: a .vstpreset without the processor's state (no chunk 'Comp')")

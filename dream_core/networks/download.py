@@ -62,8 +62,8 @@ def fetch_file(
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(
-            f"{address} cannot be fetched ({error}); check the connection and call again, or fetch the file "
-            "by other means and import it"
+            f"{address} cannot be fetched ({_words(error)}); check the connection and call again, or fetch "
+            "the file by other means and import it"
         ) from None
 
 
@@ -94,6 +94,12 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
         if not _is_secure(address):
             raise OSError(f"it redirects to {address!r}, which is not https")
         return super().redirect_request(*arguments)
+
+
+def _words(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return said or type(cause).__name__
 
 
 def _too_large(address: str, max_bytes: int) -> WeightsError:

@@ -7,6 +7,7 @@ one file. Pickles can run code when they are opened; they are never opened here 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,11 +17,12 @@ from typing import Any
 import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
-from dream_core.files import hash_file, open_regular, write_whole
+from dream_core.files import hash_file, open_regular, read_regular, write_whole
 
 __all__ = ["check_file", "load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
 
@@ -77,14 +79,21 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, Tensor]:
     Raises:
         WeightsError: The file is absent, damaged, no safetensors file, or another file than expected.
     """
-    file = _open(path)
-    if sha256 and (found := hash_file(path)) != sha256:
+    check_file(path)
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error})") from None
+    # The bytes that are used are those that are hashed: the file may be replaced meanwhile.
+    if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise WeightsError(
             f"{path} has sha256 {found[:16]}..., expected {sha256[:16]}...; the file was changed or damaged: "
             "delete it and install or import it again"
         )
-    with file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    try:
+        return load_bytes(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _not_weights(path, error) from None
 
 
 def check_file(path: Path, limit_bytes: int = _MAX_BYTES) -> None:
@@ -109,10 +118,14 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind: delete "
-            "it, and install or import it again"
-        ) from None
+        raise _not_weights(path, error) from None
+
+
+def _not_weights(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} is not a complete safetensors file ({error}); it is damaged or of another kind: delete "
+        "it, and install or import it again"
+    )
 
 
 def load_into(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

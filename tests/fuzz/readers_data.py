@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
@@ -14,7 +15,9 @@ from helpers.dawproject import write_project
 from helpers.paths import ROOT
 
 from bridge.daw.read import read_session
-from bridge.hosts.plugin_scan import PluginCache, PluginEntry, ScannedBundle
+from bridge.errors import PluginError
+from bridge.hosts.bundle import check_bundle
+from bridge.hosts.plugin_scan import PluginCache, PluginEntry, ScannedBundle, find_plugin
 from bridge.hosts.vstpreset import build_vstpreset, encode_state
 from bridge.plan.find_stems import find_stems
 from bridge.plan.job_list import read_jobs
@@ -150,9 +153,11 @@ def _caches() -> Mapping[str, bytes]:
 
 def _read_cache(path: Path) -> object:
     cache = PluginCache.read(path)
-    for bundle in cache.bundles.values():
-        Path(bundle.path).exists()
-    return [entry.name.casefold() for _, entry in cache.plugins()], [b.blocked for b in cache.blocked()]
+    list(cache.blocked())
+    for _, entry in cache.plugins():
+        with contextlib.suppress(PluginError):  # no plugin of the seeds is there
+            check_bundle(find_plugin(entry.name, cache=cache)[0])
+    return cache
 
 
 def _jobs() -> Mapping[str, bytes]:

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.paths import SHARED
 
 from bridge.daw.read import read_session
 from bridge.errors import SessionError
@@ -85,3 +86,14 @@ def test_names_in_reaper_are_text_whatever_wrote_them(tmp_path: Path) -> None:
         b'<REAPER_PROJECT 0.1\n<TRACK\nNAME "s\xfc\xdf\x00junk"\n>\n<TRACK\nNAME "\xe5\xa4\xa2"\n>\n>\n'
     )
     assert [track.name for track in read_session(path).tracks] == ["süß", "夢"]
+
+
+@pytest.mark.skipif(not (SHARED / "cases/damaged").is_dir(), reason="the damaged files are not here")
+@pytest.mark.parametrize("name", ["NotImplementedError", "OSError"])
+def test_damaged_archives_are_refused_in_plain_words(name: str) -> None:
+    """The file is named, and no error's number."""
+    path = SHARED / f"cases/damaged/dawproject-{name}.dawproject"
+    with pytest.raises(SessionError, match=r"cannot be unpacked|can be read") as caught:
+        read_session(path)
+    assert str(path) in str(caught.value)
+    assert "Errno" not in str(caught.value)

@@ -17,6 +17,7 @@ from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.bundle import check_bundle, find_binary, standard_folders, this_machine
 from bridge.hosts.contract import HostedParameter
 from bridge.hosts.parameter_laws import build_parameters, parameter_name, parse_parameter_text
+from bridge.hosts.plugin_scan import PluginCache, find_plugin
 from bridge.hosts.vstpreset import build_vstpreset, decode_state, parse_vstpreset, read_state
 from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
 
@@ -318,3 +319,12 @@ def test_shared_audio_is_shared() -> None:
         ours.from_child(64, 100000)
     ours.close()
     theirs.close()
+
+
+def test_names_too_long_for_a_file_are_plugins_that_are_not_there(tmp_path: Path) -> None:
+    """Whether a preset or the cache says so: one line, not the system's error."""
+    name = "x" * 5000
+    with pytest.raises(PluginError, match=r"no plugin 'x+' is installed"):
+        find_plugin(name, cache=PluginCache(tmp_path / "plugins.json"))
+    with pytest.raises(PluginError, match="the plugin cannot be read: File name too long"):
+        find_binary(tmp_path / f"{name}.vst3")

@@ -93,3 +93,22 @@ def test_the_users_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("REVERIE_HOME", str(tmp_path))
 
     assert networks_folder() == tmp_path / "networks"
+
+
+def test_the_weights_that_are_used_are_those_that_were_hashed(
+    monkeypatch: pytest.MonkeyPatch, stored: Path
+) -> None:
+    """A file that is replaced once it has been read is not read a second time."""
+    sha256 = hash_file(stored)
+    wanted = read_tensors(stored)
+
+    def read_and_replace(path: Path) -> bytes:
+        data = path.read_bytes()
+        path.write_bytes(b"another file")
+        return data
+
+    monkeypatch.setattr("dream_core.networks.weights.read_regular", read_and_replace)
+
+    found = read_tensors(stored, sha256)
+
+    assert all(torch.equal(tensor, found[name]) for name, tensor in wanted.items())

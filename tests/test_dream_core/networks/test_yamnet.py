@@ -489,7 +489,7 @@ def test_of_a_file_that_is_not_the_one_nothing_is_left(
 
 
 def test_an_address_that_answers_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="check the connection and call again"):
+    with pytest.raises(WeightsError, match=r"cannot be fetched \(Connection refused\); check the connection"):
         fetch_file("http://127.0.0.1:1/yamnet.h5", tmp_path / "x", max_bytes=100)
     for address in ("file:///etc/hostname", "http://example.com/yamnet.h5", "yamnet.h5"):
         with pytest.raises(WeightsError, match="an https:// address is accepted"):
