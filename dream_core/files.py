@@ -156,8 +156,8 @@ def give_name(part: Path, path: Path, *, overwrite: bool) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            # The name is taken by an empty file first, which fails where there is one already.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             part.replace(path)
 
 

@@ -50,6 +50,7 @@ def envelope_command(
     ] = 48_000,
     seed: a.SeedOption = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
+    trust: a.TrustOption = False,
 ) -> None:
     """Draw or write the envelopes of a preset over a song; print a text sketch if no output is given."""
     from bridge.clock.durations import parse_duration
@@ -70,7 +71,7 @@ def envelope_command(
     for path in (png, table, lanes):
         if path is not None:
             check_free(path, overwrite)
-    preset = apply_settings(read_preset(preset_path(preset_name)), settings or (), variation)
+    preset = apply_settings(read_preset(preset_path(preset_name), trust=trust), settings or (), variation)
     midi = None if midi_path is None else read_midi(midi_path, pattern=clock.pattern, ppq=clock.ppq)
     tempo_map = build_clock(midi, clock, hint_bpm=preset.meta.bpm_hint)
     if length is None and midi is not None:
@@ -110,7 +111,10 @@ def envelope_command(
             for line in stream:
                 say(line.rstrip("\n"))
     elif table is not None:
-        with write_whole(table) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            write_whole(table, overwrite=overwrite) as part,
+            part.open("w", encoding="utf-8", newline="") as stream,
+        ):
             write_envelopes_csv(stream, envelopes, song, sample_rate, step)
     if lanes is not None:
         written = envelope_lanes(envelopes, song, sample_rate, step, bits=bits)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli.console import note, print_json, print_table, say, warn
-from bridge.cli.shared_options import JsonOption
+from bridge.cli.shared_options import JsonOption, TrustOption
 
 __all__ = ["app"]
 
@@ -61,12 +61,14 @@ def list_command(tag: TagOption = None, suits: SuitsOption = None, as_json: Json
 
 @app.command("show")
 def show_command(
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE")], as_json: JsonOption = False
+    name: Annotated[str, typer.Argument(metavar="NAME|FILE")],
+    trust: TrustOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a preset: its chain, what moves it, and its macros."""
     from bridge.presets.load import preset_path, read_preset
 
-    preset = read_preset(preset_path(name))
+    preset = read_preset(preset_path(name), trust=trust)
     if as_json:
         print_json(preset.to_dict())
         return
@@ -110,19 +112,21 @@ def _head(title: str) -> None:
 @app.command("check")
 def check_command(
     presets: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Presets by name, or files.")],
+    trust: TrustOption = False,
 ) -> None:
     """Check presets as a render would, variations too: every error is one line with its place."""
     from bridge.errors import EnvelopeError, ReverieError
     from bridge.plan.planner import check_preset
     from bridge.presets.load import preset_path, read_preset, with_location
-    from bridge.presets.trust import find_reaches
+    from bridge.presets.trust import find_plugins
 
     n_wrong = 0
     for name in presets:
         try:
             path = preset_path(name)
-            preset = read_preset(path)
-            reaches = [f"{what}, so rendering asks for --trust" for what in find_reaches(preset, path.parent)]
+            preset = read_preset(path, trust=trust)
+            plugins = () if trust else find_plugins(preset)
+            reaches = [f"{what}, so rendering asks for --trust" for what in plugins]
             needs = check_preset(preset)
         except ReverieError as error:
             n_wrong += 1

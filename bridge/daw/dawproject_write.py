@@ -55,7 +55,7 @@ def write_dawproject(
         editor = _Editor(root, set(names), str(source))
         media = {editor.add_stem(stem, mute_source=mute_sources): stem.audio for stem in stems}
         document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-        with write_whole(target) as part, zipfile.ZipFile(part, "w") as output:
+        with write_whole(target, overwrite=overwrite) as part, zipfile.ZipFile(part, "w") as output:
             for info in archive.infolist():
                 _copy_member(archive, output, info, document, str(source))
             for name, path in media.items():

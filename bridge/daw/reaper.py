@@ -135,7 +135,7 @@ def write_reaper(
         project.children.insert(project.children.index(origin) + 1, _new_track(stem))
     ending = "\r\n" if project.head.endswith("\r") else "\n"
     text = "".join(line.rstrip("\r") + ending for line in project.lines())
-    with write_whole(target) as part:
+    with write_whole(target, overwrite=overwrite) as part:
         part.write_bytes(text.encode("utf-8", errors="surrogateescape"))
 
 

@@ -96,9 +96,9 @@ def write_exchange_folder(
     if taken is not None and not overwrite:
         raise OutputError(f"{taken}: exists already. Give another folder, or allow it with --overwrite.")
     for stem in stems:
-        _copy(stem.audio, folder / "stems" / stem.audio.name)
+        _copy(stem.audio, folder / "stems" / stem.audio.name, overwrite)
     for name, data in texts.items():
-        with write_whole(folder / name) as part:
+        with write_whole(folder / name, overwrite=overwrite) as part:
             part.write_bytes(data)
     return folder
 
@@ -108,10 +108,10 @@ def _depth_lane(stem: StemTrack, tempo_map: TempoMap) -> WrittenLane:
     return WrittenLane(name=f"{stem.name} depth", times_s=tempo_map.beats_to_seconds(beats), values=values)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path, overwrite: bool) -> None:
     if target.exists() and target.samefile(source):
         return
-    with write_whole(target) as part:
+    with write_whole(target, overwrite=overwrite) as part:
         shutil.copyfile(source, part)
 
 

@@ -266,7 +266,10 @@ def find_plugin(
     """
     text = str(plugin)
     if isinstance(plugin, Path) or text.lower().endswith(".vst3") or "/" in text or os.sep in text:
-        return Path(plugin).expanduser(), plugin_name
+        try:
+            return Path(plugin).expanduser(), plugin_name
+        except RuntimeError:
+            raise PluginNotFoundError(f"{text}: no such plugin: there is no user of that name") from None
     known = PluginCache.read() if cache is None else cache
     matches = [
         (bundle, entry) for bundle, entry in known.plugins() if entry.name.casefold() == text.casefold()

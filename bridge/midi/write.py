@@ -72,7 +72,7 @@ def write_midi(
     file = Path(path)
     check_free(file, overwrite)
     data = build_midi(tempo_map, lanes, length_s=length_s)
-    with write_whole(file) as part:
+    with write_whole(file, overwrite=overwrite) as part:
         part.write_bytes(data)
 
 

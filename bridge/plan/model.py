@@ -238,8 +238,13 @@ class Plan(_Record):
     @property
     def is_shared(self) -> bool:
         """Whether the stems share a gain or a length, so that none is delivered before all were heard."""
+        return len(self.stems) > 1 and self.shares_gain_or_length
+
+    @property
+    def shares_gain_or_length(self) -> bool:
+        """Whether one stem's gain or length would depend on others beside it."""
         tails_differ = self.is_aligned and self.preset.tail.mode == "auto"
-        return len(self.stems) > 1 and (self.preset.level.common_trim or tails_differ)
+        return self.preset.level.common_trim or tails_differ
 
     def device_for(self, stem: StemPlan) -> str:
         """Return where a stem is dreamed: several devices take the stems in turn."""

@@ -22,7 +22,7 @@ from bridge.presets.documents import parse_document, read_text
 from bridge.presets.library import find_hidden, find_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.presets.toml_lines import find_line
-from bridge.presets.trust import check_reaches, find_reaches, is_inside
+from bridge.presets.trust import check_reaches, find_files, find_reaches, is_inside
 
 __all__ = ["MAX_BASES", "load_noted", "load_preset", "preset_path", "read_preset", "with_location"]
 
@@ -109,13 +109,16 @@ def read_preset(path: Path | str, *, trust: bool = False) -> Preset:
 
     Args:
         path: The file.
-        trust: Whether states and presets of other folders may become part of it.
+        trust: Whether states, networks and presets of other folders may be read for it.
 
     Raises:
         PresetError: A file cannot be read or does not validate.
         UntrustedError: It takes in a file of another folder, and `trust` is false.
     """
-    return _read_preset(Path(path), (), trust, [])
+    preset = _read_preset(Path(path), (), trust, [])
+    if not trust:
+        check_reaches(str(path), list(find_files(preset, Path(path).parent)))
+    return preset
 
 
 def _read_preset(path: Path, above: tuple[str, ...], trust: bool, notes: list[str]) -> Preset:

@@ -14,7 +14,7 @@ from pathlib import Path
 from bridge.errors import PluginError, UntrustedError
 from bridge.presets.model import Preset
 
-__all__ = ["check_reaches", "find_reaches", "is_inside"]
+__all__ = ["check_reaches", "find_files", "find_plugins", "find_reaches", "is_inside"]
 
 
 def is_inside(path: Path, folder: Path) -> bool:
@@ -23,16 +23,26 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 
 def find_reaches(preset: Preset, folder: Path | None = None) -> Iterator[str]:
-    """Name what a preset loads from outside its folder, one by one.
+    """Name what a preset loads from outside its folder, one by one: plugins, and files.
 
     Args:
         preset: The preset.
         folder: Its own; None for one out of a manifest, which has none.
     """
+    yield from find_plugins(preset)
+    yield from find_files(preset, folder)
+
+
+def find_plugins(preset: Preset) -> Iterator[str]:
+    """Name the plugins a preset loads that are neither installed nor scanned."""
     # Nodes that are switched off may be switched on, so they count.
     plugins = [(f"node {node.id!r} loads", node.plugin or "") for node in preset.chain if node.use == "vst3"]
     plugins += [("[requires] names", plugin) for plugin in preset.requires.plugins]
     yield from (f"{what} the plugin {name!r}" for what, name in plugins if not _is_installed(name))
+
+
+def find_files(preset: Preset, folder: Path | None) -> Iterator[str]:
+    """Name the networks of other folders that a preset reads."""
     values = [(f"node {node.id!r}", value) for node in preset.chain for value in node.params.values()]
     values += [(f"variation {one.name!r}", value) for one in preset.variations for value in one.set.values()]
     values += [("[requires]", name) for name in preset.requires.networks]
@@ -65,5 +75,6 @@ def _is_installed(plugin: str) -> bool:
         path, _ = find_plugin(plugin, cache=known)
     except PluginError:
         return True  # there is none of that name, so nothing is loaded
-    places = (*standard_folders(), *(Path(bundle.path) for bundle in known.bundles.values()))
+    scanned = (Path(bundle.path) for bundle in known.bundles.values() if not bundle.blocked)
+    places = (*standard_folders(), *scanned)
     return any(is_inside(path, place) for place in places)

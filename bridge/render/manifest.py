@@ -49,6 +49,7 @@ class StemRecord(_Record):
     key: str = Field(description="hash of all that decides its samples")
     program: str = Field(default="", description="version of the program that rendered it")
     sha256_samples: str = Field(description="of the decoded samples of the output")
+    sha256_file: str = Field(default="", description="of the output's bytes; not known of earlier ones")
     n_samples: int = Field(ge=0)
     n_channels: int = Field(ge=1)
     before: Levels
@@ -68,6 +69,7 @@ class StemRecord(_Record):
         *,
         key: str,
         sha256_samples: str,
+        sha256_file: str,
         n_samples: int,
         n_channels: int,
         before: Loudness,
@@ -83,6 +85,7 @@ class StemRecord(_Record):
             key=key,
             program=program_version(),
             sha256_samples=sha256_samples,
+            sha256_file=sha256_file,
             n_samples=n_samples,
             n_channels=n_channels,
             before=_levels(before),
@@ -183,7 +186,11 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """
     with write_whole(path) as part:
         part.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    _journal_path(path).unlink(missing_ok=True)
+    journal = _journal_path(path)
+    try:
+        journal.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{journal}: is in the way ({error.strerror}); move it elsewhere") from None
 
 
 def read_manifest(path: Path) -> Manifest:

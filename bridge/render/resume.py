@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bridge.audio.hashing import hash_samples
 from bridge.errors import AudioFileError, OutputError
+from bridge.files import hash_file
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.output_names import manifest_path
 from bridge.render.manifest import Manifest, StemRecord, read_manifest
 
-__all__ = ["begin_manifest", "is_as_written"]
+__all__ = ["begin_manifest", "is_replaceable"]
 
 
 def begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, dict[str, str]]:
@@ -31,19 +32,31 @@ def begin_manifest(plan: Plan, overwrite: bool) -> tuple[Manifest, dict[str, str
     fresh = Manifest.begin(plan.with_stems(others))
     for stem in plan.stems:
         record = earlier.stems.get(stem.name)
-        if record is not None and record.key == plan.stem_key(stem) and is_as_written(stem, record):
+        if record is not None and record.key == plan.stem_key(stem) and _is_as_written(stem, record):
             fresh = fresh.with_stem(stem.name, record)
     for stem in others:
-        if is_as_written(stem, earlier.stems[stem.name]):
+        if _is_as_written(stem, earlier.stems[stem.name]):
             fresh = fresh.with_stem(stem.name, earlier.stems[stem.name])
     return fresh, {name: record.program for name, record in earlier.stems.items()}
 
 
-def is_as_written(stem: StemPlan, record: StemRecord) -> bool:
+def _is_as_written(stem: StemPlan, record: StemRecord) -> bool:
     """Return whether what has a stem's name is what its record says was rendered."""
     try:
         return hash_samples(stem.target) == record.sha256_samples
     except AudioFileError:  # gone, or another file
+        return False
+
+
+def is_replaceable(stem: StemPlan, record: StemRecord) -> bool:
+    """Return whether what has a stem's name is, to the last byte, the file that its record tells of.
+
+    One with the same samples and other tags is the user's work, and so is a link.
+    """
+    target = Path(stem.target)
+    try:
+        return not target.is_symlink() and hash_file(target) == record.sha256_file
+    except OSError:
         return False
 
 
@@ -55,5 +68,10 @@ def _other_stems(plan: Plan, earlier: Manifest, path: Path) -> tuple[StemPlan, .
         raise OutputError(
             f"{path}: records {others[0].name!r}, rendered with other settings, and would be lost. "
             "Use another --out, or --overwrite to drop the record (the audio file stays)"
+        )
+    if others and plan.shares_gain_or_length:
+        raise OutputError(
+            f"{path}: records {others[0].name!r}, whose level or length was shared with other stems than "
+            "these. Render all of them together with --overwrite, or use another --out"
         )
     return others

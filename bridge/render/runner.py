@@ -27,7 +27,7 @@ from bridge.render.manifest import Journal, StemRecord, is_settled, write_manife
 from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
 from bridge.render.results import DeliveredStem, RenderedStem, RenderReport, StemResult
-from bridge.render.resume import begin_manifest, is_as_written
+from bridge.render.resume import begin_manifest, is_replaceable
 from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem
 from bridge.render.workers import Task, WorkerDiedError, leave_if_starting, run_tasks
 
@@ -170,11 +170,11 @@ class _Run:
 
     def check(self, midis: dict[MidiSource, MidiFile]) -> None:
         """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
-        existing = [s for s in self.waiting if s.name not in self._replaced and os.path.lexists(s.target)]
-        folder = next((stem.target for stem in existing if Path(stem.target).is_dir()), None)
+        existing = [s for s in self.waiting if os.path.lexists(s.target) and not self._may_replace(s)]
+        folder = next((stem.target for stem in self.waiting if Path(stem.target).is_dir()), None)
         if folder is not None:
             raise OutputError(f"{folder}: is a folder, and a stem would have its name; choose another --out")
-        if existing and not self._overwrite:
+        if existing:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
             program, this = self._rendered_by.get(existing[0].name, ""), program_version()
             by = f", rendered by Reverie {program} (this is {this})" if program not in ("", this) else ""
@@ -247,10 +247,10 @@ class _Run:
 
     def _deliver(self, stem: StemPlan, delivered: DeliveredStem) -> StemResult:
         """Give a finished file its name; what came there meanwhile stays, and fails the stem."""
-        record, replaced = delivered.result.record, self._replaced.get(stem.name)
+        record = delivered.result.record
         assert record is not None
         target = Path(stem.target)
-        may_replace = self._overwrite or (replaced is not None and is_as_written(stem, replaced))
+        may_replace = self._may_replace(stem)
         try:
             # Noted first: a render killed in between finds no such file, and never a file it cannot place.
             self._journal.append(stem.name, record)
@@ -261,6 +261,10 @@ class _Run:
             return failed_stem(stem, f"{target}: cannot be written ({error.strerror or error})")
         self._manifest = self._manifest.with_stem(stem.name, record)
         return delivered.result
+
+    def _may_replace(self, stem: StemPlan) -> bool:
+        replaced = self._replaced.get(stem.name)
+        return self._overwrite or (replaced is not None and is_replaceable(stem, replaced))
 
     def end(self) -> None:
         """Write down what is finished; where nothing is, leave no trace."""

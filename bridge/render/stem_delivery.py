@@ -16,6 +16,7 @@ from bridge.audio.metadata import AudioMetadata
 from bridge.audio.quantiser import stem_dither_seed
 from bridge.audio.reader import read_info, read_metadata
 from bridge.audio.writer import AudioWriter
+from bridge.files import hash_file
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import GainDecision
 from bridge.render.manifest import StemRecord
@@ -85,6 +86,7 @@ def deliver_stem(
     record = StemRecord.build(
         key=plan.stem_key(stem),
         sha256_samples=writer.sha256_samples,
+        sha256_file=hash_file(rendered.part),
         n_samples=n_samples,
         n_channels=n_channels,
         before=rendered.before,

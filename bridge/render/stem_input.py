@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.audio.alignment import AlignedReader, resampled_length
-from bridge.errors import PresetError
+from bridge.errors import AudioFileError, PresetError
 from bridge.plan.model import Plan, StemPlan
 
 __all__ = ["open_stem_sound"]
@@ -16,7 +16,14 @@ __all__ = ["open_stem_sound"]
 
 def open_stem_sound(stem: StemPlan) -> AlignedReader:
     """Open a stem's sound as it lies on the session's timeline."""
-    return AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
+    reader = AlignedReader(stem.placement, sample_rate=stem.sample_rate, n_samples=stem.n_samples)
+    if reader.info.n_channels != stem.n_channels:
+        reader.close()
+        raise AudioFileError(
+            f"{stem.source}: has {reader.info.n_channels} channels and {stem.n_channels} in the plan; "
+            "plan again"
+        )
+    return reader
 
 
 class StemSidechain:

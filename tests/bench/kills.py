@@ -1,9 +1,10 @@
 """Kill and disturb renders, and count what is lost or untrue afterwards: `python tests/bench/kills.py`.
 
-Sixty renders of eight short stems: killed at a random moment (SIGKILL, SIGTERM, SIGINT; one process or two),
-with the output folder removed or replaced, a stem rewritten with size and time kept, a file of the user's put
-where an output goes. After each the same render is run again: what was finished must be right and not be done
-again, every stem must be as an undisturbed render makes it, foreign files untouched, nothing hidden left.
+Sixty-four renders of eight short stems: killed at a random moment (SIGKILL, SIGTERM, SIGINT; one process or
+two), with the output folder removed or replaced, a stem rewritten with size and time kept, a full disk, or a
+file of the user's put where an output goes. After each the same render is run again: what was finished must be
+right and not be done again, every stem must be as an undisturbed render makes it, foreign files untouched,
+nothing hidden left.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -45,7 +47,7 @@ def main() -> int:
     """Run all and print the table."""
     counts: Counter[str] = Counter()
     faults: list[str] = []
-    for number in range(60):
+    for number in range(64):
         name, disturb = KINDS[number % len(KINDS)]
         with tempfile.TemporaryDirectory() as folder:
             found = _try(Path(folder), number, disturb)
@@ -64,10 +66,15 @@ def _try(folder: Path, number: int, disturb: Disturb) -> list[str]:
     rng = random.Random(number)
     shared = rng.choice(("true", "false"))
     _make(folder, shared)
-    process = _start(folder, rng.choice((1, 2)))
+    # Every file may grow so far and no further, as on a disk that is full.
+    limit = rng.randrange(300_000, 4_000_000) if disturb is _fill else None
+    process = _start(folder, rng.choice((1, 2)), limit)
     disturb(folder, process, rng)
     process.wait()
-    faults = ["a traceback"] if "Traceback" in _said(process) else []
+    said = _said(process)
+    faults = ["a traceback"] if "Traceback" in said or "unexpected error" in said else []
+    if process.returncode not in (0, 1, 2, 3, 130, -signal.SIGKILL, -signal.SIGTERM):
+        faults.append(f"it ended with {process.returncode}")
     foreign = folder / "out" / "3__kill.wav"
     if foreign.exists() and foreign.read_bytes() == b"precious":
         _said(_start(folder, 1))
@@ -129,18 +136,24 @@ def _said(process: subprocess.Popen[bytes]) -> str:
     return (out + error).decode()
 
 
-def _start(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
+def _start(folder: Path, jobs: int, file_limit_bytes: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bridge.cli", "render", str(folder / "stems"), "--jobs", str(jobs)]
     command += ["--preset", str(folder / "kill.toml"), "--out", str(folder / "out")]
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
+
+    def prepare() -> None:
+        # A shell in the background passes on that it ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if file_limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
+
     return subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
-        # A shell in the background passes on that it ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=prepare,
     )
 
 
@@ -186,6 +199,10 @@ def _come(folder: Path, process: subprocess.Popen[bytes], _rng: random.Random) -
         target.write_bytes(b"precious")
 
 
+def _fill(_folder: Path, _process: subprocess.Popen[bytes], _rng: random.Random) -> None:
+    """Do nothing more: the process cannot write much."""
+
+
 KINDS: tuple[tuple[str, Disturb], ...] = (
     ("killed", _signal(signal.SIGKILL)),
     ("terminated", _signal(signal.SIGTERM)),
@@ -194,6 +211,7 @@ KINDS: tuple[tuple[str, Disturb], ...] = (
     ("output folder replaced", _replace),
     ("stem rewritten", _rewrite),
     ("foreign file comes", _come),
+    ("disk full", _fill),
 )
 
 

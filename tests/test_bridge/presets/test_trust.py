@@ -17,6 +17,7 @@ from helpers.vst3 import EFFECT, needs_plugins
 from bridge import build_plan, load_preset, render_plan
 from bridge.cli import main
 from bridge.errors import PresetError, UntrustedError
+from bridge.hosts.plugin_scan import PluginCache, ScannedBundle
 from bridge.hosts.vstpreset import build_vstpreset, encode_state
 from bridge.plan.output_names import manifest_path
 from bridge.presets.load import preset_path, read_preset
@@ -120,6 +121,35 @@ networks = ["{tmp_path}/pack/near.safetensors", "{tmp_path}/other.safetensors"]
     assert "variation 'far' reads the network" in str(caught.value)
     assert "other.safetensors" in str(caught.value)
     assert "near.safetensors" not in str(caught.value)
+
+
+def test_a_network_elsewhere_is_not_even_looked_at(
+    tmp_path: Path, stem: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Check, show and envelope read no file of another folder either."""
+    (tmp_path / "secret.safetensors").write_bytes(b"private")
+    preset = pack(tmp_path, f'[requires]\nnetworks = ["{tmp_path}/secret.safetensors"]')
+    for command in (["presets", "check"], ["presets", "show"], ["envelope"]):
+        assert main([*command, str(preset)]) == 2
+        assert "reads the network" in capsys.readouterr().err
+    assert main(["presets", "show", str(preset), "--trust"]) == 0
+
+
+def test_a_user_that_is_not_there_is_one_line(
+    tmp_path: Path, stem: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = pack(tmp_path, PLUGIN.format(plugin="~nobody-of-that-name/x.vst3", enabled="true"))
+    assert main(["plan", str(stem), "-p", str(preset), "-o", "out"]) == 2
+    assert "there is no user of that name" in capsys.readouterr().err
+
+
+def test_a_bundle_that_a_scan_has_blocked_is_not_known(tmp_path: Path, stem: Path) -> None:
+    bundle = tmp_path / "evil.vst3"
+    PluginCache(
+        tmp_path / "cache.json", {str(bundle): ScannedBundle(path=str(bundle), mtime_ns=1, blocked="crash")}
+    ).write()
+    with pytest.raises(UntrustedError, match=r"evil\.vst3"):
+        load_preset(pack(tmp_path, PLUGIN.format(plugin=bundle, enabled="true")))
 
 
 def test_a_preset_cannot_switch_isolation_off(tmp_path: Path, stem: Path) -> None:

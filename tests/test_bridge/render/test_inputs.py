@@ -96,6 +96,15 @@ def test_a_network_whose_weights_have_changed_is_refused(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plan_with_other_channels_fails_its_stem(tmp_path: Path) -> None:
+    """In one line: a plan may come from anywhere."""
+    plan = make_plan(tmp_path)
+    wrong = plan.stems[1].model_copy(update={"n_channels": 2})
+    report = render_plan(plan.model_copy(update={"stems": (plan.stems[0], wrong)}))
+    assert [stem.status for stem in report.stems] == ["done", "failed"]
+    assert report.stems[1].error.endswith("has 1 channels and 2 in the plan; plan again")
+
+
 class TestPlugins:
     pytestmark = needs_plugins
 

@@ -142,6 +142,47 @@ def test_a_file_that_comes_while_its_stem_is_rendered_fails_that_stem(
     assert render_plan(plan).failed == ()
 
 
+@pytest.mark.parametrize("change", ["tags", "link"])
+def test_what_the_user_has_made_of_an_output_is_not_replaced(tmp_path: Path, change: str) -> None:
+    """Stems that share a trim are rendered again together; one with new tags is no longer ours."""
+    plan = make_plan(tmp_path, level={"common_trim": True})
+    render_plan(plan)
+    first, last = Path(plan.stems[0].target), Path(plan.stems[2].target)
+    last.unlink()
+    if change == "tags":
+        with first.open("ab") as file:
+            file.write(b"LIST\x04\x00\x00\x00INFO")
+    else:
+        first.rename(tmp_path / "moved.wav")
+        first.symlink_to(tmp_path / "moved.wav")
+    before = first.read_bytes(), first.is_symlink()
+    with pytest.raises(OutputError, match="exists already"):
+        render_plan(plan)
+    assert (first.read_bytes(), first.is_symlink()) == before
+    render_plan(plan, overwrite=True)
+    assert not first.is_symlink()
+
+
+def test_stems_of_another_shared_trim_are_not_mixed_in(tmp_path: Path) -> None:
+    """One manifest says one trim: a render of further stems is refused, and nothing is lost."""
+    plan = make_plan(tmp_path, level={"common_trim": True})
+    two = plan.model_copy(update={"stems": plan.stems[:2]})
+    render_plan(two)
+    before = manifest_path(plan).read_bytes()
+    with pytest.raises(OutputError, match="Render all of them together with --overwrite"):
+        render_plan(plan.model_copy(update={"stems": plan.stems[2:]}))
+    assert manifest_path(plan).read_bytes() == before
+    assert [stem.status for stem in render_plan(plan, overwrite=True).stems] == ["done"] * 3
+
+
+def test_a_folder_in_the_journals_place_is_said(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    path = manifest_path(plan)
+    path.with_name(f".{path.name}.finished").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"is in the way .*move it elsewhere"):
+        render_plan(plan)
+
+
 def test_two_renders_do_not_share_a_folder(tmp_path: Path) -> None:
     """While one writes, a second is refused in one line; a killed one holds nothing, and nothing is left."""
     plan = make_plan(tmp_path)
