@@ -2,8 +2,8 @@
 
 Sixty-four renders of eight short stems: killed at a random moment (SIGKILL, SIGTERM, SIGINT; one process or
 two), with the output folder removed or replaced, a stem rewritten with size and time kept, a full disk, or a
-file of the user's put where an output goes. After each the same render is run again: what was finished must be
-right and not be done again, every stem must be as an undisturbed render makes it, foreign files untouched,
+file of the user's put where an output goes. After each the same render is run again: what was finished must
+be right and not be done again, every stem as an undisturbed render makes it, foreign files untouched,
 nothing hidden left.
 """
 
