@@ -7,5 +7,5 @@ Files are not trusted: limits hold for size, depth and paths. What a DAW writes 
 - `dawproject_read`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
 - `reaper`, `live`    Reaper projects; Ableton Live sets
 - `stem_folder`       the exchange every DAW takes: aligned files, the clock as MIDI, advice
-- `untrusted`         XML, archives and numbers that may be meant to harm
+- `untrusted`, `untrusted_xml`  archives, numbers and XML that may be meant to harm
 """

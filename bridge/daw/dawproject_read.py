@@ -28,10 +28,10 @@ from bridge.daw.untrusted import (
     naming,
     open_zip,
     parse_number,
-    parse_xml,
     read_member,
     safe_member_names,
 )
+from bridge.daw.untrusted_xml import Table, parse_xml
 from bridge.errors import SessionError
 
 __all__ = ["PROJECT_MEMBER", "build_tempo_map", "find_tracks", "read_dawproject"]
@@ -41,6 +41,12 @@ _WARP_TOLERANCE_S: Final = 0.002
 _MAX_CLIP_DEPTH: Final = 16
 _SKIPPED: Final = ("Devices", "Scenes")
 """What a project holds much of and nothing is read from."""
+_TABLES: Final = {
+    "Notes": ("Note", ("time", "duration", "key", "vel", "channel")),
+    "Points": ("RealPoint", ("time", "value")),
+}
+_NOTE_DEFAULTS: Final = (0.0, 0.0, 0.0, 0.8, 0.0)
+_POINT_DEFAULTS: Final = (0.0, 0.0)
 
 
 def read_dawproject(path: Path | str) -> Session:
@@ -53,7 +59,7 @@ def read_dawproject(path: Path | str) -> Session:
     with open_zip(path, ".dawproject") as archive:
         names = safe_member_names(archive, str(path))
         member = read_member(archive, PROJECT_MEMBER, str(path))
-        root = parse_xml(member, f"{path}: {PROJECT_MEMBER}", _SKIPPED)
+        root = parse_xml(member, f"{path}: {PROJECT_MEMBER}", _SKIPPED, _TABLES)
     if root.tag != "Project":
         raise SessionError(f"{path}: {PROJECT_MEMBER} begins with <{root.tag}>, not <Project>")
     warnings: list[str] = []
@@ -277,36 +283,35 @@ class _Reader:
         )
 
     def _read_notes(self, element: Element, frame: _TimeFrame, track: str) -> None:
-        notes = element.findall("Note")
-        times = np.array([self._local(note, "time") for note in notes])
-        lengths = np.array([self._local(note, "duration") for note in notes])
-        starts, ends = self._beats(frame, times), self._beats(frame, times + lengths)
+        rows = _rows(element, _NOTE_DEFAULTS)
+        starts, ends = self._beats(frame, rows[:, 0]), self._beats(frame, rows[:, 0] + rows[:, 1])
         is_heard = self._tempo_map.beats_to_seconds(starts) < frame.end_s
-        durations = (ends - starts).tolist()
-        heard = zip(notes, starts.tolist(), durations, is_heard.tolist(), strict=True)
+        columns = (starts, ends - starts, rows[:, 2].astype(int), rows[:, 3], rows[:, 4].astype(int))
         self._notes.setdefault(track, []).extend(
-            DawNote(
-                start_beats=start_beats,
-                duration_beats=duration_beats,
-                key=int(self._local(note, "key")),
-                velocity=self._local(note, "vel", 0.8),
-                channel=int(self._local(note, "channel")),
+            DawNote(start_beats=start, duration_beats=duration, key=key, velocity=velocity, channel=channel)
+            for start, duration, key, velocity, channel in zip(
+                *(column[is_heard].tolist() for column in columns), strict=True
             )
-            for note, start_beats, duration_beats, is_in in heard
-            if is_in
         )
 
     def _read_points(self, element: Element, frame: _TimeFrame, track: str) -> None:
         target = element.find("Target")
         if target is None or target.get("expression") != "channelController":
             return
-        points = element.findall("RealPoint")
-        beats = self._beats(frame, np.array([self._local(p, "time") for p in points])).tolist()
-        values = [self._local(p, "value") for p in points]
+        rows = _rows(element, _POINT_DEFAULTS)
+        beats = self._beats(frame, rows[:, 0]).tolist()
         self._lanes.setdefault(track, []).append(
             ControllerLane(
                 controller=int(self._local(target, "controller")),
                 channel=int(self._local(target, "channel")),
-                points=tuple(sorted(zip(beats, values, strict=True))),
+                points=tuple(sorted(zip(beats, rows[:, 1].tolist(), strict=True))),
             )
         )
+
+
+def _rows(element: Element, defaults: tuple[float, ...]) -> Float64Array:
+    """Return the (rows, columns) of a table; what a row does not say is its default."""
+    if not isinstance(element, Table):
+        return np.zeros((0, len(defaults)))
+    rows = np.array(element.rows).reshape(-1, len(defaults))
+    return np.where(np.isnan(rows), defaults, rows)

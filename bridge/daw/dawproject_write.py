@@ -6,6 +6,7 @@ The document is edited, never made anew, so whatever another program put into it
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -17,12 +18,15 @@ from bridge.audio.reader import AudioInfo, read_info
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.dawproject_read import PROJECT_MEMBER, build_tempo_map, find_tracks
 from bridge.daw.model import StemTrack
-from bridge.daw.untrusted import naming, open_zip, parse_xml, read_member, safe_member_names
+from bridge.daw.untrusted import naming, open_zip, read_member, safe_member_names
+from bridge.daw.untrusted_xml import Verbatim, parse_xml, write_xml
 from bridge.errors import SessionError, nearest_names
 from bridge.files import check_free, write_whole
 
 __all__ = ["write_dawproject"]
 
+_UNTOUCHED: Final = ("Devices", "Notes", "Points", "Scenes")
+_OWN_ID: Final = re.compile(rb"reverie\d+")
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same project gives the same bytes on any day
 
 
@@ -51,13 +55,13 @@ def write_dawproject(
     check_free(target, overwrite)
     with naming(source), open_zip(source, ".dawproject") as archive:
         names = safe_member_names(archive, str(source))
-        root = parse_xml(read_member(archive, PROJECT_MEMBER, str(source)), f"{source}: {PROJECT_MEMBER}")
+        member = read_member(archive, PROJECT_MEMBER, str(source))
+        root = parse_xml(member, f"{source}: {PROJECT_MEMBER}", verbatim=_UNTOUCHED)
         editor = _Editor(root, set(names), str(source))
         media = {editor.add_stem(stem, mute_source=mute_sources): stem.audio for stem in stems}
-        document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
         with write_whole(target, overwrite=overwrite) as part, zipfile.ZipFile(part, "w") as output:
             for info in archive.infolist():
-                _copy_member(archive, output, info, document, str(source))
+                _copy_member(archive, output, info, root, str(source))
             for name, path in media.items():
                 with (
                     path.open("rb") as file,
@@ -67,10 +71,12 @@ def write_dawproject(
 
 
 def _copy_member(
-    archive: zipfile.ZipFile, output: zipfile.ZipFile, info: zipfile.ZipInfo, document: bytes, where: str
+    archive: zipfile.ZipFile, output: zipfile.ZipFile, info: zipfile.ZipInfo, root: ET.Element, where: str
 ) -> None:
     if info.filename == PROJECT_MEMBER:
-        output.writestr(_new_member(PROJECT_MEMBER, zipfile.ZIP_DEFLATED), document)
+        with output.open(_new_member(PROJECT_MEMBER, zipfile.ZIP_DEFLATED), "w") as out:
+            for piece in write_xml(root):
+                out.write(piece)
     elif info.is_dir():
         output.writestr(zipfile.ZipInfo(info.filename, info.date_time), b"")
     else:
@@ -97,6 +103,9 @@ class _Editor:
         self._where = where
         self._tempo_map: TempoMap = build_tempo_map(root, [], where)
         self._ids = {element.get("id") for element in root.iter()} - {None}
+        for element in root.iter():
+            if isinstance(element, Verbatim):
+                self._ids.update(name.decode() for name in _OWN_ID.findall(element.content))
         self._numbers = itertools.count(1)
         self._parents = {child: parent for parent in root.iter() for child in parent}
 

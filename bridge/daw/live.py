@@ -24,9 +24,9 @@ from bridge.daw.untrusted import (
     check_count,
     naming,
     parse_number,
-    parse_xml,
     read_gzip,
 )
+from bridge.daw.untrusted_xml import parse_xml
 from bridge.errors import SessionError
 
 __all__ = ["read_live"]

@@ -28,7 +28,7 @@ from bridge.files import check_free, read_regular, write_whole
 __all__ = ["read_reaper", "write_reaper"]
 
 _MAX_BYTES: Final = 64 << 20
-_MAX_LINES: Final = 600_000
+_MAX_LINES: Final = 1_500_000
 _MAX_LINE_LENGTH: Final = 1 << 20
 _MAX_DEPTH: Final = 64
 _WAVE_SOURCES: Final = ("WAVE", "FLAC", "MP3", "VORBIS", "WAVPACK")

@@ -117,6 +117,44 @@ def test_the_written_project_keeps_the_schema_and_all_else(tmp_path: Path) -> No
             assert after.read(name) == before.read(name)
 
 
+_DEVICES = """<Devices a='1'>
+  <!-- kept --><Equalizer id="reverie1" name='Q "&amp;" &#233;'  ><X/></Equalizer >
+  <![CDATA[a<b>]]>\u00e9</Devices>"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1"])
+def test_what_we_do_not_touch_is_written_back_as_it_stood(tmp_path: Path, encoding: str) -> None:
+    """Devices keep every byte in UTF-8, across pieces too; in other encodings what they say."""
+    filling = "<Devices/><Devices>" + "<X a='1'/>" * 60_000 + "</Devices>"
+    declaration = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>'
+    project = PROJECT[PROJECT.index("<Project") :].replace("ö", "o")
+    project = declaration + project.replace("</Channel>", _DEVICES + filling + "</Channel>", 1)
+    source = tmp_path / "a.dawproject"
+    write_project(source, project)
+    with zipfile.ZipFile(source) as old:
+        media = {name: old.read(name) for name in old.namelist() if name != "project.xml"}
+    with zipfile.ZipFile(source, "w") as new:
+        new.writestr("project.xml", project.encode(encoding))
+        for name, data in media.items():
+            new.writestr(name, data)
+    target = tmp_path / "b.dawproject"
+    stem = StemTrack(source_track="Vocals", name="New", audio=rendered(tmp_path / "vocals.wav"))
+    write_dawproject(source, target, [stem])
+    with zipfile.ZipFile(target) as archive:
+        written = archive.read("project.xml")
+    root = ET.fromstring(written)
+    identifiers = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(identifiers) == len(set(identifiers))
+    assert 'Q "&" é' in [element.get("name") for element in root.iter("Equalizer")]
+    assert "New" in [element.get("name") for element in root.iter("Track")]
+    if encoding.startswith("utf-8"):
+        inside = _DEVICES[_DEVICES.index("<!--") :].encode()
+        assert inside in written
+        assert b"<X a='1'/>" * 60_000 in written
+    else:
+        assert len(list(root.iter("X"))) == 60_001
+
+
 def test_the_schema_check_can_fail() -> None:
     """Wrong order, a missing attribute, a dangling reference and values that are none are each found."""
     root = ET.fromstring(

@@ -97,3 +97,26 @@ def test_damaged_archives_are_refused_in_plain_words(name: str) -> None:
         read_session(path)
     assert str(path) in str(caught.value)
     assert "Errno" not in str(caught.value)
+
+
+def _notes(n_notes: int) -> str:
+    note = '<Note time="{}" duration="0.25" channel="0" key="60" vel="0.787402" rel="0.787402"/>'
+    notes = "".join(note.format(index / 4) for index in range(n_notes))
+    return (
+        '<Project><Structure><Track id="a" name="Keys"/></Structure><Arrangement><Lanes timeUnit="beats">'
+        f'<Lanes track="a"><Clips><Clip time="0"><Notes>{notes}</Notes></Clip></Clips></Lanes></Lanes>'
+        "</Arrangement></Project>"
+    )
+
+
+def test_three_hundred_thousand_notes_are_a_session_and_a_million_are_not(tmp_path: Path) -> None:
+    """Notes become rows of numbers, so an honest session is read whole; what has far more is refused."""
+    session = read_session(_archive(tmp_path / "a.dawproject", _notes(300_000)))
+    notes = session.tracks[0].notes
+    assert (len(notes), notes[-1].start_beats, notes[-1].velocity) == (300_000, 299_999 / 4, 0.787402)
+    with pytest.raises(SessionError, match="more than 500000 notes and points"):
+        read_session(_archive(tmp_path / "b.dawproject", _notes(510_000)))
+    midi = "E 120 90 3c 64\n" * 600_000
+    rpp = tmp_path / "a.rpp"
+    rpp.write_text(f"<REAPER_PROJECT 0.1\n<TRACK\n<ITEM\n<SOURCE MIDI\n{midi}>\n>\n>\n>\n")
+    assert len(read_session(rpp).tracks) == 1
