@@ -123,21 +123,23 @@ def parse_job(data: Mapping[str, Any], where: str) -> Job:
         where: Put at the start of errors.
 
     Raises:
-        PlanError: A key or value is wrong.
+        PlanError: Keys or values are wrong; all of them are named.
     """
     keys = Job.list_keys()
     unknown = [key for key in data if key not in keys]
-    if unknown:
-        raise PlanError(f"{where}: no key {unknown[0]!r}; {nearest_names(unknown[0], keys)}")
+    mistakes = [f"no key {key!r}; {nearest_names(key, keys)}" for key in unknown]
     try:
-        return Job.model_validate(data)
+        job = Job.model_validate({key: value for key, value in data.items() if key in keys})
     except TempoError as error:
-        raise PlanError(f"{where}: {error}") from None
+        mistakes.append(str(error))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-    if first["type"] == "missing":
-        raise PlanError(f"{where}: {key!r} is missing: {keys[key].description}")
-    raise PlanError(
-        f"{where}: {key} = {first['input']!r}: {first['msg'].removeprefix('Value error, ').lower()}"
-    )
+        for item in error.errors():
+            key = str(item["loc"][0])
+            if item["type"] == "missing":
+                mistakes.append(f"{key!r} is missing: {(keys[key].description or '').rstrip('.')}")
+            else:
+                said = item["msg"].removeprefix("Value error, ").lower()
+                mistakes.append(f"{key} = {item['input']!r}: {said}")
+    if mistakes:
+        raise PlanError(f"{where}: {'; '.join(mistakes)}")
+    return job

@@ -11,7 +11,7 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bridge.errors import InputError, OutputError, PlanError
 from bridge.files import check_names
@@ -23,6 +23,8 @@ from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
 
 __all__ = ["build_batch", "build_plans", "read_jobs"]
+
+_MAX_MISTAKES: Final = 10
 
 
 def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
@@ -109,17 +111,29 @@ def read_jobs(path: Path | str) -> tuple[Job, ...]:
         path: A ``.toml`` or ``.csv`` file.
 
     Raises:
-        PlanError: It cannot be read, or a key or value in it is wrong; the message names the line.
+        PlanError: It cannot be read, or keys or values in it are wrong; the message names the lines.
     """
     path = Path(path)
     text = read_text(path, "job list", PlanError)
     if path.suffix.lower() not in (".toml", ".csv"):
         raise PlanError(f"{path}: a job list is a .toml or a .csv file")
     rows = _toml_rows(text, path) if path.suffix.lower() == ".toml" else _csv_rows(text, path)
-    jobs = tuple(parse_job(data, where).beside(path.parent) for data, where in rows)
+    jobs: list[Job] = []
+    mistakes: list[str] = []
+    for data, where in rows:
+        try:
+            jobs.append(parse_job(data, where).beside(path.parent))
+        except PlanError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise PlanError("; ".join(mistakes[:_MAX_MISTAKES]) + _more(len(mistakes) - _MAX_MISTAKES))
     if not jobs:
         raise PlanError(f"{path}: holds no jobs; a .toml list has [[jobs]], a .csv list lines below a header")
-    return jobs
+    return tuple(jobs)
+
+
+def _more(n_left: int) -> str:
+    return f" (and {n_left} more)" if n_left > 0 else ""
 
 
 def _toml_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:

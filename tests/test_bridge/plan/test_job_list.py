@@ -91,6 +91,11 @@ def test_toml_and_csv_say_the_same(session: Path) -> None:
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nrate=0\n', ["rate = 0", "8000"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout_dir="c"\n', ["x.toml:4", "'out_dir'", "'out'"]),
         ("x.toml", '[[jobs]]\nstems="a"\npreset="b"\nout="c"\nmeter=[7,3]\n', ["x.toml:1", "meter 7/3"]),
+        (
+            "x.toml",
+            '[[jobs]]\nstems="a"\npreset="b"\nout=""\n[[jobs]]\nstems="a"\npreset="b"\nout="c"\nrate=0\nx=1\n',
+            ["x.toml:1: out = ''", "x.toml:10: no key 'x'", "rate = 0"],
+        ),
         ("x.toml", "[[jobs]\n", ["not valid TOML"]),
         ("x.toml", "jobs = 3\n", ["[[jobs]]"]),
         ("x.txt", "", [".toml or a .csv"]),
