@@ -6,6 +6,7 @@ import gzip
 import stat
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,70 @@ def test_three_hundred_thousand_notes_are_a_session_and_a_million_are_not(tmp_pa
     rpp = tmp_path / "a.rpp"
     rpp.write_text(f"<REAPER_PROJECT 0.1\n<TRACK\n<ITEM\n<SOURCE MIDI\n{midi}>\n>\n>\n>\n")
     assert len(read_session(rpp).tracks) == 1
+
+
+def _many_members(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(20_001):
+            archive.writestr(f"{index}", b"")
+
+
+def _hollow_member(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.xml", "<Project/>")
+        with archive.open("audio/a.wav", "w", force_zip64=True) as member:
+            for _ in range(300):
+                member.write(bytes(1 << 20))
+
+
+def _long_directory(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(100):
+            info = zipfile.ZipInfo(f"{index}")
+            info.comment = b"a" * 65_000
+            archive.writestr(info, b"")
+
+
+def _many_clips(path: Path) -> None:
+    clips = '<Clip time="1"/>' * 20_001
+    lanes = f'<Lanes><Lanes track="a"><Clips>{clips}</Clips></Lanes></Lanes>'
+    _archive(path, f"<Project><Arrangement>{lanes}</Arrangement></Project>")
+
+
+def _many_tempos(path: Path) -> None:
+    points = "".join(f'<RealPoint time="{index}" value="120"/>' for index in range(40_001))
+    tempos = f"<TempoAutomation>{points}</TempoAutomation>"
+    _archive(path, f"<Project><Arrangement>{tempos}</Arrangement></Project>")
+
+
+def _many_devices(path: Path) -> None:
+    _archive(path, f"<Project><Devices>{'<a/>' * 2_000_001}</Devices></Project>")
+
+
+def _many_lines(path: Path) -> None:
+    path.write_bytes(b"<REAPER_PROJECT 0.1\n" + b"\n" * 1_500_001 + b">\n")
+
+
+def _large_project(path: Path) -> None:
+    path.write_bytes(b"<REAPER_PROJECT 0.1\n" + (b" " * 1023 + b"\n") * (65 << 10) + b">\n")
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (_many_members, "holds 20001 files"),
+        (_hollow_member, "unpacks to far more than sound does"),
+        (_long_directory, "directory is larger than 4 MiB"),
+        (_many_clips, "more than 20000 clips"),
+        (_many_tempos, "more than 40000 tempos"),
+        (_many_devices, "more than 4000000 elements and attributes"),
+        (_many_lines, "more than 1500000 lines"),
+        (_large_project, "is larger than the 67.1089 MB"),
+    ],
+)
+def test_each_limit_of_a_session_holds(tmp_path: Path, write: Callable[[Path], None], says: str) -> None:
+    """Whatever there is far too much of is named."""
+    path = tmp_path / ("a.rpp" if write in (_many_lines, _large_project) else "a.dawproject")
+    write(path)
+    with pytest.raises(SessionError, match=says):
+        read_session(path)
