@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 
 __all__ = [
     "AudioFileError",

@@ -7,8 +7,8 @@ This package knows no files of sound, MIDI, presets or plugins. Four axes are in
 - how a step is taken      `updates`
 - the loop                 `loop`
 
-`settings` holds every setting of a dream, `runtime` devices and threads, `dsp` what all stand on, `training`
-how our own networks were made.
+`settings` holds every setting of a dream, `runtime` devices and threads, `names` what notes are called,
+`dsp` what all stand on, `training` how our own networks were made.
 
 Names are loaded when first used: importing the package does not import Torch.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from dream_core.errors import SettingError
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 
 __all__ = [
     "DEFAULT_DEPTH",

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "bridge": "errors arrays parameters files installation | clock | audio midi hosts "
     "| envelopes processors daw | presets | plan | render | report | cli",
-    "dream_core": "errors nearest files runtime | dsp | frontend | networks | objectives | settings "
-    "| updates | loop | training",
+    "dream_core": "errors names files runtime | dsp | frontend | networks | objectives "
+    "| settings | updates | loop | training",
 }
 """Left never imports right."""
 

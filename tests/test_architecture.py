@@ -18,6 +18,7 @@ OWNERS = {
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
     "dream_core": {"bridge.processors.dream", "bridge.processors.dream_parameters"}
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
+    | {"bridge.envelopes.schema"}
     | {
         f"bridge.render.{name}" for name in ("gpu_batches", "open_stem", "runner", "stem_render", "stem_task")
     },

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from bridge.clock.durations import parse_duration, parse_position, parse_rate
 from bridge.errors import InputError
+from dream_core.names import parse_key
 
 __all__ = [
     "Adsr",
@@ -35,11 +36,9 @@ __all__ = [
     "Steps",
     "Trigger",
     "modulator_keys",
-    "parse_note",
     "parse_notes",
 ]
 
-_NOTE_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _MAP_KEY = re.compile(
     r"(?:(cc|cc14_)(\d{1,3})|(pitch_bend|pressure|poly_pressure|velocity|note_number|gate))"
     r"(?:@(1[0-6]|[1-9]))?"
@@ -71,32 +70,6 @@ def split_map_key(key: str) -> tuple[str, int | None, int | None]:
     return event, int(number) if controller else None, int(channel) if channel else None
 
 
-def parse_note(text: str) -> int:
-    """Read a note name or number; C3 is middle C.
-
-    Raises:
-        ValueError: Not a note from C-2 (0) to G8 (127).
-
-    >>> parse_note("C1"), parse_note("F#3"), parse_note("60")
-    (36, 66, 60)
-    """
-    matched = re.fullmatch(r"\s*(?:(\d{1,3})|([A-Ga-g])([#b]?)(-?\d))\s*", text)
-    if matched:
-        if matched[1]:
-            note = int(matched[1])
-        else:
-            note = (
-                _NOTE_STEPS[matched[2].upper()]
-                + {"#": 1, "b": -1, "": 0}[matched[3]]
-                + 12 * (int(matched[4]) + 2)
-            )
-        if 0 <= note <= 127:
-            return note
-    raise ValueError(
-        f"{text!r} is not a note; names from 'C-2' to 'G8' (C3 is middle C) or 0..127 are accepted"
-    )
-
-
 def parse_notes(text: str) -> frozenset[int]:
     """Read a set of notes: single ones and ranges, separated by commas.
 
@@ -106,8 +79,8 @@ def parse_notes(text: str) -> frozenset[int]:
     notes: set[int] = set()
     for part in text.split(","):
         low, _, high = part.partition("..")
-        first = parse_note(low)
-        last = parse_note(high) if high else first
+        first = parse_key(low)
+        last = parse_key(high) if high else first
         if last < first:
             raise ValueError(f"{part.strip()!r} runs downwards; write the lower note first")
         notes.update(range(first, last + 1))

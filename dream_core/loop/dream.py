@@ -15,7 +15,7 @@ from dream_core.errors import SettingError
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.networks.card import Network
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.parse import parse_objective

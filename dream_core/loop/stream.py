@@ -22,7 +22,7 @@ from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.objectives.listener import Listener
 from dream_core.runtime import default_batch, draw_integer
 from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings

@@ -1,10 +1,11 @@
 """The networks Reverie dreams with, each with a card of what it is.
 
 - `registry`  every network by name, and how one is loaded; `cache` for threads that share them
-- `card`      what a network must offer and what its card says
+- `card`      what a network must offer and what its card says; `card_data` reads one from a file's header
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
 - `texture`   random weights from a seed
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
+- `published` what is known of a published network's weights
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """

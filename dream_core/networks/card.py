@@ -38,6 +38,10 @@ class NetworkCard:
         frame_s: From one of its frames to the next, in seconds.
         layers: In order from the sound upwards.
         classes: Names of its outputs, in order; empty where it has none.
+        outputs: Whether several classes may be heard at once (``independent``, each with a probability of its
+            own) or one of them is (``exclusive``, probabilities sum to one).
+        keys: MIDI keys of the classes, where they are notes; their names are C-2 to G8, C3 is middle C (60).
+        looks: What it is given: ``log_mel`` patches, ``waveform`` itself, or a ``picture`` of a spectrogram.
         n_parameters: Weights it has.
         licence: SPDX identifier, or what is known.
         source: Where network and weights come from.
@@ -60,6 +64,9 @@ class NetworkCard:
     weights: Literal["shipped", "import", "random"]
     sha256: str
     description: str
+    outputs: Literal["independent", "exclusive"] = "exclusive"
+    keys: tuple[int, ...] = ()
+    looks: Literal["log_mel", "waveform", "picture"] = "log_mel"
 
 
 class Network(Protocol):
@@ -83,16 +90,25 @@ class Network(Protocol):
         """Return the modules whose outputs are the card's layers, by layer name."""
         ...
 
-    def listen(self, waveform: Tensor, offset_frames: int = 0) -> Tensor:
+    def listen(self, waveform: Tensor, offset_frames: int = 0, patch_hop_frames: int = 0) -> Tensor:
         """Turn waveforms at the network's rate into patches, differentiable.
 
         Args:
             waveform: ``(batch, samples)``.
             offset_frames: Moves the patch grid; every offset gives the same number of patches.
+            patch_hop_frames: From one patch to the next; 0 takes the network's own.
 
         Shape:
             ``(batch, samples)`` -> ``(batch, patches, *input)``.
         """
+        ...
+
+    def measure_energy(self, patches: Tensor) -> Tensor:
+        """Return how much sound is in each patch ``(n, *input)``: a mean power ``(n,)``, 0 in silence."""
+        ...
+
+    def read_layer(self, name: str, output: object) -> Tensor:
+        """Return what a layer's module gave as ``(n, channels, ...)``."""
         ...
 
     def __call__(self, patches: Tensor) -> Tensor:

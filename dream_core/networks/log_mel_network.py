@@ -48,27 +48,40 @@ class LogMelNetwork(nn.Module):
         """Return the modules whose outputs are the card's layers, by layer name."""
         raise NotImplementedError
 
-    def listen(self, waveform: Tensor, offset_frames: int = 0) -> Tensor:
+    def listen(self, waveform: Tensor, offset_frames: int = 0, patch_hop_frames: int = 0) -> Tensor:
         """Turn waveforms at the network's rate into patches, differentiable.
 
         Args:
             waveform: At ``card.sample_rate``, full scale 1.
             offset_frames: Moves the patch grid; every offset gives the same number of patches.
+            patch_hop_frames: From one patch to the next; 0 takes the network's own.
 
         Shape:
             ``(batch, samples)`` -> ``(batch, patches, patch_frames, mels)``.
         """
         spec = self.spec
+        hop_frames = patch_hop_frames or spec.patch_hop_frames
         n_heard = spec.n_frames(waveform.shape[-1])
-        n_hops = math.ceil(max(0, n_heard - spec.patch_frames) / spec.patch_hop_frames)
+        n_hops = math.ceil(max(0, n_heard - spec.patch_frames) / hop_frames)
         # Silence up to whole patches, before the transform: the last frames hear both the sound and it.
-        n_whole = n_hops * spec.patch_hop_frames * spec.hop_samples + spec.patch_samples
+        n_whole = n_hops * hop_frames * spec.hop_samples + spec.patch_samples
         frames = self.log_mel(nn.functional.pad(waveform, (0, n_whole - waveform.shape[-1])))
         return slice_patches(
             frames,
             spec.patch_frames,
-            spec.patch_hop_frames,
+            hop_frames,
             offset_frames,
             fill=self.silence,
             n_heard=n_heard,
         )
+
+    def measure_energy(self, patches: Tensor) -> Tensor:
+        """Return the mean power of each patch's bands ``(n,)``; silence has none."""
+        bands = (patches.detach().exp() - self.spec.log_offset).clamp(min=0.0)
+        return bands.square().flatten(1).mean(dim=1)
+
+    def read_layer(self, name: str, output: object) -> Tensor:
+        """Return what a layer's module gave: its channels come second already."""
+        del name
+        assert isinstance(output, Tensor)
+        return output

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dream_core.errors import WeightsError
 from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
+from dream_core.networks.card_data import number, parse_card, whole
 from dream_core.networks.log_mel_network import LogMelNetwork
 from dream_core.networks.weights import load_into, read_header, read_tensors, write_tensors
 
@@ -169,7 +170,7 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
             "loaded by path (YAMNet's weights: reverie networks import yamnet FILE)"
         )
     try:
-        card, shape = _card_from(header["card"]), _shape_from(header["shape"])
+        card, shape = parse_card(header["card"]), _shape_from(header["shape"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{path}: its card cannot be read ({error}); it is damaged or was written by another version"
@@ -177,63 +178,24 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
     return card, shape
 
 
-def _card_from(data: dict[str, Any]) -> NetworkCard:
-    layers = tuple(
-        LayerInfo(name=_text(layer["name"]), n_channels=_whole(layer["n_channels"], 1 << 20))
-        for layer in data["layers"]
-    )
-    texts = ("name", "title", "licence", "source", "weights", "sha256", "description")
-    return NetworkCard(
-        **{
-            **data,
-            **{key: _text(data[key]) for key in texts},
-            "layers": layers,
-            "classes": tuple(_text(name) for name in data["classes"]),
-            "band_hz": tuple(_number(edge, 1e6) for edge in data["band_hz"]),
-            "sample_rate": _whole(data["sample_rate"], 1 << 20),
-            "n_parameters": _whole(data["n_parameters"], 1 << 40),
-            "patch_s": _number(data["patch_s"], 1e6),
-            "frame_s": _number(data["frame_s"], 1e6),
-        }
-    )
-
-
 def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
     numbers = {
-        key: _number(value, 1e6) if key in ("f_min_hz", "f_max_hz", "log_offset") else _whole(value, limit)
+        key: number(value, 1e6) if key in ("f_min_hz", "f_max_hz", "log_offset") else whole(value, limit)
         for key, value in data["frontend"].items()
         for limit in (_LARGEST.get(key, 1 << 14),)
     }
     frontend = FrontendSpec(**cast(Any, numbers))
     if not frontend.f_min_hz < frontend.f_max_hz <= frontend.sample_rate / 2 or not frontend.log_offset > 0:
         raise ValueError("its bands make no sense")
-    widths = tuple(_whole(width, 1 << 12) for width in data["widths"])
-    depths = tuple(_whole(depth, 1 << 6) for depth in data["depths"])
+    widths = tuple(whole(width, 1 << 12) for width in data["widths"])
+    depths = tuple(whole(depth, 1 << 6) for depth in data["depths"])
     if not 1 <= len(widths) == len(depths) or not frontend.n_mels >> len(widths):
         raise ValueError("its blocks do not fit its bands")
     if frontend.window_samples > frontend.n_fft:
         raise ValueError("its window is longer than its transform")
     return MelCnnSpec(
-        frontend=frontend, widths=widths, depths=depths, n_embedding=_whole(data["n_embedding"], 1 << 14)
+        frontend=frontend, widths=widths, depths=depths, n_embedding=whole(data["n_embedding"], 1 << 14)
     )
-
-
-def _whole(value: object, largest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
-        raise ValueError(f"{str(value)[:20]!r} is not a number from 1 to {largest}")
-    return value
-
-
-def _number(value: object, largest: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise ValueError(f"{str(value)[:20]!r} is not a number from 0 to {largest:g}")
-    return float(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{str(value)[:20]!r} is not a line of text")
-    return value
 
 
 def load(path: Path) -> MelCnn:

@@ -17,7 +17,7 @@ from torch import nn
 
 from dream_core.errors import NetworkNotFoundError, WeightsError
 from dream_core.files import hash_file
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
 from dream_core.networks.card import Network, NetworkCard
 from dream_core.networks.weights import networks_folder, read_header

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dream_core.dsp.resample import resample
 from dream_core.errors import ObjectiveError
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.networks.card import Network
 from dream_core.objectives.taps import tap
 from dream_core.objectives.terms import LOGITS, Activations, Objective

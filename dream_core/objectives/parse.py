@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from dream_core.errors import ObjectiveError
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.objectives import terms as objectives
 from dream_core.objectives.terms import Objective
 

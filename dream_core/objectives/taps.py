@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dream_core.errors import LayerNotFoundError
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.networks.card import Network
 
 __all__ = ["tap"]
@@ -44,9 +44,9 @@ def tap(
     activations: dict[str, Tensor] = {}
     handles: list[RemovableHandle] = []
 
-    def keeper(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            activations[name] = output
+    def keeper(name: str) -> Callable[[nn.Module, Any, object], None]:
+        def keep(_module: nn.Module, _inputs: Any, output: object) -> None:
+            activations[name] = network.read_layer(name, output)
             if leaves_early and len(activations) == len(layers):
                 raise _AllLayersSeenError
 

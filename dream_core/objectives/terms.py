@@ -32,7 +32,7 @@ from dream_core.errors import (
     LayerNotFoundError,
     ObjectiveError,
 )
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.networks.card import NetworkCard
 from dream_core.runtime import draw_unit_vector
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast, get_args
 
 from dream_core.errors import SettingError
-from dream_core.nearest import nearest_names
+from dream_core.names import nearest_names
 from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
 from dream_core.updates.legacy_0163 import Legacy

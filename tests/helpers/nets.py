@@ -65,8 +65,16 @@ class SmallNet(nn.Module):
     def layer_modules(self) -> Mapping[str, nn.Module]:
         return {"first": self.first, "second": self.second}
 
-    def listen(self, waveform: Tensor, offset_frames: int = 0) -> Tensor:
-        return slice_patches(self.log_mel(waveform), 48, 48, offset_frames, fill=math.log(0.01))
+    def listen(self, waveform: Tensor, offset_frames: int = 0, patch_hop_frames: int = 0) -> Tensor:
+        hop_frames = patch_hop_frames or 48
+        return slice_patches(self.log_mel(waveform), 48, hop_frames, offset_frames, fill=math.log(0.01))
+
+    def measure_energy(self, patches: Tensor) -> Tensor:
+        return (patches.detach().exp() - 0.01).clamp(min=0).square().mean(dim=(1, 2))
+
+    def read_layer(self, name: str, output: object) -> Tensor:
+        assert isinstance(output, Tensor)
+        return output
 
     def forward(self, patches: Tensor) -> Tensor:
         hidden = self.act(self.second(self.act(self.first(patches[:, None]))))

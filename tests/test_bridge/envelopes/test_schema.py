@@ -9,7 +9,8 @@ import pytest
 from helpers.envelopes import envelopes
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.envelopes.schema import MidiMap, Modulator, Route, parse_note, parse_notes
+from bridge.envelopes.schema import MidiMap, Modulator, Route, parse_notes
+from dream_core.names import parse_key
 
 MODULATOR: TypeAdapter[Any] = TypeAdapter(Modulator)
 ROUTE: TypeAdapter[Any] = TypeAdapter(Route)
@@ -112,10 +113,10 @@ def test_the_schema_knows_every_modulator() -> None:
 
 def test_notes_have_the_names_of_keyboards() -> None:
     """C3 is middle C, so C1 is the kick of General MIDI; numbers do too."""
-    assert [parse_note(name) for name in ("C-2", "C1", "C3", "Bb3", "G8", "38")] == [0, 36, 60, 70, 127, 38]
+    assert [parse_key(name) for name in ("C-2", "C1", "C3", "Bb3", "G8", "38")] == [0, 36, 60, 70, 127, 38]
     assert parse_notes("36, C#1..D1") == {36, 37, 38}
     with pytest.raises(ValueError, match="not a note"):
-        parse_note("G#8")
+        parse_key("G#8")
 
 
 def test_ids_must_differ() -> None:
