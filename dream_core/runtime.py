@@ -21,6 +21,7 @@ __all__ = [
     "list_devices",
     "resolve_device",
     "set_threads",
+    "widest_float",
 ]
 
 # From glibc's malloc.h.
@@ -28,7 +29,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_IN_HEAP = 32 << 20  # the most that glibc accepts
 _KEPT_AT_MOST = 1 << 30
 
-_DEVICE = r"(cpu|cuda)(:(0|[1-9]\d?))?"
+_DEVICE = r"(cpu|cuda|mps)(:(0|[1-9]\d?))?"
 
 
 def list_devices() -> tuple[str, ...]:
@@ -37,11 +38,14 @@ def list_devices() -> tuple[str, ...]:
     >>> "cpu" in list_devices()
     True
     """
-    return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())))
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return ("cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *mps)
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` into a device that is there.
+
+    ``auto`` takes CUDA or the CPU: Apple's ``mps`` is used where it is named, and has not been tried by us.
 
     Raises:
         DeviceError: The device is not there, or the name is not one.
@@ -54,17 +58,27 @@ def resolve_device(name: str = "auto") -> torch.device:
     if not re.fullmatch(_DEVICE, name):
         meant = name.strip().lower().replace("gpu", "cuda")
         is_close = meant == "auto" or re.fullmatch(_DEVICE, meant)
-        hint = f"did you mean {meant!r}?" if is_close else "accepted: auto, cpu, cuda, cuda:0, cuda:1 ..."
+        hint = (
+            f"did you mean {meant!r}?" if is_close else "accepted: auto, cpu, cuda, cuda:0, cuda:1 ..., mps"
+        )
         raise DeviceError(f"{name!r} is not a device; {hint}")
     device = torch.device(name)
     if device.type == "cpu":
         return torch.device("cpu")
-    n_devices = torch.cuda.device_count()
+    is_mps = device.type == "mps"
+    n_devices = int(torch.backends.mps.is_available()) if is_mps else torch.cuda.device_count()
     if (device.index or 0) >= n_devices:
         here = ", ".join(list_devices())
         raise DeviceError(f"device {name!r} is not there; this machine has: {here}. Use --device auto.")
+    if is_mps:
+        return torch.device("mps")
     _make_repeatable()
     return torch.device("cuda", device.index or 0)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the most exact floating-point type of a device: Apple's has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _make_repeatable() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
+
+if TYPE_CHECKING:
+    from dream_core.objectives.objective import Objective
 
 __all__ = [
     "DEFAULT_DEPTH",
@@ -21,12 +24,23 @@ __all__ = [
     "DreamSettings",
     "Normalisation",
     "Optimiser",
+    "StepRule",
     "StereoMode",
 ]
 
 StereoMode = Literal["linked", "mid_side", "independent"]
 Normalisation = Literal["frame", "band", "window"]
 Optimiser = Literal["adaptive", "plain", "adam"]
+
+
+class StepRule(Protocol):
+    """An update given as an object: anything that fits :class:`dream_core.updates.contract.Update`."""
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether it wants another sound."""
+        ...
+
 
 DEPTH_LIMIT = 100.0
 """The deepest dream accepted, in steps."""
@@ -58,6 +72,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0.0, 2.0**31),
     "window_s": (0.5, 60.0),
     "fade_s": (0.001, 0.5),
+    "patch_hop": (0.0, 4096.0),
 }
 """What is accepted for each number."""
 
@@ -78,15 +93,17 @@ class DreamSettings:
     """What to dream and how.
 
     Args:
-        objective: What is maximised, as :mod:`dream_core.objectives.terms` writes it.
-        update: How a gradient becomes the next sound: a name from :func:`dream_core.list_updates`, or a cut
-            spelt out, ``cut:OPERAND:MASK:PHASE:add``.
+        objective: What is maximised, as :mod:`dream_core.objectives.terms` writes it, or an `Objective`.
+        update: How a gradient becomes the next sound: a name from :func:`dream_core.list_updates`, a cut
+            spelt out, ``cut:OPERAND:MASK:PHASE:add``, or an object as `dream_core.updates.contract` says.
         step: Size of one step in the update's own unit; 1.0 is what it was tuned for. 0..10.
         low_hz: Lowest frequency the dream may touch; below the network's band means the network's band.
         high_hz: Highest frequency the dream may touch; 0 means the upper edge of the network's band.
         stereo: ``linked`` moves all channels alike and keeps the image; ``mid_side`` and ``independent``
             dream them apart.
         jitter: Shift the network's patch grid at every step, so that no frame is always at a patch's edge.
+        patch_hop: From one patch to the next, in frames of the network; 0 takes the network's own. Smaller is
+            finer in time, and costs as much more. At most the network's patch, 0..4096.
         varispeed_octaves: The network hears each step as a copy resampled by at most this many octaves,
             slower or faster, drawn from the seed: the octaves of image dreaming. The gradient comes back
             through the resampler to the sound itself: no detail is lost that had to be put back. 0..2.
@@ -115,13 +132,14 @@ class DreamSettings:
         hop_divisor: The hop is ``n_fft / hop_divisor``: 4, 8 or 16. (At 2 squared windows leave gaps.)
     """
 
-    objective: str = "class:auto"
-    update: str = "mask"
+    objective: str | Objective = "class:auto"
+    update: str | StepRule = "mask"
     step: float = 1.0
     low_hz: float = 0.0
     high_hz: float = 0.0
     stereo: StereoMode = "linked"
     jitter: bool = True
+    patch_hop: int = 0
     varispeed_octaves: float = 0.0
     octaves: int = 1
     normalisation: Normalisation = "frame"
@@ -146,6 +164,10 @@ class DreamSettings:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
+            if setting.name == "objective" and hasattr(value, "terms"):
+                continue
+            if setting.name == "update" and hasattr(value, "begin") and hasattr(value, "step"):
+                continue
             for kind, what in ((bool, "true or false"), (int, "a whole number"), (str, "a text")):
                 is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
                 if type(setting.default) is kind and not is_kind:

@@ -167,9 +167,13 @@ class Dream(DreamAttributes):
         with _border():
             objective = parse_objective(str(self._values["objective"]))
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
-            objective.check(card)
+            others = {name: get_card(name) for name in objective.networks if name not in ("", card.name)}
+            objective.check(card, {card.name: card, **others})
             resolve_device(self._device_name)
-            self._settings().check_band(card.band_hz, card.name)
+            heard_by = [{"": card, card.name: card, **others}[name] for name in objective.networks]
+            bands = [one.band_hz for one in heard_by]
+            band_hz = min(low for low, _ in bands), max(high for _, high in bands)
+            self._settings().check_band(band_hz, " and ".join(dict.fromkeys(one.name for one in heard_by)))
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())

@@ -23,6 +23,7 @@ class DreamKeywords(TypedDict, total=False):
     high_hz: float
     stereo: StereoMode
     jitter: bool
+    patch_hop: int
     varispeed_octaves: float
     octaves: int
     normalisation: Normalisation
@@ -58,6 +59,7 @@ class DreamAttributes:
     high_hz: float
     stereo: StereoMode
     jitter: bool
+    patch_hop: int
     varispeed_octaves: float
     octaves: int
     normalisation: Normalisation

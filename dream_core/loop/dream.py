@@ -17,7 +17,9 @@ from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
+from dream_core.networks.registry import load_network
 from dream_core.objectives.listener import Listener
+from dream_core.objectives.objective import Objective
 from dream_core.objectives.parse import parse_objective
 from dream_core.settings import DEFAULT_DEPTH, DreamSettings
 from dream_core.updates.registry import build_update
@@ -33,6 +35,7 @@ def open_stream(
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
     on_step: Callable[[StepReport], None] | None = None,
@@ -49,6 +52,7 @@ def open_stream(
         n_channels: Channels of the sound.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: How many windows step together; None chooses by device.
         first_step: Index of the first step, to continue an earlier run with the same jitter.
         on_step: Called after every step of every window.
@@ -65,11 +69,14 @@ def open_stream(
     sounds = {name: _check_reference(name, sound).to(device) for name, sound in (references or {}).items()}
     if target is not None and target not in sounds:
         raise SettingError(f"no reference sound is called {target!r}; {nearest_names(target, sounds)}")
+    objective = parse_objective(settings.objective)
     listener = Listener(
         network,
-        parse_objective(settings.objective),
+        objective,
         sample_rate,
         {name: sound.mean(dim=0) for name, sound in sounds.items()},
+        others=_load_others(objective, network, networks or {}),
+        patch_hop_frames=settings.patch_hop,
     )
     return DreamStream(
         listener,
@@ -96,6 +103,7 @@ def dream(
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
     on_step: Callable[[StepReport], None] | None = None,
@@ -113,6 +121,7 @@ def dream(
         depth: Steps, one number or one for each sample; where it is 0 the sound stays bit for bit.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: As in :func:`open_stream`, like all that follow.
         first_step: Index of the first step.
         on_step: Called after every step of every window.
@@ -141,6 +150,7 @@ def dream(
         n_channels,
         references=references,
         target=target,
+        networks=networks,
         batch=batch,
         first_step=first_step,
         on_step=on_step,
@@ -163,12 +173,13 @@ def dream_each(
     sound: npt.NDArray[np.float32],
     sample_rate: int,
     network: Network,
-    objectives: Sequence[str] = (),
+    objectives: Sequence[str | Objective] = (),
     settings: DreamSettings | None = None,
     depth: float | npt.NDArray[np.floating[Any]] = DEFAULT_DEPTH,
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
     on_step: Callable[[StepReport], None] | None = None,
@@ -191,6 +202,7 @@ def dream_each(
         depth: Steps, as in :func:`dream`.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: As in :func:`open_stream`, like all that follow.
         first_step: Index of the first step.
         on_step: Called after every step of every window.
@@ -215,6 +227,7 @@ def dream_each(
             depth,
             references=references,
             target=target,
+            networks=networks,
             batch=batch,
             first_step=first_step,
             on_step=on_step,
@@ -225,6 +238,14 @@ def dream_each(
         change += one - sound
     dreamed: npt.NDArray[np.float32] = sound + change
     return dreamed
+
+
+def _load_others(objective: Objective, network: Network, given: Mapping[str, Network]) -> dict[str, Network]:
+    """Return the other networks an objective names, on the device of the dream's own."""
+    names = [name for name in objective.networks if name not in ("", network.card.name)]
+    return {
+        name: given[name] if name in given else load_network(name, device=network.device) for name in names
+    }
 
 
 def _is_sample_rate(sample_rate: object) -> bool:

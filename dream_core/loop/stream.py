@@ -24,7 +24,7 @@ from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
 from dream_core.names import nearest_names
 from dream_core.objectives.listener import Listener
-from dream_core.runtime import default_batch, draw_integer
+from dream_core.runtime import default_batch, draw_integer, widest_float
 from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
@@ -130,7 +130,7 @@ class DreamStream:
         """
         # Copies: the sound waits here while a caller may fill the same buffer again.
         samples = samples.to(self._device, torch.float32, copy=True)
-        depth = depth.to(self._device, torch.float64, copy=True)
+        depth = depth.to(self._device, widest_float(self._device), copy=True)
         if samples.shape[0] != self._n_channels or depth.shape != samples.shape[1:]:
             raise SettingError(
                 f"a block of {tuple(samples.shape)} with a depth of {tuple(depth.shape)}; "
@@ -182,8 +182,10 @@ class DreamStream:
         if self._target is not None or self._listener.objective.references:
             return id(self)
         return (
-            id(self._listener.network),
+            tuple(id(network) for network in self._listener.networks),
             self._listener.objective.text,
+            # One given as an object may score as it likes, whatever it is called.
+            None if isinstance(self._settings.objective, str) else id(self._settings.objective),
             self._listener.sample_rate,
             self._settings,
             self._n_channels,
@@ -261,7 +263,7 @@ class DreamStream:
         original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
         lengths = [one.n_samples for one in windows for _ in range(groups)]
         step_index = self._first_step + windows[0].taken
-        offset, speed = self._offset(step_index), self._speed(step_index)
+        offset, speed = self._offsets(step_index), self._speed(step_index)
         scores: list[Tensor] = []
 
         def score(mono: Tensor) -> Tensor:
@@ -286,10 +288,10 @@ class DreamStream:
         )
         return window, scores
 
-    def _offset(self, step_index: int) -> int:
+    def _offsets(self, step_index: int) -> int | tuple[int, ...]:
         if not self._settings.jitter:
             return 0
-        return draw_integer(self._listener.jitter_frames, self._settings.seed, step_index)
+        return self._listener.draw_offsets(self._settings.seed, step_index)
 
     def _speed(self, step_index: int) -> float:
         most = self._settings.varispeed_octaves
@@ -305,7 +307,7 @@ class DreamStream:
         for name in under[0]:
             lane = torch.stack([lanes[name] for lanes in under])
             values[name] = lane.repeat_interleave(groups, dim=0)[:, None]
-        network_low, network_high = self._listener.network.card.band_hz
+        network_low, network_high = self._listener.band_hz
         if isinstance(values["low_hz"], Tensor):
             values["low_hz"] = torch.clamp(values["low_hz"], min=network_low)
         if isinstance(values["high_hz"], Tensor):
@@ -324,9 +326,9 @@ class DreamStream:
         return fold_channels(under, self._settings.stereo)
 
     def _band_hz(self) -> tuple[float, float]:
-        card = self._listener.network.card
-        low, high = card.band_hz
-        return self._settings.check_band((low, min(high, self._listener.sample_rate / 2)), card.name)
+        low, high = self._listener.band_hz
+        band_hz = low, min(high, self._listener.sample_rate / 2)
+        return self._settings.check_band(band_hz, self._listener.name)
 
     def _collect_state(self, windows: list[ScheduledWindow], context: Tensor, groups: int) -> State:
         for n, held in enumerate(windows):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dream_core.runtime import widest_float
 from dream_core.updates.contract import State
 
 __all__ = ["SHORTEST_S", "ScheduledWindow", "WindowSchedule"]
@@ -76,7 +77,7 @@ class WindowSchedule:
         self._fade = round(fade_s * sample_rate)
         self._hop = round(window_s * sample_rate) - self._fade
         self._shortest = SHORTEST_S * sample_rate
-        ramp = (torch.arange(self._fade, device=device, dtype=torch.float64) + 0.5) / self._fade
+        ramp = (torch.arange(self._fade, device=device, dtype=widest_float(device)) + 0.5) / self._fade
         self._ramp = torch.sin(0.5 * math.pi * ramp).square().to(torch.float32)
         self._margin = min(margin_samples, self._hop - self._fade)
         self._behind: Tensor | None = None

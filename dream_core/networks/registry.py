@@ -159,6 +159,6 @@ def load_network(
     where = resolve_device(str(device))
     if where.type == "cpu":
         keep_memory()
-    module = module.to(device=where, dtype=dtype)
+    module = module.to(dtype).to(where)  # in this order: not every device has float64
     nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
     return cast(Network, module.eval().requires_grad_(False))

@@ -1,7 +1,9 @@
 """What is maximised: layers, channels, classes and other sounds, as a text to one score an item.
 
 - `parse`     the text, ``layer:block3 + 0.5*class:12``
-- `terms`     what each term scores
+- `objective` what an objective is: terms, and the networks that hear them
+- `terms`, `classes`  what each term scores
 - `taps`      activations caught on their way through a network
-- `listener`  network, front end and objective together: sound in, scores out
+- `ear`       one network with its front end and its terms: sound in, scores out
+- `listener`  all ears of an objective, one gradient on the sound
 """

@@ -1,37 +1,44 @@
-"""A network's ear on a session: from waveforms at the session's rate to an objective's score."""
+"""All that listens to a session: each network of an objective hears its terms, and one gradient comes back.
+
+Networks differ by orders of magnitude in how steep their scores are. Where several listen, the gradient of
+each is therefore brought to one size before they are added, times the sum of the factors of its terms.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dream_core.dsp.resample import resample
-from dream_core.errors import ObjectiveError
+from dream_core.errors import NetworkNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
-from dream_core.objectives.taps import tap
-from dream_core.objectives.terms import LOGITS, Activations, Objective
+from dream_core.objectives.ear import Ear
+from dream_core.objectives.objective import Objective, Term
+from dream_core.runtime import draw_integer
 
 __all__ = ["Listener"]
 
-SPEED_GRID_HZ = 300
-
 
 class Listener:
-    """Scores sound: resamples it, lets the network listen, and asks the objective.
+    """Scores sound by every network an objective names.
 
     Args:
-        network: The network, on its device.
+        network: The dream's own network, on its device.
         objective: What to score.
         sample_rate: Hz, the session's rate.
         references: Reference name to mono sound ``(samples,)`` at the session's rate, for objectives that
             compare with another sound.
+        others: The other networks the objective names, by those names, on the same device.
+        patch_hop_frames: From one patch to the next, in each network's frames; 0 takes each one's own.
 
     Raises:
-        LayerNotFoundError, ChannelNotFoundError, ClassNotFoundError: The objective does not fit the network.
+        LayerNotFoundError, ChannelNotFoundError, ClassNotFoundError: The objective does not fit a network.
+        NetworkNotFoundError: A network the objective names was not given.
         ObjectiveError: A reference the objective names was not given.
+        SettingError: The patch hop is longer than a network's patch.
     """
 
     def __init__(
@@ -40,11 +47,20 @@ class Listener:
         objective: Objective,
         sample_rate: int,
         references: Mapping[str, Tensor] | None = None,
+        *,
+        others: Mapping[str, Network] | None = None,
+        patch_hop_frames: int = 0,
     ) -> None:
-        objective.check(network.card)
-        self.network = network
+        networks = {**(others or {}), network.card.name: network, "": network}
         self.objective = objective
         self.sample_rate = sample_rate
+        for name in objective.networks:
+            if name not in networks:
+                raise NetworkNotFoundError(
+                    f"objective {objective.text!r}: network {name!r} was not given; "
+                    f"{nearest_names(name, networks)}"
+                )
+        objective.check(network.card, {name: one.card for name, one in networks.items() if name})
         given = references or {}
         for name in sorted(objective.references):
             if name not in given:
@@ -52,89 +68,91 @@ class Listener:
                     f"objective {objective.text!r}: no reference sound is called {name!r}; "
                     f"{nearest_names(name, given)}"
                 )
-        self._references: dict[str, dict[str, Tensor]] = {}
-        self._patch_counts: dict[tuple[int, float], int] = {}
-        with torch.no_grad():
-            for name in sorted(objective.references):
-                heard = self._hear(given[name][None])
-                self._references[name] = {layer: heard[layer][0] for layer in heard}
+        # The dream's own network under its name is the same ear.
+        terms: dict[int, list[Term]] = {}
+        heard_by = {id(networks[name]): networks[name] for name in objective.networks}
+        for term in objective.terms:
+            terms.setdefault(id(networks[term.network]), []).append(term)
+        self._ears = tuple(
+            Ear(one, terms[key], sample_rate, given, patch_hop_frames) for key, one in heard_by.items()
+        )
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that listen."""
+        return tuple(ear.network for ear in self._ears)
+
+    @property
+    def name(self) -> str:
+        """The networks' names."""
+        return " and ".join(ear.network.card.name for ear in self._ears)
+
+    @property
+    def band_hz(self) -> tuple[float, float]:
+        """The lowest and the highest frequency that one of the networks hears."""
+        bands = [ear.network.card.band_hz for ear in self._ears]
+        return min(low for low, _ in bands), max(high for _, high in bands)
 
     @property
     def jitter_frames(self) -> int:
-        """How many positions the network's patch grid has."""
-        return max(1, round(self.network.card.patch_s / self.network.card.frame_s))
+        """How many positions the patch grid has that can be moved furthest."""
+        return max(ear.jitter_frames for ear in self._ears)
 
     @property
     def patch_samples(self) -> int:
-        """Length of a patch at the session's rate."""
-        return round(self.network.card.patch_s * self.sample_rate)
+        """Length of the longest patch at the session's rate."""
+        return round(max(ear.network.card.patch_s for ear in self._ears) * self.sample_rate)
+
+    def draw_offsets(self, *key: int) -> tuple[int, ...]:
+        """Draw a position of every network's patch grid that depends on the key alone."""
+        return tuple(draw_integer(ear.jitter_frames, *key) for ear in self._ears)
 
     def score(
         self,
         mono: Tensor,
-        offset_frames: int = 0,
+        offset_frames: int | Sequence[int] = 0,
         original: Tensor | None = None,
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
 
+        Where several networks listen the score is their sum; its gradient is the sum of theirs, each brought
+        to one size.
+
         Args:
             mono: ``(items, samples)`` at the session's rate.
-            offset_frames: Position of the network's patch grid.
+            offset_frames: Position of the patch grid, of all networks or of each.
             original: The undreamed sound of each item, for objectives that compare with it.
-            speed: The network hears the sound this much faster, and higher.
+            speed: The networks hear the sound this much faster, and higher.
             n_valid: How many samples of each item are sound; what is padding after them does not count.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
         """
-        heard_original: Mapping[str, Tensor] = {}
-        if self.objective.needs_original and original is not None:
-            with torch.no_grad():
-                heard_original = self._hear(original, offset_frames, speed)
-        heard = self._hear(mono, offset_frames, speed)
-        scores = self._scored(heard, heard_original)
-        if n_valid is None or min(n_valid) >= mono.shape[-1]:
-            return scores
-        # Whole items keep the score they have beside any other.
-        each = list(scores.unbind())
-        for item, n_samples in enumerate(n_valid):
-            if n_samples < mono.shape[-1]:
-                count = self._n_patches(n_samples, speed)
-                own = (_one_item(layers, item, count) for layers in (heard, heard_original))
-                each[item] = self._scored(*own)[0]
-        return torch.stack(each)
-
-    def _scored(self, heard: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> Tensor:
-        return self.objective.score(Activations(heard, self.network.card.classes, original, self._references))
-
-    def _n_patches(self, n_samples: int, speed: float) -> int:
-        """Return how many patches the network takes to hear so much sound."""
-        key = n_samples, speed
-        if key not in self._patch_counts:
-            with torch.no_grad():
-                silence = torch.zeros(1, n_samples, device=self.network.device)
-                patches = self.network.listen(resample(silence, self.sample_rate, self._rate(speed)))
-            self._patch_counts[key] = patches.shape[1]
-        return self._patch_counts[key]
-
-    def _rate(self, speed: float) -> int:
-        """Return the rate to which a sound goes that is heard at a speed."""
-        rate = self.network.card.sample_rate
-        if speed == 1.0:
-            return rate
-        # Rates with a large common divisor keep the resampler's filters few.
-        return max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
-
-    def _hear(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> dict[str, Tensor]:
-        patches = self.network.listen(resample(mono, self.sample_rate, self._rate(speed)), offset_frames)
-        n_items, n_patches = patches.shape[:2]
-        layers = self.objective.layers
-        with tap(self.network, layers - {LOGITS}, leaves_early=LOGITS not in layers) as heard:
-            heard[LOGITS] = self.network(patches.flatten(0, 1))
-        return {name: value.unflatten(0, (n_items, n_patches)) for name, value in heard.items()}
+        offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
+        if len(self._ears) == 1:
+            return self._ears[0].score(mono, offsets[0], original, speed, n_valid)
+        scores = [
+            ear.score(_Levelled.apply(mono, ear.weight), offset, original, speed, n_valid)
+            for ear, offset in zip(self._ears, offsets, strict=True)
+        ]
+        return torch.stack(scores).sum(dim=0)
 
 
-def _one_item(layers: Mapping[str, Tensor], item: int, n_patches: int) -> dict[str, Tensor]:
-    return {name: value[item : item + 1, :n_patches] for name, value in layers.items()}
+class _Levelled(torch.autograd.Function):
+    """Passes a sound on; brings the gradient of each item to an effective value."""
+
+    @staticmethod
+    def forward(ctx: Any, mono: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return mono.view_as(mono)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        # By the largest first: squares of very small numbers are zero.
+        largest = gradient.abs().amax(dim=1, keepdim=True)
+        unit = gradient / torch.where(largest > 0, largest, 1.0)
+        size = unit.square().mean(dim=1, keepdim=True).sqrt()
+        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None

@@ -8,14 +8,16 @@ from collections.abc import Callable
 
 from dream_core.errors import ObjectiveError
 from dream_core.names import nearest_names
+from dream_core.objectives import classes
 from dream_core.objectives import terms as objectives
-from dream_core.objectives.terms import Objective
+from dream_core.objectives.objective import Objective
 
 __all__ = ["parse_objective"]
 
 _TERM = re.compile(
     r"""\s*(?P<sign>[+-])?\s*
         (?:(?P<factor>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?
+        (?:(?P<network>\w[\w.-]*)\s*@\s*)?
         (?P<kind>[a-z_0-9]+)\s*:\s*
         (?P<arguments>(?:"[^"]*"|'[^']*'|[^\s+\-*"':]|(?<=[^\s+])-(?=[^\s]))+
           (?:\s*:\s*(?:"[^"]*"|'[^']*'|[^\s+\-*"':]|(?<=[^\s+])-(?=[^\s]))+)*)\s*""",
@@ -42,34 +44,37 @@ _KINDS: dict[str, tuple[int, str, Callable[[list[str], str], Objective]]] = {
     "class": (
         1,
         'class:NAME, class:"Name with spaces" or class:auto',
-        lambda a, _: objectives.class_logit(a[0]),
+        lambda a, _: classes.class_activation(a[0]),
     ),
+    "logit": (1, 'logit:NAME, logit:"Name with spaces" or logit:auto', lambda a, _: classes.logit(a[0])),
     "guided": (2, "guided:LAYER:REFERENCE", lambda a, _: objectives.guided(a[0], a[1])),
     "style": (2, "style:LAYER:REFERENCE", lambda a, _: objectives.style(a[0], a[1])),
     "content": (1, "content:LAYER", lambda a, _: objectives.content(a[0])),
 }
 
 
-def parse_objective(text: str) -> Objective:
+def parse_objective(text: str | Objective) -> Objective:
     """Read an objective as presets write it.
 
     Args:
-        text: Terms ``[factor*]kind:argument[:argument]`` joined by ``+`` and ``-``; an argument with
-            spaces or signs is quoted.
+        text: Terms ``[factor*][network@]kind:argument[:argument]`` joined by ``+`` and ``-``; an argument
+            with spaces or signs is quoted. An objective itself is returned as it is.
 
     Raises:
         ObjectiveError: The text is not an objective; the message points at the place.
 
-    >>> parse_objective("layer:block3 - 0.5*class:flute").text
-    'layer:block3 - 0.5*class:flute'
+    >>> parse_objective("layer:block3 - 0.5*musicnn@class:flute").text
+    'layer:block3 - 0.5*musicnn@class:flute'
     """
+    if isinstance(text, Objective):
+        return text
     position, total = 0, None
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or (total is not None and match["sign"] is None):
             raise ObjectiveError(
                 f"objective {text!r}: cannot read {text[position:].strip()[:40]!r}; write terms such as "
-                "0.5*layer:NAME + class:NAME - channel:NAME:17, names with spaces in quotes"
+                "0.5*layer:NAME + class:NAME - NETWORK@channel:NAME:17, names with spaces in quotes"
             )
         term = _build_term(match)
         subtracts = match["sign"] == "-"
@@ -94,6 +99,8 @@ def _build_term(match: re.Match[str]) -> Objective:
     if len(arguments) != n_arguments:
         raise ObjectiveError(f"objective {written!r}: write it as {form}")
     term = build(arguments, written)
+    if match["network"]:
+        term = term.heard_by(match["network"])
     factor = float(match["factor"] or 1.0)
     if not math.isfinite(factor):
         raise ObjectiveError(f"objective {written!r}: the factor {match['factor']} is too large a number")

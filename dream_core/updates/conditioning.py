@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dream_core.runtime import widest_float
 from dream_core.settings import DreamSettings, Normalisation
 
 __all__ = [
@@ -81,7 +82,8 @@ def normalise(gradient: Tensor, over: Normalisation) -> Tensor:
 
 def _band_level(gradient: Tensor) -> Tensor:
     n_bins = gradient.shape[1]
-    octaves = torch.log2(torch.arange(n_bins, device=gradient.device, dtype=torch.float64) + 1.0)
+    dtype = widest_float(gradient.device)
+    octaves = torch.log2(torch.arange(n_bins, device=gradient.device, dtype=dtype) + 1.0)
     band = (octaves * BANDS_PER_OCTAVE).long()
     # A product with a 0/1 matrix: scattered sums have no fixed order on a GPU.
     members = nn.functional.one_hot(band).to(gradient)

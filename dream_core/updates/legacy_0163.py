@@ -30,6 +30,7 @@ from torch import Tensor
 
 from dream_core.dsp.framing import cut_frames, overlap_add
 from dream_core.errors import SettingError
+from dream_core.runtime import widest_float
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window
 from dream_core.updates.steps import waveform_gradient
@@ -166,8 +167,14 @@ class Legacy:
         self._output_type, self._flip = output_type, flip
 
     def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
-        """Return no state."""
-        del context, settings, sample_rate
+        """Return no state.
+
+        Raises:
+            SettingError: The device has no float64.
+        """
+        del settings, sample_rate
+        if widest_float(context.device) != torch.float64:
+            raise SettingError(f"legacy updates need float64, which {context.device} lacks; use the cpu")
         return {}
 
     @staticmethod

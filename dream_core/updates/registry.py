@@ -7,6 +7,7 @@ from typing import cast, get_args
 
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
+from dream_core.settings import StepRule
 from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
 from dream_core.updates.legacy_0163 import Legacy
@@ -76,7 +77,7 @@ def list_updates() -> dict[str, str]:
     return {name: text for name, (_, text) in _updates().items()}
 
 
-def build_update(name: str) -> Update:
+def build_update(name: str | StepRule) -> Update:
     """Return the update of a name, or of a cut that is spelt out.
 
     Args:
@@ -84,7 +85,7 @@ def build_update(name: str) -> Update:
             bins open the cut, whose phase the result takes (each ``sound``, ``gradient``, ``target`` or
             ``target_gradient``), and whether the result is added (``add``) or takes the sound's place
             (``replace``: the next step then works on the result). ``expand:`` in place of ``cut:`` weighs
-            by the mask's own power, as the 2020 filter does.
+            by the mask's own power, as the 2020 filter does. An update itself is returned as it is.
 
     Raises:
         SettingError: There is none.
@@ -92,6 +93,8 @@ def build_update(name: str) -> Update:
     >>> build_update("cut:gradient:sound:gradient:add") == build_update("hard_cut_add_swapped")
     True
     """
+    if not isinstance(name, str):
+        return cast(Update, name)
     if name.startswith(("cut:", "expand:")):
         return _spelt_cut(name)
     updates = _updates()

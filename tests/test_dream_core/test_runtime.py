@@ -21,7 +21,7 @@ def test_a_device_that_is_there_is_found(name: str) -> None:
     ("CUDA:0", "did you mean 'cuda:0'"),
     (" cpu", "did you mean 'cpu'"),
     ("Auto", "did you mean 'auto'"),
-    ("mps", "accepted: auto, cpu, cuda"),
+    ("xpu", "accepted: auto, cpu, cuda"),
     ("cuda:", "accepted: auto, cpu, cuda"),
     ("cuda:01", "accepted: auto, cpu, cuda"),
     ("cuda:-1", "accepted: auto, cpu, cuda"),

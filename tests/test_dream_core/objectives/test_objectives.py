@@ -19,13 +19,13 @@ from dream_core.errors import (
     LayerNotFoundError,
     ObjectiveError,
 )
+from dream_core.objectives.classes import logit
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.taps import tap
 from dream_core.objectives.terms import (
     Activations,
     Objective,
     channel,
-    class_logit,
     content,
     guided,
     layer,
@@ -89,11 +89,11 @@ def test_objectives_add_subtract_and_scale() -> None:
     def score(objective: object) -> float:
         return float(Listener(network, objective, RATE).score(sound)[0])  # type: ignore[arg-type]
 
-    both = 2.0 * layer("first") - channel("second", 1) + class_logit("low")
-    parts = 2.0 * score(layer("first")) - score(channel("second", 1)) + score(class_logit("low"))
+    both = 2.0 * layer("first") - channel("second", 1) + logit("low")
+    parts = 2.0 * score(layer("first")) - score(channel("second", 1)) + score(logit("low"))
 
     assert score(both) == pytest.approx(parts, rel=1e-5)
-    assert both.text == "2*layer:first - channel:second:1 + class:low"
+    assert both.text == "2*layer:first - channel:second:1 + logit:low"
     assert score(parse_objective(both.text)) == pytest.approx(score(both), rel=1e-6)
 
 
@@ -101,10 +101,10 @@ def test_objectives_add_subtract_and_scale() -> None:
     ("objective", "text"),
     [
         (-(layer("first") + 0.5 * layer("second")), "-layer:first - 0.5*layer:second"),
-        (2.0 * (layer("first") - class_logit("low")), "2*layer:first - 2*class:low"),
+        (2.0 * (layer("first") - logit("low")), "2*layer:first - 2*logit:low"),
         (1e-7 * layer("first") - -1.0 * layer("second"), "1e-07*layer:first + layer:second"),
         (layer("first") * (1.0 / 3.0), "0.3333333333333333*layer:first"),
-        (class_logit("a name"), 'class:"a name"'),
+        (logit("a name"), 'logit:"a name"'),
     ],
 )
 def test_an_objective_reads_back_as_it_is_written(objective: Objective, text: str) -> None:
@@ -114,13 +114,11 @@ def test_an_objective_reads_back_as_it_is_written(objective: Objective, text: st
 
 
 def test_auto_takes_the_class_heard_loudest() -> None:
-    """`class:auto` scores as the class with the largest mean logit."""
+    """`logit:auto` scores as the class with the largest mean logit."""
     network, sound = SmallNet(), torch.from_numpy(make_sound())
-    by_class = [
-        float(Listener(network, class_logit(name), RATE).score(sound)[0]) for name in network.card.classes
-    ]
+    by_class = [float(Listener(network, logit(name), RATE).score(sound)[0]) for name in network.card.classes]
 
-    assert float(Listener(network, class_logit("auto"), RATE).score(sound)[0]) == pytest.approx(max(by_class))
+    assert float(Listener(network, logit("auto"), RATE).score(sound)[0]) == pytest.approx(max(by_class))
 
 
 def test_content_is_highest_where_nothing_changed() -> None:
@@ -191,10 +189,10 @@ def test_guided_pulls_each_place_to_its_best_match() -> None:
     """The score is the dot product with the guide's most alike place, not with its mean or its first."""
     here = torch.tensor([[[[1.0, 0.0], [0.0, 2.0]]]])  # one item, one patch, two channels at two places
     guide = torch.tensor([[[3.0, 0.5, -9.0], [0.0, 4.0, 9.0]]])  # three places: (3, 0), (0.5, 4), (-9, 9)
-    heard = Activations({"first": here}, (), references={"other": {"first": guide}})
+    heard = Activations({"first": here}, SmallNet().card, references={"other": {"first": guide}})
 
     # (1, 0) is most like (3, 0), (0, 2) most like (-9, 9): 3 and 18 over two places by two channels.
-    assert float(guided("first", "other").score(heard)[0]) == pytest.approx((3.0 + 18.0) / 4)
+    assert float(guided("first", "other").terms[0].score(heard)[0]) == pytest.approx((3.0 + 18.0) / 4)
 
 
 @pytest.mark.parametrize("kind", [guided, style])

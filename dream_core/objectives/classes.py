@@ -1,0 +1,140 @@
+"""Classes as objectives: how much a network hears of something that has a name.
+
+- ``class:NAME``  the logarithm of the mean probability of a class over a window's patches; ``class:auto``
+  takes in each window, at each step, the class that is heard most
+- ``logit:NAME``  the mean logit; ``logit:auto`` the class with the largest one
+
+Patches count by the level in them: one that is silent has no say, and silence itself is never dreamed of.
+
+Source:
+    Camara Halac and Delgadino 2020 and 2021 (DreamSound): the class of the largest mean activation, its
+    probability ascended. The logarithm has the same maximum and does not fade where the class is far off; a
+    tenth of the logit is added for patches that are left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dream_core.errors import ClassNotFoundError
+from dream_core.names import nearest_names, parse_key
+from dream_core.networks.card import NetworkCard
+from dream_core.objectives.objective import LOGITS, Activations, Objective, one_term
+
+__all__ = ["class_activation", "class_index", "logit", "patch_weights"]
+
+_SILENCE = "silence"
+_HEARD_DB = 60.0
+_LOGIT_SHARE = 0.1
+"""Of the mean logit in the score: a patch that hears nothing of a class, or nothing else, has no slope else."""
+
+
+def class_activation(name: str = "auto") -> Objective:
+    """Maximise how sure a network is of a class; ``auto`` takes the class heard most.
+
+    Args:
+        name: One of the network's classes, a note's name where they are notes, or ``auto``.
+    """
+
+    def score(heard: Activations) -> Tensor:
+        logits = heard.layers[LOGITS]
+        weights = patch_weights(heard.energy, logits)
+        activations = _log_activations(logits, heard.card)
+        if name == "auto":
+            index = _loudest(weights, activations, heard.card)
+        else:
+            index = logits.new_full((logits.shape[0],), class_index(name, heard.card), dtype=torch.long)
+        return _log_mean(weights, _pick(activations, index)) + _LOGIT_SHARE * (
+            weights * _pick(logits, index)
+        ).sum(1)
+
+    return _class_term("class", name, score, needs_energy=True)
+
+
+def logit(name: str = "auto") -> Objective:
+    """Maximise a class's mean logit; ``auto`` takes in each window, at each step, the largest one."""
+
+    def score(heard: Activations) -> Tensor:
+        means = heard.layers[LOGITS].mean(dim=1)
+        if name == "auto":
+            return means.gather(1, means.detach().argmax(dim=1, keepdim=True))[:, 0]
+        return heard.layers[LOGITS][:, :, class_index(name, heard.card)].mean(dim=1)
+
+    return _class_term("logit", name, score)
+
+
+def _class_term(
+    kind: str, name: str, score: Callable[[Activations], Tensor], *, needs_energy: bool = False
+) -> Objective:
+    def check(card: NetworkCard) -> None:
+        if name != "auto":
+            class_index(name, card)
+
+    text = f"{kind}:{name}" if name.replace("_", "").isalnum() else f'{kind}:"{name}"'
+    return one_term(text, score, frozenset({LOGITS}), check=check, needs_energy=needs_energy)
+
+
+def class_index(name: str, card: NetworkCard) -> int:
+    """Return which output of a network a class is.
+
+    Raises:
+        ClassNotFoundError: It has none of that name.
+    """
+    folded = [c.casefold() for c in card.classes]
+    if name.casefold() in folded:
+        return folded.index(name.casefold())
+    if card.keys:
+        try:
+            return card.keys.index(parse_key(name))  # as Bb3 for A#3
+        except ValueError:
+            pass
+    raise ClassNotFoundError(
+        f"network {card.name!r} knows no class {name!r}; {nearest_names(name, card.classes)}"
+    )
+
+
+def patch_weights(energy: Tensor | None, logits: Tensor) -> Tensor:
+    """Return how much each patch of a window counts: by its level above -60 dB of the loudest one.
+
+    In decibels: by energy itself a single loud patch, of which a network may make nothing sensible, would
+    outvote all others.
+
+    Shape:
+        ``(items, patches)`` and ``(items, patches, classes)`` -> ``(items, patches)``; rows sum to one.
+
+    >>> patch_weights(torch.tensor([[1.0, 1e-3, 1e-7]]), torch.zeros(1, 3, 2)).tolist()
+    [[0.6666666865348816, 0.3333333432674408, 0.0]]
+    """
+    even = logits.new_full(logits.shape[:2], 1.0 / logits.shape[1])
+    if energy is None:
+        return even
+    loudest = energy.amax(dim=1, keepdim=True)
+    relative = energy / torch.where(loudest > 0, loudest, 1.0)
+    levels = (10.0 * relative.log10() + _HEARD_DB).clamp(min=0.0)  # of none at all: -inf, so 0
+    total = levels.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, levels / total.clamp(min=_HEARD_DB), even).detach()
+
+
+def _log_activations(logits: Tensor, card: NetworkCard) -> Tensor:
+    """Return the logarithm of every class's probability in every patch."""
+    if card.outputs == "independent":
+        return torch.nn.functional.logsigmoid(logits)
+    return logits.log_softmax(dim=2)
+
+
+def _loudest(weights: Tensor, activations: Tensor, card: NetworkCard) -> Tensor:
+    means = (weights[:, :, None] * activations.detach().exp()).sum(dim=1)
+    silent = [i for i, name in enumerate(card.classes) if name.casefold() == _SILENCE]
+    means[:, silent] = -1.0
+    return means.argmax(dim=1)
+
+
+def _pick(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(2, index[:, None, None].expand(-1, values.shape[1], 1))[:, :, 0]
+
+
+def _log_mean(weights: Tensor, logarithms: Tensor) -> Tensor:
+    return (weights.log() + logarithms).logsumexp(dim=1)

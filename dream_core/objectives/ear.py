@@ -1,0 +1,151 @@
+"""One network's ear on a session: from waveforms at the session's rate to the score of its terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dream_core.dsp.resample import resample
+from dream_core.errors import SettingError
+from dream_core.networks.card import Network
+from dream_core.objectives.objective import LOGITS, Activations, Term
+from dream_core.objectives.taps import tap
+
+__all__ = ["Ear"]
+
+SPEED_GRID_HZ = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Layer name to activations ``(items, patches, channels, ...)``, and the energy of the patches."""
+
+    layers: Mapping[str, Tensor]
+    energy: Tensor | None = None
+
+    def item(self, index: int, n_patches: int) -> _Heard:
+        """Return what was heard in the first patches of one item."""
+        part = slice(index, index + 1), slice(n_patches)
+        layers = {name: value[part] for name, value in self.layers.items()}
+        return _Heard(layers, None if self.energy is None else self.energy[part])
+
+
+class Ear:
+    """Scores sound: resamples it, lets a network listen, and asks the terms.
+
+    Args:
+        network: The network, on its device.
+        terms: What to score; all of them this network's.
+        sample_rate: Hz, the session's rate.
+        references: Reference name to mono sound ``(samples,)`` at the session's rate; those the terms name.
+        patch_hop_frames: From one patch to the next, in the network's frames; 0 takes the network's own.
+
+    Raises:
+        SettingError: Patches so far apart would leave sound between them unheard.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        terms: Sequence[Term],
+        sample_rate: int,
+        references: Mapping[str, Tensor],
+        patch_hop_frames: int = 0,
+    ) -> None:
+        self.network = network
+        self.sample_rate = sample_rate
+        self._terms = tuple(terms)
+        self._layers = frozenset[str]().union(*(term.layers for term in terms))
+        self._needs_original = any(term.needs_original for term in terms)
+        self._needs_energy = any(term.needs_energy for term in terms)
+        self._patch_hop_frames = patch_hop_frames
+        self._patch_counts: dict[tuple[int, float], int] = {}
+        if patch_hop_frames > self.jitter_frames:
+            raise SettingError(
+                f"patch_hop = {patch_hop_frames} frames; network {network.card.name!r} looks at "
+                f"{self.jitter_frames} at a time, so 0..{self.jitter_frames} is accepted"
+            )
+        self._references: dict[str, Mapping[str, Tensor]] = {}
+        with torch.no_grad():
+            for name in sorted(frozenset[str]().union(*(term.references for term in terms))):
+                layers = self._hear(references[name][None]).layers
+                self._references[name] = {layer: layers[layer][0] for layer in layers}
+
+    @property
+    def jitter_frames(self) -> int:
+        """How many positions the network's patch grid has."""
+        return max(1, round(self.network.card.patch_s / self.network.card.frame_s))
+
+    @property
+    def weight(self) -> float:
+        """How much its gradient counts beside those of other networks."""
+        return sum(abs(term.factor) for term in self._terms)
+
+    def score(
+        self,
+        mono: Tensor,
+        offset_frames: int = 0,
+        original: Tensor | None = None,
+        speed: float = 1.0,
+        n_valid: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Return each item's score, differentiable; see `Listener.score`."""
+        heard_original = _Heard({})
+        if self._needs_original and original is not None:
+            with torch.no_grad():
+                heard_original = self._hear(original, offset_frames, speed)
+        heard = self._hear(mono, offset_frames, speed)
+        scores = self._scored(heard, heard_original)
+        if n_valid is None or min(n_valid) >= mono.shape[-1]:
+            return scores
+        # Whole items keep the score they have beside any other.
+        each = list(scores.unbind())
+        for item, n_samples in enumerate(n_valid):
+            if n_samples < mono.shape[-1]:
+                count = self._n_patches(n_samples, speed)
+                each[item] = self._scored(heard.item(item, count), heard_original.item(item, count))[0]
+        return torch.stack(each)
+
+    def _scored(self, heard: _Heard, original: _Heard) -> Tensor:
+        known = Activations(heard.layers, self.network.card, heard.energy, original.layers, self._references)
+        first, *rest = (
+            term.score(known) if term.factor == 1.0 else term.factor * term.score(known)
+            for term in self._terms
+        )
+        for score in rest:
+            first = first + score
+        return first
+
+    def _n_patches(self, n_samples: int, speed: float) -> int:
+        """Return how many patches the network takes to hear so much sound."""
+        key = n_samples, speed
+        if key not in self._patch_counts:
+            with torch.no_grad():
+                silence = torch.zeros(1, n_samples, device=self.network.device)
+                self._patch_counts[key] = self._listen(silence, 0, speed).shape[1]
+        return self._patch_counts[key]
+
+    def _rate(self, speed: float) -> int:
+        """Return the rate to which a sound goes that is heard at a speed."""
+        rate = self.network.card.sample_rate
+        if speed == 1.0:
+            return rate
+        # Rates with a large common divisor keep the resampler's filters few.
+        return max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
+
+    def _listen(self, mono: Tensor, offset_frames: int, speed: float) -> Tensor:
+        sound = resample(mono, self.sample_rate, self._rate(speed))
+        return self.network.listen(sound, offset_frames, self._patch_hop_frames)
+
+    def _hear(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> _Heard:
+        patches = self._listen(mono, offset_frames, speed)
+        shape, flat = patches.shape[:2], patches.flatten(0, 1)
+        with tap(self.network, self._layers - {LOGITS}, leaves_early=LOGITS not in self._layers) as heard:
+            heard[LOGITS] = self.network(flat)
+        energy = (
+            self.network.measure_energy(flat.detach()).unflatten(0, shape) if self._needs_energy else None
+        )
+        return _Heard({name: value.unflatten(0, shape) for name, value in heard.items()}, energy)

@@ -1,0 +1,179 @@
+"""An objective: terms that are added up, and the networks that hear them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from dream_core.errors import ClassNotFoundError, LayerNotFoundError
+from dream_core.names import nearest_names
+from dream_core.networks.card import NetworkCard
+
+__all__ = ["LOGITS", "Activations", "Objective", "Term", "count_channels", "one_term"]
+
+LOGITS = "logits"
+"""The name under which every network's outputs can be tapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """What a network heard in a batch of items.
+
+    Args:
+        layers: Layer name to activations ``(items, patches, channels, ...)``.
+        card: Of the network.
+        energy: How much sound is in each patch ``(items, patches)``, where an objective asks for it.
+        original: What was heard in the undreamed sound, where an objective asks for it.
+        references: Reference name to layer name to activations ``(patches, channels, ...)``.
+    """
+
+    layers: Mapping[str, Tensor]
+    card: NetworkCard
+    energy: Tensor | None = None
+    original: Mapping[str, Tensor] = field(default_factory=dict)
+    references: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+
+Score = Callable[[Activations], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One thing to maximise in what one network hears; terms are equal that are written alike.
+
+    Args:
+        text: How it is written, without factor and network.
+        score: Maps what was heard to ``(items,)``.
+        layers: Layers it needs.
+        factor: How much it counts.
+        network: Which network hears it; empty for the dream's own.
+        needs_original: Whether it compares with the undreamed sound.
+        needs_energy: Whether it asks how much sound is in each patch.
+        references: Names of other sounds it compares with.
+        check: Raises where a network does not fit.
+    """
+
+    text: str
+    score: Score = field(compare=False)
+    layers: frozenset[str]
+    factor: float = 1.0
+    network: str = ""
+    needs_original: bool = False
+    needs_energy: bool = False
+    references: frozenset[str] = frozenset()
+    check: Callable[[NetworkCard], None] = field(default=lambda _card: None, compare=False)
+
+    @property
+    def written(self) -> str:
+        """The term with its network, without its factor."""
+        return f"{self.network}@{self.text}" if self.network else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Something to maximise: terms that are added up, each heard by a network.
+
+    Args:
+        terms: What it adds up.
+    """
+
+    terms: tuple[Term, ...]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks that hear it, in the order of its terms; the dream's own is the empty name."""
+        return tuple(dict.fromkeys(term.network for term in self.terms))
+
+    @property
+    def references(self) -> frozenset[str]:
+        """Names of the other sounds it compares with."""
+        return frozenset[str]().union(*(term.references for term in self.terms))
+
+    def check(self, card: NetworkCard, others: Mapping[str, NetworkCard] | None = None) -> None:
+        """Raise where a network does not have what the objective listens to.
+
+        Args:
+            card: Of the dream's own network.
+            others: Cards of the other networks it names.
+        """
+        cards = {"": card, **(others or {})}
+        for term in self.terms:
+            if term.network in cards:
+                self._check_term(term, cards[term.network], cards)
+
+    def _check_term(self, term: Term, card: NetworkCard, cards: Mapping[str, NetworkCard]) -> None:
+        known = [info.name for info in card.layers]
+        for name in sorted(term.layers - {LOGITS}):
+            if name not in known:
+                raise LayerNotFoundError(
+                    f"objective {self.text!r}: network {card.name!r} has no layer {name!r}"
+                    f"{_who_has(term, name, cards, 'layer')}; {nearest_names(name, known)}"
+                )
+            if count_channels(name, card) == 0:
+                raise LayerNotFoundError(
+                    f"objective {self.text!r}: network {card.name!r} has nothing at its layer {name!r}"
+                )
+        if LOGITS in term.layers and not card.classes:
+            raise ClassNotFoundError(
+                f"network {card.name!r} has no classes; use layer: or channel: with one of its layers"
+            )
+        try:
+            term.check(card)
+        except ClassNotFoundError as error:
+            name = term.text.partition(":")[2].strip('"')
+            raise ClassNotFoundError(f"{error}{_who_has(term, name, cards, 'class')}") from None
+
+    @property
+    def text(self) -> str:
+        """How it is written in a preset."""
+        first, *rest = self.terms
+        return _written(first, sign="-" * (first.factor < 0)) + "".join(
+            _written(term, sign=" - " if term.factor < 0 else " + ") for term in rest
+        )
+
+    def heard_by(self, network: str) -> Objective:
+        """Return the same with another network for its terms, where they name none."""
+        return Objective(tuple(replace(term, network=term.network or network) for term in self.terms))
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(self.terms + other.terms)
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def __mul__(self, factor: float) -> Objective:
+        return Objective(tuple(replace(term, factor=factor * term.factor) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+
+def _who_has(term: Term, name: str, cards: Mapping[str, NetworkCard], kind: str) -> str:
+    """Say which other network of the objective has what this one lacks."""
+    for network, card in cards.items():
+        names = card.classes if kind == "class" else tuple(info.name for info in card.layers)
+        if network != term.network and name.casefold() in (one.casefold() for one in names):
+            return f" ({card.name!r} has it: write {card.name}@{term.text})"
+    return ""
+
+
+def _written(term: Term, sign: str) -> str:
+    size = abs(term.factor)
+    return sign + (term.written if size == 1.0 else f"{repr(float(size)).removesuffix('.0')}*{term.written}")
+
+
+def one_term(text: str, score: Score, layers: frozenset[str], **options: Any) -> Objective:
+    """Return an objective of one term; `options` are `Term`'s."""
+    return Objective((Term(text, score, layers, **options),))
+
+
+def count_channels(name: str, card: NetworkCard) -> int:
+    """Return how many channels a layer of a network has."""
+    if name == LOGITS:
+        return len(card.classes)
+    return next(info.n_channels for info in card.layers if info.name == name)
