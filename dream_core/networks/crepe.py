@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -58,8 +59,7 @@ class _Convolution:
 
 def _convolutions(widths: tuple[int, ...]) -> tuple[_Convolution, ...]:
     first = _Convolution(1, widths[0], 512, 4, (254, 254))
-    pairs = zip(widths, widths[1:], strict=False)
-    return (first, *(_Convolution(n_in, n_out, 64, 1, (31, 32)) for n_in, n_out in pairs))
+    return (first, *(_Convolution(n_in, n_out, 64, 1, (31, 32)) for n_in, n_out in pairwise(widths)))
 
 
 def _n_features(widths: tuple[int, ...]) -> int:
@@ -146,7 +146,7 @@ class _Standardise(torch.autograd.Function):
         centred = frames - frames.mean(dim=1, keepdim=True)
         deviation = centred.std(dim=1, keepdim=True)
         floored = deviation.clamp(min=_FLOOR)
-        result = centred / floored
+        result: Tensor = centred / floored
         ctx.save_for_backward(result, deviation)
         return result
 
@@ -160,7 +160,9 @@ class _Standardise(torch.autograd.Function):
         gradient = gradient - result * torch.where(deviation > _FLOOR, along, 0.0)
         # deviation / (deviation^2 + quiet^2), which is 1 / deviation where it is loud; no square overflows.
         ratio = _QUIET / deviation.clamp(min=_FLOOR)
-        return gradient * torch.where(deviation > _FLOOR, ratio / (1.0 + ratio.square()) / _QUIET, 0.0)
+        fading = torch.where(deviation > _FLOOR, ratio / (1.0 + ratio.square()) / _QUIET, 0.0)
+        scaled: Tensor = gradient * fading
+        return scaled
 
 
 class _Block(nn.Module):
@@ -248,8 +250,8 @@ class Crepe(nn.Module):
         return slice_samples(waveform, _PATCH_SAMPLES, hop_samples, _STEP_SAMPLES, offset_frames)
 
     def measure_energy(self, patches: Tensor) -> Tensor:
-        """Return the mean power of each patch ``(n,)``; silence has none."""
-        return patches.detach().square().mean(dim=1)
+        """Return the mean power of each patch ``(n,)``; silence has none, nor has a constant."""
+        return patches.detach().var(dim=1, correction=0)
 
     def read_layer(self, name: str, output: object) -> Tensor:
         """Return what a layer's module gave: its channels come second already."""

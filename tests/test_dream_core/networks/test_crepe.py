@@ -237,9 +237,10 @@ def test_patches_may_overlap(network: Crepe) -> None:
 
 
 def test_energy_is_mean_power(network: Crepe) -> None:
-    patches = torch.stack([torch.zeros(1024), torch.full((1024,), 0.5)])
+    square = torch.tensor([0.5, -0.5]).repeat(512)
+    patches = torch.stack([torch.zeros(1024), torch.full((1024,), 0.5), square, square + 0.25])
 
-    assert network.measure_energy(patches).tolist() == [0.0, 0.25]
+    assert network.measure_energy(patches).tolist() == [0.0, 0.0, 0.25, 0.25]
 
 
 def test_both_kinds_of_torch_files_are_read() -> None:

@@ -70,10 +70,13 @@ def test_any_damage_gives_tensors_or_one_line(is_zip: bool) -> None:
         damaged = bytearray(whole)
         for _ in range(chance.randint(1, 4)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        refused, tensors = "", {}
         try:
             tensors = read(bytes(damaged))
         except WeightsError as error:
-            assert len(str(error).splitlines()) == 1
+            refused = str(error)
+        if refused:
+            assert len(refused.splitlines()) == 1
         else:
             assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == SHAPES
 
