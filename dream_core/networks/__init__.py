@@ -5,6 +5,7 @@
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
 - `texture`   random weights from a seed
 - `yamnet`    the network; `yamnet_files` reads its published weights
+- `notes`     which notes sound; `notes_frontend` is its constant-Q transform, `onnx_reader` reads its weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster

@@ -111,6 +111,10 @@ def _reflected(waveform: Tensor) -> Tensor:
 class NormalisedLog(nn.Module):
     """Decibels of each item's powers, its quietest bin at 0 and its loudest at 1; silence is 0 throughout.
 
+    On the way back the quietest bin's level is taken as given. One bin among 53,148, near nothing, has no
+    musical sense, and yet its gradient is up to a hundred times as large as all others' together: with it,
+    thirty steps of plain ascent took a note on a chord from 0.10 to 0.12, without it to 0.29.
+
     Shape:
         ``(n, 1, time, frequency)`` -> the same.
     """
@@ -118,7 +122,7 @@ class NormalisedLog(nn.Module):
     def forward(self, power: Tensor) -> Tensor:
         """Return the levels."""
         level = 10.0 * torch.log10(power + _POWER_FLOOR)
-        above = level - level.amin(dim=(1, 2, 3), keepdim=True)
+        above = level - level.detach().amin(dim=(1, 2, 3), keepdim=True)
         span = above.amax(dim=(1, 2, 3), keepdim=True)
         # Where all is equally loud `above` is 0: any divisor will do, and this one has a finite gradient.
         return above / torch.where(span > 0.0, span, torch.ones_like(span))
