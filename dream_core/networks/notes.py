@@ -59,29 +59,29 @@ _EXPECTED = (
     "import notes` that package's wheel"
 )
 
-# Every tensor: where it goes in a `Notes`, its name in the published file, its shape there. The names are
-# what the file's converter made of the layers they belong to; `conv2d_1` and the like are in those names.
-_NOT_FOLDED = "model_1/{0};model_1/{0}"
+# A converter named the tensors: by the operations they came from, each said twice, or by a number.
+_TWICE = "model_1/{0};model_1/{0}"
 
 
 def _bias_name(layer: str) -> str:
-    return _NOT_FOLDED.format(f"{layer}/BiasAdd/ReadVariableOp")
+    return _TWICE.format(f"{layer}/BiasAdd/ReadVariableOp")
 
 
 def _folded_name(relu: str, norm: str, convolution: str, *more: str) -> str:
-    """Return the name of a bias into which batch normalisation was folded: all it was made of, twice."""
+    """Return the name of a bias into which batch normalisation was folded: all operations that led to it."""
     parts = [f"{relu}/Relu", f"{norm}/FusedBatchNormV3", f"{convolution}/BiasAdd/ReadVariableOp"]
     parts += [f"{convolution}/BiasAdd", *(f"{layer}/Conv2D" for layer in more), f"{convolution}/Conv2D"]
-    return ";".join(_NOT_FOLDED.format(part) for part in parts)
+    return ";".join(_TWICE.format(part) for part in parts)
 
 
+# Where a tensor goes in a `Notes`, its name in the published file, its shape there.
 _TENSORS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("constant_q.real", "const_fold_opt__655", (BINS_PER_OCTAVE, 1, 1, KERNEL_SAMPLES)),
     ("constant_q.imaginary", "const_fold_opt__664", (BINS_PER_OCTAVE, 1, 1, KERNEL_SAMPLES)),
     ("constant_q.lowpass", "const_fold_opt__734", (1, 1, 1, KERNEL_SAMPLES)),
-    ("constant_q.gain", _NOT_FOLDED.format("cq_t2010v2_1/Sqrt"), (N_BINS, 1, 1)),
-    ("harmonics.scale", _NOT_FOLDED.format("batch_normalization/FusedBatchNormV3"), (1,)),
-    ("harmonics.shift", _NOT_FOLDED.format("batch_normalization/FusedBatchNormV3") + "1", (1,)),
+    ("constant_q.gain", _TWICE.format("cq_t2010v2_1/Sqrt"), (N_BINS, 1, 1)),
+    ("harmonics.scale", _TWICE.format("batch_normalization/FusedBatchNormV3"), (1,)),
+    ("harmonics.shift", _TWICE.format("batch_normalization/FusedBatchNormV3") + "1", (1,)),
     ("contours_hidden.0.weight", "const_fold_opt__727", (8, len(HARMONICS), 3, 39)),
     ("contours_hidden.0.bias", _folded_name("re_lu_1", "batch_normalization_2", "conv2d_1"), (8,)),
     ("contours_last.weight", "const_fold_opt__710", (1, 8, 5, 5)),
@@ -135,8 +135,8 @@ CARD = NetworkCard(
     sha256="",
     description=(
         "Hears two seconds at a time, whatever their level, on a constant-Q spectrum with harmonics side by "
-        "side. Classes are the piano's 88 notes; onsets and contours, three bins to a semitone, can be dreamed "
-        "on as layers."
+        "side. Classes are the piano's 88 notes, of probability 0.1 in silence and 0.9 at most, as learnt; "
+        "onsets and contours, three bins to a semitone, can be dreamed on as layers."
     ),
     outputs="independent",
     keys=KEYS,

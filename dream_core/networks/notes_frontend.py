@@ -80,10 +80,11 @@ class ConstantQ(nn.Module):
 
 
 def _halve_rate(waveform: Tensor, lowpass: Tensor) -> Tensor:
-    """Return every second sample of the lowpassed sound; 127 zeros before and after an even kernel, as published.
+    """Return every second sample of the lowpassed sound.
 
-    Many samples at a time, as one product: Torch's strided convolution of one channel takes ten times as long
-    on the way back.
+    There are 127 zeros on both sides, as published; a kernel of even length is then half a sample early.
+    Many samples are made at a time, as one product: Torch's strided convolutions of one channel took half the
+    time of a whole step, most of it on the way back.
 
     Shape:
         ``(n, samples)`` -> ``(n, samples // 2)``.
@@ -102,7 +103,7 @@ def _halve_rate(waveform: Tensor, lowpass: Tensor) -> Tensor:
 
 
 def _reflected(waveform: Tensor) -> Tensor:
-    """Mirror half a kernel at both ends; Torch's own padding adds its gradient up in no fixed order on GPUs."""
+    """Mirror half a kernel at both ends; Torch's own padding adds gradients in no fixed order on a GPU."""
     half = KERNEL_SAMPLES // 2
     before, after = waveform[:, 1 : half + 1], waveform[:, -half - 1 : -1]
     return torch.cat([before.flip(1), waveform, after.flip(1)], dim=1)

@@ -48,11 +48,12 @@ def real(published: bytes) -> Network:
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    """The network with random weights, in float64."""
-    return ready(build(random_tensors()))
+    """The network with random weights, in float32."""
+    return ready(build(random_tensors()).float())
 
 
 def ready(module: torch.nn.Module) -> Network:
+    torch.nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
     network: Network = module.eval().requires_grad_(False)  # type: ignore[assignment]
     return network
 
@@ -64,7 +65,7 @@ def random_tensors() -> dict[str, Tensor]:
 
 def sound(n_samples: int, n_items: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    return 0.1 * torch.randn(n_items, n_samples, generator=generator, dtype=torch.float64)
+    return 0.1 * torch.randn(n_items, n_samples, generator=generator)
 
 
 def tones(keys: str, n_samples: int, begin: int = 0, end: int | None = None) -> Tensor:
@@ -171,9 +172,15 @@ def test_every_layer_is_heard_with_its_channels_second(network: Network) -> None
 
     for info in CARD.layers:
         assert heard[info.name].shape[:2] == (2, info.n_channels), info.name
-        assert heard[info.name].shape[2:] in ((N_FRAMES,), (N_FRAMES, 88), (N_FRAMES, 264), (N_FRAMES, 309), ())
+        assert heard[info.name].shape[2:] in (
+            (N_FRAMES,),
+            (N_FRAMES, 88),
+            (N_FRAMES, 264),
+            (N_FRAMES, 309),
+            (),
+        )
     assert torch.equal(heard["logits"], logits)
-    assert torch.equal(heard["notes_logits"].sigmoid(), heard["notes"])
+    torch.testing.assert_close(heard["notes_logits"].sigmoid(), heard["notes"])
     assert float(heard["cqt"].min()) == 0.0
     assert float(heard["cqt"].max()) == 1.0
 
@@ -227,14 +234,15 @@ def test_a_step_along_the_gradient_raises_the_logit_as_much_as_it_says(real: Net
 def test_the_patch_grid_moves_by_frames_and_hears_every_sample(
     network: Network, n_samples: int, n_patches: int
 ) -> None:
-    waveform = torch.arange(1, n_samples + 1, dtype=torch.float64)[None]
+    waveform = torch.arange(1.0, n_samples + 1)[None]
     for offset in (0, 1, 50, 85, 86, 170):
         patches = network.listen(waveform, offset)
 
         assert patches.shape == (1, n_patches, PATCH_SAMPLES)
         assert len(patches.unique()) in (n_samples, n_samples + 1)  # and silence
     assert torch.equal(network.listen(waveform)[0, 0, :1], waveform[0, :1])
-    assert float(network.listen(waveform, 3)[0, 0, 3 * 256]) == 1.0
+    if n_samples != PATCH_SAMPLES:  # which leaves no room to move in
+        assert float(network.listen(waveform, 3)[0, 0, 3 * 256]) == 1.0
 
 
 def test_the_patch_hop_can_be_chosen(network: Network) -> None:
@@ -245,15 +253,16 @@ def test_the_patch_hop_can_be_chosen(network: Network) -> None:
 
 
 def test_energy_is_mean_power(network: Network) -> None:
-    patches = network.listen(torch.stack([torch.full((50000,), 0.5), torch.zeros(50000)]).double())
+    patches = network.listen(torch.stack([torch.full((50000,), 0.5), torch.zeros(50000)]))
 
     energy = network.measure_energy(patches.flatten(0, 1))
 
     assert energy.tolist() == pytest.approx([0.25, 0.25 * 27984 / PATCH_SAMPLES, 0.0, 0.0])
 
 
-def test_level_does_not_count_and_neighbours_do_not(network: Network) -> None:
-    one, other = sound(PATCH_SAMPLES, 2)
+def test_level_does_not_count_and_neighbours_do_not() -> None:
+    network = ready(build(random_tensors()))
+    one, other = sound(PATCH_SAMPLES, 2).double()
 
     both = network(torch.stack([one, other]))
 
@@ -339,7 +348,10 @@ BAD = {
     "a text": (b"<!DOCTYPE html><title>Not found</title>", "no complete ONNX model"),
     "a pickle": (pickle.dumps(Payload()), "no complete ONNX model|no ONNX model"),
     "another network": (model([initializer("w", (1,), ONE)]), "has no tensor 'const_fold_opt__655'"),
-    "wrong shape": (changed(const_fold_opt__710=torch.zeros(1, 8, 3, 3)), r"\(1, 8, 3, 3\), not \(1, 8, 5, 5\)"),
+    "wrong shape": (
+        changed(const_fold_opt__710=torch.zeros(1, 8, 3, 3)),
+        r"\(1, 8, 3, 3\), not \(1, 8, 5, 5\)",
+    ),
     "not finite": (changed(const_fold_opt__710=torch.full((1, 8, 5, 5), torch.nan)), "not finite"),
     "too long": (bytes(2 << 20), "2097152 bytes, more than"),
     "huge shape": (model([initializer("w", (1 << 62, 1 << 62), ONE)]), "has 4 bytes"),
@@ -378,7 +390,7 @@ def test_one_file_is_wanted(whole: bytes) -> None:
 
 
 def test_a_file_cut_short_anywhere_is_refused(whole: bytes) -> None:
-    for n_bytes in [*range(0, 200), *range(200, len(whole), 997), len(whole) - 1]:
+    for n_bytes in [*range(200), *range(200, len(whole), 997), len(whole) - 1]:
         with pytest.raises(WeightsError):
             read([whole[:n_bytes]])
 
