@@ -29,7 +29,7 @@ __all__ = ["class_activation", "class_index", "logit", "patch_weights"]
 _SILENCE = "silence"
 _HEARD_DB = 60.0
 _LOGIT_SHARE = 0.1
-"""Of the mean logit in the score: a patch that hears nothing of a class, or nothing else, has no slope else."""
+"""Of the mean logit in the score: elsewhere a patch that hears none of a class, or only it, has no slope."""
 
 
 def class_activation(name: str = "auto") -> Objective:
