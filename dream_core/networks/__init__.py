@@ -9,6 +9,7 @@
 - `efficientnet`  EfficientNet-Lite0, which learnt to see photographs
 - `notes`     which notes sound; `notes_frontend` is its constant-Q transform, `onnx_reader` reads its weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
-- `published` what is known of a published network's weights; `torch_files` reads Torch's
+- `published` what is known of a published network's weights; `published_files` fetches and installs them;
+  `torch_files` reads Torch's
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """

