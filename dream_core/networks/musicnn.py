@@ -228,13 +228,27 @@ class _Bank(nn.Module):
         n_outputs, _, n_frames, n_bands = kernel
         # As TensorFlow pads: of an even length the odd zero comes after.
         self.padding = (0, 0, (n_frames - 1) // 2, n_frames // 2)
-        self.conv = nn.Conv2d(1, n_outputs, (n_frames, n_bands))
+        # No `Conv2d`, whose weights may be put channels last: from one channel that is three times as slow.
+        self.weight = nn.Parameter(torch.zeros(kernel))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+        self.is_narrow = n_bands == 1
         self.norm = _Norm(n_outputs)
         self.maximum = _Maximum(soft_backward)
 
     def forward(self, x: Tensor) -> Tensor:
-        heard = nn.functional.relu(self.conv(nn.functional.pad(x, self.padding)))
-        return cast(Tensor, self.maximum(self.norm(heard)))
+        padded = nn.functional.pad(x, self.padding)
+        if self.is_narrow:
+            heard = self._along_time(padded)
+        else:
+            heard = nn.functional.conv2d(padded, self.weight, self.bias)
+        return cast(Tensor, self.maximum(self.norm(nn.functional.relu(heard))))
+
+    def _along_time(self, padded: Tensor) -> Tensor:
+        """Convolve each band by itself, as one product of matrices: on a CPU the way back is ten times as fast."""
+        n_bands, kernel = padded.shape[-1], self.weight.flatten(1)
+        pieces = nn.functional.unfold(padded, (kernel.shape[1], 1))
+        product = torch.baddbmm(self.bias[:, None], kernel.expand(len(pieces), -1, -1), pieces)
+        return product.unflatten(2, (-1, n_bands))
 
 
 class _Banks(nn.ModuleList):
@@ -380,8 +394,9 @@ def _state(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kernel = published[f"{_numbered('conv2d', number)}/kernel"]
         # Published with channels where the bands are in the first filters.
         is_middle = place.startswith("middle")
-        state[f"{place}.conv.weight"] = kernel[:, 0].transpose(1, 2) if is_middle else kernel
-        state[f"{place}.conv.bias"] = published[f"{_numbered('conv2d', number)}/bias"]
+        conv = f"{place}.conv" if is_middle else place
+        state[f"{conv}.weight"] = kernel[:, 0].transpose(1, 2) if is_middle else kernel
+        state[f"{conv}.bias"] = published[f"{_numbered('conv2d', number)}/bias"]
         state[f"{place}.norm.scale"], state[f"{place}.norm.shift"] = norms[number + 1]
     scale, shift = norms[-2]
     state["penultimate.0.weight"] = published["dense/kernel"] * scale
