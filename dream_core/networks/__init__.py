@@ -4,7 +4,7 @@
 - `card`      what a network must offer and what its card says; `card_data` reads one from a file's header
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
 - `texture`   random weights from a seed
-- `musicnn`   fifty tags of music; `tf_checkpoint` reads the format of its weights
+- `musicnn`   tags of music, and `musicnn_network`; `tf_checkpoint` reads the format of its weights
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights
