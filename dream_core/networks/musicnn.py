@@ -37,6 +37,7 @@ from dream_core.networks.weights import load_into
 __all__ = ["CARD", "CARD_MSD", "CLASSES", "CLASSES_MSD", "PUBLISHED", "build", "published_shapes", "read"]
 
 _BATCH_NORM_EPSILON = 1e-3
+_REMEDY = "get it again with `reverie networks get musicnn` (or musicnn_msd)"
 
 CLASSES = (
     *("guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano"),
@@ -132,15 +133,17 @@ def read(blobs: Sequence[bytes]) -> dict[str, Tensor]:
     origin = "musicnn's checkpoint"
     if len(blobs) != 2:
         raise WeightsError(
-            f"{origin}: {len(blobs)} files were given, it has two: .index and .data-00000-of-00001; "
-            "give the wheel of musicnn 0.1.0, which holds both"
+            f"{origin}: {len(blobs)} files were given, it has two: .index and .data-00000-of-00001; {_REMEDY}"
         )
     shapes = published_shapes()
     theirs = {name: _tf_shape(shape) for name, shape in shapes.items()}
-    tensors = read_checkpoint(blobs[0], blobs[1], theirs, origin)
+    try:
+        tensors = read_checkpoint(blobs[0], blobs[1], theirs, origin)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; {_REMEDY}") from None
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all() or (name.endswith("variance") and (tensor < 0).any()):
-            raise WeightsError(f"{origin}: {name!r} holds impossible values; it is damaged: get it again")
+            raise WeightsError(f"{origin}: {name!r} holds impossible values; it is damaged; {_REMEDY}")
     return {name: _to_torch_layout(tensor) for name, tensor in tensors.items()}
 
 

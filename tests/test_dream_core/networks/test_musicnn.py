@@ -325,7 +325,7 @@ def test_damaged_files_are_refused_in_one_line(stored: tuple[bytes, bytes]) -> N
     ):
         with pytest.raises(WeightsError) as caught:
             read(blobs)
-        assert "musicnn" in str(caught.value)
+        assert "reverie networks get musicnn" in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
