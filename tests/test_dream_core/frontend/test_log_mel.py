@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,56 @@ def test_log_mel_equals_a_slow_twin_at_every_kind_of_length(n_samples: int) -> N
     assert len(log_mel) == SPEC.n_frames(n_samples)
 
 
+@pytest.mark.parametrize(("low_hz", "high_hz"), [(0.0, 8000.0), (1500.0, 7000.0)])
+def test_slaneys_filterbank_is_torchaudios(low_hz: float, high_hz: float) -> None:
+    # torchaudio's is made in float32; the highest weight is 0.03.
+    expected = taf.melscale_fbanks(257, low_hz, high_hz, 96, 16000, norm="slaney", mel_scale="slaney")
+
+    bank = mel_filterbank(96, 512, 16000, low_hz, high_hz, mel="slaney")
+
+    np.testing.assert_allclose(bank.numpy(), expected.numpy(), atol=5e-7)
+
+
+CENTRED = replace(SPEC, mel="slaney", power=2, centred=True, compress="log10", log_offset=1e-4)
+
+
+def slow_centred(waveform: np.ndarray, n_frames: int) -> np.ndarray:
+    """Powers in Slaney's bands by a plain loop; frame ``i`` has its middle at sample ``i * hop``."""
+    n_window = CENTRED.window_samples
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_window) / n_window)
+    bank = mel_filterbank(20, 256, 8000, 100.0, 3800.0, mel="slaney").numpy()
+    padded = np.concatenate([np.zeros(n_window), waveform, np.zeros(2 * n_window)])
+    frames = []
+    for middle in range(0, n_frames * CENTRED.hop_samples, CENTRED.hop_samples):
+        start = n_window + middle - n_window // 2
+        spectrum = np.fft.rfft(padded[start : start + n_window] * window, CENTRED.n_fft)
+        frames.append(np.log10(10000.0 * (np.abs(spectrum) ** 2 @ bank) + 1.0))
+    return np.array(frames)
+
+
+@pytest.mark.parametrize("n_samples", [1, 99, 100, 101, 180, 181, 1234])
+def test_centred_frames_equal_a_slow_twin_and_hear_every_sample(n_samples: int) -> None:
+    waveform = np.random.default_rng(n_samples).normal(size=n_samples)
+    n_frames = CENTRED.n_frames(n_samples)
+
+    log_mel = LogMel(CENTRED, torch.float64)(torch.from_numpy(waveform)[None])[0].numpy()
+
+    np.testing.assert_allclose(log_mel, slow_centred(waveform, n_frames), atol=1e-11)
+    last = (n_frames - 1) * CENTRED.hop_samples + CENTRED.window_samples // 2
+    assert last - CENTRED.hop_samples < max(n_samples, CENTRED.window_samples // 2) <= last
+    assert CENTRED.n_frames(CENTRED.patch_samples) == CENTRED.patch_frames
+
+
+@pytest.mark.parametrize("spec", [SPEC, CENTRED], ids=["log", "log10"])
+def test_bands_come_back_from_their_logarithm(spec: FrontendSpec) -> None:
+    bands = torch.tensor([0.0, 1e-6, 0.3, 50.0], dtype=torch.float64)
+
+    log_mel = spec.compressed(bands)
+
+    torch.testing.assert_close(spec.bands_in(log_mel), bands, rtol=1e-9, atol=1e-15)
+    assert float(log_mel[0]) == spec.silence
+
+
 @pytest.mark.parametrize("frequency_hz", [300.0, 1000.0, 2900.0])
 def test_a_sine_is_loudest_in_the_band_that_holds_it(frequency_hz: float) -> None:
     time_s = torch.arange(1600, dtype=torch.float64) / SPEC.sample_rate
@@ -110,9 +161,10 @@ def test_silence_has_a_gradient_and_it_is_zero() -> None:
     assert (waveform.grad == 0).all()
 
 
-def test_log_mel_gradient_equals_finite_differences() -> None:
+@pytest.mark.parametrize("spec", [SPEC, CENTRED], ids=["log", "log10"])
+def test_log_mel_gradient_equals_finite_differences(spec: FrontendSpec) -> None:
     waveform = torch.randn(1, 500, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    log_mel = LogMel(SPEC, torch.float64)
+    log_mel = LogMel(spec, torch.float64)
 
     # 1e-4: central differences of step 1e-6 leave that much of a logarithm's curvature.
     assert torch.autograd.gradcheck(log_mel, waveform.requires_grad_(), atol=1e-4, fast_mode=True)
