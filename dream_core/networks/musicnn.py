@@ -218,7 +218,7 @@ def _scale_and_shift(published: Mapping[str, Tensor], number: int) -> tuple[Tens
     return scale, beta - mean * scale
 
 
-def _published(card: NetworkCard, folder: str, index: str, data: str) -> Published:
+def _published(card: NetworkCard, folder: str, index: str, data: str, tensors: str) -> Published:
     return Published(
         card=card,
         package="musicnn",
@@ -228,6 +228,7 @@ def _published(card: NetworkCard, folder: str, index: str, data: str) -> Publish
             PublishedFile(member=f"musicnn/{folder}/.index", sha256=index),
             PublishedFile(member=f"musicnn/{folder}/.data-00000-of-00001", sha256=data),
         ),
+        tensors_sha256=tensors,
         read=read,
         build=build,
     )
@@ -239,11 +240,13 @@ PUBLISHED = (
         "MTT_musicnn",
         "da2d7bb670b2b31e9bc441bb1bd75eca31b5b061f963cc1f9630c1aff3238f57",
         "041f3935e981a65cea739842d30c188d3a7d2adf4410955c8668eb3de4a5acab",
+        "55c771aed550e3cc68f216eb167cf2f23e96aabf6a2e96bd7dcd7be7aee1d27c",
     ),
     _published(
         CARD_MSD,
         "MSD_musicnn",
         "87f3e0f3550c8d3bafc840374003e5c8af5eeb5ecf6add61af09a7822d3282c8",
         "8579734ee6388f799ed0def4bbd0d1fdcbeaf213ef2a9dc860917bd76a303de6",
+        "3d3f5a5e0cf2c7e29a8a3297aaaf247c3f8468678aed12909f4b08b8d71a0f97",
     ),
 )

@@ -125,9 +125,11 @@ CARD = NetworkCard(
         LayerInfo(name="logits", n_channels=len(KEYS)),
     ),
     classes=tuple(name_key(key) for key in KEYS),
-    # The transform was not learnt and does not count.
+    # The transform was not learnt; batch normalisation is a scale and a shift here, no parameters.
     n_parameters=sum(
-        math.prod(shape) for own, _published, shape in _TENSORS if not own.startswith("constant_q")
+        math.prod(shape)
+        for own, _published, shape in _TENSORS
+        if not own.startswith(("constant_q", "harmonics"))
     ),
     licence="Apache-2.0; learnt from GuitarSet, MAESTRO, Slakh, MedleyDB-Pitch and iKala",
     source="https://github.com/spotify/basic-pitch (basic-pitch 0.4.0, icassp_2022; Bittner et al. 2022)",

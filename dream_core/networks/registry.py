@@ -28,6 +28,7 @@ from dream_core.networks import (
     crepe,
     efficientnet,
     mel_cnn,
+    musicnn,
     notes,
     published_files,
     texture,
@@ -55,7 +56,8 @@ ENTRY_POINTS: Final = "reverie.networks"
 """The entry point group in which other packages offer networks."""
 
 PUBLISHED: Final[Mapping[str, Published]] = {
-    one.card.name: one for one in (*crepe.PUBLISHED, *efficientnet.PUBLISHED, *notes.PUBLISHED)
+    one.card.name: one
+    for one in (*musicnn.PUBLISHED, *crepe.PUBLISHED, *notes.PUBLISHED, *efficientnet.PUBLISHED)
 }
 """Networks whose weights are fetched when the user asks, by name."""
 

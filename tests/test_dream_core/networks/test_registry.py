@@ -34,7 +34,7 @@ def build(name: str) -> Network:
     return load_network(name)
 
 
-BUILT_IN = ["timbre", "yamnet", "texture", "crepe", "image", "notes"]
+BUILT_IN = ["timbre", "yamnet", "texture", "musicnn", "crepe", "notes", "image"]
 """Every network there is, of each published one one size; a new one takes its place here."""
 
 
