@@ -173,9 +173,12 @@ def build(tensors: Mapping[str, Tensor], card: NetworkCard) -> Musicnn:
     """
     origin = f"{card.name}'s weights"
     shapes = published_shapes()
-    if wrong := [
-        name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape
-    ]:
+    if extra := sorted(tensors.keys() - shapes.keys()):
+        raise WeightsError(
+            f"{origin} hold {extra[0]!r}, which it does not have; they are of another network: get them "
+            f"again with `reverie networks get {card.name}`"
+        )
+    if wrong := [n for n, shape in shapes.items() if n not in tensors or tensors[n].shape != shape]:
         raise WeightsError(
             f"{origin} lack {wrong[0]!r} of shape {shapes[wrong[0]]}; they are of another network: get them "
             f"again with `reverie networks get {card.name}`"

@@ -337,11 +337,13 @@ def test_a_negative_variance_is_refused() -> None:
         read(write(tensors))
 
 
-@pytest.mark.parametrize("change", ["missing", "shape", "infinite"])
+@pytest.mark.parametrize("change", ["missing", "extra", "shape", "infinite"])
 def test_tensors_of_another_network_are_refused(change: str) -> None:
     tensors = random_tensors()
     if change == "missing":
         del tensors["dense/bias"]
+    elif change == "extra":
+        tensors["dense_2/bias"] = torch.zeros(2)
     elif change == "shape":
         tensors["dense/bias"] = torch.zeros(7)
     else:
