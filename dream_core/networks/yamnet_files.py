@@ -82,6 +82,13 @@ def read_record() -> dict[str, Any]:
     return record
 
 
+def _recorded_source() -> str:
+    try:
+        return str(read_record().get("source_sha256", ""))
+    except WeightsError:
+        return ""
+
+
 def is_installed() -> bool:
     """Say whether weights are installed for this user, and whole enough to be opened."""
     try:
@@ -126,13 +133,16 @@ def load(weights: Path | None = None) -> YamNet:
     return network
 
 
-def install(source: Path, class_map: Path | None = None, *, address: str = "") -> Path:
+def install(
+    source: Path, class_map: Path | None = None, *, address: str = "", overwrite: bool = False
+) -> Path:
     """Install YAMNet's weights for this user, from a file in a published format.
 
     Args:
         source: ``.h5`` (Keras, needs h5py), ``.pth`` (torch_audioset) or ``.safetensors`` (written by this).
         class_map: AudioSet's ``yamnet_class_map.csv``; without it classes go by number.
         address: Where the file was fetched from, for the record.
+        overwrite: Whether weights from another file that are there are replaced.
 
     Returns:
         The installed file; beside it lies ``yamnet.json`` with its SHA-256 and that of the source.
@@ -143,12 +153,14 @@ def install(source: Path, class_map: Path | None = None, *, address: str = "") -
     tensors = read_published(source)
     check_published(tensors, str(source))
     classes = read_class_map(class_map) if class_map else ()
-    target = _weights_path()
+    target, source_sha256 = _weights_path(), hash_file(source)
+    if not overwrite and is_installed() and _recorded_source() not in ("", source_sha256):
+        raise WeightsError(f"{target} holds weights of another file; --overwrite replaces them")
     sha256 = write_tensors(target, tensors, {"kind": "yamnet", "classes": list(classes)})
     record = {
         "sha256": sha256,
         "source": address or source.name,
-        "source_sha256": hash_file(source),
+        "source_sha256": source_sha256,
         "class_map": class_map.name if class_map else None,
     }
     with write_whole(_record_path()) as part:
@@ -187,7 +199,7 @@ def fetch(
         with private_folder(networks_folder()) as folder:
             fetched = folder / "yamnet.h5"
             fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)
-            return install(fetched, class_map, address=address)
+            return install(fetched, class_map, address=address, overwrite=True)
     except WeightsMismatchError as error:
         raise WeightsMismatchError(
             f"{error}. The expected one is what it gave before; if you trust the new file, delete "
