@@ -1,17 +1,21 @@
 """All that listens to a session: each network of an objective hears its terms, and one gradient comes back.
 
 Networks differ by orders of magnitude in how steep their scores are. Where several listen, the gradient of
-each is therefore brought to one size before they are added, times the sum of the factors of its terms.
+each is therefore brought to one size before they are added, times the sum of the factors of its terms: within
+one network terms add up as they are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from dream_core.dsp.stft import stft
 from dream_core.errors import NetworkNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
@@ -20,6 +24,8 @@ from dream_core.objectives.objective import Objective, Term
 from dream_core.runtime import draw_integer
 
 __all__ = ["Listener"]
+
+_WINDOW_S = 0.046
 
 
 class Listener:
@@ -133,26 +139,39 @@ class Listener:
         offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
         if len(self._ears) == 1:
             return self._ears[0].score(mono, offsets[0], original, speed, n_valid)
+        n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
         scores = [
-            ear.score(_Levelled.apply(mono, ear.weight), offset, original, speed, n_valid)
+            ear.score(_Levelled.apply(mono, ear.weight, n_fft), offset, original, speed, n_valid)
             for ear, offset in zip(self._ears, offsets, strict=True)
         ]
         return torch.stack(scores).sum(dim=0)
 
 
 class _Levelled(torch.autograd.Function):
-    """Passes a sound on; brings the gradient of each item to an effective value."""
+    """Passes a sound on; brings the gradient of each item to one size, as its sound can follow it.
+
+    The size is the effective value, over time and frequency, of what turning up a place of the sound itself
+    would do to the score. A gradient's own size would not do: most of it may lie where there is no sound.
+    """
 
     @staticmethod
-    def forward(ctx: Any, mono: Tensor, weight: float) -> Tensor:
-        ctx.weight = weight
+    def forward(ctx: Any, mono: Tensor, weight: float, n_fft: int) -> Tensor:
+        ctx.weight, ctx.n_fft = weight, n_fft
+        ctx.save_for_backward(mono)
         return mono.view_as(mono)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = gradients
-        # By the largest first: squares of very small numbers are zero.
-        largest = gradient.abs().amax(dim=1, keepdim=True)
-        unit = gradient / torch.where(largest > 0, largest, 1.0)
-        size = unit.square().mean(dim=1, keepdim=True).sqrt()
-        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (mono,) = ctx.saved_tensors
+        # Relative to the largest first: squares of very small numbers are zero.
+        unit, sound = _relative(gradients[0]), _relative(mono)
+        hop = ctx.n_fft // 4
+        effect = (stft(sound, ctx.n_fft, hop).conj() * stft(unit, ctx.n_fft, hop)).real
+        size = effect.square().mean(dim=(1, 2)).sqrt()[:, None]
+        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None, None
+
+
+def _relative(rows: Tensor) -> Tensor:
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    return rows / torch.where(largest > 0, largest, 1.0)
