@@ -4,7 +4,8 @@ The names below are what is promised; modules can be imported too. Nothing heavy
 used: importing the package imports neither Torch nor pedalboard.
 
 - in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``VST3``
-- whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``
+- whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``;
+  what a render tells: ``Progress``, ``StemResult``, ``RenderReport``
 - batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
 - the clock       ``ClockSettings``, ``read_tempo_map``, ``read_midi``, ``to_mido``, ``from_mido``
 - what moves      ``stem_envelopes``, ``build_preset_envelopes``, ``stem_song``
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from bridge.processors.mix import Mix
     from bridge.processors.vst3 import VST3
     from bridge.render.manifest import Manifest, read_manifest
-    from bridge.render.results import RenderReport
+    from bridge.render.progress import Progress
+    from bridge.render.results import RenderReport, StemResult
     from bridge.render.runner import render_plan, render_plans
 
 __all__ = [
@@ -49,8 +51,10 @@ __all__ = [
     "Node",
     "Plan",
     "Preset",
+    "Progress",
     "RenderReport",
     "ReverieError",
+    "StemResult",
     "TempoMap",
     "build_batch",
     "build_plan",
@@ -80,8 +84,10 @@ _HOMES = {
     "Node": "processors.chain",
     "Plan": "plan.model",
     "Preset": "presets.model",
+    "Progress": "render.progress",
     "RenderReport": "render.results",
     "ReverieError": "errors",
+    "StemResult": "render.results",
     "TempoMap": "clock.tempo_map",
     "build_batch": "plan.job_list",
     "build_plan": "plan.planner",

@@ -60,13 +60,13 @@ def check_dreams(
     nodes = preset.nodes_of("dream")
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
-    from bridge.processors.dream import Dream, check_installed, hash_networks, resolve_compute
-    from dream_core.settings import DEFAULT_NETWORK
+    from bridge.processors.dream import Dream, check_installed, hash_networks, networks_of, resolve_compute
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
-    used = {str(node.params.get("network", DEFAULT_NETWORK)) for node in nodes}
-    used |= set(preset.requires.networks)
+    used = frozenset[str]().union(*(networks_of(node.params) for node in nodes))
+    required = dict(name.partition("@sha256:")[::2] for name in preset.requires.networks)
+    used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
     for node in nodes:
@@ -84,9 +84,20 @@ def check_dreams(
                     f"{nearest_names(name, names)}"
                 )
         reference_stems |= dream.reference_stems
-    return DreamFacts(
-        reference_stems=reference_stems, networks=hash_networks(used), device=device, threads=threads
-    )
+    hashes = hash_networks(used)
+    if names is not None:
+        _check_required(required, hashes)
+    return DreamFacts(reference_stems=reference_stems, networks=hashes, device=device, threads=threads)
+
+
+def _check_required(required: Mapping[str, str], hashes: Mapping[str, str]) -> None:
+    for name, wanted in sorted(required.items()):
+        if wanted and hashes[name] != wanted:
+            raise PresetError(
+                f"[requires] asks for weights of network {name!r} with sha256 {wanted[:16]}..., those here "
+                f"have {hashes[name][:16]}...; install the others, or change the preset "
+                f"(`reverie networks show {name}` prints the hash)"
+            )
 
 
 def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bridge.envelopes.schema import Macro, MidiMap, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
@@ -120,11 +129,26 @@ class Variation(_Model):
     macros: dict[str, float] = Field(default_factory=dict)
 
 
+def _check_network_name(text: str) -> str:
+    name, mark, sha256 = text.partition("@sha256:")
+    if mark and (not name or not re.fullmatch(r"[0-9a-f]{64}", sha256)):
+        raise ValueError(
+            f"{text[:80]!r} is not a network; a name is accepted, or NAME@sha256: and the 64 digits that "
+            "`reverie networks show NAME` prints"
+        )
+    return text
+
+
 class Requires(_Model):
-    """What must be installed for the preset to sound as meant."""
+    """What must be installed for the preset to sound as meant.
+
+    Args:
+        plugins: By name.
+        networks: By name, or as ``NAME@sha256:HASH`` where the weights must be those ones.
+    """
 
     plugins: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
+    networks: tuple[Annotated[str, AfterValidator(_check_network_name)], ...] = ()
 
 
 class Preset(_Model):

@@ -45,7 +45,7 @@ def find_files(preset: Preset, folder: Path | None) -> Iterator[str]:
     """Name the networks of other folders that a preset reads."""
     values = [(f"node {node.id!r}", value) for node in preset.chain for value in node.params.values()]
     values += [(f"variation {one.name!r}", value) for one in preset.variations for value in one.set.values()]
-    values += [("[requires]", name) for name in preset.requires.networks]
+    values += [("[requires]", name.partition("@sha256:")[0]) for name in preset.requires.networks]
     for where, value in values:
         is_file = isinstance(value, str) and value.endswith(".safetensors")
         if is_file and (folder is None or not is_inside(Path(str(value)), folder)):

@@ -33,7 +33,7 @@ from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS,
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
-__all__ = ["Dream", "check_installed", "hash_networks", "resolve_compute"]
+__all__ = ["Dream", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
 
 
 class Dream(DreamAttributes):
@@ -90,6 +90,7 @@ class Dream(DreamAttributes):
             "on_warning": on_warning,
             "shared_batches": shared_batches,
         }
+        self._others: dict[str, Network] = {}
         self._stream: DreamStream | None = None
         self._guard = StreamGuard()
         self._shape = (0, 0)
@@ -167,13 +168,13 @@ class Dream(DreamAttributes):
         with _border():
             objective = parse_objective(str(self._values["objective"]))
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
-            others = {name: get_card(name) for name in objective.networks if name not in ("", card.name)}
-            objective.check(card, {card.name: card, **others})
+            cards = {name: get_card(name) for name in self._other_names()} | {card.name: card}
+            objective.check(card, cards)
             resolve_device(self._device_name)
-            heard_by = [{"": card, card.name: card, **others}[name] for name in objective.networks]
-            bands = [one.band_hz for one in heard_by]
-            band_hz = min(low for low, _ in bands), max(high for _, high in bands)
-            self._settings().check_band(band_hz, " and ".join(dict.fromkeys(one.name for one in heard_by)))
+            cards[""] = card
+            heard_by = {cards[name].name: cards[name].band_hz for name in objective.networks}
+            band_hz = min(low for low, _ in heard_by.values()), max(high for _, high in heard_by.values())
+            self._settings().check_band(band_hz, " and ".join(heard_by))
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())
@@ -296,8 +297,18 @@ class Dream(DreamAttributes):
             # A network that listens to references is kept apart: it would hear them while others step.
             shared_batches = None if self.reference_stems else self._options["shared_batches"]
             load = load_network if shared_batches is None else shared_batches.networks.load
-            self._network = load(str(self._values["network"]), device=resolve_device(self._device_name))
+            device = resolve_device(self._device_name)
+            self._network = load(str(self._values["network"]), device=device)
+            self._others = {name: load(name, device=device) for name in self._other_names()}
+        elif missing := [name for name in self._other_names() if name not in self._others]:
+            self._others |= {name: load_network(name, device=self._network.device) for name in missing}
         return self._network
+
+    def _other_names(self) -> tuple[str, ...]:
+        """Return the networks that the objective names beside the dream's own."""
+        own = str(self._values["network"])
+        names = parse_objective(str(self._values["objective"])).networks
+        return tuple(name for name in names if name not in ("", own))
 
     def _open_stream(self, n_channels: int, sample_rate: int) -> DreamStream:
         self._shape = (n_channels, sample_rate)
@@ -314,6 +325,7 @@ class Dream(DreamAttributes):
             sample_rate,
             n_channels,
             references=self.references,
+            networks=self._others,
             target=target or None,
             **self._options,
         )
@@ -349,6 +361,16 @@ def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
     if resolved.type == "cpu":
         return "cpu", threads or default_threads()
     return str(resolved), None
+
+
+def networks_of(params: Mapping[str, object]) -> frozenset[str]:
+    """Return the networks a dream's parameters name: its own, and those of its objective."""
+    own = str(params.get("network", DEFAULT_NETWORK))
+    try:
+        named = parse_objective(str(params.get("objective", "class:auto"))).networks
+    except DreamError:
+        named = ()  # which is said where the dream is checked
+    return frozenset({own, *named} - {""})
 
 
 def check_installed(names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
 from bridge.files import hash_file, stamp_file
 from bridge.plan.model import Plan, StemPlan
-from bridge.presets.model import NodeSpec, node_parameters
+from bridge.presets.model import NodeSpec
 
 __all__ = ["check_after", "check_before", "check_network", "check_plugin"]
 
@@ -66,14 +66,15 @@ def check_network(plan: Plan, node: NodeSpec) -> None:
     Raises:
         ProcessorError: They are not.
     """
-    from bridge.processors.dream import hash_networks
+    from bridge.processors.dream import hash_networks, networks_of
 
-    name = str(node.params.get("network", node_parameters(node)["network"].default))
-    if name in plan.networks and hash_networks([name])[name] != plan.networks[name]:
-        raise ProcessorError(
-            f"node {node.id!r}: the weights of network {name!r} have changed since the plan was made; plan "
-            "again"
-        )
+    planned = [name for name in networks_of(node.params) if name in plan.networks]
+    for name, sha256 in hash_networks(planned).items():
+        if sha256 != plan.networks[name]:
+            raise ProcessorError(
+                f"node {node.id!r}: the weights of network {name!r} have changed since the plan was made; "
+                "plan again"
+            )
 
 
 def check_plugin(plan: Plan, node: NodeSpec, sha256: str) -> None:

@@ -159,6 +159,8 @@ def dream(
         shared_batches=shared_batches,
     )
     depths = torch.as_tensor(np.broadcast_to(steps, (n_samples,)).copy())
+    if on_step is not None:
+        stream.count_steps(samples, depths)
     block = stream.window_samples * stream.batch
     done = [
         stream.push(samples[:, start : start + block], depths[start : start + block])

@@ -21,12 +21,18 @@ class StepReport:
         step_index: Which step, from 0.
         start_s: Where the window begins.
         score: The objective before the step.
+        window_steps: How many steps the window takes in all.
+        done_steps: How many steps were taken so far, of all windows.
+        total_steps: How many there will be; None where the sound has not been seen to its end.
     """
 
     window_index: int
     step_index: int
     start_s: float
     score: float
+    window_steps: int
+    done_steps: int
+    total_steps: int | None
 
 
 class Stepper(Protocol):

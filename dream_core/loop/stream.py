@@ -88,6 +88,7 @@ class DreamStream:
         self._on_step = on_step
         self._is_cancelled = is_cancelled
         self._on_warning = on_warning
+        self._total_steps: int | None = None
         self._shared_batches = shared_batches
         self.reset()
 
@@ -108,6 +109,7 @@ class DreamStream:
 
     def reset(self) -> None:
         """Forget every sample seen."""
+        self._done_steps, self._total_steps = 0, None
         settings = self._settings
         rate = self._listener.sample_rate
         margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
@@ -248,11 +250,33 @@ class DreamStream:
 
     def report_step(self, window: ScheduledWindow, step_index: int, score: float) -> None:
         """Tell that a step of a window has been taken."""
+        self._done_steps += 1
         if self._on_step is not None:
             start_s = self._schedule.start_sample(window) / self._listener.sample_rate
             self._on_step(
-                StepReport(window_index=window.index, step_index=step_index, start_s=start_s, score=score)
+                StepReport(
+                    window_index=window.index,
+                    step_index=step_index,
+                    start_s=start_s,
+                    score=score,
+                    window_steps=window.n_steps,
+                    done_steps=self._done_steps,
+                    total_steps=self._total_steps,
+                )
             )
+
+    def count_steps(self, samples: Tensor, depth: Tensor) -> None:
+        """Count the steps a whole sound will take, so that reports can say how many there are.
+
+        Args:
+            samples: ``(channels, n)``, all that will be pushed.
+            depth: ``(n,)`` in steps.
+        """
+        settings, cpu = self._settings, torch.device("cpu")
+        trial = WindowSchedule(self._listener.sample_rate, settings.window_s, settings.fade_s, 0, cpu)
+        trial.push(samples, depth, {})
+        trial.end()
+        self._total_steps = sum(window.n_steps for window in trial.windows)
 
     def _build_window(
         self, filled: Sequence[PendingStep], windows: list[ScheduledWindow], current: Tensor

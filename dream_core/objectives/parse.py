@@ -100,6 +100,11 @@ def _build_term(match: re.Match[str]) -> Objective:
         raise ObjectiveError(f"objective {written!r}: write it as {form}")
     term = build(arguments, written)
     if match["network"]:
+        if match["network"].endswith(".safetensors"):
+            raise ObjectiveError(
+                f"objective {written!r}: a network is named here, not given by a file; put the file into the "
+                "folder of networks and write the name its card has"
+            )
         term = term.heard_by(match["network"])
     factor = float(match["factor"] or 1.0)
     if not math.isfinite(factor):

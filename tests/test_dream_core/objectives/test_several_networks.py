@@ -1,0 +1,182 @@
+"""Several networks in one objective: each hears its terms, and none drowns the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.nets import SmallNet
+from torch import Tensor
+
+from dream_core.errors import ClassNotFoundError, NetworkNotFoundError, ObjectiveError, SettingError
+from dream_core.loop.dream import dream, open_stream
+from dream_core.networks.card import Network
+from dream_core.networks.registry import load_network
+from dream_core.objectives.listener import Listener
+from dream_core.objectives.parse import parse_objective
+from dream_core.settings import DreamSettings
+
+RATE = 16000
+BOTH = "class:high + other@class:bright"
+
+
+def make_sound(seed: int = 0, n_samples: int = 3 * RATE) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal((1, n_samples))).astype(np.float32)
+
+
+class Louder(SmallNet):
+    """Another network, whose scores are a thousand times as steep."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=5)
+        self.card = replace(self.card, name="other", classes=("dull", "bright", "odd"))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return 1000.0 * super().forward(patches)
+
+
+def probability(network: Network, sound: np.ndarray, name: str) -> float:
+    with torch.no_grad():
+        logits = network(network.listen(torch.from_numpy(sound))[0]).double()
+    return float(logits.log_softmax(dim=1)[:, network.card.classes.index(name)].mean())
+
+
+def test_both_networks_hear_more_of_what_they_were_asked_for() -> None:
+    """Though one's scores are a thousand times steeper, both rise by a tenth of what they do alone."""
+    own, other, sound = SmallNet(), Louder(), make_sound()
+    rises = {}
+    for objective in ("class:high", "other@class:bright", BOTH):
+        dreamed = dream(sound, RATE, own, DreamSettings(objective=objective), 6.0, networks={"other": other})
+        rises[objective] = [
+            probability(network, dreamed, name) - probability(network, sound, name)
+            for network, name in ((own, "high"), (other, "bright"))
+        ]
+
+    assert rises[BOTH][0] > rises["class:high"][0] / 10 > 0
+    assert rises[BOTH][1] > rises["other@class:bright"][1] / 10 > 0
+
+
+def test_factors_say_which_network_counts_more() -> None:
+    """A gradient's share is its network's factor."""
+    sound = torch.from_numpy(make_sound())
+    gradients = []
+    for text in ("class:high", "other@class:bright", "class:high + 3*other@class:bright"):
+        mono = sound.clone().requires_grad_(True)
+        listener = Listener(SmallNet(), parse_objective(text), RATE, others={"other": Louder()})
+        listener.score(mono).sum().backward()
+        assert mono.grad is not None
+        gradients.append(mono.grad.flatten().double())
+    own, other, both = gradients
+    shares = torch.linalg.lstsq(torch.stack([own, other], dim=1), both[:, None]).solution.flatten()
+
+    def effect(gradient: Tensor) -> float:
+        """How much turning up the sound's own bins would do: the size gradients are brought to."""
+        window = torch.hann_window(512, dtype=torch.float64)
+        x, g = (torch.stft(y, 512, window=window, return_complex=True) for y in (sound[0].double(), gradient))
+        return float((x.conj() * g).real.square().mean().sqrt())
+
+    # Another transform length than the listener's: the ratio of sizes is nearly the same.
+    assert float(shares[1] * effect(other) / (shares[0] * effect(own))) == pytest.approx(3.0, rel=0.1)
+
+
+@pytest.mark.parametrize("update", ["mask", "add"])
+def test_blocks_and_batches_change_nothing(update: str) -> None:
+    """A stream in odd blocks, one window or four at a time, gives the samples of one call."""
+    sound, networks = make_sound(), {"other": Louder()}
+    settings = DreamSettings(objective=BOTH, window_s=0.5, update=update)
+    whole = dream(sound, RATE, SmallNet(), settings, 2.0, networks=networks, batch=1)
+
+    stream = open_stream(SmallNet(), settings, RATE, 1, networks=networks, batch=1)
+    depth = torch.full((sound.shape[1],), 2.0)
+    pieces = [
+        stream.push(torch.from_numpy(sound[:, start : start + 7001]), depth[start : start + 7001])
+        for start in range(0, sound.shape[1], 7001)
+    ]
+    assert np.array_equal(torch.cat([*pieces, stream.finish()], 1).numpy(), whole)
+
+    together = dream(sound, RATE, SmallNet(), settings, 2.0, networks=networks, batch=4)
+    # Sums of a batch of four are ordered otherwise, in float32.
+    assert np.abs(together - whole).max() < 2e-3 * np.abs(whole).max()
+
+
+def test_networks_that_are_not_given_are_loaded_by_name() -> None:
+    """The objective's text alone is enough."""
+    sound = make_sound(n_samples=RATE)
+    settings = DreamSettings(objective="class:high + texture@layer:frames8")
+    given = dream(sound, RATE, SmallNet(), settings, 1.0, networks={"texture": load_network("texture")})
+
+    assert np.array_equal(dream(sound, RATE, SmallNet(), settings, 1.0), given)
+
+
+def test_a_network_by_its_own_name_is_the_dreams_own() -> None:
+    """One ear, one pass, the very same samples."""
+    sound = make_sound(n_samples=RATE)
+    plain, named = (
+        dream(sound, RATE, SmallNet(), DreamSettings(objective=text), 1.0)
+        for text in ("class:high + layer:first", "small@class:high + layer:first")
+    )
+    assert np.array_equal(plain, named)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("class:bright", ClassNotFoundError, "'other' has it: write other@class:bright"),
+        ("other@class:high", ClassNotFoundError, "'small' has it: write small@class:high"),
+        ("othr@class:high", NetworkNotFoundError, "did you mean 'other'"),
+        ("a.safetensors@class:high", ObjectiveError, "a network is named here, not given by a file"),
+    ],
+)
+def test_what_does_not_fit_says_which_network_does(text: str, error: type[Exception], says: str) -> None:
+    """A class that only one of the networks has is an error that names it."""
+    with pytest.raises(error, match=says):
+        Listener(SmallNet(), parse_objective(text), RATE, others={"other": Louder()})
+
+
+def test_the_texts_of_terms_with_networks_read_back() -> None:
+    """As written, factors and quotes too."""
+    text = 'class:high - 0.5*other@class:"two words" + my-net.v2@layer:a.b.0'
+    assert parse_objective(text).text == text
+    assert parse_objective(text).networks == ("", "other", "my-net.v2")
+
+
+def test_a_patch_hop_makes_more_patches_and_no_hop_beyond_a_patch_is_taken() -> None:
+    """Ten frames, as published, give almost four times the patches of the network's own 48."""
+    network, sound = SmallNet(), torch.from_numpy(make_sound())
+    assert network.listen(sound, 0, 10).shape[1] == 27
+    assert network.listen(sound).shape[1] == 7
+    settings = DreamSettings(objective="class:high", patch_hop=10)
+    fine, plain = (
+        dream(make_sound(), RATE, network, replace(settings, patch_hop=hop), 1.0) for hop in (10, 0)
+    )
+    assert not np.array_equal(fine, plain)
+    with pytest.raises(SettingError, match=r"patch_hop = 49 frames; network 'small' looks at 48 at a time"):
+        dream(make_sound(), RATE, network, replace(settings, patch_hop=49), 1.0)
+
+
+def test_objectives_and_updates_are_taken_as_objects_too() -> None:
+    """They dream as their texts do."""
+    from dream_core.objectives.classes import class_activation
+    from dream_core.updates.registry import build_update
+
+    sound = make_sound(n_samples=RATE)
+    objects = DreamSettings(objective=class_activation("high"), update=build_update("add"))
+    texts = DreamSettings(objective="class:high", update="add")
+    assert np.array_equal(*(dream(sound, RATE, SmallNet(), one, 2.0) for one in (objects, texts)))
+    with pytest.raises(SettingError, match="a text is accepted"):
+        DreamSettings(objective=3)  # type: ignore[arg-type]
+
+
+def test_reports_say_how_many_steps_there_are() -> None:
+    """The last report's count is the total, which every report of a whole sound gives."""
+    reports: list[tuple[int, int | None, int]] = []
+    depth = np.linspace(0, 3, 3 * RATE)
+    dream(
+        make_sound(), RATE, SmallNet(), DreamSettings(objective="layer:first", window_s=1.0), depth,
+        on_step=lambda one: reports.append((one.done_steps, one.total_steps, one.window_steps)),
+    )  # fmt: skip
+    assert [done for done, _, _ in reports] == list(range(1, len(reports) + 1))
+    assert {total for _, total, _ in reports} == {len(reports)}
+    assert {steps for _, _, steps in reports} <= {1, 2, 3}
