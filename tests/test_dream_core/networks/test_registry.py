@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.nets import SmallNet
 from helpers.wheels import wheel
 
 from dream_core.errors import NetworkNotFoundError, WeightsError
-from dream_core.networks import mel_cnn, published_files, timbre, weights
+from dream_core.networks import mel_cnn, published_files, registry, timbre, weights
 from dream_core.networks.card import Network
-from dream_core.networks.registry import PUBLISHED, get_card, is_ready, list_networks, load_network
+from dream_core.networks.registry import PUBLISHED, Entry, get_card, is_ready, list_networks, load_network
 from dream_core.networks.yamnet import CARD as YAMNET_CARD
 from dream_core.networks.yamnet import YamNet
 from dream_core.objectives.taps import tap
@@ -185,3 +186,64 @@ def test_weights_are_refused_for_networks_that_take_none(tmp_path: Path) -> None
 def test_yamnet_counts_its_parameters_as_published() -> None:
     # 3,751,369 in Keras, less the 21,888 moving means and variances that folding takes away.
     assert YAMNET_CARD.n_parameters == 3_729_481
+
+
+class Point:
+    """An installed package's entry point."""
+
+    name, value, dist = "foreign", "package:network", None
+
+    def __init__(self, found: object) -> None:
+        self._found = found
+
+    def load(self) -> object:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point(found)] if group else [])
+
+
+def test_other_packages_offer_networks_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are listed, shown, loaded and dreamed with as those here."""
+    own = SmallNet()
+    card = replace(own.card, name="foreign")
+    offer(monkeypatch, Entry(card=lambda: card, load=lambda _weights, _seed: own))
+
+    assert "foreign" in [one.name for one in list_networks()]
+    assert get_card("foreign") == card
+    assert load_network("foreign") is own
+    assert is_ready("foreign")
+    assert registry.list_damaged() == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (ImportError("no module named torchx"), "cannot be loaded (ImportError: no module named torchx)"),
+        (SmallNet(), "is a SmallNet; its entry point must name a dream_core.Entry"),
+    ],
+)
+def test_a_broken_package_is_left_out_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, found: object, says: str
+) -> None:
+    """Everything else is there as before."""
+    offer(monkeypatch, found)
+
+    assert "timbre" in [one.name for one in list_networks()]
+    assert says in registry.list_damaged()[0]
+    with pytest.raises(NetworkNotFoundError):
+        load_network("foreign")
+
+
+def test_a_foreign_network_that_fails_is_an_error_of_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, no traceback of somebody else's code."""
+
+    def fail(_weights: object, _seed: int) -> torch.nn.Module:
+        raise RuntimeError("shapes")
+
+    offer(monkeypatch, Entry(card=lambda: SmallNet().card, load=fail))
+    with pytest.raises(WeightsError, match=r"'foreign' cannot be loaded \(RuntimeError: shapes\)"):
+        load_network("foreign")
