@@ -155,6 +155,7 @@ DRAWN: dict[str, tuple[ParamValue, ...]] = {
     "low_hz": (100.0, 500.0),
     "n_fft": (512, 1024, 4096),
     "octaves": (1, 2, 3),
+    "patch_hop": (0, 10, 48),
     "seed": (3, 200),
     "window_s": (0.5, 0.75),
     "fade_s": (0.01, 0.06),

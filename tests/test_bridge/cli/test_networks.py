@@ -44,7 +44,8 @@ def test_list_names_every_network_and_what_is_missing(capsys: pytest.CaptureFixt
 
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "shipped" in lines["timbre"]
-    assert "not installed" in lines["yamnet"]
+    assert "get" in lines["yamnet"]
+    assert "get, 29 MB" in lines["musicnn"]
     assert "random" in lines["texture"]
 
 
