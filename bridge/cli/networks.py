@@ -63,9 +63,14 @@ def list_command(as_json: JsonOption = False) -> None:
 
 
 def _download(card: NetworkCard) -> dict[str, int]:
+    from dream_core.networks import yamnet_files
     from dream_core.networks.registry import PUBLISHED
 
-    return {"download_bytes": PUBLISHED[card.name].wheel_bytes} if card.name in PUBLISHED else {}
+    sizes = {
+        "yamnet": yamnet_files.OFFICIAL_BYTES,
+        **{name: one.wheel_bytes for name, one in PUBLISHED.items()},
+    }
+    return {"download_bytes": sizes[card.name]} if card.name in sizes else {}
 
 
 @app.command("show")

@@ -38,6 +38,8 @@ from dream_core.networks.yamnet import (
 
 __all__ = [
     "OFFICIAL_ADDRESS",
+    "OFFICIAL_BYTES",
+    "OFFICIAL_SHA256",
     "fetch",
     "install",
     "installed_card",
@@ -49,6 +51,8 @@ __all__ = [
 ]
 
 OFFICIAL_ADDRESS = "https://storage.googleapis.com/audioset/yamnet.h5"
+OFFICIAL_SHA256 = "13c3308955bbfaef262f175ac9c40e47b134573a93984f009220dd7cc12a1744"
+OFFICIAL_BYTES = 15_296_092
 _MAX_BYTES = 64 << 20  # four times the published file
 _MAX_RECORD_BYTES = 1 << 20
 _MAX_VALUES = 1 << 22
@@ -176,7 +180,8 @@ def fetch(
 ) -> Path:
     """Fetch the published Keras file and install it; called only when the user asks.
 
-    The file's SHA-256 is recorded the first time; the same address must give the same file ever after.
+    The official file's SHA-256 is known; that of another address is recorded the first time, and the same
+    address must give the same file ever after.
 
     Args:
         class_map: As for `install`.
@@ -194,6 +199,7 @@ def fetch(
     except WeightsError:
         record = {}  # nothing is known of the file that was there
     known = record.get("source_sha256", "") if record.get("source") == address else ""
+    known = OFFICIAL_SHA256 if address == OFFICIAL_ADDRESS else known
     try:
         networks_folder().mkdir(parents=True, exist_ok=True)
         with private_folder(networks_folder()) as folder:
@@ -201,6 +207,8 @@ def fetch(
             fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)
             return install(fetched, class_map, address=address, overwrite=True)
     except WeightsMismatchError as error:
+        if address == OFFICIAL_ADDRESS:
+            raise
         raise WeightsMismatchError(
             f"{error}. The expected one is what it gave before; if you trust the new file, delete "
             f"{_record_path()} and call again"

@@ -1,7 +1,7 @@
 """The gradient added to the sound, and the gradient alone.
 
-Source: Mordvintsev et al., "Inceptionism" (2015); Dobrian, Fdch: "DreamSound: Deep Activation Layer
-Sonification" (2020).
+Source: Mordvintsev et al., "Inceptionism" (2015); Camara Halac and Delgadino: "DreamSound: Deep Activation
+Layer Sonification" (2020).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The modes differ only in what is cut, by what, with whose phase, and what it is 
     x + step * 0.2 * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
 
 Sources:
-    Dobrian, Fdch: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel.
+    Camara Halac and Delgadino: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel.
 """
 
 from __future__ import annotations
