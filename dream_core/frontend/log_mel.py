@@ -30,7 +30,8 @@ class FrontendSpec:
         sample_rate: Hz, the network's own rate.
         window_samples: Length of the Hann window; 0 takes 25 ms.
         hop_samples: From one frame to the next; 0 takes 10 ms.
-        n_fft: Length of the transform; frames are zero-padded at their end to it. 0 takes the next power of two.
+        n_fft: Length of the transform; frames are zero-padded at their end to it; 0 takes the next
+            power of two.
         n_mels: Bands.
         f_min_hz: Lower edge of the lowest band.
         f_max_hz: Upper edge of the highest band; 0 takes half the rate.

@@ -10,7 +10,7 @@
 - `notes`     which notes sound; `notes_frontend` is its constant-Q transform, `onnx_reader` reads its weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights; `torch_files` reads Torch's
-- `wrap`      makes one of any Torch module: a `wrapped_network`; `layouts` hands it patches, `layer_scan` finds its
-  layers
+- `wrap`      makes one of any Torch module: `wrapped_network`, from patches in `layouts` to layers in
+  `layer_scan`
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """

@@ -45,8 +45,8 @@ class NetworkCard:
         n_parameters: Weights it has.
         licence: SPDX identifier, or what is known.
         source: Where network and weights come from.
-        weights: ``shipped`` with the project, ``import`` by the user, ``random`` from a seed, ``given`` with a
-            module of the user's own that was wrapped.
+        weights: ``shipped`` with the project, ``import`` by the user, ``random`` from a seed, ``given`` with
+            a module of the user's own that was wrapped.
         sha256: Of the weights file, where it is shipped.
         description: What it hears and what it is good for.
     """

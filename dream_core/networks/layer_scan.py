@@ -1,9 +1,10 @@
 """Find the layers of any module: run it once, note what each submodule gave, and tell its axes apart.
 
-The batch axis is the one that has one size for three items and another for two. The channel axis follows from
-the kind of submodule: second for convolutions and the norms that go with them, last for linear, recurrent and
-attention layers. What has no kind of its own (activations, poolings, whole blocks) takes over the axis of what
-ran just before it, which for a block is the last thing that ran inside, as long as the shapes allow no doubt.
+The batch axis is the one that has one size for three items and another for two. The channel axis follows
+from the kind of submodule: second for convolutions and the norms that go with them, last for linear,
+recurrent and attention layers. What has no kind of its own (activations, poolings, whole blocks) takes over
+the axis of what ran just before it, which for a block is the last thing that ran inside, as long as the
+shapes allow no doubt.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class FoundLayer:
         channel_axis: Where the channels are.
         problem: Why it cannot be dreamed on, empty where it can.
         is_finite: Whether what it gave was.
+        is_complex: Whether it was complex.
     """
 
     path: str
@@ -86,6 +88,7 @@ class FoundLayer:
     channel_axis: int | None
     problem: str
     is_finite: bool
+    is_complex: bool
 
     @property
     def n_channels(self) -> int:
@@ -98,7 +101,9 @@ class FoundLayer:
         A copy, because what follows may change the tensor in place, as ReLUs and residual sums do.
         """
         tensor = first_tensor(output)
-        assert tensor is not None and self.batch_axis is not None and self.channel_axis is not None
+        assert tensor is not None
+        assert self.batch_axis is not None
+        assert self.channel_axis is not None
         moved = tensor.movedim((self.batch_axis, self.channel_axis), (0, 1))
         return moved.float() if moved.dtype in (torch.float16, torch.bfloat16) else moved.clone()
 
@@ -182,6 +187,7 @@ def find_layers(
             axis,
             _problem(call.tensor, batch_axis, axis, given),
             call.tensor is None or bool(torch.isfinite(call.tensor).all()),
+            call.tensor is not None and call.tensor.is_complex(),
         )
     return found
 

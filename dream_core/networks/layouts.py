@@ -110,7 +110,8 @@ def _problem(three: Recording, two: Recording, changed: Tensor | None) -> str:
     """Say why a layout that ran cannot be taken, or nothing."""
     whole, part = first_tensor(three.output), first_tensor(two.output)
     if whole is None or part is None or changed is None:
-        return f"it gave {type(three.output).__name__} without a tensor of real numbers"
+        kind = three.output.dtype if isinstance(three.output, Tensor) else type(three.output).__name__
+        return f"it gave {kind}, no tensor of real numbers"
     axes = [
         axis
         for axis in range(whole.ndim)
@@ -134,4 +135,4 @@ def _few_words(error: Exception) -> str:
     # A compiled module's message ends with what went wrong, after the way there.
     text = next((line for line in reversed(lines) if "Error:" in line), lines[0] if lines else "")
     text = text or type(error).__name__
-    return text if len(text) <= 90 else text[:87] + "..."
+    return text if len(text) <= 64 else text[:61] + "..."

@@ -28,7 +28,8 @@ _OUTPUT = "output"
 _LOGITS = "logits"
 """What objectives call every network's outputs; no layer of another shape may bear the name."""
 
-_PROBE_LEVEL = 0.1
+_PROBE_LEVELS = (0.1, 0.1, 0.1, 0.01, 0.3)
+"""Those that stand in for others are louder or quieter: norms over the batch hear that."""
 _LOWEST_HZ = 20.0
 
 FrontEnd = LogMel | FrontendSpec | Callable[[Tensor], Tensor] | Literal["log_mel", "waveform"]
@@ -75,11 +76,11 @@ def wrap(
             are no classes. Outputs of more axes are averaged over all but the channels.
         name: What objectives and presets call the network; None takes the class's name in lower case.
         layout: How patches are handed to the module: ``auto`` takes the first that it runs with and that
-            keeps patches apart. Of log-mel: ``channel_mel_time`` (n, 1, mels, frames), ``rgb_mel_time`` (three
-            equal channels), ``time_mel`` (n, frames, mels), ``mel_time``, ``time_batch_mel`` (frames, n, mels),
-            ``channel_time_mel``, ``rgb_time_mel``, ``flat``. Of samples: ``samples`` (n, samples),
-            ``channel_samples`` (n, 1, samples), ``stereo_samples``. Of a callable: ``features`` as they are,
-            ``channel_features``, ``rgb_features``, ``swapped_features`` (the last two axes),
+            keeps patches apart. Of log-mel: ``channel_mel_time`` (n, 1, mels, frames), ``rgb_mel_time``
+            (three equal channels), ``time_mel`` (n, frames, mels), ``mel_time``, ``time_batch_mel``
+            (frames, n, mels), ``channel_time_mel``, ``rgb_time_mel``, ``flat``. Of samples: ``samples``
+            (n, samples), ``channel_samples`` (n, 1, samples), ``stereo_samples``. Of a callable: ``features``
+            as they are, ``channel_features``, ``rgb_features``, ``swapped_features`` (the last two axes),
             ``last_batch_features``. A module that runs either way round (many take any picture) cannot tell:
             say which it has learnt.
         channel_axis: Where the channels are in what a submodule gives, where that is told wrongly or not at
@@ -99,7 +100,8 @@ def wrap(
     Raises:
         WrapError: Something does not fit; the message says what. It is a ``TypeError`` too.
 
-    >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    >>> pool = nn.AdaptiveAvgPool2d(1)
+    >>> net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(8, 2))
     >>> network = wrap(net, sample_rate=16000, classes=["day", "night"])
     >>> network.layout, [(layer.name, layer.n_channels) for layer in network.card.layers]
     ('channel_mel_time', [('0', 8), ('1', 8), ('2', 8), ('3', 8), ('4', 2)])
@@ -130,7 +132,7 @@ def wrap(
     hearing, features, card = _front_end(front_end, card, patch_s)
     hearing.to(device=device, dtype=dtype if dtype == torch.float64 else torch.float32)
     if isinstance(features, nn.Module):
-        features.to(device)
+        features.to(device=device, dtype=dtype if dtype == torch.float64 else torch.float32)
     card = replace(card, band_hz=_band(band_hz, card))
     layouts = FEATURE_LAYOUTS if features else MEL_LAYOUTS if card.looks == "log_mel" else SAMPLE_LAYOUTS
     network = WrappedNetwork(fixed, card, hearing, features, dtype, device)
@@ -142,10 +144,11 @@ def wrap(
     network.use_layout(found_layout, layouts[found_layout])
     axes = channel_axis
     if isinstance(channel_axis, Mapping):
-        paths = dict(fixed.named_modules(remove_duplicate=False))
+        paths = {*dict(fixed.named_modules(remove_duplicate=False)), _OUTPUT} - {ROOT}
         for path in channel_axis:
-            if path not in paths and path != _OUTPUT:
-                raise WrapError(f"channel_axis: no submodule is called {path!r}; {nearest_names(path, paths)}")
+            if path not in paths:
+                near = nearest_names(str(path), sorted(paths))
+                raise WrapError(f"channel_axis: no submodule is called {path!r}; {near}")
         axes = {ROOT if _is_root(path, fixed) else path: axis for path, axis in channel_axis.items()}
     found = find_layers(three, two, axes)
     whole = found.pop(ROOT)
@@ -171,6 +174,10 @@ def _kind(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def _fixed_copy(module: nn.Module, what: str) -> nn.Module:
     """Copy a module, fix its weights, and have nothing in it differ between hearing and learning."""
     memo: dict[int, object] = {}
@@ -180,17 +187,19 @@ def _fixed_copy(module: nn.Module, what: str) -> nn.Module:
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
     try:
-        fixed = copy.deepcopy(module, memo)
+        with torch.no_grad():  # compiled modules copy their weights as a computation
+            fixed = copy.deepcopy(module, memo)
     except Exception as error:  # whatever a stranger's module holds
-        raise WrapError(f"{what} cannot be copied: {type(error).__name__}: {error}".splitlines()[0]) from error
+        raise WrapError(f"{what} cannot be copied: {_first_line(error)}") from error
     with suppress(NotImplementedError):  # exported programs are in one mode for good
         fixed.eval()
-    fixed.requires_grad_(False)
+    for parameter in fixed.parameters():  # compiled modules have no requires_grad_ of their own
+        parameter.requires_grad_(False)
     for part in fixed.modules():
         if isinstance(part, nn.RNNBase):
             part.dropout = 0.0
         if isinstance(part, nn.TransformerEncoderLayer):
-            # Without a gradient Torch would take a way past the layers inside, and nobody could listen to them.
+            # Without a gradient Torch would take a way past the layers inside, which nobody could hear.
             part.activation_relu_or_gelu = 0
     return fixed
 
@@ -212,7 +221,7 @@ def _front_end(
                 n_frames = max(1, round(patch_s * rate / spec.hop_samples))
                 spec = replace(spec, patch_frames=n_frames, patch_hop_frames=0)
         elif patch_s is not None:
-            raise WrapError(f"patch_s = {patch_s!r} beside a LogMel, whose spec has patch_frames; leave one out")
+            raise WrapError(f"patch_s = {patch_s!r} beside a LogMel, which has patch_frames; leave one out")
         else:
             spec = front_end.spec if isinstance(front_end, LogMel) else front_end
         if spec.sample_rate != rate:
@@ -230,13 +239,15 @@ def _front_end(
         return hearing, None, card
     if isinstance(front_end, str) and front_end != "waveform":
         raise WrapError(f"front_end = {front_end!r}; {nearest_names(front_end, ['log_mel', 'waveform'])}")
-    features = None if isinstance(front_end, str) else front_end
-    if features is not None and (not callable(features) or isinstance(features, type)):
+    features: Callable[[Tensor], Tensor] | None = None
+    if isinstance(front_end, nn.Module):
+        features = _fixed_copy(front_end, "the front end")
+    elif callable(front_end) and not isinstance(front_end, type):
+        features = front_end
+    elif not isinstance(front_end, str):
         raise WrapError(
-            f"the front end is {_kind(features)}; a LogMel, a callable, 'log_mel' or 'waveform' is accepted"
+            f"the front end is {_kind(front_end)}; a LogMel, a callable, 'log_mel' or 'waveform' is accepted"
         )
-    if isinstance(features, nn.Module):
-        features = _fixed_copy(features, "the front end")
     samples = SampleHearing(rate, max(1, round((1.0 if patch_s is None else patch_s) * rate)))
     card = replace(
         card,
@@ -265,7 +276,8 @@ def _probe(network: WrappedNetwork) -> Tensor:
     """Return five patches of noise, ready for a layout; the front end must let a gradient through."""
     n_samples = round(network.card.patch_s * network.card.sample_rate)
     # Drawn on the CPU, so that every device gets the same.
-    noise = torch.randn(5, n_samples, generator=torch.Generator().manual_seed(0)) * _PROBE_LEVEL
+    noise = torch.randn(5, n_samples, generator=torch.Generator().manual_seed(0))
+    noise = noise * torch.tensor(_PROBE_LEVELS)[:, None]
     leaf = noise.to(network.device).requires_grad_()
     patches = network.listen(leaf)[:, 0]
     if network.features is None:
@@ -273,10 +285,8 @@ def _probe(network: WrappedNetwork) -> Tensor:
     try:
         features = network.prepare(patches)
     except Exception as error:  # whatever a stranger's function raises
-        raise WrapError(
-            f"the front end fails on samples {tuple(patches.shape)}: {type(error).__name__}: {error}"
-            .splitlines()[0]
-        ) from error
+        shape = tuple(patches.shape)
+        raise WrapError(f"the front end fails on samples {shape}: {_first_line(error)}") from error
     if features.ndim < 2 or features.shape[0] != 5:
         raise WrapError(f"the front end makes {tuple(features.shape)} of 5 patches; (5, ...) is accepted")
     gradient = (
@@ -290,10 +300,10 @@ def _probe(network: WrappedNetwork) -> Tensor:
     return features.detach()
 
 
-def _classes(
-    whole: FoundLayer, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], FoundLayer | None]:
+def _classes(whole: FoundLayer, classes: Sequence[str] | None) -> tuple[tuple[str, ...], FoundLayer | None]:
     """Return the classes' names and where the logits are; None where it has no classes."""
+    if whole.is_complex:
+        raise WrapError("the module gives complex numbers; have it give their magnitudes, for example")
     if not whole.is_finite:
         raise WrapError("the module gives values that are not finite on quiet noise; look at its weights")
     if isinstance(classes, str):
@@ -302,8 +312,9 @@ def _classes(
     if names is not None and not names:
         return (), None
     if whole.problem:
-        hint = ", with classes=() where its outputs are no classes"
-        raise WrapError(f"the module {whole.problem}" + ("" if "channel_axis" in whole.problem else hint))
+        is_other = len(whole.shape) < 2 or "gradient" in whole.problem
+        hint = "; where its outputs are no classes, say classes=()" if is_other else ""
+        raise WrapError(f"the module {whole.problem}{hint}")
     n_outputs = whole.n_channels
     if names is None:
         return tuple(f"class_{i}" for i in range(n_outputs)), whole
@@ -349,17 +360,18 @@ def _named(
         raise WrapError("layers: 'logits' is what every network's outputs are called; give it another name")
     paths = {p: part for p, part in module.named_modules(remove_duplicate=False) if p}
     layer = whole if _is_root(path, module) else None
+    is_compiled = isinstance(module, torch.jit.ScriptModule)
     if layer is None and path in paths:
         # A module in two places has two names, and is one layer.
         layer = next((one for one in found.values() if one.module is paths[path]), None)
         if layer is None:
-            raise WrapError(f"layers: submodule {path!r} does not run by itself, so nobody can listen to it")
+            raise WrapError(
+                f"layers: submodule {path!r} does not run by itself, so nobody can listen to it"
+                + ("; inside a compiled module none does, its only layer is 'output'" if is_compiled else "")
+            )
     if layer is None:
-        is_compiled = isinstance(module, torch.jit.ScriptModule)
-        hint = "; it is compiled, so its only layer is 'output'" if is_compiled else ""
-        raise WrapError(
-            f"layers: no submodule is called {path!r}; {nearest_names(path, [*paths, _OUTPUT])}{hint}"
-        )
+        near = nearest_names(path, [_OUTPUT] if is_compiled else [*paths, _OUTPUT])
+        raise WrapError(f"layers: no submodule is called {path!r}; {near}")
     if layer.problem:
         raise WrapError(f"layers: {path!r} {layer.problem}")
     return layer

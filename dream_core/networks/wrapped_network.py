@@ -102,7 +102,7 @@ class WrappedNetwork(nn.Module):
         self._layers, self._output = dict(layers), output
         for name, layer in layers.items():
             if layer.path != ROOT and layer.n_calls > 1:
-                # Who listens to a module itself may leave after its first call; the relay runs once, after the last.
+                # Who listens to the module itself may leave after its first call; the relay runs once.
                 self._relay_of[name] = _Relay()
                 self.relays.append(self._relay_of[name])
         n_parameters = sum(parameter.numel() for parameter in self.module.parameters())
