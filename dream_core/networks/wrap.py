@@ -180,6 +180,8 @@ def _first_line(error: Exception) -> str:
 
 def _fixed_copy(module: nn.Module, what: str) -> nn.Module:
     """Copy a module, fix its weights, and have nothing in it differ between hearing and learning."""
+    if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+        raise WrapError(f"{what} has lazy weights that are not there yet; run it once, then wrap it")
     memo: dict[int, object] = {}
     for part in module.modules():
         for value in vars(part).values():
