@@ -200,9 +200,6 @@ def _fixed_copy(module: nn.Module, what: str) -> nn.Module:
     for part in fixed.modules():
         if isinstance(part, nn.RNNBase):
             part.dropout = 0.0
-        if isinstance(part, nn.TransformerEncoderLayer):
-            # Without a gradient Torch would take a way past the layers inside, which nobody could hear.
-            part.activation_relu_or_gelu = 0
     return fixed
 
 

@@ -201,6 +201,8 @@ def test_an_lstm_over_frames(batch_first: bool, layout: str) -> None:
     assert network.layout == layout
     assert names(network) == {"lstm": 24, "fc": 3}
     assert heard(network, "lstm", patches_of(network)).shape == (2, 24, 96)
+    frames = nn.LSTM(64, 7, batch_first=batch_first)
+    assert wrap(frames, sample_rate=RATE).layout == layout
 
 
 def test_a_torchscript_file(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_a_torchscript_file(tmp_path: Path) -> None:
     rises(network, "layer:output")
     rises(network, "class:class_3")
     assert names(network) == {"output": 5}
-    assert network.card.name == "Sequential".lower()
+    assert network.card.name == "sequential"
     for path in ("0", "conv"):
         with pytest.raises(WrapError, match="'output'"):
             wrap(network.module, sample_rate=RATE, layers=[path])
@@ -275,6 +277,37 @@ def test_channel_axes_are_followed() -> None:
     assert heard(network, "1", patches).shape == (2, 8, 8, 12)
     assert heard(network, "3", patches).shape == (2, 8, 96)
     assert heard(network, "5", patches).shape == (2, 20, 96)
+
+
+def test_a_turned_norm_is_known_by_its_width() -> None:
+    """Also where nothing before it says where the channels are."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), Unknown(), FrontNorm(6))
+
+    assert names(wrap(net, sample_rate=RATE)) == {"0": 8, "2": 6, "output": 6}
+
+
+def test_as_many_bands_as_channels_before_mislead_nobody() -> None:
+    """What a layer with weights of its own does with its axes cannot be told from their lengths."""
+    net = nn.Sequential(nn.Conv2d(1, 8, (53, 3)), Unknown(), nn.Conv2d(6, 4, 3))
+
+    assert names(wrap(net, sample_rate=RATE)) == {"0": 8, "2": 4, "output": 4}
+
+
+class Folded(nn.Module):
+    """Frames become items inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.after = nn.Linear(64, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.inside(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+
+
+def test_layers_of_other_items_are_left_out() -> None:
+    assert names(wrap(Folded(), sample_rate=RATE)) == {"after": 3, "output": 3}
+    with pytest.raises(WrapError, match=r"'inside' gives \(288, 5\) .* items cannot be found"):
+        wrap(Folded(), sample_rate=RATE, layers=["inside"])
 
 
 def test_channels_that_cannot_be_told_are_left_out_or_given() -> None:
@@ -399,7 +432,8 @@ def test_waveforms_with_a_channel_axis(net: nn.Module, layout: str) -> None:
 
 
 def test_every_sample_is_heard_at_every_offset() -> None:
-    network = wrap(nn.Conv1d(1, 4, 9), sample_rate=RATE, front_end="waveform", patch_s=0.0644)
+    # 335 samples in steps of 20: 17 of them would be longer than a patch.
+    network = wrap(nn.Conv1d(1, 4, 9), sample_rate=RATE, front_end="waveform", patch_s=335 / RATE)
     n_offsets = round(network.card.patch_s / network.card.frame_s)
     for hop in (0, n_offsets):
         for offset in range(n_offsets):
