@@ -20,8 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dream_core.errors import DreamError
+    from dream_core.frontend.log_mel import FrontendSpec, LogMel
     from dream_core.loop.dream import dream, dream_each, open_stream
+    from dream_core.loop.pending_steps import StepReport
+    from dream_core.networks.card import Network, NetworkCard
     from dream_core.networks.registry import get_card, list_networks, load_network
+    from dream_core.networks.wrap import wrap
+    from dream_core.objectives.objective import Objective
     from dream_core.objectives.parse import parse_objective
     from dream_core.runtime import list_devices, resolve_device, set_threads
     from dream_core.settings import DreamSettings
@@ -30,6 +35,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DreamError",
     "DreamSettings",
+    "FrontendSpec",
+    "LogMel",
+    "Network",
+    "NetworkCard",
+    "Objective",
+    "StepReport",
     "dream",
     "dream_each",
     "get_card",
@@ -41,11 +52,18 @@ __all__ = [
     "parse_objective",
     "resolve_device",
     "set_threads",
+    "wrap",
 ]
 
 _HOMES = {
     "DreamError": "errors",
     "DreamSettings": "settings",
+    "FrontendSpec": "frontend.log_mel",
+    "LogMel": "frontend.log_mel",
+    "Network": "networks.card",
+    "NetworkCard": "networks.card",
+    "Objective": "objectives.objective",
+    "StepReport": "loop.pending_steps",
     "dream": "loop.dream",
     "dream_each": "loop.dream",
     "get_card": "networks.registry",
@@ -57,6 +75,7 @@ _HOMES = {
     "parse_objective": "objectives.parse",
     "resolve_device": "runtime",
     "set_threads": "runtime",
+    "wrap": "networks.wrap",
 }
 
 

@@ -7,6 +7,7 @@ DreamError
   ClassNotFoundError      the network knows no class of that name
   ObjectiveError          an objective cannot be read or does not fit the network
   SettingError            a setting of the dream is out of range
+  WrapError               a module cannot be made a network as it was asked (also a TypeError)
   WeightsError            weights are absent, of another network, damaged, or not plain tensors
     WeightsMismatchError  a file is another than the one expected, by its hash
   DeviceError             the device is not there
@@ -29,6 +30,7 @@ __all__ = [
     "SettingError",
     "WeightsError",
     "WeightsMismatchError",
+    "WrapError",
 ]
 
 
@@ -58,6 +60,10 @@ class ObjectiveError(DreamError):
 
 class SettingError(DreamError):
     """A setting of the dream is out of range."""
+
+
+class WrapError(DreamError, TypeError):
+    """A module cannot be made a network as it was asked."""
 
 
 class WeightsError(DreamError):

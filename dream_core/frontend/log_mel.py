@@ -25,39 +25,57 @@ __all__ = ["FrontendSpec", "LogMel", "mel_filterbank"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontendSpec:
-    """The numbers that define a log-mel front end.
+    """The numbers that define a log-mel front end; the rate alone gives a usual one.
 
     Args:
         sample_rate: Hz, the network's own rate.
-        window_samples: Length of the Hann window.
-        hop_samples: From one frame to the next.
-        n_fft: Length of the transform; frames are zero-padded at their end to it.
+        window_samples: Length of the Hann window; 0 takes 25 ms.
+        hop_samples: From one frame to the next; 0 takes 10 ms.
+        n_fft: Length of the transform; frames are zero-padded at their end to it; 0 takes the next
+            power of two.
         n_mels: Bands.
         f_min_hz: Lower edge of the lowest band.
-        f_max_hz: Upper edge of the highest band.
+        f_max_hz: Upper edge of the highest band; 0 takes half the rate.
         log_offset: Added before the logarithm.
         patch_frames: Length of what the network looks at.
-        patch_hop_frames: From one patch to the next, by default.
+        patch_hop_frames: From one patch to the next, by default; 0 takes half a patch.
         mel: Scale and shape of the bands, see :func:`mel_filterbank`.
         power: What the bands add up: 1 magnitudes, 2 their squares.
         centred: Whether frame ``i`` has its middle at sample ``i * hop``, or its start.
         compress: ``log`` is ``log(band + log_offset)``, ``log10`` is ``log10(band / log_offset + 1)``.
+
+    >>> spec = FrontendSpec(sample_rate=16000)
+    >>> spec.window_samples, spec.hop_samples, spec.n_fft, spec.f_max_hz, spec.patch_hop_frames
+    (400, 160, 512, 8000.0, 48)
     """
 
     sample_rate: int
-    window_samples: int
-    hop_samples: int
-    n_fft: int
-    n_mels: int
-    f_min_hz: float
-    f_max_hz: float
-    log_offset: float
-    patch_frames: int
-    patch_hop_frames: int
+    window_samples: int = 0
+    hop_samples: int = 0
+    n_fft: int = 0
+    n_mels: int = 64
+    f_min_hz: float = 60.0
+    f_max_hz: float = 0.0
+    log_offset: float = 0.01
+    patch_frames: int = 96
+    patch_hop_frames: int = 0
     mel: Literal["htk", "slaney"] = "htk"
     power: Literal[1, 2] = 1
     centred: bool = False
     compress: Literal["log", "log10"] = "log"
+
+    def __post_init__(self) -> None:
+        window_samples = self.window_samples or max(1, self.sample_rate // 40)
+        usual: dict[str, float] = {
+            "window_samples": window_samples,
+            "hop_samples": max(1, self.sample_rate // 100),
+            "n_fft": 1 << (window_samples - 1).bit_length(),
+            "f_max_hz": self.sample_rate / 2.0,
+            "patch_hop_frames": max(1, self.patch_frames // 2),
+        }
+        for name, value in usual.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)  # the class is frozen once it is made
 
     @property
     def lead_samples(self) -> int:

@@ -12,5 +12,7 @@
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights; `published_files` fetches and installs them;
   `torch_files` reads Torch's
+- `wrap`      makes one of any Torch module: `wrapped_network`, from patches in `layouts` to layers in
+  `layer_scan`
 - `log_mel_network`, `fused`  what these networks are made of; operators that run faster
 """

@@ -45,7 +45,8 @@ class NetworkCard:
         n_parameters: Weights it has.
         licence: SPDX identifier, or what is known.
         source: Where network and weights come from.
-        weights: ``shipped`` with the project, ``import`` by the user, ``random`` from a seed.
+        weights: ``shipped`` with the project, ``import`` by the user, ``random`` from a seed, ``given`` with
+            a module of the user's own that was wrapped.
         sha256: Of the weights file, where it is shipped.
         description: What it hears and what it is good for.
     """
@@ -61,7 +62,7 @@ class NetworkCard:
     n_parameters: int
     licence: str
     source: str
-    weights: Literal["shipped", "import", "random"]
+    weights: Literal["shipped", "import", "random", "given"]
     sha256: str
     description: str
     outputs: Literal["independent", "exclusive"] = "exclusive"
