@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from dream_core.loop.dream import dream, dream_each, open_stream
     from dream_core.loop.pending_steps import StepReport
     from dream_core.networks.card import Network, NetworkCard
-    from dream_core.networks.registry import get_card, list_networks, load_network
+    from dream_core.networks.registry import NetworkEntry, get_card, list_networks, load_network
     from dream_core.networks.wrap import wrap
     from dream_core.objectives.objective import Objective
     from dream_core.objectives.parse import parse_objective
     from dream_core.runtime import list_devices, resolve_device, set_threads
     from dream_core.settings import DreamSettings
+    from dream_core.updates.contract import Update
     from dream_core.updates.registry import list_updates
 
 __all__ = [
@@ -39,8 +40,10 @@ __all__ = [
     "LogMel",
     "Network",
     "NetworkCard",
+    "NetworkEntry",
     "Objective",
     "StepReport",
+    "Update",
     "dream",
     "dream_each",
     "get_card",
@@ -62,8 +65,10 @@ _HOMES = {
     "LogMel": "frontend.log_mel",
     "Network": "networks.card",
     "NetworkCard": "networks.card",
+    "NetworkEntry": "networks.registry",
     "Objective": "objectives.objective",
     "StepReport": "loop.pending_steps",
+    "Update": "updates.contract",
     "dream": "loop.dream",
     "dream_each": "loop.dream",
     "get_card": "networks.registry",

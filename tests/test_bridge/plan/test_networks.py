@@ -1,0 +1,112 @@
+"""Which networks a preset needs: those of its nodes, of their objectives and of `[requires]`, by hash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.session import write_preset, write_stem
+
+from bridge.errors import InputError, PresetError
+from bridge.plan.model import Plan
+from bridge.plan.planner import build_plan
+from bridge.presets.load import load_preset
+from bridge.presets.model import Preset, parse_preset
+from bridge.render.runner import render_plan
+from dream_core.networks import mel_cnn, timbre
+from dream_core.networks.registry import weights_sha256
+
+TWO = "class:flute + gongs@class:bell"
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
+    write_gongs(tmp_path / "home/networks/gongs.safetensors")
+    return tmp_path / "home" / "networks"
+
+
+def write_gongs(path: Path, seed: int = 3) -> None:
+    shape = replace(timbre.SPEC, widths=(4, 8), depths=(1, 2), n_embedding=6)
+    card = replace(
+        timbre.CARD, name="gongs", sha256="", classes=("gong", "bell"), layers=shape.layers(2),
+        n_parameters=shape.n_parameters(2),
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    mel_cnn.write(path, mel_cnn.MelCnn(card, shape).float().eval())
+
+
+def preset(folder: Path, objective: str = TWO, requires: tuple[str, ...] = ()) -> Preset:
+    data = load_preset(write_preset(folder, more="")).to_dict()
+    data["chain"][0]["params"] |= {"network": "timbre", "objective": objective, "depth": 1.0}
+    data["requires"] = {"networks": list(requires)}
+    return parse_preset(data, "test")
+
+
+def plan_of(folder: Path, made: Preset) -> Plan:
+    write_stem(folder / "a.wav")
+    return build_plan([folder / "a.wav"], made, out_dir=folder / "out")
+
+
+def test_a_plan_holds_the_hash_of_every_network_that_listens(tmp_path: Path) -> None:
+    """Also of one that only the objective names."""
+    plan = plan_of(tmp_path, preset(tmp_path))
+    assert plan.networks == {"timbre": timbre.CARD.sha256, "gongs": weights_sha256("gongs")}
+
+
+def test_two_networks_render_and_are_refused_once_one_has_changed(tmp_path: Path, home: Path) -> None:
+    """The render is another than with one of them; with other weights there is none."""
+    sounds = []
+    for name, objective in (("two", TWO), ("one", "class:flute")):
+        plan = plan_of(tmp_path, preset(tmp_path, objective)).model_copy(update={"name": name})
+        report = render_plan(plan)
+        assert [stem.status for stem in report.stems] == ["done"], report.stems[0].error
+        sounds.append(soundfile.read(report.stems[0].target)[0])
+        (tmp_path / "out").rename(tmp_path / name)
+    assert not np.array_equal(*sounds)
+
+    plan = plan_of(tmp_path, preset(tmp_path))
+    write_gongs(home / "gongs.safetensors", seed=4)
+    with pytest.raises(InputError, match="weights of network 'gongs' have changed"):
+        render_plan(plan)
+
+
+def test_weights_that_are_not_here_are_named_with_the_command(tmp_path: Path) -> None:
+    """Whether a node, an objective or `[requires]` wants them."""
+    for made in (
+        preset(tmp_path, "class:flute + musicnn@class:choir"),
+        preset(tmp_path, requires=("crepe",)),
+    ):
+        with pytest.raises(InputError, match=r"is not installed; `reverie networks get (musicnn|crepe)`"):
+            plan_of(tmp_path, made)
+
+
+def test_a_preset_names_weights_by_hash(tmp_path: Path, home: Path) -> None:
+    """Those are taken, others are refused with both hashes."""
+    wanted = weights_sha256("gongs")
+    made = preset(tmp_path, requires=(f"gongs@sha256:{wanted}",))
+    assert plan_of(tmp_path, made).networks["gongs"] == wanted
+
+    write_gongs(home / "gongs.safetensors", seed=4)
+    with pytest.raises(
+        PresetError, match=rf"{wanted[:16]}.*{weights_sha256('gongs')[:16]}.*networks show gongs"
+    ):
+        plan_of(tmp_path, made)
+
+
+@pytest.mark.parametrize("text", ["gongs@sha256:abc", f"@sha256:{'a' * 64}", f"gongs@sha256:{'A' * 64}"])
+def test_a_hash_that_is_none_is_a_mistake_of_the_preset(tmp_path: Path, text: str) -> None:
+    """Whole and in small letters, as the command prints it."""
+    with pytest.raises(InputError, match="64 digits"):
+        preset(tmp_path, requires=(text,))
+
+
+def test_a_class_only_the_other_network_has_says_so(tmp_path: Path) -> None:
+    """When the plan is made, before any sound."""
+    with pytest.raises(InputError, match="'gongs' has it: write gongs@class:bell"):
+        plan_of(tmp_path, preset(tmp_path, "class:bell + gongs@class:gong"))
