@@ -88,6 +88,19 @@ def _either(numbers: tuple[int, ...]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
+def _is_objective(value: object) -> bool:
+    if isinstance(value, str):
+        return False  # and Torch is not loaded for it
+    from dream_core.objectives.objective import Objective
+
+    return isinstance(value, Objective)
+
+
+def _is_update(value: object) -> bool:
+    offered = ("needs_target", "begin", "step")
+    return not isinstance(value, type) and all(hasattr(value, name) for name in offered)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DreamSettings:
     """What to dream and how.
@@ -164,9 +177,9 @@ class DreamSettings:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if setting.name == "objective" and hasattr(value, "terms"):
+            if setting.name == "objective" and _is_objective(value):
                 continue
-            if setting.name == "update" and hasattr(value, "begin") and hasattr(value, "step"):
+            if setting.name == "update" and _is_update(value):
                 continue
             for kind, what in ((bool, "true or false"), (int, "a whole number"), (str, "a text")):
                 is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)

@@ -57,7 +57,7 @@ def list_command(as_json: JsonOption = False) -> None:
     print_table(
         ("name", "weights", "rate", "layers", "classes"), rows, details=[card.title for card in cards]
     )
-    missing = [card.name for card in cards if not ready[card.name]]
+    missing = [card.name for card in cards if not ready[card.name] and _download(card)]
     if missing:
         note(f"to fetch weights: reverie networks get {' '.join(missing)}")
 
@@ -82,9 +82,9 @@ def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({**asdict(card), "ready": is_ready(name), **_download(card)})
         return
-    for line in _card_lines(card, weights_sha256(name)):
+    for line in _card_lines(card, weights_sha256(name) if is_ready(name) else ""):
         say(line)
-    if not is_ready(name):
+    if not is_ready(name) and _download(card):
         note(f"weights: not installed; call: reverie networks get {name}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
+import secrets
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
@@ -23,7 +23,6 @@ _MAX_ROWS: Final = 500_000
 _MAX_TEXT: Final = 16 << 20
 _MAX_TAG_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
-_MARK: Final = "reverie-verbatim"
 
 
 class Table(ET.Element):
@@ -208,7 +207,7 @@ class _Builder:
 
     def _instruction(self, target: str, data: str) -> None:
         self._begin_content()
-        if not self._skip_depth and target != _MARK:
+        if not self._skip_depth:
             self._count(_ELEMENT_WEIGHT, len(data))
             self._tree.pi(target, data)
 
@@ -235,12 +234,13 @@ class _Builder:
 def write_xml(root: ET.Element) -> Iterator[bytes]:
     """Write a tree as UTF-8 in pieces, what was kept verbatim as it stood."""
     contents: list[bytes] = []
+    mark = f"verbatim-{secrets.token_hex(16)}"  # nobody can have put it into the document
     for element in root.iter():
         if isinstance(element, Verbatim) and element.content:
-            element.append(ET.ProcessingInstruction(_MARK, str(len(contents))))
+            element.append(ET.ProcessingInstruction(mark))
             contents.append(element.content)
     document = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
-    parts = re.split(rb"<\?%s \d+\?>" % _MARK.encode(), document)
+    parts = document.split(f"<?{mark}?>".encode())
     yield parts[0]
     for content, part in zip(contents, parts[1:], strict=True):
         yield content

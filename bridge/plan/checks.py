@@ -65,7 +65,7 @@ def check_dreams(
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
     used = frozenset[str]().union(*(networks_of(node.params) for node in nodes))
-    required = dict(name.partition("@sha256:")[::2] for name in preset.requires.networks)
+    required = dict(name.partition("@sha256:")[::2] for name in sorted(preset.requires.networks))
     used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
@@ -85,14 +85,13 @@ def check_dreams(
                 )
         reference_stems |= dream.reference_stems
     hashes = hash_networks(used)
-    if names is not None:
-        _check_required(required, hashes)
+    _check_required(required, hashes)
     return DreamFacts(reference_stems=reference_stems, networks=hashes, device=device, threads=threads)
 
 
 def _check_required(required: Mapping[str, str], hashes: Mapping[str, str]) -> None:
     for name, wanted in sorted(required.items()):
-        if wanted and hashes[name] != wanted:
+        if wanted and hashes[name] and hashes[name] != wanted:
             raise PresetError(
                 f"[requires] asks for weights of network {name!r} with sha256 {wanted[:16]}..., those here "
                 f"have {hashes[name][:16]}...; install the others, or change the preset "

@@ -163,4 +163,6 @@ def parse_value(text: str) -> ParamValue:
     try:
         return float(text)
     except ValueError:
-        return text.strip("\"'")
+        # Quotes around the whole go; those of a name inside, as in class:"no vocals", stay.
+        is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text[0] not in text[1:-1]
+        return text[1:-1] if is_quoted else text

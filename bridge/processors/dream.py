@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -25,8 +25,8 @@ from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
-from dream_core.networks.card import Network
-from dream_core.networks.registry import get_card, is_ready, load_network, weights_sha256
+from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.registry import PUBLISHED, get_card, is_ready, load_network, weights_sha256
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
@@ -172,6 +172,8 @@ class Dream(DreamAttributes):
             objective.check(card, cards)
             resolve_device(self._device_name)
             cards[""] = card
+            for name in objective.networks:
+                self._check_hop(cards[name])
             heard_by = {cards[name].name: cards[name].band_hz for name in objective.networks}
             band_hz = min(low for low, _ in heard_by.values()), max(high for _, high in heard_by.values())
             self._settings().check_band(band_hz, " and ".join(heard_by))
@@ -181,6 +183,14 @@ class Dream(DreamAttributes):
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
+            )
+
+    def _check_hop(self, card: NetworkCard) -> None:
+        longest, hop = round(card.patch_s / card.frame_s), self._settings().patch_hop
+        if hop > max(1, longest):
+            raise ProcessorError(
+                f"dream: patch_hop = {hop} frames; network {card.name!r} looks at {longest} at a time, so "
+                f"0..{longest} is accepted (of every network the objective names)"
             )
 
     def open(self) -> None:
@@ -307,8 +317,9 @@ class Dream(DreamAttributes):
     def _other_names(self) -> tuple[str, ...]:
         """Return the networks that the objective names beside the dream's own."""
         own = str(self._values["network"])
+        card = self._network.card if self._network is not None else get_card(own)
         names = parse_objective(str(self._values["objective"])).networks
-        return tuple(name for name in names if name not in ("", own))
+        return tuple(name for name in names if name not in ("", own, card.name))
 
     def _open_stream(self, n_channels: int, sample_rate: int) -> DreamStream:
         self._shape = (n_channels, sample_rate)
@@ -370,6 +381,8 @@ def networks_of(params: Mapping[str, object]) -> frozenset[str]:
         named = parse_objective(str(params.get("objective", "class:auto"))).networks
     except DreamError:
         named = ()  # which is said where the dream is checked
+    with contextlib.suppress(DreamError):
+        named = tuple(name for name in named if name != get_card(own).name)
     return frozenset({own, *named} - {""})
 
 
@@ -382,10 +395,16 @@ def check_installed(names: Iterable[str]) -> None:
     with _border():
         for name in sorted(names):
             if not is_ready(name):
-                raise WeightsError(
-                    f"network {name!r} is not installed; `reverie networks get {name}` fetches its weights, "
-                    f"`reverie networks import {name} FILE` takes them from a file"
-                )
+                raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
+
+
+def _remedy(name: str) -> str:
+    if name != "yamnet" and name not in PUBLISHED:
+        return "the package that offers it says how its weights come here"
+    return (
+        f"`reverie networks get {name}` fetches its weights, `reverie networks import {name} FILE` takes "
+        "them from a file"
+    )
 
 
 def hash_networks(names: Iterable[str]) -> dict[str, str]:
@@ -398,7 +417,7 @@ def hash_networks(names: Iterable[str]) -> dict[str, str]:
         return {name: weights_sha256(name) for name in sorted(names)}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _border() -> Iterator[None]:
     """Turn the dream core's errors into the bridge's, once."""
     try:

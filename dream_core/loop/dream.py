@@ -65,6 +65,11 @@ def open_stream(
     """
     if not _is_sample_rate(sample_rate):
         raise SettingError(f"sample_rate = {sample_rate!r}; a whole number of Hz, 4000..768000, is accepted")
+    if not hasattr(network, "card"):
+        raise SettingError(
+            f"the network is {_type_name(network)}; give one that load_network returns, or make one of a "
+            "Torch module: dream_core.wrap(module, sample_rate=...)"
+        )
     device = network.device
     sounds = {name: _check_reference(name, sound).to(device) for name, sound in (references or {}).items()}
     if target is not None and target not in sounds:
@@ -244,10 +249,24 @@ def dream_each(
 
 def _load_others(objective: Objective, network: Network, given: Mapping[str, Network]) -> dict[str, Network]:
     """Return the other networks an objective names, on the device of the dream's own."""
+    for name, one in given.items():
+        if not hasattr(one, "card"):
+            raise SettingError(
+                f"networks[{name!r}] is {_type_name(one)}; give a network, as load_network returns"
+            )
+        if name == network.card.name and one is not network:
+            raise SettingError(
+                f"networks[{name!r}] has the name of the dream's own network; give one of them another name "
+                "(dream_core.wrap(..., name=...)), so that the objective can tell them apart"
+            )
     names = [name for name in objective.networks if name not in ("", network.card.name)]
     return {
         name: given[name] if name in given else load_network(name, device=network.device) for name in names
     }
+
+
+def _type_name(value: object) -> str:
+    return f"of type {type(value).__name__}"
 
 
 def _is_sample_rate(sample_rate: object) -> bool:

@@ -189,7 +189,8 @@ class DreamStream:
             # One given as an object may score as it likes, whatever it is called.
             None if isinstance(self._settings.objective, str) else id(self._settings.objective),
             self._listener.sample_rate,
-            self._settings,
+            # An update given as an object need not be hashable.
+            self._settings if isinstance(self._settings.update, str) else id(self._settings),
             self._n_channels,
             self._batch,
             self._first_step + self._schedule.windows[indices[0]].taken,
@@ -231,7 +232,7 @@ class DreamStream:
         windows = [step.window for step in filled]
         current = torch.stack([step.schedule.sound_under(step.window_index) for step in filled])
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
-        window, scores = self._build_window(filled, windows, current)
+        window, scores = self._build_window(filled, len(steps), current)
         state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
         proposal = unfold_channels(proposal_rows, window.current, current, mode)
@@ -279,13 +280,18 @@ class DreamStream:
         self._total_steps = sum(window.n_steps for window in trial.windows)
 
     def _build_window(
-        self, filled: Sequence[PendingStep], windows: list[ScheduledWindow], current: Tensor
+        self, filled: Sequence[PendingStep], n_steps: int, current: Tensor
     ) -> tuple[Window, list[Tensor]]:
+        windows = [step.window for step in filled]
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         context = fold_channels(torch.stack([t.schedule.context_under(t.window_index) for t in filled]), mode)
         margin = self._schedule.margin_samples
         original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
-        lengths = [one.n_samples for one in windows for _ in range(groups)]
+        # What only fills up the batch counts as whole: a short window is heard alone, and once is enough.
+        whole = current.shape[-1]
+        lengths = [
+            one.n_samples if n < n_steps else whole for n, one in enumerate(windows) for _ in range(groups)
+        ]
         step_index = self._first_step + windows[0].taken
         offset, speed = self._offsets(step_index), self._speed(step_index)
         scores: list[Tensor] = []
@@ -350,9 +356,12 @@ class DreamStream:
         return fold_channels(under, self._settings.stereo)
 
     def _band_hz(self) -> tuple[float, float]:
+        half = self._listener.sample_rate / 2
+        for network in self._listener.networks:  # one that hears nothing of the band has no say in it
+            low, high = network.card.band_hz
+            self._settings.check_band((low, min(high, half)), network.card.name)
         low, high = self._listener.band_hz
-        band_hz = low, min(high, self._listener.sample_rate / 2)
-        return self._settings.check_band(band_hz, self._listener.name)
+        return self._settings.check_band((low, min(high, half)), self._listener.name)
 
     def _collect_state(self, windows: list[ScheduledWindow], context: Tensor, groups: int) -> State:
         for n, held in enumerate(windows):

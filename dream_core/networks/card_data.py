@@ -20,14 +20,17 @@ def parse_card(data: dict[str, Any]) -> NetworkCard:
         for layer in data["layers"]
     )
     texts = ("name", "title", "licence", "source", "weights", "sha256", "description")
-    return NetworkCard(
+    card = NetworkCard(
         **{
             **data,
             **{key: _text(data[key]) for key in texts},
             "layers": layers,
+            # A file cannot hold its own hash, and what it says of it is not believed.
+            "sha256": "",
+            "weights": "import",
             "classes": tuple(_text(name) for name in data["classes"]),
             "band_hz": tuple(number(edge, 1e6) for edge in data["band_hz"]),
-            "sample_rate": whole(data["sample_rate"], 1 << 20),
+            "sample_rate": whole(data["sample_rate"], 1 << 20, least=4000),
             "n_parameters": whole(data["n_parameters"], 1 << 40),
             "patch_s": number(data["patch_s"], 1e6),
             "frame_s": number(data["frame_s"], 1e6),
@@ -36,6 +39,12 @@ def parse_card(data: dict[str, Any]) -> NetworkCard:
             "looks": _one_of(data.get("looks", "log_mel"), ("log_mel", "waveform", "picture")),
         }
     )
+    low, high = card.band_hz
+    if not low < high or not 0 < card.frame_s <= card.patch_s:
+        raise ValueError("its band or its patches make no sense")
+    if len(card.keys) not in (0, len(card.classes)):
+        raise ValueError("its keys are not those of its classes")
+    return card
 
 
 def whole(value: object, largest: int, *, least: int = 1) -> int:

@@ -261,7 +261,8 @@ class Crepe(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return logits of notes for patches of samples."""
-        x = cast(Tensor, _Standardise.apply(patches)).unsqueeze(1)
+        weights = next(self.parameters())
+        x = cast(Tensor, _Standardise.apply(patches.to(weights.dtype))).unsqueeze(1)
         for block in self.blocks:
             x = block(x)
         return cast(Tensor, self.notes(self.bins(x.transpose(1, 2).flatten(1))))

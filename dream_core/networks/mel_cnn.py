@@ -172,6 +172,18 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
         )
     try:
         card, shape = parse_card(header["card"]), _shape_from(header["shape"])
+        spec = shape.frontend
+        # What its shape says is not asked of the card.
+        card = replace(
+            card,
+            sample_rate=spec.sample_rate,
+            band_hz=(spec.f_min_hz, spec.f_max_hz),
+            patch_s=spec.patch_samples / spec.sample_rate,
+            frame_s=spec.hop_samples / spec.sample_rate,
+            layers=shape.layers(len(card.classes)),
+            n_parameters=shape.n_parameters(len(card.classes)),
+            keys=(),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{path}: its card cannot be read ({error}); it is damaged or was written by another version"

@@ -220,6 +220,7 @@ class Notes(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return one logit a note for patches of sound; see `_MeanOdds` for how frames become one."""
+        patches = patches.to(next(self.parameters()).dtype)
         harmonics = self.harmonics(self.cqt(self.constant_q(patches)))
         contours = self.contours(self.contours_logits(self.contours_last(self.contours_hidden(harmonics))))
         notes_logits = self.notes_logits(self.notes_last(self.notes_hidden(_as_picture(contours))))

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from dream_core.errors import WeightsError, WeightsMismatchError
 from dream_core.files import open_regular, private_folder, read_regular
-from dream_core.networks.card import NetworkCard
-from dream_core.networks.card_data import parse_card
 from dream_core.networks.published import Published
 from dream_core.networks.weights import (
     check_file,
@@ -31,7 +29,7 @@ from dream_core.networks.weights import (
     write_tensors,
 )
 
-__all__ = ["fetch", "install", "installed_path", "load", "read_card"]
+__all__ = ["fetch", "install", "installed_path", "is_installed", "load"]
 
 _MAX_BYTES = 512 << 20  # several times the largest
 _TIMEOUT_S = 3600.0
@@ -132,9 +130,10 @@ def install(published: Published, source: Path, *, overwrite: bool = False, trus
             f"call: reverie networks import {name} {source} --trust"
         )
     target = installed_path(name)
-    if not overwrite and _installed_hash(target) not in ("", found):
+    if not overwrite and target.exists() and not (is_installed(published) and _noted_hash(target) == found):
         raise WeightsError(
-            f"{target} holds other weights of {name!r}, installed before; --overwrite replaces them"
+            f"{target} is something else; `reverie networks import {name} FILE --overwrite` or "
+            f"`reverie networks get {name} --again` replaces it"
         )
     header = {
         "kind": name,
@@ -156,12 +155,16 @@ def _build(published: Published, tensors: Mapping[str, Tensor], origin: Path) ->
         ) from None
 
 
-def _installed_hash(path: Path) -> str:
-    """Return which weights are installed; nothing where there are none that can be read."""
+def is_installed(published: Published) -> bool:
+    """Say whether a network's weights are installed, and whole enough to be opened."""
     try:
-        return str(read_header(path).get("tensors_sha256", ""))
+        return read_header(installed_path(published.card.name)).get("kind") == published.card.name
     except WeightsError:
-        return ""
+        return False
+
+
+def _noted_hash(path: Path) -> str:
+    return str(read_header(path).get("tensors_sha256", ""))
 
 
 def _check_hashes(published: Published, source: Path, blobs: Sequence[bytes]) -> None:
@@ -224,20 +227,6 @@ def _read_files(published: Published, path: Path) -> list[bytes]:
 def _words(error: Exception) -> str:
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return said.splitlines()[0] if said else type(error).__name__
-
-
-def read_card(path: Path) -> NetworkCard:
-    """Read the card of installed weights, without the weights.
-
-    Raises:
-        WeightsError: The file is absent, damaged or carries no card.
-    """
-    try:
-        return parse_card(read_header(path)["card"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{path}: its card cannot be read ({error}); delete it and get or import it again"
-        ) from None
 
 
 def load(published: Published, path: Path) -> nn.Module:

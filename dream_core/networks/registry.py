@@ -12,7 +12,7 @@ Every network is a `NetworkEntry`: how its card is got and how it is loaded. The
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from dream_core.errors import DreamError, NetworkNotFoundError, WeightsError
-from dream_core.files import hash_file
 from dream_core.names import nearest_names
 from dream_core.networks import (
     crepe,
@@ -90,10 +89,15 @@ class _Kind:
     load: Callable[[Path], nn.Module]
 
 
+def _known_card(one: Published, _path: Path) -> NetworkCard:
+    """Return a published network's card: what a file says of itself is not needed."""
+    return one.card
+
+
 _KINDS: Final[Mapping[str, _Kind]] = {
     mel_cnn.KIND: _Kind(lambda path: mel_cnn.read_card(path)[0], mel_cnn.load),
     **{
-        name: _Kind(published_files.read_card, partial(published_files.load, one))
+        name: _Kind(partial(_known_card, one), partial(published_files.load, one))
         for name, one in PUBLISHED.items()
     },
 }
@@ -117,7 +121,7 @@ def _published_entry(one: Published) -> NetworkEntry:
     return NetworkEntry(
         card=lambda: one.card,
         load=lambda _weights, _seed: published_files.load(one, path),
-        is_ready=path.exists,
+        is_ready=lambda: published_files.is_installed(one),
         path=path,
     )
 
@@ -144,10 +148,16 @@ def _folder_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
     built_in = _built_in()
     for path in sorted(networks_folder().glob("*.safetensors")):
         try:
-            if read_header(path).get("kind") in _KINDS:
-                entry = _file_entry(path)
-                if entry.card().name not in built_in:
-                    found[entry.card().name] = entry
+            kind = read_header(path).get("kind")
+            if kind not in _KINDS or path == published_files.installed_path(str(kind)):
+                continue
+            entry = _file_entry(path)
+            name = entry.card().name
+            if name in built_in or name in found:
+                other = f"the built-in network {name!r}" if name in built_in else str(found[name].path)
+                damaged.append(f"{path} has the name of {other}; give it by its path, or another name")
+            else:
+                found[name] = entry
         except WeightsError as error:
             damaged.append(str(error))
     return found, tuple(damaged)
@@ -157,8 +167,11 @@ def _foreign_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
     """Return the networks other packages offer, and a line for each that cannot be had."""
     found: dict[str, NetworkEntry] = {}
     damaged: list[str] = []
+    built_in = _built_in()
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda one: one.name):
         try:
+            if point.name in built_in:
+                raise WeightsError(f"network {point.name!r} of another package has a built-in network's name")
             found[point.name] = _load_point(point)
         except WeightsError as error:
             damaged.append(str(error))
@@ -167,18 +180,22 @@ def _foreign_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
 
 def _load_point(point: EntryPoint) -> NetworkEntry:
     package = point.dist.name if point.dist is not None else point.value
+    begins = f"network {point.name!r} of package {package}"
     try:
         entry = point.load()
-    except Exception as error:
-        raise WeightsError(
-            f"network {point.name!r} of package {package} cannot be loaded ({type(error).__name__}: {error})"
-        ) from None
-    if not isinstance(entry, NetworkEntry):
-        raise WeightsError(
-            f"network {point.name!r} of package {package} is a {type(entry).__name__}; its entry point must "
-            "name a dream_core.NetworkEntry"
-        )
-    return entry
+        if not isinstance(entry, NetworkEntry):
+            raise WeightsError(
+                f"{begins} is a {type(entry).__name__}; its entry point must name a dream_core.NetworkEntry"
+            )
+        card, is_ready = entry.card(), bool(entry.is_ready())
+    except WeightsError:
+        raise
+    except (Exception, SystemExit) as error:  # somebody else's code
+        raise WeightsError(f"{begins} cannot be loaded ({type(error).__name__}: {error})") from None
+    if not isinstance(card, NetworkCard) or card.name != point.name:
+        named = card.name if isinstance(card, NetworkCard) else type(card).__name__
+        raise WeightsError(f"{begins}: its card is of {named!r}; card and entry point must have one name")
+    return replace(entry, card=lambda: card, is_ready=lambda: is_ready)
 
 
 def _others() -> dict[str, NetworkEntry]:
@@ -196,7 +213,7 @@ def _find(name: str) -> NetworkEntry:
     if name not in others:
         raise NetworkNotFoundError(
             f"no network is called {name!r}; {nearest_names(name, [*built_in, *others])} "
-            "(a network of your own is given by the path of its .safetensors file)"
+            "(one trained here is given by the path of its .safetensors file, others by an entry point)"
         )
     return others[name]
 
@@ -232,13 +249,12 @@ def get_card(name: str) -> NetworkCard:
 def weights_sha256(name: str) -> str:
     """Return what tells a network's weights from others: a SHA-256, empty where there are none yet."""
     entry = _find(name)
-    card = entry.card()
-    if card.sha256 or card.weights == "random":
-        return card.sha256
-    path = entry.path or networks_folder() / f"{name}.safetensors"
-    if not path.exists():
-        return ""
-    return hash_tensors(read_tensors(path)) if name in PUBLISHED else hash_file(path)
+    if name in _OWN and name != "yamnet":
+        return entry.card().sha256
+    path = networks_folder() / "yamnet.safetensors" if name == "yamnet" else entry.path
+    if path is not None:
+        return hash_tensors(read_tensors(path)) if path.exists() else ""
+    return hash_tensors(_load(name, entry).state_dict()) if entry.is_ready() else ""
 
 
 def is_ready(name: str) -> bool:
@@ -248,6 +264,26 @@ def is_ready(name: str) -> bool:
     True
     """
     return _find(name).is_ready()
+
+
+def _load(name: str, entry: NetworkEntry, weights: Path | None = None, seed: int = 0) -> nn.Module:
+    if entry.path is not None or name in _OWN:
+        return entry.load(weights, seed)
+    try:
+        module = entry.load(weights, seed)
+    except DreamError:
+        raise
+    except (Exception, SystemExit) as error:  # somebody else's code
+        raise WeightsError(
+            f"network {name!r} cannot be loaded ({type(error).__name__}: {error}); ask its package's authors"
+        ) from error
+    offered = ("card", "device", "layer_modules", "listen", "measure_energy", "read_layer")
+    if not isinstance(module, nn.Module) or not all(hasattr(module, one) for one in offered):
+        raise WeightsError(
+            f"network {name!r} is a {type(module).__name__}, not what dream_core.Network asks for; its "
+            "package can make one of any module by dream_core.wrap"
+        )
+    return module
 
 
 def load_network(
@@ -276,16 +312,7 @@ def load_network(
     if weights is not None and not entry.takes_weights:
         takers = " and ".join(other for other, one in _built_in().items() if one.takes_weights)
         raise WeightsError(f"weights = {str(weights)!r}: network {name!r} takes none; only {takers} do")
-    try:
-        module = entry.load(None if weights is None else Path(weights), seed)
-    except (DreamError, OSError):
-        raise
-    except Exception as error:
-        if name in _built_in() or name.endswith(".safetensors"):
-            raise
-        raise WeightsError(
-            f"network {name!r} cannot be loaded ({type(error).__name__}: {error}); ask its package's authors"
-        ) from error
+    module = _load(name, entry, None if weights is None else Path(weights), seed)
     where = resolve_device(str(device))
     if where.type == "cpu":
         keep_memory()

@@ -158,7 +158,7 @@ def install(
     check_published(tensors, str(source))
     classes = read_class_map(class_map) if class_map else ()
     target, source_sha256 = _weights_path(), hash_file(source)
-    if not overwrite and is_installed() and _recorded_source() not in ("", source_sha256):
+    if not overwrite and is_installed() and _recorded_source() != source_sha256:
         raise WeightsError(f"{target} holds weights of another file; --overwrite replaces them")
     sha256 = write_tensors(target, tensors, {"kind": "yamnet", "classes": list(classes)})
     record = {

@@ -26,12 +26,6 @@ class _Heard:
     layers: Mapping[str, Tensor]
     energy: Tensor | None = None
 
-    def item(self, index: int, n_patches: int) -> _Heard:
-        """Return what was heard in the first patches of one item."""
-        part = slice(index, index + 1), slice(n_patches)
-        layers = {name: value[part] for name, value in self.layers.items()}
-        return _Heard(layers, None if self.energy is None else self.energy[part])
-
 
 class Ear:
     """Scores sound: resamples it, lets a network listen, and asks the terms.
@@ -62,7 +56,6 @@ class Ear:
         self._needs_original = any(term.needs_original for term in terms)
         self._needs_energy = any(term.needs_energy for term in terms)
         self._patch_hop_frames = patch_hop_frames
-        self._patch_counts: dict[tuple[int, float], int] = {}
         if patch_hop_frames > self.jitter_frames:
             raise SettingError(
                 f"patch_hop = {patch_hop_frames} frames; network {network.card.name!r} looks at "
@@ -93,21 +86,29 @@ class Ear:
         n_valid: Sequence[int] | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable; see `Listener.score`."""
+        n_samples = mono.shape[-1]
+        short = {i: n for i, n in enumerate(n_valid or ()) if n < n_samples}
+        whole = self._score(mono, offset_frames, original, speed) if len(short) < len(mono) else None
+        if whole is not None and not short:
+            return whole
+        # A sound with padding after it is heard alone and as long as it is: the grid ends where it ends, and
+        # its score does not depend on its neighbours, nor theirs on it.
+        each: list[Tensor] = []
+        for item in range(len(mono)):
+            if item in short:
+                rows = slice(item, item + 1), slice(short[item])
+                own = None if original is None else original[rows]
+                each.append(self._score(mono[rows], offset_frames, own, speed)[0])
+            elif whole is not None:
+                each.append(whole[item])
+        return torch.stack(each)
+
+    def _score(self, mono: Tensor, offset_frames: int, original: Tensor | None, speed: float) -> Tensor:
         heard_original = _Heard({})
         if self._needs_original and original is not None:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
-        heard = self._hear(mono, offset_frames, speed)
-        scores = self._scored(heard, heard_original)
-        if n_valid is None or min(n_valid) >= mono.shape[-1]:
-            return scores
-        # Whole items keep the score they have beside any other.
-        each = list(scores.unbind())
-        for item, n_samples in enumerate(n_valid):
-            if n_samples < mono.shape[-1]:
-                count = self._n_patches(n_samples, speed)
-                each[item] = self._scored(heard.item(item, count), heard_original.item(item, count))[0]
-        return torch.stack(each)
+        return self._scored(self._hear(mono, offset_frames, speed), heard_original)
 
     def _scored(self, heard: _Heard, original: _Heard) -> Tensor:
         known = Activations(heard.layers, self.network.card, heard.energy, original.layers, self._references)
@@ -118,15 +119,6 @@ class Ear:
         for score in rest:
             first = first + score
         return first
-
-    def _n_patches(self, n_samples: int, speed: float) -> int:
-        """Return how many patches the network takes to hear so much sound."""
-        key = n_samples, speed
-        if key not in self._patch_counts:
-            with torch.no_grad():
-                silence = torch.zeros(1, n_samples, device=self.network.device)
-                self._patch_counts[key] = self._listen(silence, 0, speed).shape[1]
-        return self._patch_counts[key]
 
     def _rate(self, speed: float) -> int:
         """Return the rate to which a sound goes that is heard at a speed."""

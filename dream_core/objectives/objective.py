@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dream_core.errors import ClassNotFoundError, LayerNotFoundError
+from dream_core.errors import ClassNotFoundError, LayerNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import NetworkCard
 
@@ -82,6 +82,14 @@ class Objective:
 
     terms: tuple[Term, ...]
 
+    def __post_init__(self) -> None:
+        is_fitting = isinstance(self.terms, tuple) and all(isinstance(term, Term) for term in self.terms)
+        if not is_fitting or not self.terms:
+            raise ObjectiveError(
+                f"an objective of {str(self.terms)[:60]!r}; one or more terms are accepted, as "
+                "dream_core.parse_objective makes them of a text"
+            )
+
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that hear it, in the order of its terms; the dream's own is the empty name."""
@@ -139,9 +147,13 @@ class Objective:
         return Objective(tuple(replace(term, network=term.network or network) for term in self.terms))
 
     def __add__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
         return Objective(self.terms + other.terms)
 
     def __sub__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
         return self + -other
 
     def __mul__(self, factor: float) -> Objective:

@@ -155,6 +155,16 @@ def test_what_we_do_not_touch_is_written_back_as_it_stood(tmp_path: Path, encodi
         assert len(list(root.iter("X"))) == 60_001
 
 
+@pytest.mark.parametrize("mark", ["<!-- <?verbatim-0?> -->", "<?verbatim-0 x?>", "<?reverie-verbatim 0?>"])
+def test_marks_in_the_users_document_are_the_users(tmp_path: Path, mark: str) -> None:
+    """Whatever stands in comments and instructions goes through."""
+    source = write_project(tmp_path / "a.dawproject", PROJECT.replace("<!-- kept as it is -->", mark))
+    stem = StemTrack(source_track="Vocals", name="New", audio=rendered(tmp_path / "vocals.wav"))
+    write_dawproject(source, tmp_path / "b.dawproject", [stem])
+    with zipfile.ZipFile(tmp_path / "b.dawproject") as archive:
+        assert mark.encode() in archive.read("project.xml")
+
+
 def test_the_schema_check_can_fail() -> None:
     """Wrong order, a missing attribute, a dangling reference and values that are none are each found."""
     root = ET.fromstring(

@@ -16,6 +16,7 @@ from bridge.plan.model import Plan
 from bridge.plan.planner import build_plan
 from bridge.presets.load import load_preset
 from bridge.presets.model import Preset, parse_preset
+from bridge.presets.overrides import parse_value
 from bridge.render.runner import render_plan
 from dream_core.networks import mel_cnn, timbre
 from dream_core.networks.registry import weights_sha256
@@ -110,3 +111,30 @@ def test_a_class_only_the_other_network_has_says_so(tmp_path: Path) -> None:
     """When the plan is made, before any sound."""
     with pytest.raises(InputError, match="'gongs' has it: write gongs@class:bell"):
         plan_of(tmp_path, preset(tmp_path, "class:bell + gongs@class:gong"))
+
+
+@pytest.mark.parametrize(
+    "text", ['class:"no vocals"', "class:'no vocals'", '"class:flute"', 'class:choir - class:"no vocals"']
+)
+def test_names_with_spaces_come_through_the_command_line(text: str) -> None:
+    """Quotes of a name stay, quotes around the whole go."""
+    expected = "class:flute" if text.startswith('"') else text
+    assert parse_value(text) == expected
+
+
+def test_a_patch_hop_no_network_has_is_said_when_the_plan_is_made(tmp_path: Path) -> None:
+    """Not stem by stem while it is rendered."""
+    data = preset(tmp_path).to_dict()
+    data["chain"][0]["params"]["patch_hop"] = 500
+    with pytest.raises(InputError, match=r"patch_hop = 500 frames; network '\w+' looks at"):
+        plan_of(tmp_path, parse_preset(data, "test"))
+
+
+def test_a_network_given_by_its_path_goes_by_its_name_too(tmp_path: Path, home: Path) -> None:
+    """In its own objective, which the dream core takes as well."""
+    made = preset(tmp_path, "gongs@class:bell").to_dict()
+    (home / "gongs.safetensors").rename(tmp_path / "mine.safetensors")
+    made["chain"][0]["params"]["network"] = str(tmp_path / "mine.safetensors")
+    assert list(plan_of(tmp_path, parse_preset(made, "test")).networks) == [
+        str(tmp_path / "mine.safetensors")
+    ]

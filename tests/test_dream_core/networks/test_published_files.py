@@ -93,7 +93,6 @@ def test_weights_out_of_a_wheel_or_a_file_are_the_published_ones(
 
     assert path == home / "tiny.safetensors"
     assert hash_tensors(read_tensors(path)) == TINY.tensors_sha256
-    assert published_files.read_card(path) == TINY.card
     assert torch.equal(published_files.load(TINY, path).weight, TENSORS["weight"])  # type: ignore[arg-type]
 
 
@@ -186,10 +185,29 @@ def test_other_weights_want_trust_and_then_overwrite(tmp_path: Path, home: Path)
 
     with pytest.raises(WeightsMismatchError, match="import it with --trust"):
         install(other)
-    with pytest.raises(WeightsError, match="--overwrite replaces them"):
+    with pytest.raises(WeightsError, match="--overwrite` or `reverie networks get tiny --again` replaces it"):
         install(other, trust=True)
     install(other, trust=True, overwrite=True)
     assert read_tensors(home / "tiny.safetensors")["bias"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("content", ["own", "damaged"])
+def test_a_file_of_the_users_that_is_in_the_way_stays(tmp_path: Path, home: Path, content: str) -> None:
+    """One trained here under that name, or one that cannot be read, is replaced only when told to."""
+    home.mkdir(parents=True)
+    path = home / "tiny.safetensors"
+    if content == "own":
+        write_tensors(path, {"a": torch.ones(1)}, {"kind": "mel_cnn"})
+    else:
+        path.write_bytes(b"damaged")
+    before = path.read_bytes()
+
+    with pytest.raises(WeightsError, match="is something else"):
+        install(make_wheel(tmp_path))
+    assert path.read_bytes() == before
+    assert not published_files.is_installed(TINY)
+    install(make_wheel(tmp_path), overwrite=True)
+    assert published_files.is_installed(TINY)
 
 
 def test_installed_weights_go_to_another_machine_as_one_file(tmp_path: Path, home: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.nets import SmallNet
 from helpers.wheels import wheel
 
 from dream_core.errors import NetworkNotFoundError, WeightsError
+from dream_core.loop.dream import dream
 from dream_core.networks import mel_cnn, published_files, registry, timbre, weights
 from dream_core.networks.card import Network
 from dream_core.networks.registry import (
@@ -24,6 +27,7 @@ from dream_core.networks.registry import (
 from dream_core.networks.yamnet import CARD as YAMNET_CARD
 from dream_core.networks.yamnet import YamNet
 from dream_core.objectives.taps import tap
+from dream_core.settings import DreamSettings
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +148,7 @@ def write_own(path: Path, name: str = "gongs") -> mel_cnn.MelCnn:
         timbre.CARD,
         name=name,
         sha256="",
+        weights="import",
         classes=classes,
         layers=shape.layers(len(classes)),
         n_parameters=shape.n_parameters(len(classes)),
@@ -245,12 +250,105 @@ def test_a_broken_package_is_left_out_with_a_line(
         load_network("foreign")
 
 
+def _raise(error: BaseException) -> object:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"card": lambda: _raise(RuntimeError("boom"))}, "RuntimeError: boom"),
+        ({"card": lambda: _raise(SystemExit(3))}, "SystemExit: 3"),
+        ({"card": lambda: None}, "its card is of 'NoneType'"),
+        ({"card": lambda: SmallNet().card}, "its card is of 'small'"),
+        ({"is_ready": lambda: _raise(RuntimeError("boom"))}, "RuntimeError: boom"),
+    ],
+)
+def test_what_is_wrong_with_a_foreign_network_harms_no_other(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], says: str
+) -> None:
+    """Whatever somebody else's code does, the rest is listed and the fault is a line."""
+    card = replace(SmallNet().card, name="foreign")
+    whole = {"card": lambda: card, "load": lambda _weights, _seed: SmallNet(), **fields}
+    offer(monkeypatch, NetworkEntry(**whole))
+
+    assert {"timbre", "texture"} <= {one.name for one in list_networks()}
+    assert says in registry.list_damaged()[0]
+
+
+def test_a_foreign_network_is_known_by_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights are another hash; what is no network is refused."""
+    card = replace(SmallNet().card, name="foreign")
+    hashes = []
+    for seed in (0, 0, 1):
+        offer(monkeypatch, NetworkEntry(card=lambda: card, load=lambda _w, _s, seed=seed: SmallNet(seed)))
+        hashes.append(registry.weights_sha256("foreign"))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+    offer(monkeypatch, NetworkEntry(card=lambda: card, load=lambda _w, _s: torch.nn.Linear(1, 1)))
+    with pytest.raises(WeightsError, match="is a Linear, not what"):
+        load_network("foreign")
+
+
+def test_a_file_does_not_say_its_own_hash(tmp_path: Path) -> None:
+    """What its card claims, a hash or none at all, changes nothing: the tensors are hashed."""
+    path = tmp_path / "own.safetensors"
+    network = write_own(path)
+    honest = registry.weights_sha256(str(path))
+    header = weights.read_header(path)
+    for claim in ({"sha256": "ab" * 32}, {"weights": "random"}, {"weights": "shipped"}):
+        forged = {**header, "card": {**header["card"], **claim}}
+        weights.write_tensors(path, network.state_dict(), forged)
+        assert registry.weights_sha256(str(path)) == honest
+        weights.write_tensors(path, {k: 0.5 * v for k, v in network.state_dict().items()}, forged)
+        assert registry.weights_sha256(str(path)) != honest
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"frame_s": 0.0}, {"sample_rate": 1}, {"band_hz": [1.0, 2.0, 3.0]}, {"keys": [60]}, {"band_hz": [9, 2]}],
+)
+def test_a_card_that_makes_no_sense_is_refused(tmp_path: Path, claim: dict[str, object]) -> None:
+    """In one line, before anything is computed with it."""
+    path = tmp_path / "own.safetensors"
+    network = write_own(path)
+    header = weights.read_header(path)
+    weights.write_tensors(path, network.state_dict(), {**header, "card": {**header["card"], **claim}})
+    with pytest.raises(WeightsError, match="its card cannot be read"):
+        get_card(str(path))
+
+
+def test_names_that_are_taken_are_told(empty_home: Path) -> None:
+    """Of two files with one name the first counts; a built-in network's name is not to be had."""
+    for name, called in (("a", "gongs"), ("b", "gongs"), ("c", "timbre")):
+        write_own(empty_home / f"networks/{name}.safetensors", called)
+    told = "\n".join(registry.list_damaged())
+    assert "b.safetensors has the name of" in told
+    assert "c.safetensors has the name of the built-in network 'timbre'" in told
+    assert [card.name for card in list_networks()].count("gongs") == 1
+
+
 def test_a_foreign_network_that_fails_is_an_error_of_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, no traceback of somebody else's code."""
 
     def fail(_weights: object, _seed: int) -> torch.nn.Module:
         raise RuntimeError("shapes")
 
-    offer(monkeypatch, NetworkEntry(card=lambda: SmallNet().card, load=fail))
+    card = replace(SmallNet().card, name="foreign")
+    offer(monkeypatch, NetworkEntry(card=lambda: card, load=fail))
     with pytest.raises(WeightsError, match=r"'foreign' cannot be loaded \(RuntimeError: shapes\)"):
         load_network("foreign")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_network_dreams_in_float64(name: str) -> None:
+    """Sound stays float32; weights and all between are as they were asked for."""
+    network = build(name)
+    assert isinstance(network, torch.nn.Module)
+    sound = noise(network, 0.5).numpy()
+    layer = network.card.layers[0].name
+    settings = DreamSettings(objective=f"layer:{layer}", jitter=False)
+    single = dream(sound, network.card.sample_rate, network, settings, 1.0)
+    double = dream(sound, network.card.sample_rate, network.double(), settings, 1.0)
+    # One step, of a size that does not depend on how small a gradient is.
+    assert np.abs(single - double).max() < 0.05 * np.abs(double - sound).max()

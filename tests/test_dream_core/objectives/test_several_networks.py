@@ -135,6 +135,59 @@ def test_what_does_not_fit_says_which_network_does(text: str, error: type[Except
         Listener(SmallNet(), parse_objective(text), RATE, others={"other": Louder()})
 
 
+@pytest.mark.parametrize("n_valid", [20000, 23456, 31000])
+@pytest.mark.parametrize("network", [SmallNet(), load_network("timbre"), load_network("texture")],
+                         ids=["small", "timbre", "texture"])  # fmt: skip
+def test_a_sound_before_padding_is_heard_to_its_end_at_every_offset(network: Network, n_valid: int) -> None:
+    """The gradient reaches its last milliseconds, none the padding, and its score is the one it has alone."""
+    rate = network.card.sample_rate
+    sound = torch.from_numpy(make_sound(n_samples=48000))
+    listener = Listener(network, parse_objective(f"layer:{network.card.layers[0].name}"), rate)
+    for offset in range(0, listener.jitter_frames, 7):
+        mono = torch.cat([sound, sound])
+        mono[0, n_valid:] = 0.0
+        mono.requires_grad_(True)
+        scores = listener.score(mono, offset, n_valid=[n_valid, 48000])
+        (gradient,) = torch.autograd.grad(scores.sum(), mono)
+        assert bool(gradient[0, n_valid - rate // 50 : n_valid].any()), offset
+        assert not bool(gradient[0, n_valid:].any())
+        assert torch.equal(scores[0], listener.score(sound[:, :n_valid], offset)[0])
+
+
+def test_each_network_must_hear_something_of_the_band() -> None:
+    """One that is deaf there would have no say, in silence: it is named."""
+    other = Louder()
+    other.card = replace(other.card, band_hz=(60.0, 500.0))
+    settings = DreamSettings(objective=BOTH, low_hz=1000.0)
+    with pytest.raises(SettingError, match="'other' hears"):
+        dream(make_sound(), RATE, SmallNet(), settings, 1.0, networks={"other": other})
+
+
+def test_networks_that_cannot_be_told_apart_are_refused() -> None:
+    """Two of one name, and what is no network."""
+    settings = DreamSettings(objective="layer:first + small@layer:second")
+    with pytest.raises(SettingError, match="has the name of the dream's own network"):
+        dream(make_sound(), RATE, SmallNet(), settings, 1.0, networks={"small": SmallNet(1)})
+    with pytest.raises(SettingError, match="of type str; give a network"):
+        dream(make_sound(), RATE, SmallNet(), settings, 1.0, networks={"small": "small"})  # type: ignore[dict-item]
+    with pytest.raises(SettingError, match="make one of a Torch module"):
+        dream(make_sound(), RATE, torch.nn.Linear(1, 1), settings, 1.0)  # type: ignore[arg-type]
+
+
+def test_objects_that_are_none_are_refused_in_one_line() -> None:
+    """Empty objectives, classes of updates, texts in sums."""
+    from dream_core.objectives.objective import Objective
+    from dream_core.updates.additive import Add
+
+    for wrong in ((), "class:flute", (1,)):
+        with pytest.raises(ObjectiveError, match="one or more terms are accepted"):
+            Objective(wrong)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="a text is accepted"):
+        DreamSettings(update=Add)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        parse_objective("layer:first") + "layer:second"  # type: ignore[operator]
+
+
 def test_the_texts_of_terms_with_networks_read_back() -> None:
     """As written, factors and quotes too."""
     text = 'class:high - 0.5*other@class:"two words" + my-net.v2@layer:a.b.0'
