@@ -2,8 +2,8 @@
 
 Networks differ by orders of magnitude in how steep their scores are. Where several listen, the gradient of
 each is therefore brought to one size before they are added, times the sum of the factors of its terms: within
-one network terms add up as they are. A term that fades as it is reached (`content`, `style`) fades beside others
-of its network, but not alone on one.
+one network terms add up as they are. A term that fades as it is reached (`content`, `style`) does so beside
+others of its network, but not alone on one.
 """
 
 from __future__ import annotations
