@@ -65,7 +65,11 @@ def check_dreams(
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
     used = frozenset[str]().union(*(networks_of(node.params) for node in nodes))
-    required = dict(name.partition("@sha256:")[::2] for name in sorted(preset.requires.networks))
+    required: dict[str, str] = {}
+    for name, _, sha256 in (text.partition("@sha256:") for text in preset.requires.networks):
+        if sha256 and required.get(name, sha256) not in ("", sha256):
+            raise PresetError(f"[requires] asks for two kinds of weights of network {name!r}; name one")
+        required[name] = sha256 or required.get(name, "")
     used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)

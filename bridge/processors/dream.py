@@ -20,13 +20,26 @@ from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
 from bridge.processors.stream_guard import StreamGuard
-from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
+from dream_core.errors import (
+    CancelledError,
+    ClassNotFoundError,
+    DreamError,
+    NonFiniteError,
+    WeightsError,
+)
 from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
 from dream_core.networks.card import Network, NetworkCard
-from dream_core.networks.registry import PUBLISHED, get_card, is_ready, load_network, weights_sha256
+from dream_core.networks.registry import (
+    PUBLISHED,
+    get_card,
+    is_ready,
+    list_networks,
+    load_network,
+    weights_sha256,
+)
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
@@ -169,7 +182,10 @@ class Dream(DreamAttributes):
             objective = parse_objective(str(self._values["objective"]))
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
             cards = {name: get_card(name) for name in self._other_names()} | {card.name: card}
-            objective.check(card, cards)
+            try:
+                objective.check(card, cards)
+            except ClassNotFoundError:  # perhaps a network has it that the objective does not name
+                objective.check(card, {one.name: one for one in list_networks()} | cards)
             resolve_device(self._device_name)
             cards[""] = card
             for name in objective.networks:

