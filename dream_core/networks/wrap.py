@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -154,16 +155,29 @@ def wrap(
     whole = found.pop(ROOT)
     names, output = _classes(whole, classes)
     network.set_layers(_choose(layers, fixed, found, whole), output, names)
+    if not network.card.layers and not network.card.classes:
+        raise WrapError(
+            f"{name or type(module).__name__} has nothing to dream on: no layer whose channels are known, no "
+            "classes; say where its output has its channels by channel_axis=..., or name its classes"
+        )
     return network
 
 
 def _check(module: object, sample_rate: object, name: object, outputs: object) -> None:
     """Refuse what can be seen to be wrong without running anything."""
     if not isinstance(module, nn.Module):
-        hint = "; give an instance of it, as in wrap(Net())" if isinstance(module, type) else ""
+        hint = ""
+        if isinstance(module, type) or callable(module):
+            hint = "; give an instance, as in wrap(Net())"
+        elif isinstance(module, (str, Path)):
+            hint = "; load it first, as by torch.jit.load"
         raise WrapError(f"the module is {_kind(module)}; a torch.nn.Module is accepted{hint}")
-    if not isinstance(sample_rate, int) or isinstance(sample_rate, bool) or not 1 <= sample_rate <= 1 << 20:
-        raise WrapError(f"sample_rate = {sample_rate!r}; a whole number of Hz above 0 is accepted")
+    if (
+        not isinstance(sample_rate, int)
+        or isinstance(sample_rate, bool)
+        or not 1000 <= sample_rate <= 1 << 20
+    ):
+        raise WrapError(f"sample_rate = {sample_rate!r}; a whole number of Hz from 1000 is accepted")
     if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name)):
         raise WrapError(f"name = {name!r}; letters, digits, _, . and - are accepted")
     if outputs not in ("exclusive", "independent"):

@@ -612,3 +612,11 @@ def test_wrong_input_is_refused_in_one_line(case: str) -> None:
     assert isinstance(caught.value, TypeError)
     assert isinstance(caught.value, DreamError)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_with_nothing_to_dream_on_is_refused() -> None:
+    """Rather than one whose dreams leave every sound as it is."""
+    with pytest.raises(WrapError, match="has nothing to dream on"):
+        wrap(nn.Flatten(), sample_rate=RATE, layers=[], classes=())
+    with pytest.raises(WrapError, match="load it first"):
+        wrap("net.pt", sample_rate=RATE)  # type: ignore[arg-type]
