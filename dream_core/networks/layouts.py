@@ -90,7 +90,15 @@ def find_layout(
         if not problem:
             return name, three, two
         tried.append(f"{name} ({problem})")
-    raise WrapError(f"the module takes patches in none of the layouts tried: {'; '.join(tried)}")
+    other = (
+        "patch_s=... gives others"
+        if probe.ndim == 2
+        else ("front_end=FrontendSpec(sample_rate=..., n_mels=..., patch_frames=...) gives others")
+    )
+    raise WrapError(
+        f"the module takes patches of {tuple(probe.shape[1:])} in none of the layouts tried ({other}): "
+        f"{'; '.join(tried)}"
+    )
 
 
 def _try(module: nn.Module, layout: Layout, probe: Tensor) -> tuple[Recording, Recording, Tensor | None]:
