@@ -560,7 +560,7 @@ WRONG: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
         "an item's result depends on the items beside it",
     ),
     "the batch in a mean": (lambda: Odd(lambda y: y + y.mean(0)), {}, "items beside it"),
-    "a given layout": (conv_net, {"layout": "time_mel"}, r"layouts tried: time_mel \([^;]*\)$"),
+    "a given layout": (conv_net, {"layout": "time_mel"}, r"layouts tried .*: time_mel \([^;]*\)$"),
     "a layout's name": (conv_net, {"layout": "mel_tim"}, "did you mean 'mel_time'"),
     "a layer's name": (conv_net, {"layers": ["01"]}, "no submodule is called '01'; .*'0'"),
     "a layer that does not run": (lambda: Odd(lambda y: y), {"layers": ["spare"]}, "does not run"),
