@@ -40,7 +40,7 @@ def test_auto_takes_the_largest_mean_probability_not_the_largest_mean_logit() ->
     assert torch.equal(*(score(logit(name), logits, energy, card()) for name in ("auto", "b")))
 
 
-def test_a_silent_patch_has_no_vote_and_silence_is_never_chosen() -> None:
+def test_a_silent_patch_has_no_vote() -> None:
     """Patches of silence change neither the choice nor the score, whatever the network makes of them."""
     of = card(("a", "b", "Silence"))
     sounding = torch.tensor([[[1.0, 0.0, -5.0]] * 2])
@@ -50,6 +50,14 @@ def test_a_silent_patch_has_no_vote_and_silence_is_never_chosen() -> None:
     of_two = score(class_activation("auto"), sounding, energy[:, :2], of)
     assert torch.equal(score(class_activation("auto"), padded, energy, of), of_two)
     assert torch.equal(of_two, score(class_activation("a"), sounding, energy[:, :2], of))
+
+
+def test_silence_is_not_what_a_sound_dreams_of() -> None:
+    """Though a network is surest of it in every patch."""
+    of = card(("a", "b", "Silence"))
+    logits, energy = torch.tensor([[[1.0, 0.0, 9.0]] * 2]), torch.ones(1, 2)
+    auto, named = (score(class_activation(name), logits, energy, of) for name in ("auto", "a"))
+    assert torch.equal(auto, named)
 
 
 def test_patches_count_by_their_level_in_decibels() -> None:
