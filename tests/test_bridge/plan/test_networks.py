@@ -31,8 +31,9 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "home" / "networks"
 
 
-def write_gongs(path: Path, seed: int = 3) -> None:
-    shape = replace(timbre.SPEC, widths=(4, 8), depths=(1, 2), n_embedding=6)
+def write_gongs(path: Path, seed: int = 3, f_max_hz: float = 11000.0) -> None:
+    frontend = replace(timbre.SPEC.frontend, f_max_hz=f_max_hz)
+    shape = replace(timbre.SPEC, frontend=frontend, widths=(4, 8), depths=(1, 2), n_embedding=6)
     card = replace(
         timbre.CARD, name="gongs", sha256="", classes=("gong", "bell"), layers=shape.layers(2),
         n_parameters=shape.n_parameters(2),
@@ -154,3 +155,12 @@ def test_two_hashes_for_one_network_are_a_mistake(tmp_path: Path) -> None:
         plan_of(tmp_path, preset(tmp_path, requires=both))
     with pytest.raises(PresetError, match="asks for weights"):
         plan_of(tmp_path, preset(tmp_path, requires=(f"gongs@sha256:{'a' * 64}", "gongs")))
+
+
+def test_a_band_that_one_of_the_networks_is_deaf_in_is_refused_by_name(tmp_path: Path, home: Path) -> None:
+    """When the plan is made: it would have no say in the dream, and nobody would know."""
+    write_gongs(home / "gongs.safetensors", f_max_hz=3000.0)
+    data = preset(tmp_path).to_dict()
+    data["chain"][0]["params"]["low_hz"] = 4000.0
+    with pytest.raises(InputError, match=r"outside what network 'gongs' hears, 30\.\.3000 Hz"):
+        plan_of(tmp_path, parse_preset(data, "test"))
