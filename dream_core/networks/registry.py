@@ -226,7 +226,7 @@ def list_networks() -> tuple[NetworkCard, ...]:
     Damaged files of the user's are left out; :func:`list_damaged` names them.
 
     >>> [card.name for card in list_networks()][:3]
-    ['timbre', 'yamnet', 'texture']
+    ['timbre', 'texture', 'yamnet']
     """
     built_in = _built_in()
     others = {name: entry for name, entry in _others().items() if name not in built_in}
