@@ -20,6 +20,7 @@ from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.objectives.taps import tap
 from dream_core.training import augmentation
+from dream_core.training.attack import attack
 from dream_core.training.notes import NoteTable
 from dream_core.training.sampler import NoteSampler
 
@@ -44,12 +45,16 @@ class TrainingSettings:
         label_smoothing: Share of each target given to all classes alike.
         dropout: Of the embedding.
         ema_decay: Of the running mean of the weights, which is what is validated and shipped.
+        attack_steps: Steps of the attack on every batch; see `dream_core.training.attack`.
+        attack_nepers: How far it goes; 0 trains without one.
+        attack_ramp_epochs: Over how many epochs at the start it grows to that.
+        clean_weight: How much the sounds as they are count beside the attacked ones.
         calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
             in the end.
         seed: Of initial weights, batches and augmentation.
     """
 
-    epochs: int = 14
+    epochs: int = 18
     strength: float = 0.4
     gentle_epochs: int = 4
     gentle_strength: float = 0.15
@@ -60,6 +65,10 @@ class TrainingSettings:
     label_smoothing: float = 0.1
     dropout: float = 0.25
     ema_decay: float = 0.997
+    attack_steps: int = 3
+    attack_nepers: float = 1.0
+    attack_ramp_epochs: int = 6
+    clean_weight: float = 0.5
     calibration_batches: int = 16
     seed: int = 0
 
@@ -127,12 +136,33 @@ class _Run:
         with write_whole(self.checkpoint) as part:
             torch.save(state, part)
 
-    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator) -> float:
-        """Learn from one batch; returns the loss."""
-        log_mel = self.network.log_mel(sounds)
-        log_mel = augmentation.mask_bands_and_frames(log_mel, self.network.silence, generator)
-        logits = self.network(log_mel)
-        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator, nepers: float) -> float:
+        """Learn from one batch, attacked by so much and as it is; returns the loss."""
+        settings, network = self.settings, self.network
+        with torch.no_grad():
+            log_mel = network.log_mel(sounds)
+            log_mel = augmentation.mask_bands_and_frames(log_mel, network.silence, generator)
+        if nepers > 0:
+            network.requires_grad_(False)
+            attacked = attack(
+                network,
+                log_mel,
+                targets.argmax(dim=1),
+                network.silence,
+                generator,
+                n_steps=settings.attack_steps,
+                most_nepers=nepers,
+            )
+            network.requires_grad_(True)
+            # Half of them as they are: in one batch, so that batch normalisation sees both alike.
+            log_mel = torch.cat([attacked.detach(), log_mel[::2]])
+            targets = torch.cat([targets, targets[::2]])
+        losses = nn.functional.cross_entropy(
+            network(log_mel), targets, label_smoothing=settings.label_smoothing, reduction="none"
+        )
+        loss = losses[: len(sounds)].mean()
+        if nepers > 0:
+            loss = loss + settings.clean_weight * losses[len(sounds) :].mean()
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
@@ -188,7 +218,8 @@ def train(
             share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
             for group in run.optimiser.param_groups:
                 group["lr"] = settings.learning_rate * share
-            losses.append(run.step(sounds, targets, generator))
+            reached = min(1.0, (epoch + index / settings.steps_per_epoch) / max(1, settings.attack_ramp_epochs))
+            losses.append(run.step(sounds, targets, generator, reached * settings.attack_nepers))
         run.epochs_done = epoch + 1
         run.save()
         calibration = sampler.batches(settings.calibration_batches, settings.seed, epoch, strength)
