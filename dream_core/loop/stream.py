@@ -11,6 +11,7 @@ The recurrence (depth ``d(t)`` in steps, ``A`` the update)::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 
@@ -25,7 +26,7 @@ from dream_core.loop.windows import ScheduledWindow, WindowSchedule
 from dream_core.names import nearest_names
 from dream_core.objectives.listener import Listener
 from dream_core.runtime import default_batch, draw_integer, widest_float
-from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
+from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, SIGNALS, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
 __all__ = ["DreamStream"]
@@ -112,8 +113,15 @@ class DreamStream:
         self._done_steps, self._total_steps = 0, None
         settings = self._settings
         rate = self._listener.sample_rate
-        margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        longest = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        # Whole frames, so that those of the window lie where they would without margins.
+        margin = longest * math.ceil(max(1.0, self._context_samples() / longest))
         self._schedule = WindowSchedule(rate, settings.window_s, settings.fade_s, margin, self._device)
+
+    def _context_samples(self) -> float:
+        """Return how much of the sound around a window the networks hear: a patch on each side."""
+        slowest = 2.0**self._settings.varispeed_octaves
+        return self._listener.patch_samples * slowest if self._settings.context else 0.0
 
     def push(self, samples: Tensor, depth: Tensor, lanes: Mapping[str, Tensor] | None = None) -> Tensor:
         """Take a block and return the samples that are done.
@@ -286,7 +294,7 @@ class DreamStream:
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         context = fold_channels(torch.stack([t.schedule.context_under(t.window_index) for t in filled]), mode)
         margin = self._schedule.margin_samples
-        original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
+        original_mono = context.mean(dim=1)
         # What only fills up the batch counts as whole: a short window is heard alone, and once is enough.
         whole = current.shape[-1]
         lengths = [
@@ -297,7 +305,10 @@ class DreamStream:
         scores: list[Tensor] = []
 
         def score(mono: Tensor) -> Tensor:
-            value = self._listener.score(mono, offset, original_mono, speed, lengths)
+            around = (mono.shape[-1] - whole) // 2  # 0 or the margin
+            original = original_mono[:, margin - around : margin + whole + around]
+            heard = [n + 2 * around for n in lengths]
+            value = self._listener.score(mono, offset, original, speed, heard)
             scores.append(value.detach())
             return value
 
@@ -311,9 +322,7 @@ class DreamStream:
             target=self._target_under(windows, current),
             step_index=step_index,
             sample_rate=self._listener.sample_rate,
-            step=moving["step"],
-            low_hz=moving["low_hz"],
-            high_hz=moving["high_hz"],
+            lanes=moving,
             settings=self._settings,
         )
         return window, scores
@@ -414,9 +423,10 @@ class DreamStream:
 
 def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
     """Refuse a moving setting that there is not, of another length, or out of range."""
-    if name not in MOVING_SETTINGS:
-        raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}")
-    low, high = RANGES[name]
+    known = {setting: RANGES[setting] for setting in MOVING_SETTINGS} | dict(SIGNALS)
+    if name not in known:
+        raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, known)}")
+    low, high = known[name]
     is_fitting = lane.shape == (n_samples,)
     if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):
         given = f"up to {float(lane.max()):g}" if is_fitting else f"of shape {tuple(lane.shape)}"

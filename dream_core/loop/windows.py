@@ -181,7 +181,8 @@ class WindowSchedule:
         before, after, n_samples = self._reach(i)
         lanes = {}
         for name in self._segments[i].lanes:
-            there = [self._behind.lanes[name], *(s.lanes[name] for s in self._segments)]
+            there = [self._behind.lanes.get(name, self._segments[i].lanes[name][:0])]
+            there += [s.lanes[name] for s in self._segments]
             lane = self._cut([piece[None] for piece in there], i, before, after + n_samples)[0]
             short = self._margin - after + self._missing(n_samples)
             lanes[name] = torch.cat([lane[:1].expand(self._margin - before), lane, lane[-1:].expand(short)])

@@ -275,9 +275,7 @@ def render_notes(
             if not path.exists():
                 _check_tools(source)
                 notes = _draw_notes(bank, program, family, source)
-                scaled = _at_full_scale(
-                    _render_preset(bank, program, notes, source.soundfont, sample_rate)
-                )
+                scaled = _at_full_scale(_render_preset(bank, program, notes, source.soundfont, sample_rate))
                 with write_whole(path) as part, part.open("wb") as file:
                     np.save(file, scaled)
                 report(f"{source.name} {path.name}: {len(scaled)} notes of {family}")

@@ -35,7 +35,12 @@ _VOWELS_HZ = (
     (570.0, 840.0, 2410.0, 3300.0),
     (300.0, 870.0, 2240.0, 3200.0),
 )
-_BARS = ((1.0, 3.93, 9.9, 18.0), (1.0, 2.76, 5.4, 8.93), (1.0, 3.0, 6.1, 10.2), (0.5, 1.0, 1.2, 1.5, 2.0, 2.6))
+_BARS = (
+    (1.0, 3.93, 9.9, 18.0),
+    (1.0, 2.76, 5.4, 8.93),
+    (1.0, 3.0, 6.1, 10.2),
+    (0.5, 1.0, 1.2, 1.5, 2.0, 2.6),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +178,18 @@ def _keyboard(key: _Key) -> Signal:
     release = np.exp(-np.maximum(0.0, key.time_s - key.length_s) * 20.0)
     kind = key.rng.integers(3)
     if kind == 0:  # a tine
-        tine = _fm(key, 14.0, key.velocity * key.between(0.3, 1.5) * np.exp(-key.time_s * 12), np.exp(-key.time_s * 4))
-        body = _fm(key, 1.0, key.velocity * key.between(0.5, 2.0) * np.exp(-key.time_s * 2), np.exp(-key.time_s * 1.2))
+        tine = _fm(
+            key,
+            14.0,
+            key.velocity * key.between(0.3, 1.5) * np.exp(-key.time_s * 12),
+            np.exp(-key.time_s * 4),
+        )
+        body = _fm(
+            key,
+            1.0,
+            key.velocity * key.between(0.5, 2.0) * np.exp(-key.time_s * 2),
+            np.exp(-key.time_s * 1.2),
+        )
         return (0.3 * tine + body) * release
     if kind == 1:  # a harpsichord
         return _pluck(key, 0.98, key.between(1.5, 4.0), key.between(0.05, 0.15)) * release
@@ -225,7 +240,9 @@ def _reed(key: _Key) -> Signal:
     evens, tilt = (key.between(0.02, 0.2) if is_odd else 1.0), key.between(0.5, 1.3)
     formants = (key.between(400, 1300), key.between(1400, 3000))
     turns = key.phase(key.between(0, 25), key.between(4.5, 6.5))
-    tone = key.partials(turns, lambda k: envelope**(1 + 0.1 * k) * k**-tilt * (evens if k % 2 == 0 else 1.0))
+    tone = key.partials(
+        turns, lambda k: envelope ** (1 + 0.1 * k) * k**-tilt * (evens if k % 2 == 0 else 1.0)
+    )
     tone = key.resonant(tone, formants, key.between(150, 500)) + 0.2 * tone
     return tone + key.between(0.0, 0.02) * envelope * key.noise() * np.abs(tone).max()
 
@@ -274,9 +291,7 @@ def _vocal(key: _Key) -> Signal:
     tilt = key.between(0.9, 1.5)
     sound = np.zeros(len(key.time_s))
     for _ in range(n_singers):
-        turns = key.phase(
-            key.between(5, 45), key.between(4.8, 6.2), key.between(-12, 12) * (n_singers > 1)
-        )
+        turns = key.phase(key.between(5, 45), key.between(4.8, 6.2), key.between(-12, 12) * (n_singers > 1))
         sound += key.partials(turns, lambda k: k**-tilt)
     sound = sound / max(1e-9, np.abs(sound).max()) + key.between(0.005, 0.05) * key.noise()
     return envelope * key.resonant(sound, tuple(size * hz for hz in vowel), key.between(60, 140))

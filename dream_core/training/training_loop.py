@@ -218,7 +218,9 @@ def train(
             share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
             for group in run.optimiser.param_groups:
                 group["lr"] = settings.learning_rate * share
-            reached = min(1.0, (epoch + index / settings.steps_per_epoch) / max(1, settings.attack_ramp_epochs))
+            reached = min(
+                1.0, (epoch + index / settings.steps_per_epoch) / max(1, settings.attack_ramp_epochs)
+            )
             losses.append(run.step(sounds, targets, generator, reached * settings.attack_nepers))
         run.epochs_done = epoch + 1
         run.save()
