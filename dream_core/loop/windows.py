@@ -62,7 +62,7 @@ def _last(sound: Tensor, n_samples: int) -> Tensor:
 
 
 def _turned_round(sound: Tensor, n_samples: int) -> Tensor:
-    """Return how a sound goes on after its end, turned round its last sample; to and fro where it is short."""
+    """Return how a sound goes on after its end when turned round its last sample; a short one to and fro."""
     last = sound[:, -1:]
     if sound.shape[1] == 1:
         return last.expand(-1, n_samples)
@@ -177,7 +177,7 @@ class WindowSchedule:
         return torch.nn.functional.pad(joined, (0, self._missing(n_samples)))
 
     def lanes_under(self, i: int) -> dict[str, Tensor]:
-        """Return the moving settings under a window and its margins, holding the values at the sound's ends."""
+        """Return the moving settings under a window and its margins; at the sound's ends they hold."""
         before, after, n_samples = self._reach(i)
         lanes = {}
         for name in self._segments[i].lanes:

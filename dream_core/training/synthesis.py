@@ -1,4 +1,4 @@
-"""Notes of instruments that no soundfont has: additive, FM and plucked strings, with parameters drawn by chance.
+"""Notes of instruments that no soundfont has: additive, FM and plucked strings, drawn by chance.
 
 A network that knows three soundfonts knows their samples. These notes share with real instruments what makes
 the family (how partials start, how they decay, what noise is there) and nothing else.
@@ -78,7 +78,7 @@ class _Key:
         return turns
 
     def partials(self, turns: Signal, levels: Callable[[int], Signal | float], spread: float = 0.0) -> Signal:
-        """Add up partials; `levels` says how loud each is, `spread` how far a stiff string's are stretched."""
+        """Add up partials as loud as `levels` says; `spread` is how far a stiff string's are stretched."""
         sound = np.zeros(len(self.time_s))
         for k in range(1, _N_PARTIALS + 1):
             ratio = k * np.sqrt(1.0 + spread * k * k)

@@ -87,8 +87,7 @@ def steady(field: Tensor, sigma_frames: float, cycles: Tensor | None = None) -> 
         return level
     turns = 2.0 * torch.pi * (cycles - cycles[..., :1])
     for harmonic in range(1, HARMONICS + 1):
-        # Brought to rest, averaged, and set going again; the weights are Fejer's, so that no frame counts less
-        # than nothing.
+        # Brought to rest, averaged, and set going again; Fejer's weights, so that no frame counts below zero.
         share = 2.0 * (1.0 - harmonic / (HARMONICS + 1))
         cosine, sine = torch.cos(harmonic * turns), torch.sin(harmonic * turns)
         level = level + share * (
@@ -99,7 +98,7 @@ def steady(field: Tensor, sigma_frames: float, cycles: Tensor | None = None) -> 
 
 
 def _gaussian_along_time(field: Tensor, sigma_frames: float) -> Tensor:
-    """Smooth by a product in the frequency domain: the Gaussian may be long; beyond the ends there is nothing."""
+    """Smooth by a product in the frequency domain, as the Gaussian may be long; zeros beyond the ends."""
     radius, n_frames = math.ceil(3.0 * sigma_frames), field.shape[-1]
     n_fft = n_frames + radius
     distance = torch.arange(n_fft, device=field.device, dtype=field.dtype)
