@@ -1,7 +1,7 @@
 """Hand-made features of a note, and the logistic regression that judges by them and by networks' layers.
 
-Conventions: sounds are mono ``(samples,)`` at 44.1 kHz with a note that begins at once; its fundamental is
-known and is no feature itself.
+Conventions: sounds are mono ``(samples,)`` at 44.1 kHz with a note that begins after a short silence;
+its fundamental is known and is no feature itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import scipy.signal
 import scipy.special
 from numpy.typing import NDArray
 from transfer_measures import HOP, N_FFT, log_mel_db, power_frames
+from transfer_notes import LEAD_S
 
 __all__ = ["Probe", "describe", "fit_probe"]
 
 Array = NDArray[np.float64]
 _N_HARMONICS = 16
 _N_CEPSTRA = 14
-_SUSTAIN_S = (0.15, 1.4)
-_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
+_SUSTAIN_S = (LEAD_S + 0.15, 1.5)
+_ATTACK_S = (LEAD_S, LEAD_S + 0.07)
+_STRENGTHS = (1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def describe(sound: NDArray[np.floating], f0_hz: float, sample_rate: int) -> Array:
@@ -30,14 +32,14 @@ def describe(sound: NDArray[np.floating], f0_hz: float, sample_rate: int) -> Arr
     mel = log_mel_db([sound], sample_rate)[0]
     frames = power_frames(sound)
     frame_s = HOP / sample_rate
-    first, last = (round(time_s / frame_s) for time_s in _SUSTAIN_S)
+    begun, struck, first, last = (round(time_s / frame_s) for time_s in (*_ATTACK_S, *_SUSTAIN_S))
     sustain = mel[first:last]
     cepstra = scipy.fft.dct(sustain.mean(axis=0), norm="ortho")[1:_N_CEPSTRA]
     parts = [
         _harmonics(frames[first:last].mean(axis=0), f0_hz, sample_rate),
         cepstra,
         scipy.fft.dct(sustain.std(axis=0), norm="ortho")[:6],
-        scipy.fft.dct(mel[: max(first // 2, 2)].mean(axis=0), norm="ortho")[1:8],
+        scipy.fft.dct(mel[begun:struck].mean(axis=0), norm="ortho")[1:8],
         _course(frames.sum(axis=1), frame_s),
         [np.abs(np.diff(sustain, axis=0)).mean()],
         _vibrato(sound, f0_hz, sample_rate),
@@ -46,7 +48,7 @@ def describe(sound: NDArray[np.floating], f0_hz: float, sample_rate: int) -> Arr
 
 
 def _harmonics(power: Array, f0_hz: float, sample_rate: int) -> Array:
-    """Return the harmonics' levels relative to their sum, their slope an octave, and the level between them."""
+    """Return harmonics' levels relative to their sum, their slope an octave, and the level between them."""
     bin_hz = sample_rate / N_FFT
     numbers = np.arange(1, _N_HARMONICS + 1)
     widths = max(1.5 * bin_hz, 0.03 * f0_hz)
@@ -72,7 +74,7 @@ def _course(power: Array, frame_s: float) -> Array:
     levels = 10.0 * np.log10(power / (power.max() + 1e-20) + 1e-6)
     risen = int(np.argmax(levels > -3.0))
     started = int(np.argmax(levels > -20.0))
-    first, last = round(0.2 / frame_s), round(_SUSTAIN_S[1] / frame_s)
+    first, last = (round(time_s / frame_s) for time_s in _SUSTAIN_S)
     part = levels[first:last]
     slope, offset = np.polyfit(np.arange(len(part)) * frame_s, part, 1)
     rest = part - (offset + slope * np.arange(len(part)) * frame_s)
@@ -116,22 +118,24 @@ class Probe:
 def fit_probe(features: Array, classes: NDArray[np.int64], groups: NDArray[np.int64]) -> Probe:
     """Fit a probe; how strongly it is regularised is chosen on groups that are left out in turn.
 
+    What counts there is the likelihood: a judge that is right but too sure would outweigh others in a mean.
+
     Args:
         features: ``(notes, features)``.
         classes: ``(notes,)`` from 0; all count alike, however many notes they have.
         groups: ``(notes,)``: which instrument a note is of.
     """
     folds = groups // 2 % 4
-    hits = []
+    losses = []
     for strength in _STRENGTHS:
-        right = np.zeros(len(classes), bool)
+        loss = np.full(len(classes), np.nan)
         for fold in range(4):
             out = folds == fold
             if out.any() and len(np.unique(classes[~out])) == classes.max() + 1:
-                probe = _fit(features[~out], classes[~out], strength)
-                right[out] = probe.scores(features[out]).argmax(axis=1) == classes[out]
-        hits.append(np.mean([right[classes == one].mean() for one in np.unique(classes)]))
-    return _fit(features, classes, _STRENGTHS[int(np.argmax(hits))])
+                scores = _fit(features[~out], classes[~out], strength).scores(features[out])
+                loss[out] = -scores[np.arange(out.sum()), classes[out]]
+        losses.append(np.mean([np.nanmean(loss[classes == one]) for one in np.unique(classes)]))
+    return _fit(features, classes, _STRENGTHS[int(np.argmin(losses))])
 
 
 def _fit(features: Array, classes: NDArray[np.int64], strength: float) -> Probe:

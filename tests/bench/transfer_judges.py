@@ -30,7 +30,6 @@ from dream_core import get_card, load_network
 from dream_core.dsp.resample import resample
 from dream_core.networks.card import Network
 from dream_core.networks.registry import is_ready
-from dream_core.networks.timbre import CLASSES
 from dream_core.objectives.classes import patch_weights
 from dream_core.objectives.taps import tap
 
@@ -79,7 +78,7 @@ JUDGES = ("timbre", "yamnet", "musicnn", "yamnet probe", "musicnn probe", "featu
 _PITCH_STEP = 4
 _VELOCITIES = (60, 105)
 _LEAST = 1e-12
-_HEARD_VERSION = 1
+_HEARD_VERSION = 2
 """Counted on when `describe` or a network's layer changes, so that nothing stale is read."""
 
 
@@ -129,10 +128,8 @@ def _words_ready(name: str) -> bool:
     return name in WORDS and is_ready(name) and WORDS[name]["flute"][0] in get_card(name).classes
 
 
-
-
 def hear(network: Network, mono: NDArray[np.float32]) -> tuple[Array, Array | None]:
-    """Return a network's shares of its classes and its last layer but one, means over patches by their level."""
+    """Return a network's shares of its classes and its last layer but one, means over patches by level."""
     rate, name = network.card.sample_rate, network.card.name
     waveform = torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))[None]
     layers = [_LAYERS[name]] if name in _LAYERS else []
@@ -148,7 +145,7 @@ def hear(network: Network, mono: NDArray[np.float32]) -> tuple[Array, Array | No
 
 
 def fit_judges(half: str, cache: Path, report: Callable[[str], None]) -> Judges:
-    """Fit the regressions on csound's notes of the other half; what was heard of them is kept in the cache."""
+    """Fit the regressions on csound's notes of the other half; what was heard of them is kept."""
     notes = even_notes(None, _PITCH_STEP, _VELOCITIES)
     sounds = render(notes, CSOUND, cache)
     heard = [index for index, sound in enumerate(sounds) if np.abs(sound).max() > 0]

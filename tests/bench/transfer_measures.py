@@ -71,7 +71,7 @@ def mel_filters(sample_rate: int, n_bands: int = _N_MELS) -> Array:
 
 
 def log_mel_db(sounds: Sequence[NDArray[np.floating]], sample_rate: int) -> list[Array]:
-    """Return log-mel spectrograms ``(frames, bands)`` in dB, floored at 80 dB below the loudest of the first."""
+    """Return log-mel spectrograms ``(frames, bands)``, dB, floored 80 dB below the loudest of the first."""
     filters = mel_filters(sample_rate)
     powers = [power_frames(sound) @ filters.T for sound in sounds]
     floor = max(float(powers[0].max()) * 10.0 ** (-_FLOOR_DB / 10.0), 1e-20)
@@ -79,7 +79,7 @@ def log_mel_db(sounds: Sequence[NDArray[np.floating]], sample_rate: int) -> list
 
 
 def onset_correlation(dry_mel: Array, wet_mel: Array) -> float:
-    """Return the correlation of the onset envelopes: of the mean rise of log-mel bands from frame to frame."""
+    """Return the correlation of the onset envelopes: the mean rise of log-mel bands from frame to frame."""
     rises = [np.maximum(np.diff(mel, axis=0), 0.0).mean(axis=1) for mel in (dry_mel, wet_mel)]
     if min(rise.std() for rise in rises) < 1e-9:
         return 1.0 if np.array_equal(*rises) else 0.0
@@ -114,9 +114,7 @@ def third_octave_levels_db(sound: NDArray[np.floating], sample_rate: int) -> Arr
     return np.asarray(10.0 * np.log10(np.diff(sums[indices]).clip(1e-20)))
 
 
-def third_octave_changes_db(
-    dry: NDArray[np.floating], wet: NDArray[np.floating], sample_rate: int
-) -> Array:
+def third_octave_changes_db(dry: NDArray[np.floating], wet: NDArray[np.floating], sample_rate: int) -> Array:
     """Return how the bands move that, before or after, lie within 40 dB of the loudest, dB."""
     before, after = (third_octave_levels_db(sound, sample_rate) for sound in (dry, wet))
     counts = (before > before.max() - _BAND_FLOOR_DB) | (after > after.max() - _BAND_FLOOR_DB)
@@ -167,9 +165,10 @@ def _modulation(change_db: Array) -> tuple[float, float]:
 def band_tremolo_db(
     dry: NDArray[np.floating], wet: NDArray[np.floating], sample_rate: int, start_s: float, end_s: float
 ) -> float:
-    """Return the tremolo that dreaming adds to mel bands, dB: where one falls as another rises, the level is silent.
+    """Return the tremolo that dreaming adds to mel bands, dB.
 
-    The root mean square over the bands within 40 dB of the loudest.
+    Where one falls as another rises, the level says nothing. Root mean square over the bands within 40 dB of
+    the loudest.
     """
     filters, hop = mel_filters(sample_rate, 40), round(sample_rate / _LEVEL_RATE_HZ)
     part = slice(round(start_s * sample_rate), round(end_s * sample_rate))
@@ -180,9 +179,10 @@ def band_tremolo_db(
 
 
 def log_kurtosis_ratio(dry: NDArray[np.floating], wet: NDArray[np.floating]) -> float:
-    """Return the logarithm of the power spectrum's kurtosis, dreamed to dry: above 0, isolated peaks were added.
+    """Return the logarithm of the power spectrum's kurtosis, dreamed to dry.
 
-    Bin by bin over time, as raw moments, and the mean over the bins within 60 dB of the loudest.
+    Above 0, isolated peaks were added. Bin by bin over time, as raw moments; the mean over the bins within
+    60 dB of the loudest.
     """
     powers = [power_frames(sound) for sound in (dry, wet)]
     means = powers[0].mean(axis=0)
@@ -214,13 +214,13 @@ def loudness_change_lu(dry: NDArray[np.floating], wet: NDArray[np.floating], sam
 def quiet_rise_db(dry: NDArray[np.floating], wet: NDArray[np.floating]) -> float:
     """Return how far frames of a passage below -60 dBFS rise at most, dB; NaN where there is no such passage.
 
-    Frames of 1024 samples; louder ones' neighbours do not count, and below -120 dBFS all is silence.
+    Frames of 1024 samples; louder ones' neighbours do not count, and below -90 dBFS all is silence.
     """
     count = len(dry) // _QUIET_FRAME
 
     def levels(sound: NDArray[np.floating]) -> Array:
         frames = np.asarray(sound[: count * _QUIET_FRAME], np.float64).reshape(count, -1)
-        return np.asarray(10.0 * np.log10((frames**2).mean(axis=1) + 1e-12))
+        return np.asarray(10.0 * np.log10((frames**2).mean(axis=1) + 1e-9))
 
     loud = np.pad(levels(dry) >= _SILENCE_DBFS, 1)
     quiet = ~(loud[:-2] | loud[1:-1] | loud[2:])

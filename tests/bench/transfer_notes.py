@@ -4,7 +4,8 @@ The bench's notes come from TimGM6mb, and what the judges learn from comes from 
 network was trained on either. The programs of TimGM6mb are split in two halves, by odd and even numbers:
 settings are chosen on one and reported on the other.
 
-Conventions: notes are mono float32 at 44.1 kHz, each at a peak of -6 dBFS; pitches are MIDI keys, 69 is 440 Hz.
+Conventions: notes are mono float32 at 44.1 kHz, each at a peak of -6 dBFS and begun after 0.1 s of silence,
+so that its onset can be heard and spoilt; pitches are MIDI keys, 69 is 440 Hz.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = [
     "CSOUND",
     "FAMILIES",
     "HALVES",
+    "LEAD_S",
     "RATE",
     "TIM",
     "Note",
@@ -48,6 +50,7 @@ SUSTAINED = ("brass", "flute", "organ", "reed", "string", "synth_lead", "vocal")
 HALVES = {"choose": 0, "report": 1}
 """The remainder by two of the program numbers of each half."""
 
+LEAD_S = 0.1
 NOTE_S = 2.0
 HELD_S = 9.0
 _PEAK = 0.5
@@ -78,7 +81,7 @@ class Note:
         program: General MIDI, from 0.
         pitch: MIDI key.
         velocity: 1..127.
-        length_s: From its onset to the end of the sound; the key is let go shortly before.
+        length_s: Of the sound: silence before the onset, the note, and what is left once the key is let go.
     """
 
     family: str
@@ -154,7 +157,9 @@ def even_notes(
         Note(family=family, program=program, pitch=pitch, velocity=velocity)
         for family in families
         for program in _programs(family, remainder)
-        for pitch in range(_PITCH_RANGES[family][0] + program % pitch_step, _PITCH_RANGES[family][1], pitch_step)
+        for pitch in range(
+            _PITCH_RANGES[family][0] + program % pitch_step, _PITCH_RANGES[family][1], pitch_step
+        )
         for velocity in velocities
     ]
 
@@ -173,7 +178,7 @@ def render(notes: Sequence[Note], font: Soundfont, cache: Path) -> list[NDArray[
     Raises:
         SystemExit: FluidSynth or the soundfont is not there.
     """
-    key = hashlib.sha256(repr((font.path.name, list(notes))).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((font.path.name, LEAD_S, list(notes))).encode()).hexdigest()[:16]
     path = cache / f"notes-{key}.npz"
     if path.exists():
         with np.load(path) as kept:
@@ -201,7 +206,7 @@ def _render_program(program: int, notes: Sequence[Note], font: Soundfont) -> lis
         starts.append(start_s)
         end_s = start_s + note.length_s
         events += [
-            (start_s, mido.Message("note_on", note=note.pitch, velocity=note.velocity)),
+            (start_s + LEAD_S, mido.Message("note_on", note=note.pitch, velocity=note.velocity)),
             (end_s - _RELEASE_S, mido.Message("note_off", note=note.pitch)),
             (end_s, mido.Message("control_change", control=120, value=0)),
         ]

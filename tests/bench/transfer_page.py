@@ -44,7 +44,11 @@ def write_page(
             assert wet is not None
             cells.append(_player(folder, f"{pair.index:04d}-dream{number}", wet))
         nearest = min(
-            (index for index, note in enumerate(examples) if note.family == pair.target and sounds[index].any()),
+            (
+                index
+                for index, note in enumerate(examples)
+                if note.family == pair.target and sounds[index].any()
+            ),
             key=lambda index: abs(np.log(examples[index].f0_hz / (pair.f0_hz or 220.0))),
         )
         cells.append(_player(folder, f"{pair.index:04d}-target", sounds[nearest][None]))

@@ -29,14 +29,23 @@ from dream_core.errors import DreamError
 from dream_core.networks.card import Network
 from dream_core.networks.registry import is_ready
 
-__all__ = ["PLAIN_ROWS", "FamilyMeans", "Row", "change", "default_dreams", "measure_means", "own_judges", "parse_dream"]
+__all__ = [
+    "PLAIN_ROWS",
+    "FamilyMeans",
+    "Row",
+    "change",
+    "default_dreams",
+    "measure_means",
+    "own_judges",
+    "parse_dream",
+]
 
 Array = NDArray[np.float64]
 PLAIN_ROWS = ("no dream", "static EQ", "harmonic match", "random direction")
 _LIMIT_DB = 24.0
 _N_HARMONICS = 30
 _DEPTH = 10.0
-_ROOM_S = (0.1, 1.5)
+_SUSTAIN_S = (0.2, 1.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +101,8 @@ def parse_dream(text: str) -> Row:
         key = key.strip()
         if not equals or key not in (*known, "network", "depth"):
             raise SystemExit(
-                f"--dream {text!r}: {pair!r} is not KEY=VALUE with a setting's name, network, objective or depth; "
-                'write for example --dream "A=n_fft=8192,smooth_frames=4"'
+                f"--dream {text!r}: {pair!r} is not KEY=VALUE with a setting's name, network, objective or "
+                'depth; write for example --dream "A=n_fft=8192,smooth_frames=4"'
             )
         if key in ("network", "objective", "depth"):
             row[key] = value
@@ -130,7 +139,11 @@ def _checked(row: Row) -> Row:
         for target in FAMILIES:
             parse_objective(row.dream_settings(target).objective).check(
                 network.card,
-                {name: _load(name).card for name in parse_objective(row.objective_for(target)).networks if name},
+                {
+                    name: _load(name).card
+                    for name in parse_objective(row.objective_for(target)).networks
+                    if name
+                },
             )
     except DreamError as error:
         raise SystemExit(f"row {row.name!r}: {error}") from None
@@ -206,7 +219,7 @@ def _relative(levels_db: Array) -> Array:
 
 def _harmonics_db(sound: NDArray[np.floating], f0_hz: float) -> Array:
     """Return harmonics' levels relative to their sum, at least -60 dB; NaN beyond 16 kHz."""
-    part = np.asarray(sound, np.float64)[round(_ROOM_S[0] * RATE) : round(_ROOM_S[1] * RATE)]
+    part = np.asarray(sound, np.float64)[round(_SUSTAIN_S[0] * RATE) : round(_SUSTAIN_S[1] * RATE)]
     power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
     frequencies = np.fft.rfftfreq(len(part), 1.0 / RATE)
     levels = np.full(_N_HARMONICS, np.nan)

@@ -174,11 +174,15 @@ def write_tables(
     unit_s = cpu_s[dreams[0].name] if dreams else max(cpu_s.values())
     n_notes = len(of(rows[0].name, "note"))
     notes = {row.name: of(row.name, "note") for row in rows}
-    lines = ["# Transfer", "", "Made by `python tests/bench/transfer.py`; what the columns mean is said there."]
+    lines = [
+        "# Transfer",
+        "",
+        "Made by `python tests/bench/transfer.py`; what the columns mean is said there.",
+    ]
     lines += [
         f"Half `{arguments['half']}`, seed {arguments['seed']}: {n_notes} notes and "
-        f"{len(of(rows[0].name, 'held'))} held ones towards {', '.join(FAMILIES)}; one thread a process. The first "
-        f"dream took {unit_s:.1f} s of processor time.",
+        f"{len(of(rows[0].name, 'held'))} held ones towards {', '.join(FAMILIES)}; one thread a process. "
+        f"The first dream took {unit_s:.1f} s of processor time.",
         "",
     ]
     lines += [*(_described(row) for row in dreams), *(f"- {line}" for line in missing), ""]
