@@ -89,6 +89,13 @@ def test_a_slow_swell_is_no_tremolo() -> None:
     assert measures.tremolo(dry, wet, RATE, 0.5, 8.5)[0] < 0.05
 
 
+def test_a_steady_fade_is_no_tremolo() -> None:
+    dry = saw()
+    wet = dry * 10 ** (-4 * times(9.0) / 20)
+
+    assert measures.tremolo(dry, wet, RATE, 0.5, 8.5)[0] < 0.05
+
+
 def test_tremolo_of_bands_is_found_where_the_level_stands_still() -> None:
     t = times(9.0)
     low, high = (0.1 * np.sin(2 * np.pi * hz * t) for hz in (300.0, 3000.0))
@@ -215,6 +222,24 @@ def test_a_verdict_counts_the_target_heard_and_the_rise_over_the_undreamed_sound
     assert found.rise == pytest.approx(0.5 * np.log(5))
 
 
+def test_a_judge_without_a_word_for_the_target_says_nothing_of_it() -> None:
+    def outcome(target: str) -> Outcome:
+        scores = {"musicnn": np.array([np.nan, -1.0, -2.0, np.nan, -2.0, -2.0])}
+        return Outcome(
+            row="a",
+            index=0,
+            kind="note",
+            source="reed",
+            target=target,
+            scores=scores,
+            measures={},
+            cpu_s=0.0,
+        )
+
+    assert verdicts([outcome("brass")], {0: outcome("brass")}) == {}
+    assert verdicts([outcome("flute")], {0: outcome("flute")})["musicnn"].top == 1.0
+
+
 def test_neither_timbre_nor_who_takes_part_counts_as_outside() -> None:
     found = {name: Verdict(top, 0.0) for name, top in (("timbre", 1.0), ("yamnet", 0.9), ("features", 0.3))}
 
@@ -227,13 +252,13 @@ def test_neither_timbre_nor_who_takes_part_counts_as_outside() -> None:
 def test_a_probe_learns_what_separates_classes_and_is_no_surer_than_it_is_right() -> None:
     random = np.random.default_rng(0)
     classes = np.repeat(np.arange(3), 80)
-    rows = random.standard_normal((240, 12)) + 1.5 * np.eye(3, 12)[classes]
+    rows = random.standard_normal((240, 60)) + np.eye(3, 60)[classes]
 
     probe = features.fit_probe(rows[::2], classes[::2], np.tile(np.arange(8), 15))
     scores = probe.scores(rows[1::2])
 
     right = scores.argmax(axis=1) == classes[1::2]
-    assert right.mean() > 0.65
+    assert right.mean() > 0.45
     assert np.exp(scores.max(axis=1)).mean() == pytest.approx(right.mean(), abs=0.12)
     assert np.exp(scores).sum(axis=1) == pytest.approx(np.ones(120))
 
