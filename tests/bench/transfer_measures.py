@@ -151,10 +151,8 @@ def tremolo(
 
 def _modulation(change_db: Array) -> tuple[float, float]:
     """Return depth and rate of what moves at 2 to 12 Hz in columns of levels, dB and Hz."""
-    steps = np.arange(len(change_db))
-    slope = np.polynomial.polynomial.polyfit(steps, change_db, 1)
-    window = np.hanning(len(change_db))[:, None]
-    spectrum = np.fft.rfft((change_db - (slope[0] + np.outer(steps, slope[1]))) * window, axis=0)
+    window = np.hanning(len(change_db))[:, None]  # lets no fade or swell leak in
+    spectrum = np.fft.rfft((change_db - change_db.mean(axis=0)) * window, axis=0)
     power = (2.0 * np.abs(spectrum) ** 2 / (window**2).sum() / len(change_db)).mean(axis=1)
     rates = np.fft.rfftfreq(len(change_db), 1.0 / _LEVEL_RATE_HZ)
     counts = (rates >= _TREMOLO_HZ[0]) & (rates <= _TREMOLO_HZ[1])
