@@ -16,7 +16,7 @@ import transfer_features as features
 import transfer_measures as measures
 from transfer_judges import log_odds, top_family
 from transfer_rows import Row, parse_dream
-from transfer_tables import Outcome, Verdict, outside, verdicts
+from transfer_tables import Outcome, outside, verdicts
 
 RATE = 44100
 Sound = NDArray[np.float64]
@@ -199,54 +199,62 @@ def test_log_odds_are_the_logit_against_the_families_a_judge_has_words_for() -> 
     assert top_family(silent) == "brass"
 
 
+def outcome(index: int, target: str, **shares: list[float]) -> Outcome:
+    return Outcome(
+        row="a",
+        index=index,
+        kind="note",
+        source="reed",
+        target=target,
+        scores={judge: np.log(one) for judge, one in shares.items()},
+        measures={},
+        cpu_s=0.0,
+    )
+
+
+EVEN, FLUTE, BRASS = [1 / 6] * 6, [0.1, 0.5, 0.1, 0.1, 0.1, 0.1], [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
+
+
 def test_a_verdict_counts_the_target_heard_and_the_rise_over_the_undreamed_sound() -> None:
-    def outcome(index: int, shares: list[float]) -> Outcome:
-        scores = {"features": np.log(shares)}
-        return Outcome(
-            row="a",
-            index=index,
-            kind="note",
-            source="organ",
-            target="flute",
-            scores=scores,
-            measures={},
-            cpu_s=0.0,
-        )
+    before = {index: outcome(index, "flute", features=EVEN) for index in (0, 1)}
 
-    even, sure = [1 / 6] * 6, [0.1, 0.5, 0.1, 0.1, 0.1, 0.1]
-    before = {0: outcome(0, even), 1: outcome(1, even)}
+    found = verdicts([outcome(0, "flute", features=FLUTE), outcome(1, "flute", features=EVEN)], before)
 
-    found = verdicts([outcome(0, sure), outcome(1, even[::-1])], before)["features"]
-
-    assert found.top == pytest.approx(0.5)
-    assert found.rise == pytest.approx(0.5 * np.log(5))
+    assert found["features"].top == pytest.approx(0.5)
+    assert found["features"].rise == pytest.approx(0.5 * np.log(5))
 
 
 def test_a_judge_without_a_word_for_the_target_says_nothing_of_it() -> None:
-    def outcome(target: str) -> Outcome:
-        scores = {"musicnn": np.array([np.nan, -1.0, -2.0, np.nan, -2.0, -2.0])}
-        return Outcome(
-            row="a",
-            index=0,
-            kind="note",
-            source="reed",
-            target=target,
-            scores=scores,
-            measures={},
-            cpu_s=0.0,
-        )
+    wordless = [np.nan, 0.5, 0.2, np.nan, 0.2, 0.1]
+    brass, flute = outcome(0, "brass", musicnn=wordless), outcome(0, "flute", musicnn=wordless)
 
-    assert verdicts([outcome("brass")], {0: outcome("brass")}) == {}
-    assert verdicts([outcome("flute")], {0: outcome("flute")})["musicnn"].top == 1.0
+    assert verdicts([brass], {0: brass}) == {}
+    assert verdicts([flute], {0: flute})["musicnn"].top == 1.0
 
 
 def test_neither_timbre_nor_who_takes_part_counts_as_outside() -> None:
-    found = {name: Verdict(top, 0.0) for name, top in (("timbre", 1.0), ("yamnet", 0.9), ("features", 0.3))}
+    before = {0: outcome(0, "flute", timbre=EVEN, yamnet=EVEN, features=EVEN)}
+    after = outcome(0, "flute", timbre=FLUTE, yamnet=FLUTE, features=BRASS)
 
-    mean = outside(found, frozenset({"yamnet"}))
+    mean = outside([after], before, frozenset({"yamnet"}))
 
     assert mean is not None
-    assert mean.top == pytest.approx(0.3)
+    assert mean.top == 0.0
+    assert mean.rise == pytest.approx(np.log(0.1 / 0.9) - np.log(0.2))
+
+
+def test_the_error_is_that_of_the_mean_over_notes_and_not_over_judges() -> None:
+    both = {"yamnet": EVEN, "features": EVEN}
+    before = {index: outcome(index, "flute", **both) for index in range(2)}
+    after = [
+        outcome(0, "flute", yamnet=FLUTE, features=FLUTE),
+        outcome(1, "flute", **both),
+    ]
+
+    mean = outside(after, before, frozenset())
+
+    assert mean is not None
+    assert mean.error == pytest.approx(np.log(5) / 2)
 
 
 def test_a_probe_learns_what_separates_classes_and_is_no_surer_than_it_is_right() -> None:
@@ -301,3 +309,5 @@ def test_a_network_without_a_word_for_a_family_is_left_out_there() -> None:
 
     assert row.objective_for("vocal") == 'class:vocal + 0.5*musicnn@class:"choir"'
     assert row.objective_for("brass") == "class:brass"
+    alone = Row(name="A", network="yamnet", objective="class:{word}")
+    assert alone.objective_for("brass") == 'class:"Brass instrument"'

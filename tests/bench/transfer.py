@@ -8,7 +8,8 @@ soundfont (`--half choose`) and reported on the odd ones (`--half report`). Judg
 
 - `top-1`   how often a judge hears the target most, of the six families, or of those it has a word for
 - `+`       how far the target's log-odds against the others rise, in nats, mean over the notes
-- `outside` the mean over all judges but `timbre` and those that take part in the row; `own` marks the latter
+- `outside` the mean over all judges but `timbre` and those that take part in the row, with the standard error
+            over the notes; `own` marks judges that take part
 
 What the sound suffers (`transfer_measures`), means over the notes where nothing else is said:
 

@@ -71,7 +71,7 @@ class Row:
         """Return the objective with words put in."""
         kept = []
         for term in re.split(r"\s*\+\s*", self.objective):
-            network = term.partition("@")[0].rpartition("*")[2].strip() if "@" in term else "timbre"
+            network = term.partition("@")[0].rpartition("*")[2].strip() if "@" in term else self.network
             words = WORDS.get(network, {}).get(target, ())
             if "{word}" not in term:
                 kept.append(term.replace("{family}", target))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,48 +42,53 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How often a judge hears the target, 0..1, and how far its log-odds rose, in nats."""
+    """How often the target is heard, 0..1, and how far its log-odds rose, in nats, and its error."""
 
     top: float
     rise: float
+    error: float | None = None
 
     def __str__(self) -> str:
-        return f"{100 * self.top:.0f} %, {self.rise:+.2f}"
+        error = "" if self.error is None else f" ± {self.error:.2f}"
+        return f"{100 * self.top:.0f} %, {self.rise:+.2f}{error}"
+
+
+def _heard(outcome: Outcome, before: Outcome, judge: str) -> tuple[float, float] | None:
+    """Return whether a judge hears the target most and how far it rose; None where it has no word for it."""
+    if judge not in outcome.scores:
+        return None
+    rise = log_odds(outcome.scores[judge], outcome.target) - log_odds(before.scores[judge], outcome.target)
+    return (float(top_family(outcome.scores[judge]) == outcome.target), rise) if np.isfinite(rise) else None
 
 
 def verdicts(outcomes: Sequence[Outcome], before: Mapping[int, Outcome]) -> dict[str, Verdict]:
     """Return what judges say of some sounds of a row, compared with the undreamed ones."""
     found = {}
-    for name in JUDGES:
-        tops, rises = [], []
-        for outcome in outcomes:
-            if name not in outcome.scores:
-                continue
-            rise = log_odds(outcome.scores[name], outcome.target) - log_odds(
-                before[outcome.index].scores[name], outcome.target
-            )
-            if np.isfinite(rise):
-                rises.append(rise)
-                tops.append(top_family(outcome.scores[name]) == outcome.target)
-        if rises:
-            found[name] = Verdict(float(np.mean(tops)), float(np.mean(rises)))
+    for judge in JUDGES:
+        heard = [one for outcome in outcomes if (one := _heard(outcome, before[outcome.index], judge))]
+        if heard:
+            found[judge] = Verdict(*np.mean(heard, axis=0).tolist())
     return found
 
 
-def outside(found: Mapping[str, Verdict], own: frozenset[str]) -> Verdict | None:
-    """Return the mean of the judges that are neither `timbre` nor take part; None where there is none."""
-    counted = [verdict for name, verdict in found.items() if name != "timbre" and name not in own]
-    if not counted:
+def outside(
+    outcomes: Sequence[Outcome], before: Mapping[int, Outcome], own: frozenset[str]
+) -> Verdict | None:
+    """Return the mean over sounds of the mean over judges that are neither `timbre` nor take part.
+
+    None where nobody is left.
+    """
+    judges = [judge for judge in JUDGES if judge != "timbre" and judge not in own]
+    means = []
+    for outcome in outcomes:
+        heard = [one for judge in judges if (one := _heard(outcome, before[outcome.index], judge))]
+        if heard:
+            means.append(np.mean(heard, axis=0))
+    if not means:
         return None
-    return Verdict(*(float(np.mean([getattr(one, part) for one in counted])) for part in ("top", "rise")))
-
-
-def _judged_line(name: str, found: Mapping[str, Verdict], own: frozenset[str], judges: Sequence[str]) -> str:
-    cells = []
-    for judge in judges:
-        mark = "own: " if judge in own else ""
-        cells.append(f"{mark}{found[judge]}" if judge in found else "")
-    return f"| {' | '.join([name, str(outside(found, own) or ''), *cells])} |"
+    top, rise = np.mean(means, axis=0)
+    error = float(np.std(means, axis=0, ddof=1)[1] / np.sqrt(len(means))) if len(means) > 1 else None
+    return Verdict(float(top), float(rise), error)
 
 
 def _judged_table(
@@ -93,8 +99,14 @@ def _judged_table(
 ) -> list[str]:
     found = {name: verdicts(part, before) for name, part in lines.items()}
     judges = [name for name in JUDGES if any(name in one for one in found.values())]
-    head = [f"| {' | '.join([first, 'outside', *judges])} |", f"|---|{'---:|' * (len(judges) + 1)}"]
-    return head + [_judged_line(name, one, own[name], judges) for name, one in found.items()]
+    table = [f"| {' | '.join([first, 'outside', *judges])} |", f"|---|{'---:|' * (len(judges) + 1)}"]
+    for name, one in found.items():
+        cells = [name, str(outside(lines[name], before, own[name]) or "")]
+        for judge in judges:
+            mark = "own: " if judge in own[name] else ""
+            cells.append(f"{mark}{one[judge]}" if judge in one else "")
+        table.append(f"| {' | '.join(cells)} |")
+    return table
 
 
 def _values(outcomes: Sequence[Outcome], name: str) -> NDArray[np.float64]:
@@ -143,7 +155,8 @@ def _suffered_table(lines: Mapping[str, Sequence[Outcome]], unit_s: float) -> li
 
 def _described(row: Row) -> str:
     settings = ", ".join(f"{key} = {value}" for key, value in row.settings.items()) or "default settings"
-    return f"- `{row.name}`: network `{row.network}`, `{row.objective}`, {settings}, depth {row.depth:g}"
+    network = Path(row.network).name
+    return f"- `{row.name}`: network `{network}`, `{row.objective}`, {settings}, depth {row.depth:g}"
 
 
 def write_tables(
