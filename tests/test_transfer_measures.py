@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests" / "bench"))
 import transfer_features as features
 import transfer_measures as measures
 from transfer_judges import log_odds, top_family
-from transfer_rows import Row, parse_dream
+from transfer_rows import Row, filtered, parse_dream
 from transfer_tables import Outcome, outside, verdicts
 
 RATE = 44100
@@ -288,6 +288,18 @@ def test_features_hear_brightness_attack_and_vibrato() -> None:
     assert described["sine"][slope] < described["plain"][slope] - 2.0
     assert described["soft"][attack] > described["plain"][attack] + 1.0
     assert described["shaken"][pitch] > described["sine"][pitch] + 0.3
+
+
+def test_an_equaliser_has_the_gains_it_is_given_and_rings_only_afterwards() -> None:
+    click = np.zeros((1, RATE), np.float32)
+    click[0, RATE // 2] = 1.0
+    points_hz, gains_db = np.array([100.0, 1000.0, 1100.0, 10000.0]), np.array([0.0, 0.0, -20.0, -20.0])
+
+    rung = filtered(click, points_hz, gains_db)
+    gains = 20 * np.log10(np.abs(np.fft.rfft(rung[0])))
+
+    assert np.abs(rung[0, : RATE // 2 - 1]).max() < 1e-4 * np.abs(rung).max()
+    assert gains[300] - gains[5000] == pytest.approx(20.0, abs=0.1)
 
 
 def test_a_dream_is_read_with_its_settings_network_objective_and_depth() -> None:

@@ -12,6 +12,7 @@ Means of the families are measured on the notes of csound's soundfont.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -35,6 +36,7 @@ __all__ = [
     "Row",
     "change",
     "default_dreams",
+    "filtered",
     "measure_means",
     "own_judges",
     "parse_dream",
@@ -232,13 +234,17 @@ def _harmonics_db(sound: NDArray[np.floating], f0_hz: float) -> Array:
     return np.asarray(np.maximum(10.0 * np.log10(levels / sums + 1e-9), -60.0))
 
 
-def _filtered(sound: NDArray[np.float32], points_hz: Array, gains_db: Array) -> NDArray[np.float32]:
-    """Return a sound through a zero-phase equaliser of given gains, as loud in power as it was."""
+def filtered(sound: NDArray[np.float32], points_hz: Array, gains_db: Array) -> NDArray[np.float32]:
+    """Return a sound through a minimum-phase equaliser of given gains, as loud in power as it was."""
     n_samples = sound.shape[1]
     length = 1 << (n_samples + RATE // 4 - 1).bit_length()  # longer, so that nothing wraps around
     frequencies = np.fft.rfftfreq(length, 1.0 / RATE)
     gains = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(points_hz), gains_db)
-    spectrum = np.fft.rfft(sound.astype(np.float64), length) * 10.0 ** (gains / 20.0)
+    # The cepstrum folded forwards: nothing rings before an onset, as with an equaliser one can buy.
+    cepstrum = np.fft.irfft(gains * math.log(10.0) / 20.0, length)
+    cepstrum[1 : length // 2] *= 2.0
+    cepstrum[length // 2 + 1 :] = 0.0
+    spectrum = np.fft.rfft(sound.astype(np.float64), length) * np.exp(np.fft.rfft(cepstrum))
     changed = np.fft.irfft(spectrum, length)[:, :n_samples]
     power = np.sqrt((sound.astype(np.float64) ** 2).mean() / max(float((changed**2).mean()), 1e-20))
     return np.asarray(changed * power, np.float32)
@@ -247,7 +253,7 @@ def _filtered(sound: NDArray[np.float32], points_hz: Array, gains_db: Array) -> 
 def _equalise(pair: Pair, means: FamilyMeans) -> NDArray[np.float32]:
     levels = _relative(third_octave_levels_db(pair.sound.mean(axis=0), RATE))
     gains = np.clip(means.bands_db[pair.target] - levels, -_LIMIT_DB, _LIMIT_DB)
-    return _filtered(pair.sound, 1000.0 * 2.0 ** (np.arange(-15, 13) / 3.0), gains)
+    return filtered(pair.sound, 1000.0 * 2.0 ** (np.arange(-15, 13) / 3.0), gains)
 
 
 def _match_harmonics(pair: Pair, means: FamilyMeans) -> NDArray[np.float32]:
@@ -258,7 +264,7 @@ def _match_harmonics(pair: Pair, means: FamilyMeans) -> NDArray[np.float32]:
     # Flat around each harmonic, so that vibrato is not turned into tremolo.
     edges = np.concatenate([points - 0.3 * pair.f0_hz, points + 0.3 * pair.f0_hz])
     order = np.argsort(edges)
-    return _filtered(pair.sound, edges[order], np.concatenate([gains, gains])[order])
+    return filtered(pair.sound, edges[order], np.concatenate([gains, gains])[order])
 
 
 def change(row: Row, pair: Pair, means: FamilyMeans) -> NDArray[np.float32] | None:
