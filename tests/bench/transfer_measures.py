@@ -57,12 +57,13 @@ def power_frames(sound: NDArray[np.floating], n_fft: int = N_FFT, hop: int = HOP
 def mel_filters(sample_rate: int, n_bands: int = _N_MELS) -> Array:
     """Return triangular mel filters ``(bands, bins)`` from 30 Hz to 16 kHz, each of unit sum."""
     low, high = 30.0, min(16000.0, 0.5 * sample_rate)
-    mels = np.linspace(*(2595.0 * np.log10(1.0 + np.array([low, high]) / 700.0)), n_bands + 2)
+    lowest, highest = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (low, high))
+    mels = np.linspace(lowest, highest, n_bands + 2)
     edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
     bins = np.fft.rfftfreq(N_FFT, 1.0 / sample_rate)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    filters = np.maximum(0.0, np.minimum(rising, falling))
+    filters: Array = np.maximum(0.0, np.minimum(rising, falling))
     # A band narrower than a bin takes the nearest one.
     centres = np.abs(bins - edges[1:-1, None]).argmin(axis=1)
     filters[np.arange(n_bands), centres] += filters.sum(axis=1) == 0
@@ -118,7 +119,7 @@ def third_octave_changes_db(dry: NDArray[np.floating], wet: NDArray[np.floating]
     """Return how the bands move that, before or after, lie within 40 dB of the loudest, dB."""
     before, after = (third_octave_levels_db(sound, sample_rate) for sound in (dry, wet))
     counts = (before > before.max() - _BAND_FLOOR_DB) | (after > after.max() - _BAND_FLOOR_DB)
-    return (after - before)[counts]
+    return np.asarray((after - before)[counts])
 
 
 def _levels_db(sound: NDArray[np.floating], sample_rate: int) -> Array:

@@ -260,7 +260,7 @@ def choose_pairs(
 
 def stems(first_index: int, start_s: float = 4.0, length_s: float = 10.0) -> list[Pair]:
     """Return the example song's stems but the drums, each towards every family."""
-    pairs = []
+    pairs: list[Pair] = []
     for name in ("bass", "keys", "lead"):
         sound, rate = soundfile.read(
             ROOT / f"examples/song/{name}.flac",

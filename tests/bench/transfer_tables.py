@@ -111,7 +111,7 @@ def _judged_table(
 
 def _values(outcomes: Sequence[Outcome], name: str) -> NDArray[np.float64]:
     values = np.array([outcome.measures.get(name, np.nan) for outcome in outcomes])
-    return values[~np.isnan(values)]
+    return np.asarray(values[~np.isnan(values)])
 
 
 def _mean(outcomes: Sequence[Outcome], name: str, form: str) -> str:
