@@ -33,7 +33,7 @@ class TrainingSettings:
 
     Args:
         epochs: Each of ``steps_per_epoch`` batches, on sounds as they are.
-        attack_epochs: Then so many more under attack: a network that hears nothing yet learns nothing from it.
+        attack_epochs: Then so many more under attack; one that hears nothing yet learns nothing from it.
         strength: How much of the augmentation, 0..1. Equalisers and speeds that change a sound out of
             recognition cost more on unheard programs than they bring.
         gentle_epochs: How many at the end change the sounds less, so that the network ends near to what

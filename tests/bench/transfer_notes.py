@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from dream_core.training.notes import _PITCH_RANGES, FAMILY_PRESETS
+from dream_core.training.notes import FAMILY_PRESETS, PITCH_RANGES
 
 __all__ = [
     "CSOUND",
@@ -136,8 +136,8 @@ def choose_notes(
     notes = []
     for index in range(n_notes):
         family = others[index % len(others)]
-        low = max(_PITCH_RANGES[family][0], _PITCH_RANGES[target][0])
-        high = min(_PITCH_RANGES[family][1], _PITCH_RANGES[target][1])
+        low = max(PITCH_RANGES[family][0], PITCH_RANGES[target][0])
+        high = min(PITCH_RANGES[family][1], PITCH_RANGES[target][1])
         note = Note(
             family=family,
             program=int(generator.choice(_programs(family, remainder))),
@@ -158,7 +158,7 @@ def even_notes(
         for family in families
         for program in _programs(family, remainder)
         for pitch in range(
-            _PITCH_RANGES[family][0] + program % pitch_step, _PITCH_RANGES[family][1], pitch_step
+            PITCH_RANGES[family][0] + program % pitch_step, PITCH_RANGES[family][1], pitch_step
         )
         for velocity in velocities
     ]
