@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_DEPTH",
     "DEFAULT_NETWORK",
     "DEPTH_LIMIT",
+    "F0_RANGE_HZ",
     "HOP_DIVISORS",
     "MOVING_SETTINGS",
     "RANGES",
@@ -51,6 +52,9 @@ DEFAULT_DEPTH = 5.0
 DEFAULT_NETWORK = "timbre"
 """Which network listens where nobody says."""
 
+F0_RANGE_HZ = (0.0, 8000.0)
+"""Pitches that a lane of `f0_hz` may hold; 0 where there is none."""
+
 MOVING_SETTINGS = ("step", "low_hz", "high_hz")
 """Settings that, like the depth, may have a value of their own at every sample."""
 
@@ -67,6 +71,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "momentum": (0.0, 0.95),
     "protect_transients": (0.0, 1.0),
     "excitation_db": (-96.0, -12.0),
+    "harmonic_mix": (0.0, 1.0),
     "threshold_db": (-96.0, 0.0),
     "knee_db": (0.0, 48.0),
     "seed": (0.0, 2.0**31),
@@ -134,6 +139,8 @@ class DreamSettings:
         protect_transients: How much of a step is withheld where a sound begins. 0..1.
         excitation_db: Level of a noise below the sound that ``mask`` may turn up, for partials that the sound
             lacks; what is not turned up is not heard. -96..-12, -96 for none.
+        harmonic_mix: What ``harmonic`` does with the sound's own partials: 0 adds the new ones to them, 1
+            puts the new ones in their place. 0..1.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
@@ -165,6 +172,7 @@ class DreamSettings:
     energy: bool = True
     protect_transients: float = 0.0
     excitation_db: float = -45.0
+    harmonic_mix: float = 1.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
+from dream_core.loop.pitch_phase import PitchPhase
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
@@ -32,6 +33,12 @@ __all__ = ["DreamStream"]
 
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""
+
+
+NO_PITCH = (
+    "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
+    "lane of f0_hz, or use update 'mask'"
+)
 
 
 class DreamStream:
@@ -113,6 +120,7 @@ class DreamStream:
         settings = self._settings
         rate = self._listener.sample_rate
         margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        self._phase = PitchPhase(rate)
         self._schedule = WindowSchedule(rate, settings.window_s, settings.fade_s, margin, self._device)
 
     def push(self, samples: Tensor, depth: Tensor, lanes: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -121,7 +129,8 @@ class DreamStream:
         Args:
             samples: ``(channels, n)``.
             depth: ``(n,)`` in steps, 0..100.
-            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves; the same ones in every block.
+            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves, and ``f0_hz``, the pitch, 0 where there
+                is none; the same ones in every block.
 
         Shape:
             Returns ``(channels, m)``; over the whole stream as many come out as went in.
@@ -144,16 +153,20 @@ class DreamStream:
             raise SettingError(
                 f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
             )
-        moving = {
-            name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
-        }
+        given = dict(lanes or {})
+        f0_hz = given.pop("f0_hz", None)
+        moving = {name: lane.to(self._device, torch.float32, copy=True) for name, lane in given.items()}
         for name, lane in moving.items():
             _check_lane(name, lane, samples.shape[1])
+        if f0_hz is not None:
+            moving |= self._phase.follow(f0_hz.to(self._device, torch.float32, copy=True), samples.shape[1])
         self._schedule.push(samples, depth, moving)
         return self._run(is_end=False)
 
     def finish(self) -> Tensor:
         """End the sound and return all that is left."""
+        if getattr(self._update, "needs_pitch", False) and not self._phase.was_heard:
+            self._warn(NO_PITCH)
         self._schedule.end()
         rest = self._run(is_end=True)
         self.reset()
@@ -210,13 +223,16 @@ class DreamStream:
         # Outside the handler: while an exception lives, so do the tensors of the step that failed.
         self._batch = max(1, self._batch // 2)
         torch.cuda.empty_cache()
-        if self._on_warning is not None:
-            self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
+        self._warn(f"the device is out of memory; going on with {self._batch} windows at a time")
         return [
             fault
             for start in range(0, len(steps), self._batch)
             for fault in self.step_batch(steps[start : start + self._batch])
         ]
+
+    def _warn(self, text: str) -> None:
+        if self._on_warning is not None:
+            self._on_warning(text)
 
     def _step_within_memory(self, steps: Sequence[PendingStep]) -> list[Fault] | None:
         try:
@@ -315,6 +331,8 @@ class DreamStream:
             low_hz=moving["low_hz"],
             high_hz=moving["high_hz"],
             settings=self._settings,
+            f0_hz=moving.get("f0_hz", 0.0),
+            f0_cycles=moving.get("f0_cycles", 0.0),
         )
         return window, scores
 

@@ -45,6 +45,8 @@ class Window:
         low_hz: Lowest frequency the dream may touch, likewise.
         high_hz: Highest frequency the dream may touch, likewise.
         settings: The dream's settings.
+        f0_hz: The sound's pitch, ``(items, 1, samples)``, 0 where it has none; 0 where no pitch was given.
+        f0_cycles: Cycles of it since the sound began, 0..1, likewise: the same in all windows.
     """
 
     current: Tensor
@@ -59,6 +61,8 @@ class Window:
     low_hz: float | Tensor
     high_hz: float | Tensor
     settings: DreamSettings
+    f0_hz: float | Tensor = 0.0
+    f0_cycles: float | Tensor = 0.0
 
     @property
     def original(self) -> Tensor:
