@@ -6,13 +6,13 @@ apart::
 
     b = B tanh(u / B),  B = 36 dB
     g = (1 - mix + exp(b)) / (2 - mix)                 partials; a band of noise has exp(b)
-    e = sqrt(sum k P / sum k |g|^2 P)                  at every knot: it stays as loud (k is K-weighting)
+    e = l sqrt(sum k P / sum k |g|^2 P)                at every knot: it stays as loud (k is K-weighting)
     y(u) = x + sum over partials and bands of (e g - 1) part
-    u <- u + rate * step * 2 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
+    u <- u + rate * step * 3 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
-with the rate of each knot as `mask` has it. Where the sound lacks a partial, one far below it waits to be
-turned up; the noise is the sound's rest and, far below, a pink one. Of these only what the gains add is
-heard: where ``u`` is zero the output is the input.
+with the rate of each knot as `mask` has it; ``l`` makes up for what was heard to be lost a step before. Where
+the sound lacks a partial, one far below it waits to be turned up; the noise is the sound's rest and, far
+below, a pink one. Of these only what the gains add is heard: where ``u`` is zero the output is the input.
 
 Source:
     Engel, Hantrakul, Gu and Roberts 2020, "DDSP: Differentiable Digital Signal Processing".
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from dream_core.dsp.stft import k_weighting, soft_band, stft
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
-from dream_core.updates.conditioning import condition, onset_strength
+from dream_core.updates.conditioning import condition, gaussian_smooth, onset_strength
 from dream_core.updates.contract import State, Window
 from dream_core.updates.envelope_guard import envelope_guard, excitation
 from dream_core.updates.mask import Mask
@@ -51,8 +51,14 @@ N_PARTIALS = 32
 GAIN_BOUND = 36.0 * math.log(10.0) / 20.0
 """B: the largest gain either way."""
 
-NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
-"""A unit step moves the typical level by 2 dB."""
+NEPERS_PER_STEP = 3.0 * math.log(10.0) / 20.0
+"""A unit step moves the typical level by 3 dB."""
+
+MOST_LOST = 3.0 * math.log(10.0) / 20.0
+"""The most that is made up for what parts do to each other where they overlap."""
+
+SMOOTH_KNOTS = 2.0
+"""Levels move together over 120 ms (standard deviation): they swell, they do not flutter."""
 
 FREEDOM = 12.0 * math.log(10.0) / 20.0
 """How far levels may leave the sound's envelope where energy need not be kept."""
@@ -111,8 +117,13 @@ class _Parts:
             keeps_energy=window.settings.energy,
         )
 
-    def log_gains(self, u: Tensor) -> Tensor:
-        """Return the log-gains that ``u`` stands for, ``(items, partials + bands, knots)``."""
+    def log_gains(self, u: Tensor, lost: Tensor) -> Tensor:
+        """Return the log-gains that ``u`` stands for, ``(items, partials + bands, knots)``.
+
+        Args:
+            u: Unbounded, in the same shape.
+            lost: What is made up for at each knot, from :meth:`loss`.
+        """
         bounded = GAIN_BOUND * torch.tanh(u / GAIN_BOUND)
         partials, bands = bounded.split([N_PARTIALS, N_BANDS], 1)
         mixed = torch.log((1.0 - self.mix + torch.exp(partials)) / (2.0 - self.mix))
@@ -120,7 +131,15 @@ class _Parts:
         before = self.loudness.sum(dim=1, keepdim=True) + SMALLEST
         after = (self.loudness * torch.exp(2.0 * wanted)).sum(dim=1, keepdim=True) + SMALLEST
         rise = 0.5 * torch.log(after / before)
-        return wanted - (rise if self.keeps_energy else rise - torch.clamp(rise, -FREEDOM, FREEDOM))
+        if not self.keeps_energy:
+            return wanted - (rise - torch.clamp(rise, -FREEDOM, FREEDOM))
+        return wanted - rise + lost
+
+    def loss(self, own: State, sound: Tensor) -> Tensor:
+        """Return what each knot has lost against the undreamed sound, beside what is made up for already."""
+        after = self.noise.loudness_of(sound)
+        missing = 0.5 * torch.log((own["loudness"] + SMALLEST) / (after + SMALLEST))
+        return torch.clamp(own["lost"] + missing, -MOST_LOST, MOST_LOST)
 
     def change(self, log_gains: Tensor) -> Tensor:
         """Return what log-gains change in the sound, ``(items, rows, samples)``."""
@@ -167,19 +186,28 @@ class Harmonic:
             heard = heard * own["held"]
         with torch.enable_grad():
             leaf = own["u"].detach().requires_grad_(True)
-            log_gains = parts.log_gains(leaf)
+            log_gains = parts.log_gains(leaf, own["lost"])
             pulled = parts.backward(heard, log_gains.detach())
             (gradient,) = torch.autograd.grad(log_gains, leaf, pulled)
-        move = Mask._optimise(condition(gradient, own["u"], settings), own, settings)
+        smooth = gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS)
+        move = Mask._optimise(condition(smooth, own["u"], settings), own, settings)
         if settings.protect_transients > 0:
             move = move * (1.0 - settings.protect_transients * _onsets(window, grid))
         step = window.at_frames(window.step, grid.hop_samples * POINTS_PER_KNOT, grid.n_knots, window.margin)
         own["u"] = own["u"] + step * NEPERS_PER_STEP * move
-        own["change"] = parts.change(parts.log_gains(own["u"]))
-        if settings.guard:
+        self._sound(own, parts, window)
+        return window.crop(window.context + own["change"]), own, gradient
+
+    @staticmethod
+    def _sound(own: State, parts: _Parts, window: Window) -> None:
+        """Work out what the log-gains change now."""
+        own["change"] = parts.change(parts.log_gains(own["u"], own["lost"]))
+        if window.settings.guard:
             own["held"] = envelope_guard(window.context, own["change"], window.sample_rate)
             own["change"] = own["change"] * own["held"]
-        return window.crop(window.context + own["change"]), own, gradient
+        if window.settings.energy:
+            # For the next step: worked out anew for this one it would cost half as much again.
+            own["lost"] = parts.loss(own, window.context + own["change"])
 
 
 def _pitch_of(window: Window) -> Pitch:
@@ -209,6 +237,9 @@ def _begin(window: Window, pitch: Pitch, grid: Grid) -> State:
         "u": u,
         "change": torch.zeros_like(sound),
     }
+    own["lost"] = torch.zeros_like(u[:, :1])
+    if settings.energy:
+        own["loudness"] = NoiseBands.for_window(window, own["noise"], grid).loudness_of(sound)
     if settings.guard:
         own["held"] = envelope_guard(sound, own["change"], window.sample_rate)
     if settings.momentum > 0 or settings.optimiser != "plain":

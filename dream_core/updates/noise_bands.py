@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dream_core.dsp.stft import bin_frequencies_hz, istft, istft_gradient, k_weighting
+from dream_core.dsp.stft import bin_frequencies_hz, istft, istft_gradient, k_weighting, stft
 from dream_core.updates.contract import Window
 from dream_core.updates.partials import Grid
 
@@ -79,12 +79,23 @@ class NoiseBands:
 
     def loudness(self) -> Tensor:
         """Return the K-weighted power of each band around each knot, summed over rows."""
-        frequencies_hz = bin_frequencies_hz(self.n_fft, self.sample_rate, self.spectrum.device)
+        return self._at_knots(self.shares @ self._power(self.spectrum))
+
+    def loudness_of(self, sound: Tensor) -> Tensor:
+        """Return the K-weighted power of a sound's band around each knot, ``(items, 1, knots)``."""
+        power = self._power(stft(sound, self.n_fft, self.hop_samples))
+        return self._at_knots(power.sum(dim=1, keepdim=True))
+
+    def _power(self, spectrum: Tensor) -> Tensor:
+        frequencies_hz = bin_frequencies_hz(self.n_fft, self.sample_rate, spectrum.device)
         counts = self.weights * k_weighting(frequencies_hz).to(self.weights)[:, None]
-        power = (self.spectrum.real.square() + self.spectrum.imag.square()).sum(dim=1)
         # Of a Hann window the mean square is 3/8; bins stand for their mirror images too.
-        bands = self.shares @ (counts * power) * (2.0 / (0.375 * self.n_fft**2))
-        return bands @ (self.from_knots / self.from_knots.sum(dim=1, keepdim=True).clamp(min=1e-6)).mT
+        scale = 2.0 / (0.375 * self.n_fft**2)
+        return scale * counts * (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
+
+    def _at_knots(self, power: Tensor) -> Tensor:
+        near = self.from_knots / self.from_knots.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        return power @ near.mT
 
     def _at_bins(self, log_gains: Tensor) -> Tensor:
         return self.weights * (self.shares.mT @ (log_gains @ self.from_knots))
