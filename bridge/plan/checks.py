@@ -60,7 +60,8 @@ def check_dreams(
     nodes = preset.nodes_of("dream")
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
-    from bridge.processors.dream import Dream, check_installed, hash_networks, networks_of, resolve_compute
+    from bridge.processors.dream import Dream
+    from bridge.processors.dream_needs import check_installed, hash_networks, networks_of, resolve_compute
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]

@@ -7,6 +7,7 @@ from typing import get_args
 
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
+from bridge.processors.dream_parameters import PitchSource
 from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.settings import (
     DEFAULT_DEPTH,
@@ -82,6 +83,13 @@ _SPECS = (
     ParamSpec(name="energy", default=True, help="keep each frame as loud as it was"),
     _setting("protect_transients", "", "how much of a step is withheld where a sound begins"),
     _setting("excitation_db", "dB", "noise below the sound that a mask may turn up; -96: none"),
+    _setting("harmonic_mix", "", "harmonic: 0 adds the new partials to the sound's own, 1 replaces those"),
+    ParamSpec(
+        name="pitch",
+        default="auto",
+        choices=get_args(PitchSource),
+        help="harmonic: who tells the pitch: crepe, pyin, the song's midi; auto: crepe, else pyin",
+    ),
     _setting("threshold_db", "dB", "where a spectral cut begins, below the loudest bin"),
     _setting("knee_db", "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 
 from bridge.arrays import AudioArray, Lane
-from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError, nearest_names
+from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
+from bridge.processors.dream_needs import border
+from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
+from bridge.processors.pitch import PitchTracker, choose_ear
+from bridge.processors.pitch_sources import choose_pitch_source
 from bridge.processors.stream_guard import StreamGuard
 from dream_core.errors import (
-    CancelledError,
     ClassNotFoundError,
-    DreamError,
-    NonFiniteError,
-    WeightsError,
 )
 from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
@@ -33,21 +31,21 @@ from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
 from dream_core.networks.card import Network
 from dream_core.networks.registry import (
-    PUBLISHED,
     get_card,
-    is_ready,
     list_networks,
     load_network,
-    weights_sha256,
 )
 from dream_core.objectives.ear import check_patch_hop
 from dream_core.objectives.parse import parse_objective
-from dream_core.runtime import default_threads, resolve_device
+from dream_core.runtime import resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
-__all__ = ["Dream", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
+__all__ = ["PITCH_LANE", "Dream"]
+
+PITCH_LANE = "f0_hz"
+"""The lane that tells a dream its pitch, one value a sample, 0 where there is none; it is no parameter."""
 
 
 class Dream(DreamAttributes):
@@ -106,6 +104,7 @@ class Dream(DreamAttributes):
         }
         self._others: dict[str, Network] = {}
         self._stream: DreamStream | None = None
+        self._tracker: PitchTracker | None = None
         self._guard = StreamGuard()
         self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
@@ -172,14 +171,14 @@ class Dream(DreamAttributes):
     @property
     def reference_stems(self) -> frozenset[str]:
         """Names of the other sounds that the objective and the update ask for."""
-        with _border():
+        with border():
             names = parse_objective(str(self._values["objective"])).references
         target = str(self._values["target"])
         return names | {target} if target else names
 
     def check(self) -> None:
         """Say now what does not fit: network, objective, update and reference names. Loads no weights."""
-        with _border():
+        with border():
             objective = parse_objective(str(self._values["objective"]))
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
             cards = {name: get_card(name) for name in self._other_names()} | {card.name: card}
@@ -196,21 +195,31 @@ class Dream(DreamAttributes):
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())
+        if self._keeps_to_pitch:
+            choose_pitch_source(self._pitch_source)
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
             )
 
+    @property
+    def _keeps_to_pitch(self) -> bool:
+        return self._values["update"] == "harmonic"
+
+    @property
+    def _pitch_source(self) -> PitchSource:
+        return cast(PitchSource, self._values["pitch"])
+
     def open(self) -> None:
         """Check, and load the network now, so that what is missing is said before any sound is read."""
         self.check()
-        with _border():
+        with border():
             self._load()
 
     def reset(self) -> None:
         """Forget every sample seen."""
         with self._guard.whole("dream"):
-            self._stream = None
+            self._stream = self._tracker = None
 
     def process(
         self,
@@ -221,7 +230,10 @@ class Dream(DreamAttributes):
         *,
         automation: Mapping[str, Lane] | None = None,
     ) -> AudioArray:
-        """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample."""
+        """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample.
+
+        For the update `harmonic`, ``automation["f0_hz"]`` may tell the pitch; else `pitch` says who hears it.
+        """
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
         rate = _whole_rate(sample_rate)
@@ -234,18 +246,23 @@ class Dream(DreamAttributes):
         if is_whole:
             self._stream = None
         n_channels, n_samples = input_array.shape
-        _check_lanes(automation, n_samples)
+        _check_lanes(automation, n_samples, self._keeps_to_pitch)
         if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
-        moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
-        with _border():
+        moving = {name: lane for name, lane in automation.items() if name in (*MOVING_SETTINGS, PITCH_LANE)}
+        with border():
             if self._stream is None:
+                self._tracker = self._open_tracker(rate, has_lane=PITCH_LANE in automation)
                 self._stream = self._open_stream(n_channels, rate)
-            done = list(self._push(self._stream, input_array, depth, self._hold_lanes(moving, rate)))
+            lanes = {"depth": depth, **self._hold_lanes(moving, rate)}
+            known = (
+                [(input_array, lanes)] if self._tracker is None else self._tracker.push(input_array, lanes)
+            )
+            done = [out for sound, own in known for out in self._push(self._stream, sound, own)]
             if is_whole:
-                done.append(self._stream.finish())
+                done += self._finish(self._stream)
                 self._stream = None
         if not done:
             return np.zeros((n_channels, 0), np.float32)
@@ -255,26 +272,47 @@ class Dream(DreamAttributes):
 
     def flush(self) -> AudioArray:
         """End the sound and return the samples still withheld."""
-        with self._guard.whole("dream"), _border():
+        with self._guard.whole("dream"), border():
             stream, self._stream = self._stream, None
             if stream is None:
                 return np.zeros((self._shape[0], 0), np.float32)
-            return stream.finish().cpu().numpy()
+            return torch.cat(list(self._finish(stream)), 1).cpu().numpy()
+
+    def _finish(self, stream: DreamStream) -> Iterator[torch.Tensor]:
+        """End the sound; yield all that is withheld."""
+        tracker, self._tracker = self._tracker, None
+        for sound, lanes in tracker.finish() if tracker is not None else ():
+            yield from self._push(stream, sound, lanes)
+        yield stream.finish()
+
+    def _open_tracker(self, sample_rate: int, *, has_lane: bool) -> PitchTracker | None:
+        """Return who hears the pitch, or nobody where none is wanted or a lane tells it."""
+        if has_lane or not self._keeps_to_pitch:
+            return None
+        source = choose_pitch_source(self._pitch_source)
+        if source == "midi":
+            raise ProcessorError(
+                "dream: pitch = 'midi', and no notes came with the sound; give the song's MIDI (--midi FILE) "
+                "or a lane of f0_hz, or set pitch = 'auto'"
+            )
+        return PitchTracker(choose_ear(source, self._device_name), sample_rate)
 
     @staticmethod
     def _push(
-        stream: DreamStream, input_array: AudioArray, depth: Lane, moving: Mapping[str, Lane]
+        stream: DreamStream, input_array: AudioArray, lanes: Mapping[str, Lane]
     ) -> Iterator[torch.Tensor]:
+        depth = lanes["depth"]
+        moving = {name: lane for name, lane in lanes.items() if name != "depth"}
         size = stream.window_samples * stream.batch
         for start in range(0, input_array.shape[1], size):
             part = slice(start, start + size)
-            lanes = {
+            pieces = {
                 name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()
             }
             yield stream.push(
-                torch.from_numpy(input_array[:, part]),
+                torch.from_numpy(np.ascontiguousarray(input_array[:, part])),
                 torch.from_numpy(np.ascontiguousarray(depth[part])),
-                lanes,
+                pieces,
             )
 
     def _hold_lanes(self, moving: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
@@ -303,7 +341,7 @@ class Dream(DreamAttributes):
     def _settings(self) -> DreamSettings:
         fields = {name: self._values[name] for name in DreamSettings.names()}
         integers = {f.name for f in dataclasses.fields(DreamSettings) if f.type == "int"}
-        with _border():
+        with border():
             for name in integers & fields.keys():
                 number = fields[name]
                 # Presets write numbers as they like: 2.0 is whole.
@@ -356,10 +394,11 @@ def _whole_rate(sample_rate: float) -> int:
     return round(sample_rate)
 
 
-def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
+def _check_lanes(automation: Mapping[str, Lane], n_samples: int, has_pitch: bool) -> None:
     for name, lane in automation.items():
         spec = DREAM_PARAMETERS.get(name)
-        if spec is None or spec.automation == "none":
+        is_pitch = has_pitch and name == PITCH_LANE
+        if not is_pitch and (spec is None or spec.automation == "none"):
             moving = [one.name for one in DREAM_PARAMETERS.values() if one.automation != "none"]
             raise ProcessorError(f"dream: {name!r} cannot be automated; {nearest_names(name, moving)}")
         if np.shape(lane) != (n_samples,):
@@ -367,72 +406,3 @@ def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
                 f"dream: the lane of {name!r} has shape {np.shape(lane)}; one value a sample, "
                 f"({n_samples},), is accepted"
             )
-
-
-def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
-    """Return the device dreams will run on, and the threads where that is a CPU.
-
-    Raises:
-        ProcessorError: The device is not there.
-    """
-    with _border():
-        resolved = resolve_device(device)
-    if resolved.type == "cpu":
-        return "cpu", threads or default_threads()
-    return str(resolved), None
-
-
-def networks_of(params: Mapping[str, object]) -> frozenset[str]:
-    """Return the networks a dream's parameters name: its own, and those of its objective."""
-    own = str(params.get("network", DEFAULT_NETWORK))
-    try:
-        named = parse_objective(str(params.get("objective", "class:auto"))).networks
-    except DreamError:
-        named = ()  # which is said where the dream is checked
-    with contextlib.suppress(DreamError):
-        named = tuple(name for name in named if name != get_card(own).name)
-    return frozenset({own, *named} - {""})
-
-
-def check_installed(names: Iterable[str]) -> None:
-    """Say which network's weights are not here, and how they come here.
-
-    Raises:
-        ProcessorError: There is no such network, or its weights are not installed.
-    """
-    with _border():
-        for name in sorted(names):
-            if not is_ready(name):
-                raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
-
-
-def _remedy(name: str) -> str:
-    if name != "yamnet" and name not in PUBLISHED:
-        return "the package that offers it says how its weights come here"
-    return (
-        f"`reverie networks get {name}` fetches its weights, `reverie networks import {name} FILE` takes "
-        "them from a file"
-    )
-
-
-def hash_networks(names: Iterable[str]) -> dict[str, str]:
-    """Return the hash of each network's weights.
-
-    Raises:
-        ProcessorError: There is no such network.
-    """
-    with _border():
-        return {name: weights_sha256(name) for name in sorted(names)}
-
-
-@contextlib.contextmanager
-def _border() -> Iterator[None]:
-    """Turn the dream core's errors into the bridge's, once."""
-    try:
-        yield
-    except CancelledError as error:
-        raise RenderStoppedError("stopped while dreaming") from error
-    except NonFiniteError as error:
-        raise RenderError(f"dream: {error}") from error
-    except DreamError as error:
-        raise ProcessorError(f"dream: {error}") from error

@@ -79,7 +79,7 @@ def test_partials_follow_a_glide(timbre: Network) -> None:
         cents = 1200.0 * np.log2(1.0 + turned * RATE / hop / (2.0 * np.pi * k * f0_hz.min()))
         n_heard += len(turned)
         assert np.abs(cents).max(initial=0.0) < 3.0
-    assert n_heard > 10
+    assert n_heard > 5
 
 
 def test_a_dream_stays_as_loud(timbre: Network) -> None:
