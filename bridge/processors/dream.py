@@ -195,12 +195,15 @@ class Dream(DreamAttributes):
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())
-        if self._keeps_to_pitch:
-            choose_pitch_source(self._pitch_source)
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
             )
+
+    def check_pitch_source(self) -> None:
+        """Say now where nobody is here who could hear the pitch that the update keeps to."""
+        if self._keeps_to_pitch:
+            choose_pitch_source(self._pitch_source)
 
     @property
     def _keeps_to_pitch(self) -> bool:
@@ -213,6 +216,7 @@ class Dream(DreamAttributes):
     def open(self) -> None:
         """Check, and load the network now, so that what is missing is said before any sound is read."""
         self.check()
+        self.check_pitch_source()
         with border():
             self._load()
 

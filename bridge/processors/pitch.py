@@ -32,6 +32,12 @@ EAR_RATE = 16000
 SILENT_DBFS = -60.0
 """Frames softer than this have no pitch."""
 
+SMOOTH_S = 0.02
+"""How far on both sides frames are averaged: what wobbles faster is the ear's, not the sound's."""
+
+ONE_NOTE = 0.06
+"""A jump of more than a semitone from frame to frame is another note."""
+
 CREPE_HOP_S = 0.01
 CREPE_VOICED = 0.5
 """From which activation of its likeliest bin on crepe hears a pitch."""
@@ -117,10 +123,20 @@ def hear_pitch(mono: Float64Array, sample_rate: int, hear: Hear) -> Lane:
     if not heard.any():
         return np.zeros(len(mono))
     frames_hz, hop_s = hear(heard)
-    rough = _between_frames(frames_hz, np.arange(len(heard)) / EAR_RATE / hop_s)
+    smooth = _smooth(frames_hz, round(SMOOTH_S / hop_s))
+    rough = _between_frames(smooth, np.arange(len(heard)) / EAR_RATE / hop_s)
     fine = refine_pitch(torch.from_numpy(heard), torch.from_numpy(rough), EAR_RATE).numpy()
     at = np.minimum(np.arange(len(mono)) * (EAR_RATE / sample_rate), max(len(heard) - 1, 0))
     return _between_frames(fine, at)
+
+
+def _smooth(frames_hz: Float64Array, reach: int) -> Float64Array:
+    """Return the mean of each frame and the frames around it that are within a semitone of it."""
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(frames_hz, reach), 2 * reach + 1)
+    is_same_note = np.abs(near - frames_hz[:, None]) < ONE_NOTE * frames_hz[:, None]
+    counts = is_same_note.sum(axis=1)
+    mean: Float64Array = np.where(counts > 0, (near * is_same_note).sum(axis=1) / np.maximum(counts, 1), 0.0)
+    return mean
 
 
 def _between_frames(f0_hz: Float64Array, at: Float64Array) -> Float64Array:
@@ -130,8 +146,8 @@ def _between_frames(f0_hz: Float64Array, at: Float64Array) -> Float64Array:
     low = np.minimum(np.floor(at).astype(np.int64), last)
     before, after = f0_hz[low], f0_hz[np.minimum(low + 1, last)]
     straight = before + (at - low) * (after - before)
-    # A jump of more than a semitone is another note: no glide leads there.
-    is_one_note = (before > 0) & (after > 0) & (np.abs(after - before) < 0.06 * before)
+    # To another note no glide leads.
+    is_one_note = (before > 0) & (after > 0) & (np.abs(after - before) < ONE_NOTE * before)
     return np.where((nearest > 0) & is_one_note, straight, nearest)
 
 
