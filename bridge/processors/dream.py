@@ -42,10 +42,7 @@ from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS,
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
-__all__ = ["PITCH_LANE", "Dream"]
-
-PITCH_LANE = "f0_hz"
-"""The lane that tells a dream its pitch, one value a sample, 0 where there is none; it is no parameter."""
+__all__ = ["Dream"]
 
 
 class Dream(DreamAttributes):
@@ -202,7 +199,7 @@ class Dream(DreamAttributes):
 
     def check_pitch_source(self) -> None:
         """Say now where nobody is here who could hear the pitch that the update keeps to."""
-        if self._keeps_to_pitch:
+        if self._keeps_to_pitch and not self._values["f0_hz"]:
             choose_pitch_source(self._pitch_source)
 
     @property
@@ -236,7 +233,8 @@ class Dream(DreamAttributes):
     ) -> AudioArray:
         """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample.
 
-        For the update `harmonic`, ``automation["f0_hz"]`` may tell the pitch; else `pitch` says who hears it.
+        For the update `harmonic`, ``automation["f0_hz"]`` tells the pitch, 0 where there is none; without it,
+        and where `f0_hz` is not set, `pitch` says who hears it.
         """
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
@@ -250,15 +248,17 @@ class Dream(DreamAttributes):
         if is_whole:
             self._stream = None
         n_channels, n_samples = input_array.shape
-        _check_lanes(automation, n_samples, self._keeps_to_pitch)
+        _check_lanes(automation, n_samples)
         if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
-        moving = {name: lane for name, lane in automation.items() if name in (*MOVING_SETTINGS, PITCH_LANE)}
+        moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
+        if self._keeps_to_pitch and (f0_hz := self._pitch_lane(automation, n_samples)) is not None:
+            moving["f0_hz"] = f0_hz
         with border():
             if self._stream is None:
-                self._tracker = self._open_tracker(rate, has_lane=PITCH_LANE in automation)
+                self._tracker = self._open_tracker(rate, has_lane="f0_hz" in moving)
                 self._stream = self._open_stream(n_channels, rate)
             lanes = {"depth": depth, **self._hold_lanes(moving, rate)}
             known = (
@@ -288,6 +288,11 @@ class Dream(DreamAttributes):
         for sound, lanes in tracker.finish() if tracker is not None else ():
             yield from self._push(stream, sound, lanes)
         yield stream.finish()
+
+    def _pitch_lane(self, automation: Mapping[str, Lane], n_samples: int) -> Lane | None:
+        """Return the pitch that is told, or None where somebody is to hear it."""
+        fixed_hz = float(cast(float, self._values["f0_hz"]))
+        return automation.get("f0_hz", np.full(n_samples, fixed_hz) if fixed_hz else None)
 
     def _open_tracker(self, sample_rate: int, *, has_lane: bool) -> PitchTracker | None:
         """Return who hears the pitch, or nobody where none is wanted or a lane tells it."""
@@ -376,7 +381,7 @@ class Dream(DreamAttributes):
         target = str(self._values["target"])
         settings = self._settings()
         self._told: set[str] = set()
-        for name in parameters_in_hz(DREAM_PARAMETERS):
+        for name in sorted({*parameters_in_hz(DREAM_PARAMETERS)} & {*DreamSettings.names()}):
             held_hz = self._hold(name, float(getattr(settings, name)), sample_rate)
             if held_hz != getattr(settings, name):
                 settings = dataclasses.replace(settings, **{name: held_hz})  # type: ignore[arg-type]
@@ -398,11 +403,10 @@ def _whole_rate(sample_rate: float) -> int:
     return round(sample_rate)
 
 
-def _check_lanes(automation: Mapping[str, Lane], n_samples: int, has_pitch: bool) -> None:
+def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
     for name, lane in automation.items():
         spec = DREAM_PARAMETERS.get(name)
-        is_pitch = has_pitch and name == PITCH_LANE
-        if not is_pitch and (spec is None or spec.automation == "none"):
+        if spec is None or spec.automation == "none":
             moving = [one.name for one in DREAM_PARAMETERS.values() if one.automation != "none"]
             raise ProcessorError(f"dream: {name!r} cannot be automated; {nearest_names(name, moving)}")
         if np.shape(lane) != (n_samples,):

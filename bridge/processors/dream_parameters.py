@@ -41,6 +41,7 @@ class DreamKeywords(TypedDict, total=False):
     excitation_db: float
     harmonic_mix: float
     pitch: PitchSource
+    f0_hz: float
     threshold_db: float
     knee_db: float
     guard: bool
@@ -79,6 +80,7 @@ class DreamAttributes:
     excitation_db: float
     harmonic_mix: float
     pitch: PitchSource
+    f0_hz: float
     threshold_db: float
     knee_db: float
     guard: bool

@@ -44,7 +44,7 @@ def choose_pitch_source(asked: PitchSource) -> PitchSource:
 
 def pitch_networks(params: Mapping[str, object]) -> frozenset[str]:
     """Return the networks that tell the pitch for a dream of these parameters."""
-    if params.get("update") != "harmonic":
+    if params.get("update") != "harmonic" or params.get("f0_hz"):
         return frozenset()
     asked = params.get("pitch", "auto")
     is_crepe = asked == "crepe" or (asked == "auto" and is_ready("crepe"))
