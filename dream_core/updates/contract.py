@@ -114,7 +114,11 @@ class Window:
 
 
 class Update(Protocol):
-    """An operator from the sound at one step to a proposal for the next."""
+    """An operator from the sound at one step to a proposal for the next.
+
+    One that keeps to the sound's pitch says so by an attribute `needs_pitch` that is true: who gives it no
+    pitch is told.
+    """
 
     @property
     def needs_target(self) -> bool:

@@ -10,8 +10,8 @@ apart::
     y(u) = x + sum over partials and bands of (e g - 1) part
     u <- u + rate * step * 3 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
-with the rate of each knot as `mask` has it; ``l`` makes up for what was heard to be lost a step before. Where
-the sound lacks a partial, one far below it waits to be turned up; the noise is the sound's rest and, far
+with the rate of each knot as `mask` has it; ``l`` makes up for what is heard to be lost. Where the sound
+lacks a partial, one far below it waits to be turned up; the noise is the sound's rest and, far
 below, a pink one. Of these only what the gains add is heard: where ``u`` is zero the output is the input.
 
 Source:
@@ -54,8 +54,8 @@ GAIN_BOUND = 36.0 * math.log(10.0) / 20.0
 NEPERS_PER_STEP = 3.0 * math.log(10.0) / 20.0
 """A unit step moves the typical level by 3 dB."""
 
-MOST_LOST = 3.0 * math.log(10.0) / 20.0
-"""The most that is made up for what parts do to each other where they overlap."""
+MOST_LOST = 12.0 * math.log(10.0) / 20.0
+"""The most that is made up for what parts do to each other: where a pitch is misheard they are not apart."""
 
 SMOOTH_KNOTS = 2.0
 """Levels move together over 120 ms (standard deviation): they swell, they do not flutter."""
@@ -99,12 +99,6 @@ class _Parts:
         """Return the parts of a window, of what its state keeps."""
         weights = _partial_weights(window, pitch, grid)
         noise = NoiseBands.for_window(window, own["noise"], grid)
-        counts = k_weighting(_partial_frequencies(pitch, grid)).to(weights) * weights
-        points = grid.points(weights.device)
-        at_points = own["opening"][:, :, torch.clamp(points, max=grid.n_samples - 1)].square()
-        power = 0.5 * own["amplitudes"].abs().square().sum(dim=1) * at_points
-        from_knots = grid.from_knots(points.to(weights))
-        near = from_knots / from_knots.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return cls(
             grid=grid,
             pitch=pitch,
@@ -112,7 +106,7 @@ class _Parts:
             amplitudes=own["amplitudes"],
             weights=weights,
             noise=noise,
-            loudness=torch.cat([(counts * power) @ near.mT, noise.loudness()], 1),
+            loudness=own["loudness"],
             mix=window.settings.harmonic_mix,
             keeps_energy=window.settings.energy,
         )
@@ -138,7 +132,7 @@ class _Parts:
     def loss(self, own: State, sound: Tensor) -> Tensor:
         """Return what each knot has lost against the undreamed sound, beside what is made up for already."""
         after = self.noise.loudness_of(sound)
-        missing = 0.5 * torch.log((own["loudness"] + SMALLEST) / (after + SMALLEST))
+        missing = 0.5 * torch.log((own["before"] + SMALLEST) / (after + SMALLEST))
         return torch.clamp(own["lost"] + missing, -MOST_LOST, MOST_LOST)
 
     def change(self, log_gains: Tensor) -> Tensor:
@@ -180,7 +174,8 @@ class Harmonic:
         grid, pitch = Grid.of(window.context.shape[-1], window.sample_rate), _pitch_of(window)
         own = dict(state) if state else _begin(window, pitch, grid)
         parts = _Parts.of(window, own, pitch, grid)
-        heard = waveform_gradient(window.crop(window.context + own["change"]), window.score)
+        # What is scored is the rows' mean: its gradient is the same in all of them.
+        heard = waveform_gradient(window.crop(window.context + own["change"]), window.score)[:, :1]
         heard = nn.functional.pad(heard, (window.margin, window.margin))
         if settings.guard:
             heard = heard * own["held"]
@@ -198,16 +193,19 @@ class Harmonic:
         self._sound(own, parts, window)
         return window.crop(window.context + own["change"]), own, gradient
 
+    def _sound(self, own: State, parts: _Parts, window: Window) -> None:
+        """Work out what the log-gains change now, and make up for what is then heard to be lost."""
+        self._change(own, parts, window)
+        if window.settings.energy:
+            own["lost"] = parts.loss(own, window.context + own["change"])
+            self._change(own, parts, window)
+
     @staticmethod
-    def _sound(own: State, parts: _Parts, window: Window) -> None:
-        """Work out what the log-gains change now."""
+    def _change(own: State, parts: _Parts, window: Window) -> None:
         own["change"] = parts.change(parts.log_gains(own["u"], own["lost"]))
         if window.settings.guard:
             own["held"] = envelope_guard(window.context, own["change"], window.sample_rate)
             own["change"] = own["change"] * own["held"]
-        if window.settings.energy:
-            # For the next step: worked out anew for this one it would cost half as much again.
-            own["lost"] = parts.loss(own, window.context + own["change"])
 
 
 def _pitch_of(window: Window) -> Pitch:
@@ -237,9 +235,9 @@ def _begin(window: Window, pitch: Pitch, grid: Grid) -> State:
         "u": u,
         "change": torch.zeros_like(sound),
     }
-    own["lost"] = torch.zeros_like(u[:, :1])
-    if settings.energy:
-        own["loudness"] = NoiseBands.for_window(window, own["noise"], grid).loudness_of(sound)
+    noise = NoiseBands.for_window(window, own["noise"], grid)
+    own["loudness"] = torch.cat([_partial_loudness(own, window, pitch, grid), noise.loudness()], 1)
+    own |= {"lost": torch.zeros_like(u[:, :1]), "before": noise.loudness_of(sound)}
     if settings.guard:
         own["held"] = envelope_guard(sound, own["change"], window.sample_rate)
     if settings.momentum > 0 or settings.optimiser != "plain":
@@ -249,6 +247,18 @@ def _begin(window: Window, pitch: Pitch, grid: Grid) -> State:
     if settings.optimiser == "adam":
         own |= {"power": u, "taken": torch.zeros_like(u[:, :1, :1])}
     return own
+
+
+def _partial_loudness(own: State, window: Window, pitch: Pitch, grid: Grid) -> Tensor:
+    """Return the K-weighted power of each partial around each knot, summed over rows."""
+    weights = _partial_weights(window, pitch, grid)
+    points = grid.points(weights.device)
+    opening = own["opening"][:, :, torch.clamp(points, max=grid.n_samples - 1)]
+    power = 0.5 * own["amplitudes"].abs().square().sum(dim=1) * opening.square()
+    counts = weights * k_weighting(_partial_frequencies(pitch, grid)).to(weights)
+    from_knots = grid.from_knots(points.to(weights))
+    near = from_knots / from_knots.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return (counts * power) @ near.mT
 
 
 def _filled(amplitudes: Tensor, level: float) -> Tensor:

@@ -204,10 +204,11 @@ def sound_partials(amplitudes: Tensor, pitch: Pitch, grid: Grid) -> Tensor:
     """Return the sum of partials, their amplitudes going straight from point to point."""
     lines = _lines(amplitudes.real, grid)
     total = amplitudes.real.new_zeros(*amplitudes.shape[:2], grid.n_blocks, grid.hop_samples)
-    ends = torch.stack([amplitudes[..., 1:], amplitudes[..., :-1]], -1)
-    real, imag = ends.real.contiguous() @ lines, ends.imag.contiguous() @ lines
+    ends = torch.view_as_real(torch.stack([amplitudes[..., 1:], amplitudes[..., :-1]], -1))
+    # One partial at a time: all at once would not fit into a processor's cache.
     for k, (cos, sin) in enumerate(pitch.harmonics(amplitudes.shape[2], grid)):
-        total = total + real[:, :, k] * cos - imag[:, :, k] * sin
+        real, imag = (ends[:, :, k, :, :, part] @ lines for part in (0, 1))
+        total.addcmul_(real, cos).addcmul_(imag, sin, value=-1.0)
     return total.flatten(-2)[..., : grid.n_samples]
 
 

@@ -68,18 +68,18 @@ def test_partials_lie_on_multiples_of_the_pitch(timbre: Network, sound: str, f0_
 def test_partials_follow_a_glide(timbre: Network) -> None:
     """Heard on the clock of the glide itself, a partial's phase stands still wherever it is loud."""
     f0_hz = 200.0 * 2.0 ** (np.arange(round(1.5 * RATE)) / (1.5 * RATE))
-    y = dream(saw(f0_hz, n=2), RATE, timbre, settings(), depth=8.0, f0_hz=f0_hz)
+    y = dream(saw(f0_hz, n=8), RATE, timbre, settings(), depth=8.0, f0_hz=f0_hz)
     cycles = (np.cumsum(f0_hz) - f0_hz) / RATE
     hop, n_heard = 1323, 0
-    for k in range(2, 6):
+    for k in range(1, 8):
         still = y[0] * np.exp(-2j * np.pi * k * cycles)
         heard = np.convolve(still, np.hanning(2 * hop) / hop, "same")[3000:-3000:hop]
-        is_loud = np.abs(heard) > 0.15 * 10.0 ** (-40.0 / 20.0)
+        is_loud = np.abs(heard) > 0.15 * 10.0 ** (-30.0 / 20.0)
         turned = np.angle(heard[1:] * heard[:-1].conj())[is_loud[1:] & is_loud[:-1]]
         cents = 1200.0 * np.log2(1.0 + turned * RATE / hop / (2.0 * np.pi * k * f0_hz.min()))
         n_heard += len(turned)
-        assert np.abs(cents).max(initial=0.0) < 3.0
-    assert n_heard > 5
+        assert np.abs(cents).max() < 2.0
+    assert n_heard > 80
 
 
 def test_a_dream_stays_as_loud(timbre: Network) -> None:
@@ -234,6 +234,40 @@ def test_nothing_above_the_band_is_touched(timbre: Network) -> None:
     hz = np.fft.rfftfreq(change.shape[1], 1 / RATE)
 
     assert spectrum[hz > 2300].max() < 1e-3 * spectrum.max()
+
+
+def test_nothing_is_heard_before_it_is_played(timbre: Network) -> None:
+    """Held to the sound's envelope, a dream leaves the silence before a tone and after it alone."""
+    x = saw(220.0, 2.0)
+    x[:, : RATE // 2] = x[:, 3 * RATE // 2 :] = 0.0
+    y = dream(x, RATE, timbre, settings(), depth=6.0, f0_hz=220.0)
+
+    assert np.abs(y[:, : RATE // 2 - 441]).max() < 1e-6
+    assert np.abs(y[:, 3 * RATE // 2 + 441 :]).max() < 1e-6
+    assert np.abs(y - x)[:, RATE // 2 : 3 * RATE // 2].max() > 0.01
+
+
+def test_a_free_envelope_is_left_by_twelve_decibels_at_most(timbre: Network) -> None:
+    """Without the rule of energy a dream may grow louder, but not without end."""
+    x = saw(220.0)
+    chosen = settings(objective="class:flute", energy=False, guard=False)
+    y = dream(x, RATE, timbre, chosen, depth=12.0, f0_hz=220.0)
+    rise_db = 20.0 * np.log10(np.std(y[:, 6000:-6000]) / np.std(x[:, 6000:-6000]))
+
+    assert 1.0 < abs(rise_db) < 13.0
+
+
+@pytest.mark.parametrize("name", ["step", "low_hz", "high_hz"])
+def test_a_lane_moves_its_setting(timbre: Network, name: str) -> None:
+    """What stands still in a lane is what the setting says."""
+    x = saw(220.0, 1.0)
+    value = {"step": 0.5, "low_hz": 300.0, "high_hz": 3000.0}[name]
+    lanes = {"f0_hz": np.full(x.shape[1], 220.0), name: np.full(x.shape[1], value)}
+    moved = in_blocks(x, timbre, settings(), lanes, x.shape[1])
+    still = dream(x, RATE, timbre, settings(**{name: value}), depth=2.0, f0_hz=220.0)
+
+    np.testing.assert_allclose(moved, still, atol=1e-5)
+    assert not np.allclose(moved, dream(x, RATE, timbre, settings(), depth=2.0, f0_hz=220.0), atol=1e-3)
 
 
 @pytest.mark.parametrize("lane", [np.full(10, -1.0), np.full(10, np.nan), np.full(10, 9000.0), np.zeros(9)])
