@@ -8,7 +8,7 @@ import mido
 import numpy as np
 import pytest
 import soundfile
-from helpers.session import write_midi, write_preset
+from helpers.session import write_preset
 from helpers.wheels import wheel
 
 from bridge import build_plan, render_plan
@@ -44,15 +44,17 @@ def write_tone(path: Path, seconds: float = 2.0) -> np.ndarray:
 
 
 def write_song(path: Path) -> Path:
-    """Write A3 from the first to the third beat, at 120 to the minute."""
-    on, off = (
-        mido.Message(kind, note=69, velocity=90 * (kind == "note_on")) for kind in ("note_on", "note_off")
-    )
-    return write_midi(path, [(480, on), (1440, off)])
+    """Write A3 from the second to the fourth beat, at 120 to the minute, and another track's A1 before it."""
+    file = mido.MidiFile(type=1, ticks_per_beat=480)
+    for name, key in (("bass", 45), ("Lead", 69)):
+        notes = [mido.Message("note_on", note=key, time=480), mido.Message("note_off", note=key, time=960)]
+        file.tracks.append(mido.MidiTrack([mido.MetaMessage("track_name", name=name), *notes]))
+    file.save(path)
+    return path
 
 
 def test_the_songs_notes_tell_the_pitch(tmp_path: Path) -> None:
-    """The render is the dream with the notes as its lane, to the sample."""
+    """The render is the dream with its own track's notes as its lane, to the sample."""
     tone = write_tone(tmp_path / "lead.wav")
     plan = build_plan(
         [tmp_path / "lead.wav"],
