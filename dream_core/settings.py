@@ -21,6 +21,7 @@ __all__ = [
     "HOP_DIVISORS",
     "MOVING_SETTINGS",
     "RANGES",
+    "SIGNALS",
     "TRANSFORM_LENGTHS",
     "DreamSettings",
     "Normalisation",
@@ -52,11 +53,14 @@ DEFAULT_DEPTH = 5.0
 DEFAULT_NETWORK = "timbre"
 """Which network listens where nobody says."""
 
+MOVING_SETTINGS = ("step", "low_hz", "high_hz")
+"""Settings that, like the depth, may have a value of their own at every sample."""
+
 F0_RANGE_HZ = (0.0, 8000.0)
 """Pitches that a lane of `f0_hz` may hold; 0 where there is none."""
 
-MOVING_SETTINGS = ("step", "low_hz", "high_hz")
-"""Settings that, like the depth, may have a value of their own at every sample."""
+SIGNALS: Mapping[str, tuple[float, float]] = {"cycles": (-1e7, 1e7), "f0_hz": F0_RANGE_HZ}
+"""What else may be said at every sample: `cycles` is how often what the dream moves in has come round."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "step": (0.0, 10.0),
@@ -78,6 +82,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "window_s": (0.5, 60.0),
     "fade_s": (0.001, 0.5),
     "patch_hop": (0.0, 4096.0),
+    "motion": (0.0, 1.0),
+    "balance": (0.0, 1.0),
+    "peak_guard": (0.0, 1.0),
 }
 """What is accepted for each number."""
 
@@ -128,6 +135,11 @@ class DreamSettings:
         octaves: How many masks of different frame lengths take turns, from tones to attacks. 1..5.
         normalisation: Over what a gradient is scaled to unit size: each frame, each third of an octave
             (``band``) or the window.
+        motion: How far the dream may move in time: 1 lets every frame go its own way, 0 moves all within
+            half a second alike. Networks hear frames on a grid of their own, so a free dream of a held note
+            is a tremolo at a rate of theirs. With a lane of `cycles` it moves in time with those. 0..1.
+        balance: How tightly the sound's balance is held: thirds of an octave move by at most
+            ``24 ** (1 - balance)`` dB, so by 24 dB at 0 (as far as any gain goes), 6 dB at .44, 1 dB at 1.
         smooth_frames: Smooths the gradient over this many frames (standard deviation). 0..32.
         smooth_bins: The same over frequency bins. 0..32.
         tv_time: How hard gains that jump in time are pulled together. 0..10.
@@ -145,6 +157,11 @@ class DreamSettings:
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
             played and silence stays silent.
+        peak_guard: How high the peaks of the change may be, as a share of the sound's own within 20 ms: the
+            partials of an attack, turned up in phase, are a click that no rule about power sees. 0..1, 0 for
+            no limit.
+        context: Lets the networks hear a patch of the sound on both sides of a window, so that it is heard
+            at its edges as elsewhere.
         seed: Chooses the jitter and the excitation; the same seed gives the same samples.
         window_s: Length of the windows the sound is dreamed in. 0.5..60.
         fade_s: Cross-fade between windows. 0.001..0.5, at most a quarter of a window.
@@ -163,6 +180,8 @@ class DreamSettings:
     varispeed_octaves: float = 0.0
     octaves: int = 1
     normalisation: Normalisation = "frame"
+    motion: float = 1.0
+    balance: float = 0.0
     smooth_frames: float = 0.0
     smooth_bins: float = 0.0
     tv_time: float = 0.0
@@ -176,6 +195,8 @@ class DreamSettings:
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True
+    peak_guard: float = 0.0
+    context: bool = True
     seed: int = 0
     window_s: float = 4.0
     fade_s: float = 0.05

@@ -23,7 +23,7 @@ class LevelPolicy(BaseModel):
 
     mode: Literal["match", "keep", "peak", "lufs"] = Field(
         default="match",
-        description="match: as loud as the input. keep: as the chain leaves it. peak: true peak at the "
+        description="match: as loud as the input. keep: as the chain leaves it, peaks too. peak: true peak at the "
         "ceiling. lufs: integrated loudness at target_lufs.",
     )
     target_lufs: float = Field(default=-18.0, ge=-70.0, le=0.0, description="Used by mode lufs.")

@@ -3,7 +3,8 @@
 Levels are set by one static gain a stem, so stems keep their shape. The gain has two parts: the level asked
 for (`level_db`) and a trim that keeps the true peak below the ceiling (`trim_db`). With a common trim every
 stem gets the same one, so that the stems still add up to their mix. Where a limiter is asked for there is no
-trim: it turns down the peaks alone.
+trim: it turns down the peaks alone. A level that is kept is not trimmed either, unless in common: what has no
+depth stays bit for bit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class GainDecision:
         trim_db: 0 or less, for the ceiling.
         reason: One line for people and the manifest.
         is_limited: Whether peaks exceed the ceiling with this gain and are left to a limiter.
+        over_db: How far peaks exceed the ceiling and stay so.
     """
 
     wanted_db: float = 0.0
@@ -38,6 +40,7 @@ class GainDecision:
     trim_db: float = 0.0
     reason: str
     is_limited: bool = False
+    over_db: float = 0.0
 
     @property
     def gain_db(self) -> float:
@@ -52,6 +55,11 @@ class GainDecision:
     @property
     def warning(self) -> str | None:
         """What to tell the user where the level asked for is given up; a tenth of a dB is not heard."""
+        if self.over_db > _HEARD_DB:
+            return (
+                f"its true peak is {self.over_db:.1f} dB above level.ceiling_dbtp and kept; level.limiter = true "
+                "turns down only such peaks"
+            )
         missed_db = self.wanted_db - self.gain_db
         if abs(missed_db) <= _HEARD_DB:
             return None
@@ -85,6 +93,9 @@ def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainD
     if abs(wanted) > policy.max_gain_db:
         reason += f", limited to {policy.max_gain_db:g} dB"
     over = max(0.0, after.true_peak_dbtp + level - policy.ceiling_dbtp)
+    if policy.mode == "keep" and not policy.limiter and not policy.common_trim:
+        # A trim would touch what nothing was done to.
+        return GainDecision(reason=reason, over_db=round(over, _GAIN_DIGITS))
     trim = -math.ceil(over * 10**_GAIN_DIGITS) / 10**_GAIN_DIGITS + 0.0
     if policy.limiter and trim < 0:
         reason += f", peaks up to {over:.2f} dB above {policy.ceiling_dbtp:g} dBTP limited"

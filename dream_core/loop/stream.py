@@ -11,6 +11,7 @@ The recurrence (depth ``d(t)`` in steps, ``A`` the update)::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 
@@ -18,15 +19,14 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
+from dream_core.loop.lanes import PitchPhase, check_lane
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
-from dream_core.loop.pitch_phase import PitchPhase
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
-from dream_core.names import nearest_names
 from dream_core.objectives.listener import Listener
 from dream_core.runtime import default_batch, draw_integer, widest_float
-from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, DreamSettings
+from dream_core.settings import DEPTH_LIMIT, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
 __all__ = ["DreamStream"]
@@ -119,9 +119,16 @@ class DreamStream:
         self._done_steps, self._total_steps = 0, None
         settings = self._settings
         rate = self._listener.sample_rate
-        margin = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
         self._phase = PitchPhase(rate)
+        longest = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
+        # Whole frames, so that those of the window lie where they would without margins.
+        margin = longest * math.ceil(max(1.0, self._context_samples() / longest))
         self._schedule = WindowSchedule(rate, settings.window_s, settings.fade_s, margin, self._device)
+
+    def _context_samples(self) -> float:
+        """Return how much of the sound around a window the networks hear: a patch on each side."""
+        slowest = 2.0**self._settings.varispeed_octaves
+        return self._listener.patch_samples * slowest if self._settings.context else 0.0
 
     def push(self, samples: Tensor, depth: Tensor, lanes: Mapping[str, Tensor] | None = None) -> Tensor:
         """Take a block and return the samples that are done.
@@ -153,13 +160,13 @@ class DreamStream:
             raise SettingError(
                 f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
             )
-        given = dict(lanes or {})
-        f0_hz = given.pop("f0_hz", None)
-        moving = {name: lane.to(self._device, torch.float32, copy=True) for name, lane in given.items()}
+        moving = {
+            name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
+        }
         for name, lane in moving.items():
-            _check_lane(name, lane, samples.shape[1])
-        if f0_hz is not None:
-            moving |= self._phase.follow(f0_hz.to(self._device, torch.float32, copy=True), samples.shape[1])
+            check_lane(name, lane, samples.shape[1])
+        if "f0_hz" in moving:
+            moving["f0_cycles"] = self._phase.follow(moving["f0_hz"])
         self._schedule.push(samples, depth, moving)
         return self._run(is_end=False)
 
@@ -302,7 +309,7 @@ class DreamStream:
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         context = fold_channels(torch.stack([t.schedule.context_under(t.window_index) for t in filled]), mode)
         margin = self._schedule.margin_samples
-        original_mono = context[..., margin : context.shape[-1] - margin].mean(dim=1)
+        original_mono = context.mean(dim=1)
         # What only fills up the batch counts as whole: a short window is heard alone, and once is enough.
         whole = current.shape[-1]
         lengths = [
@@ -313,7 +320,10 @@ class DreamStream:
         scores: list[Tensor] = []
 
         def score(mono: Tensor) -> Tensor:
-            value = self._listener.score(mono, offset, original_mono, speed, lengths)
+            around = (mono.shape[-1] - whole) // 2  # 0 or the margin
+            original = original_mono[:, margin - around : margin + whole + around]
+            heard = [n + 2 * around for n in lengths]
+            value = self._listener.score(mono, offset, original, speed, heard)
             scores.append(value.detach())
             return value
 
@@ -327,12 +337,8 @@ class DreamStream:
             target=self._target_under(windows, current),
             step_index=step_index,
             sample_rate=self._listener.sample_rate,
-            step=moving["step"],
-            low_hz=moving["low_hz"],
-            high_hz=moving["high_hz"],
+            lanes=moving,
             settings=self._settings,
-            f0_hz=moving.get("f0_hz", 0.0),
-            f0_cycles=moving.get("f0_cycles", 0.0),
         )
         return window, scores
 
@@ -428,16 +434,3 @@ class DreamStream:
                 continue
             faults.append(Fault(owner=step.stream, error=NonFiniteError(text)))
         return faults
-
-
-def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
-    """Refuse a moving setting that there is not, of another length, or out of range."""
-    if name not in MOVING_SETTINGS:
-        raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, MOVING_SETTINGS)}")
-    low, high = RANGES[name]
-    is_fitting = lane.shape == (n_samples,)
-    if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):
-        given = f"up to {float(lane.max()):g}" if is_fitting else f"of shape {tuple(lane.shape)}"
-        raise SettingError(
-            f"the lane of {name} is {given}; ({n_samples},) values of {low:g}..{high:g} are accepted"
-        )

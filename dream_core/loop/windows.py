@@ -9,6 +9,9 @@ as a wave along the sound, memory depends on the depth and not on the length, an
 sound was cut into blocks or which windows stepped together. A window whose depth is at most ``k`` takes no
 part in step ``k``: time is proportional to the integral of depth.
 
+A window looks at more of the undreamed sound on both sides (its margins). Where the sound itself begins and
+ends, it goes on there turned round a point, ``2 x[0] - x[n]``: no network hears it cut off.
+
 This module only keeps the books; what a step does is the stream's.
 """
 
@@ -37,6 +40,35 @@ class _Segment:
     lanes: Mapping[str, Tensor]
     original: Tensor
     steps_done: int = 0
+
+
+@dataclass(slots=True)
+class _Behind:
+    """What is still looked at of segments that are finished."""
+
+    original: Tensor = field(default_factory=lambda: torch.zeros(1, 0))
+    lanes: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, segment: _Segment, n_samples: int) -> None:
+        """Add a segment, and forget what lies too far behind."""
+        pieces = [self.original, segment.original] if self.original.shape[1] else [segment.original]
+        self.original = _last(torch.cat(pieces, 1), n_samples)
+        for name, lane in segment.lanes.items():
+            self.lanes[name] = _last(torch.cat([self.lanes.get(name, lane[:0]), lane]), n_samples)
+
+
+def _last(sound: Tensor, n_samples: int) -> Tensor:
+    return sound[..., max(0, sound.shape[-1] - n_samples) :].clone()
+
+
+def _turned_round(sound: Tensor, n_samples: int) -> Tensor:
+    """Return how a sound goes on after its end when turned round its last sample; a short one to and fro."""
+    last = sound[:, -1:]
+    if sound.shape[1] == 1:
+        return last.expand(-1, n_samples)
+    back = 2.0 * last - sound[:, :-1].flip(1)
+    cycle = torch.cat([back, back.flip(1)[:, 1:-1]], 1)
+    return cycle.repeat(1, -(-n_samples // cycle.shape[1]))[:, :n_samples]
 
 
 @dataclass(slots=True)
@@ -79,8 +111,8 @@ class WindowSchedule:
         self._shortest = SHORTEST_S * sample_rate
         ramp = (torch.arange(self._fade, device=device, dtype=widest_float(device)) + 0.5) / self._fade
         self._ramp = torch.sin(0.5 * math.pi * ramp).square().to(torch.float32)
-        self._margin = min(margin_samples, self._hop - self._fade)
-        self._behind: Tensor | None = None
+        self._margin = margin_samples
+        self._behind = _Behind()
         self._pending: list[_Segment] = []
         self._n_pending = 0
         self._segments: list[_Segment] = []
@@ -135,26 +167,43 @@ class WindowSchedule:
         return self._margin
 
     def context_under(self, i: int) -> Tensor:
-        """Return the undreamed sound under a window and its margins, silence beyond the sound's ends."""
-        here = self._gather([s.original for s in self._segments[i : i + 2]])
-        before = self._segments[i - 1].original if i > 0 else self._behind
-        padded = torch.nn.functional.pad(here, (self._margin, self._margin))
-        if before is not None:
-            padded[:, : self._margin] = before[:, before.shape[1] - self._margin :]
-        if i + 1 < len(self._segments):
-            after = self._segments[i + 1].original[:, self._fade : self._fade + self._margin]
-            start = self._margin + self.window_samples
-            padded[:, start : start + after.shape[1]] = after
-        return padded
+        """Return the undreamed sound under a window and its margins, turned round beyond the sound's ends."""
+        before, after, n_samples = self._reach(i)
+        there = [self._behind.original, *(s.original for s in self._segments)]
+        sound = self._cut(there, i, before, after + n_samples)
+        lead = _turned_round(sound.flip(1), self._margin - before).flip(1)
+        tail = _turned_round(sound, self._margin - after)
+        joined = torch.cat([lead, sound, tail], 1)
+        return torch.nn.functional.pad(joined, (0, self._missing(n_samples)))
 
     def lanes_under(self, i: int) -> dict[str, Tensor]:
-        """Return the moving settings under a window, the last value going on through the padding."""
+        """Return the moving settings under a window and its margins; at the sound's ends they hold."""
+        before, after, n_samples = self._reach(i)
         lanes = {}
         for name in self._segments[i].lanes:
-            pieces = [s.lanes[name] for s in self._segments[i : i + 2]]
-            lane = torch.cat([pieces[0], *(piece[: self._fade] for piece in pieces[1:])])
-            lanes[name] = torch.cat([lane, lane[-1:].expand(self._missing(lane.shape[0]))])
+            there = [self._behind.lanes.get(name, self._segments[i].lanes[name][:0])]
+            there += [s.lanes[name] for s in self._segments]
+            lane = self._cut([piece[None] for piece in there], i, before, after + n_samples)[0]
+            short = self._margin - after + self._missing(n_samples)
+            lanes[name] = torch.cat([lane[:1].expand(self._margin - before), lane, lane[-1:].expand(short)])
         return lanes
+
+    def _reach(self, i: int) -> tuple[int, int, int]:
+        """Return how much of a window's margins there is, before and after it, and how long it is."""
+        n_behind = self._behind.original.shape[1] + sum(s.x.shape[1] for s in self._segments[:i])
+        ahead = sum(s.x.shape[1] for s in self._segments[i:])
+        n_samples = min(ahead, self.window_samples)
+        return min(self._margin, n_behind), min(self._margin, ahead - n_samples), n_samples
+
+    def _cut(self, pieces: list[Tensor], i: int, before: int, after: int) -> Tensor:
+        """Return a stretch of the sound around where a window begins; the first piece is what is behind."""
+        first, last, n_before, n_after = i, i + 1, 0, 0
+        while n_before < before:
+            n_before, first = n_before + pieces[first].shape[1], first - 1
+        while n_after < after:
+            n_after, last = n_after + pieces[last].shape[1], last + 1
+        joined = torch.cat(pieces[first + 1 : last], 1)
+        return joined[:, n_before - before : n_before + after]
 
     def advance(self) -> None:
         """Bring every segment as far as the steps taken allow."""
@@ -168,8 +217,7 @@ class WindowSchedule:
         done = []
         while self.windows and self._is_first_done():
             done.append(self._segments[0].x)
-            last = self._segments[0].original
-            self._behind = last[:, max(0, last.shape[1] - self._margin) :].clone()
+            self._behind.keep(self._segments[0], self._margin)
             del self._segments[0], self.windows[0]
             self._n_retired += 1
         return done
@@ -198,10 +246,12 @@ class WindowSchedule:
 
     def _form_windows(self, is_end: bool) -> None:
         n_segments = len(self._segments)
+        # Segments that a window and its margin reach into, beyond its own.
+        n_needed = math.ceil((self._fade + self._margin) / self._hop)
         while len(self.windows) < n_segments:
             i = len(self.windows)
             has_next = i + 1 < n_segments
-            if not has_next and not is_end:
+            if i + n_needed >= n_segments and not is_end:
                 return
             here = self._segments[i]
             n_samples = here.x.shape[1]

@@ -1,4 +1,4 @@
-"""A dataset of single notes, rendered from a General MIDI soundfont by FluidSynth.
+"""A dataset of single notes, rendered from General MIDI soundfonts by FluidSynth.
 
 Conventions: banks and programs are numbered from 0, as on the wire. Every note lies in a slot of its own, two
 seconds long, beginning at its onset; it is stored at its own peak, so loudness is for the augmentation.
@@ -12,7 +12,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
+from dream_core.files import write_whole
 from dream_core.networks.timbre import CLASSES
 
-__all__ = ["FAMILY_PRESETS", "NoteTable", "is_held_out", "render_notes"]
+__all__ = ["BANKS", "FAMILY_PRESETS", "NoteBank", "NoteTable", "is_held_out", "join", "render_notes"]
 
 
 def _bank(bank: int, *programs: int) -> tuple[tuple[int, int], ...]:
@@ -46,7 +47,7 @@ FAMILY_PRESETS: dict[str, tuple[tuple[int, int], ...]] = {
 }
 """Which presets (bank, program) of FluidR3 GM belong to which family."""
 
-_PITCH_RANGES = {
+PITCH_RANGES = {
     "bass": (24, 64),
     "brass": (34, 86),
     "flute": (52, 98),
@@ -60,10 +61,67 @@ _PITCH_RANGES = {
     "vocal": (38, 86),
 }
 
-_SLOT_S = 2.0
-_VELOCITIES = (20, 45, 70, 95, 120)
+SLOT_S = 2.0
 _RENDER_RATE = 44100
 _TICKS_PER_SECOND = 1920  # 960 a beat at 120 BPM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteBank:
+    """A soundfont, and which of its notes are rendered.
+
+    Args:
+        name: Of the folder its notes lie in.
+        soundfont: Its file, where Debian puts it.
+        package: The Debian package it comes with.
+        pitch_step: Every which pitch, in semitones.
+        velocities: Each pitch at these.
+        has_variations: Whether other banks than General MIDI's own are rendered.
+    """
+
+    name: str
+    soundfont: Path
+    package: str
+    pitch_step: int
+    velocities: tuple[int, ...]
+    has_variations: bool = False
+
+    @property
+    def presets(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Which presets (bank, program) belong to which family."""
+        if self.has_variations:
+            return FAMILY_PRESETS
+        return {
+            family: tuple(preset for preset in presets if preset[0] == 0)
+            for family, presets in FAMILY_PRESETS.items()
+        }
+
+
+BANKS = (
+    NoteBank(
+        name="fluid",
+        soundfont=Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
+        package="fluid-soundfont-gm",
+        pitch_step=2,
+        velocities=(20, 45, 70, 95, 120),
+        has_variations=True,
+    ),
+    NoteBank(
+        name="musescore",
+        soundfont=Path("/usr/share/sounds/sf3/MuseScore_General_Lite.sf3"),
+        package="musescore-general-soundfont-small",
+        pitch_step=3,
+        velocities=(35, 75, 110),
+    ),
+    NoteBank(
+        name="opl3",
+        soundfont=Path("/usr/share/sounds/sf2/OPL-3_FM_128M.sf2"),
+        package="opl3-soundfont",
+        pitch_step=3,
+        velocities=(35, 75, 110),
+    ),
+)
+"""What `timbre` is trained on. Programs that are held out are so in every bank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +131,7 @@ class NoteTable:
     Args:
         waveforms: int16, one note a row, full scale at each note's own peak.
         families: Index into the classes.
-        presets: Which preset, counted in the order of `FAMILY_PRESETS`.
+        presets: Which preset, counted as they were rendered.
         held_out: True for notes kept for validation.
         sample_rate: Hz.
 
@@ -107,10 +165,10 @@ class _Note:
     chorus: int
 
 
-def _draw_notes(bank: int, program: int, family: str) -> list[_Note]:
-    """Choose a preset's notes: every second pitch at five velocities, each with its own length and room."""
+def _draw_notes(bank: int, program: int, family: str, source: NoteBank) -> list[_Note]:
+    """Choose a preset's notes: pitches and velocities of the bank, each with its own length and room."""
     generator = np.random.default_rng(program + 128 * bank)
-    lowest, highest = _PITCH_RANGES[family]
+    lowest, highest = PITCH_RANGES[family]
     return [
         _Note(
             pitch=pitch,
@@ -120,8 +178,8 @@ def _draw_notes(bank: int, program: int, family: str) -> list[_Note]:
             reverb=int(generator.choice([0, 0, 40, 90])),
             chorus=int(generator.choice([0, 0, 0, 60])),
         )
-        for pitch in range(lowest + int(generator.integers(0, 2)), highest, 2)
-        for velocity in _VELOCITIES
+        for pitch in range(lowest + int(generator.integers(0, 2)), highest, source.pitch_step)
+        for velocity in source.velocities
     ]
 
 
@@ -133,9 +191,9 @@ def _variable_length(value: int) -> bytes:
 
 
 def _midi_bytes(bank: int, program: int, notes: list[_Note]) -> bytes:
-    """Write one track, a note every `_SLOT_S`, as a Standard MIDI File."""
+    """Write one track, a note every `SLOT_S`, as a Standard MIDI File."""
     events: list[tuple[int, bytes]] = [(0, bytes([0xB0, 0, bank])), (0, bytes([0xC0, program]))]
-    slot_ticks = round(_SLOT_S * _TICKS_PER_SECOND)
+    slot_ticks = round(SLOT_S * _TICKS_PER_SECOND)
     for index, note in enumerate(notes):
         start = index * slot_ticks
         end = start + round(note.duration_s * _TICKS_PER_SECOND)
@@ -168,7 +226,7 @@ def _render_preset(
         command += ["-T", "raw", "-O", "float", str(soundfont), str(midi_path)]
         subprocess.run(command, check=True, capture_output=True)
         stereo = np.fromfile(raw_path, dtype="<f4").reshape(-1, 2)
-    slot_samples = round(_SLOT_S * _RENDER_RATE)
+    slot_samples = round(SLOT_S * _RENDER_RATE)
     mono = np.zeros(len(notes) * slot_samples, dtype=np.float32)
     n_rendered = min(len(mono), len(stereo))
     mono[:n_rendered] = stereo[:n_rendered].mean(axis=1)
@@ -186,37 +244,41 @@ def _at_full_scale(rendered: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def render_notes(
-    soundfont: Path,
+    source: NoteBank,
     folder: Path,
     *,
     sample_rate: int,
     report: Callable[[str], None] = lambda _line: None,
 ) -> NoteTable:
-    """Render the whole dataset into a folder, one file a preset, and read it; files already there are kept.
+    """Render the notes of a soundfont into a folder, one file a preset, and read them.
+
+    Files already there are kept.
 
     Args:
-        soundfont: ``FluidR3_GM.sf2``.
-        folder: Where the files are written.
+        source: Which soundfont, and which notes of it.
+        folder: Where the files are written, in a folder of the bank's name.
         sample_rate: Hz of the stored notes.
         report: Told one line for every preset that is rendered.
 
     Raises:
         SettingError: FluidSynth or the soundfont is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / source.name
+    own.mkdir(parents=True, exist_ok=True)
     waveforms: list[NDArray[np.int16]] = []
     families: list[NDArray[np.int64]] = []
     presets: list[NDArray[np.int64]] = []
     held_out: list[NDArray[np.bool_]] = []
     for family_index, family in enumerate(CLASSES):
-        for bank, program in FAMILY_PRESETS[family]:
-            path = folder / f"{bank:03d}-{program:03d}.npy"
+        for bank, program in source.presets[family]:
+            path = own / f"{bank:03d}-{program:03d}.npy"
             if not path.exists():
-                _check_tools(soundfont)
-                notes = _draw_notes(bank, program, family)
-                scaled = _at_full_scale(_render_preset(bank, program, notes, soundfont, sample_rate))
-                np.save(path, scaled)
-                report(f"{path.name}: {len(scaled)} notes of {family}")
+                _check_tools(source)
+                notes = _draw_notes(bank, program, family, source)
+                scaled = _at_full_scale(_render_preset(bank, program, notes, source.soundfont, sample_rate))
+                with write_whole(path) as part, part.open("wb") as file:
+                    np.save(file, scaled)
+                report(f"{source.name} {path.name}: {len(scaled)} notes of {family}")
             waveforms.append(np.load(path))
             n_notes = len(waveforms[-1])
             families.append(np.full(n_notes, family_index))
@@ -231,9 +293,21 @@ def render_notes(
     )
 
 
-def _check_tools(soundfont: Path) -> None:
-    remedy = "on Debian: apt install fluidsynth fluid-soundfont-gm"
+def join(tables: Sequence[NoteTable]) -> NoteTable:
+    """Return the notes of several tables as one, their presets counted on."""
+    first = np.cumsum([0, *(int(table.presets.max()) + 1 for table in tables)])
+    return NoteTable(
+        waveforms=np.concatenate([table.waveforms for table in tables]),
+        families=np.concatenate([table.families for table in tables]),
+        presets=np.concatenate([table.presets + n for table, n in zip(tables, first, strict=False)]),
+        held_out=np.concatenate([table.held_out for table in tables]),
+        sample_rate=tables[0].sample_rate,
+    )
+
+
+def _check_tools(source: NoteBank) -> None:
+    remedy = f"on Debian: apt install fluidsynth {source.package}"
     if shutil.which("fluidsynth") is None:
         raise SettingError(f"fluidsynth is not installed; {remedy}")
-    if not soundfont.exists():
-        raise SettingError(f"soundfont {soundfont} is not there; {remedy}")
+    if not source.soundfont.exists():
+        raise SettingError(f"soundfont {source.soundfont} is not there; {remedy}")

@@ -20,6 +20,7 @@ from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.objectives.taps import tap
 from dream_core.training import augmentation
+from dream_core.training.attack import attack
 from dream_core.training.notes import NoteTable
 from dream_core.training.sampler import NoteSampler
 
@@ -31,7 +32,8 @@ class TrainingSettings:
     """What a run depends on, besides its data.
 
     Args:
-        epochs: Each of ``steps_per_epoch`` batches.
+        epochs: Each of ``steps_per_epoch`` batches, on sounds as they are.
+        attack_epochs: Then so many more under attack; one that hears nothing yet learns nothing from it.
         strength: How much of the augmentation, 0..1. Equalisers and speeds that change a sound out of
             recognition cost more on unheard programs than they bring.
         gentle_epochs: How many at the end change the sounds less, so that the network ends near to what
@@ -40,26 +42,37 @@ class TrainingSettings:
         steps_per_epoch: Batches between two validations.
         batch_size: Patches in a batch.
         learning_rate: Of AdamW at its peak; warmed up over one epoch, then a half cosine to zero.
+        attack_learning_rate: The same for the epochs under attack.
         weight_decay: Of AdamW.
         label_smoothing: Share of each target given to all classes alike.
         dropout: Of the embedding.
         ema_decay: Of the running mean of the weights, which is what is validated and shipped.
+        attack_steps: Steps of the attack on every batch; see `dream_core.training.attack`.
+        attack_nepers: How far it goes; 0 trains without one.
+        attack_ramp_epochs: Over how many of its epochs it grows to that.
+        clean_weight: How much the sounds as they are count beside the attacked ones.
         calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
             in the end.
         seed: Of initial weights, batches and augmentation.
     """
 
-    epochs: int = 14
+    epochs: int = 12
+    attack_epochs: int = 14
     strength: float = 0.4
     gentle_epochs: int = 4
     gentle_strength: float = 0.15
     steps_per_epoch: int = 128
     batch_size: int = 64
     learning_rate: float = 2e-3
+    attack_learning_rate: float = 1e-3
     weight_decay: float = 0.03
     label_smoothing: float = 0.1
     dropout: float = 0.25
     ema_decay: float = 0.997
+    attack_steps: int = 3
+    attack_nepers: float = 1.0
+    attack_ramp_epochs: int = 3
+    clean_weight: float = 0.5
     calibration_batches: int = 16
     seed: int = 0
 
@@ -87,12 +100,22 @@ def validate(network: MelCnn, notes: NoteTable, batch_size: int = 64) -> NDArray
     return confusion
 
 
-def _learning_rate_share(step: int, settings: TrainingSettings) -> float:
-    warm_up = settings.steps_per_epoch
-    total = settings.epochs * settings.steps_per_epoch
+def _learning_rate(step: int, settings: TrainingSettings) -> float:
+    """Return the learning rate at a step, counted over both phases."""
+    warm_up, peak, n_epochs = settings.steps_per_epoch, settings.learning_rate, settings.epochs
+    plain = settings.epochs * settings.steps_per_epoch
+    if step >= plain:
+        step, peak, n_epochs = step - plain, settings.attack_learning_rate, settings.attack_epochs
     if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+        return peak * (step + 1) / warm_up
+    total = n_epochs * settings.steps_per_epoch
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+def _attack_nepers(step: int, settings: TrainingSettings) -> float:
+    """Return how far the attack goes at a step; it grows from nothing when its epochs begin."""
+    epochs = step / settings.steps_per_epoch - settings.epochs
+    return settings.attack_nepers * min(1.0, max(0.0, epochs / max(1, settings.attack_ramp_epochs)))
 
 
 class _Run:
@@ -127,12 +150,33 @@ class _Run:
         with write_whole(self.checkpoint) as part:
             torch.save(state, part)
 
-    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator) -> float:
-        """Learn from one batch; returns the loss."""
-        log_mel = self.network.log_mel(sounds)
-        log_mel = augmentation.mask_bands_and_frames(log_mel, self.network.silence, generator)
-        logits = self.network(log_mel)
-        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+    def step(self, sounds: Tensor, targets: Tensor, generator: torch.Generator, nepers: float) -> float:
+        """Learn from one batch, attacked by so much and as it is; returns the loss."""
+        settings, network = self.settings, self.network
+        with torch.no_grad():
+            log_mel = network.log_mel(sounds)
+            log_mel = augmentation.mask_bands_and_frames(log_mel, network.silence, generator)
+        if nepers > 0:
+            network.requires_grad_(False)
+            attacked = attack(
+                network,
+                log_mel,
+                targets.argmax(dim=1),
+                network.silence,
+                generator,
+                n_steps=settings.attack_steps,
+                most_nepers=nepers,
+            )
+            network.requires_grad_(True)
+            # Half of them as they are: in one batch, so that batch normalisation sees both alike.
+            log_mel = torch.cat([attacked.detach(), log_mel[::2]])
+            targets = torch.cat([targets, targets[::2]])
+        losses = nn.functional.cross_entropy(
+            network(log_mel), targets, label_smoothing=settings.label_smoothing, reduction="none"
+        )
+        loss = losses[: len(sounds)].mean()
+        if nepers > 0:
+            loss = loss + settings.clean_weight * losses[len(sounds) :].mean()
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
@@ -175,7 +219,8 @@ def train(
     """
     run = _Run(settings, folder)
     sampler = NoteSampler(notes, settings.batch_size)
-    for epoch in range(run.epochs_done, settings.epochs):
+    n_epochs = settings.epochs + settings.attack_epochs
+    for epoch in range(run.epochs_done, n_epochs):
         started = time.perf_counter()
         run.network.train()
         generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
@@ -185,21 +230,21 @@ def train(
         losses = []
         batches = sampler.batches(settings.steps_per_epoch, settings.seed, epoch, strength)
         for index, (sounds, targets) in enumerate(batches):
-            share = _learning_rate_share(epoch * settings.steps_per_epoch + index, settings)
+            step = epoch * settings.steps_per_epoch + index
             for group in run.optimiser.param_groups:
-                group["lr"] = settings.learning_rate * share
-            losses.append(run.step(sounds, targets, generator))
+                group["lr"] = _learning_rate(step, settings)
+            losses.append(run.step(sounds, targets, generator, _attack_nepers(step, settings)))
         run.epochs_done = epoch + 1
         run.save()
         calibration = sampler.batches(settings.calibration_batches, settings.seed, epoch, strength)
         confusion = validate(run.mean_network(calibration), notes)
         accuracy = confusion.trace() / confusion.sum()
         report(
-            f"epoch {epoch + 1:3d}/{settings.epochs}  loss {np.mean(losses):.3f}  "
+            f"epoch {epoch + 1:3d}/{n_epochs}  loss {np.mean(losses):.3f}  "
             f"held-out accuracy {accuracy:.3f}  {time.perf_counter() - started:.0f} s"
         )
     n_calibration = 4 * settings.calibration_batches
-    calibration = sampler.batches(n_calibration, settings.seed, settings.epochs, settings.gentle_strength)
+    calibration = sampler.batches(n_calibration, settings.seed, n_epochs, settings.gentle_strength)
     network = fold_batch_norm(run.mean_network(calibration)).float()
     refit_head(network, *head_features(network, notes, sampler, settings.seed), settings.seed)
     return network, validate(network, notes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window
-from dream_core.updates.steps import band_limited, cross_fade, loudness_scaled, waveform_gradient
+from dream_core.updates.steps import band_limited, cross_fade, loudness_scaled
 
 __all__ = ["Add", "Gradient"]
 
@@ -34,7 +34,7 @@ class Add(_Stateless):
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
-        gradient = waveform_gradient(window.current, window.score)
+        gradient = window.gradient_at(window.current)
         scaled = band_limited(loudness_scaled(gradient, window, window.current), window)
         return window.current + window.step * self.LEVEL_PER_STEP * scaled, state, gradient
 
@@ -47,6 +47,6 @@ class Gradient(_Stateless):
 
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
-        gradient = waveform_gradient(window.current, window.score)
+        gradient = window.gradient_at(window.current)
         scaled = band_limited(loudness_scaled(gradient, window, window.current), window)
         return cross_fade(window, scaled), state, gradient

@@ -9,7 +9,7 @@ Conventions: windows are ``(items, rows, samples)``; the rows of an item are dre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from dream_core.dsp.stft import bin_frequencies_hz, soft_band
 from dream_core.settings import DreamSettings
 
-__all__ = ["Score", "Update", "Window"]
+__all__ = ["Score", "State", "Update", "Window", "waveform_gradient"]
 
 Score = Callable[[Tensor], Tensor]
 """Mono sound ``(items, samples)`` to a score an item, differentiable."""
@@ -33,20 +33,18 @@ class Window:
 
     Args:
         current: The sound at this step, ``(items, rows, samples)``.
-        context: The undreamed sound with `margin` more samples on both sides, so that no transform meets a
-            cut where the sound goes on.
+        context: The undreamed sound with `margin` more samples on both sides, so that neither a transform nor
+            a network meets a cut where the sound goes on.
         margin: How many.
         n_valid: How many samples of each item are sound and not padding, ``(items, 1, 1)``.
-        score: Scores mono sound.
+        score: Scores mono sound, as long as the window or with its margins.
         target: Another sound under the same window, for updates that want one.
         step_index: Which step this is, from 0; the same for all items.
         sample_rate: Hz.
-        step: Size of the step, a number or one a sample ``(items, 1, samples)``.
-        low_hz: Lowest frequency the dream may touch, likewise.
-        high_hz: Highest frequency the dream may touch, likewise.
+        lanes: Those settings that may move (`step`, `low_hz`, `high_hz`), each a number, or one for each
+            sample of the window and its margins ``(items, 1, samples)``; and what else is said at every
+            sample: `f0_hz`, the sound's pitch, with how far it is in its cycle, `f0_cycles`, 0..1.
         settings: The dream's settings.
-        f0_hz: The sound's pitch, ``(items, 1, samples)``, 0 where it has none; 0 where no pitch was given.
-        f0_cycles: Cycles of it since the sound began, 0..1, likewise: the same in all windows.
     """
 
     current: Tensor
@@ -57,12 +55,8 @@ class Window:
     target: Tensor | None
     step_index: int
     sample_rate: int
-    step: float | Tensor
-    low_hz: float | Tensor
-    high_hz: float | Tensor
+    lanes: Mapping[str, float | Tensor]
     settings: DreamSettings
-    f0_hz: float | Tensor = 0.0
-    f0_cycles: float | Tensor = 0.0
 
     @property
     def original(self) -> Tensor:
@@ -70,9 +64,15 @@ class Window:
         return self.crop(self.context)
 
     @property
+    def step(self) -> float | Tensor:
+        """Size of the step, a number or one for each sample of the window ``(items, 1, samples)``."""
+        step = self.lanes["step"]
+        return self.crop(step) if isinstance(step, Tensor) else step
+
+    @property
     def is_moving(self) -> bool:
         """Whether any setting has a value of its own at every sample."""
-        return any(isinstance(value, Tensor) for value in (self.step, self.low_hz, self.high_hz))
+        return any(isinstance(value, Tensor) for value in self.lanes.values())
 
     def crop(self, sound: Tensor) -> Tensor:
         """Return a sound without its margins."""
@@ -88,22 +88,45 @@ class Window:
         """Hop of the transform at this sample rate."""
         return self.settings.hop_at(self.sample_rate)
 
-    @staticmethod
-    def at_frames(value: float | Tensor, hop_samples: int, n_frames: int, margin: int = 0) -> float | Tensor:
-        """Return a value that may move at the middles of frames, ``(items, 1, frames)``."""
+    def lane_at_frames(self, name: str, hop_samples: int, n_frames: int, margin: int = 0) -> float | Tensor:
+        """Return a setting that may move at the middles of frames, ``(items, 1, frames)``.
+
+        Args:
+            name: Which.
+            hop_samples: From one frame to the next.
+            n_frames: How many.
+            margin: How far before the window the first one lies.
+        """
+        value = self.lanes[name]
         if not isinstance(value, Tensor):
             return value
-        positions = torch.arange(n_frames, device=value.device) * hop_samples - margin
+        positions = torch.arange(n_frames, device=value.device) * hop_samples + self.margin - margin
         return value[..., torch.clamp(positions, 0, value.shape[-1] - 1)]
+
+    def gradient_at(self, sound: Tensor) -> Tensor:
+        """Return the gradient of the score at a sound in the window's place, ``(items, rows, samples)``.
+
+        Where the settings say so the network hears the undreamed sound around it.
+        """
+        if not self.settings.context:
+            return waveform_gradient(sound, self.score)
+        is_sound = torch.arange(sound.shape[-1], device=sound.device) < self.n_valid
+        before, own, after = (
+            self.context[..., : self.margin],
+            torch.where(is_sound, sound, self.original),
+            self.context[..., self.context.shape[-1] - self.margin :],
+        )
+        gradient = waveform_gradient(torch.cat([before, own, after], dim=-1), self.score)
+        return torch.where(is_sound, self.crop(gradient), 0.0)
 
     def band_weights(self, n_fft: int, hop_samples: int, n_frames: int, margin: int = 0) -> Tensor:
         """Return how much of each bin the dream may touch, ``(items or 1, bins, frames or 1)``."""
         frequencies = bin_frequencies_hz(n_fft, self.sample_rate, self.current.device)[:, None]
         # A frame's window spreads a bin over its neighbours: the lower edge stays a bin away from the band's.
         bin_hz = self.sample_rate / n_fft
-        low = self.at_frames(self.low_hz, hop_samples, n_frames, margin)
+        low = self.lane_at_frames("low_hz", hop_samples, n_frames, margin)
         low = low + torch.clamp(torch.as_tensor(low) / 6.0, max=bin_hz)
-        high = self.at_frames(self.high_hz, hop_samples, n_frames, margin)
+        high = self.lane_at_frames("high_hz", hop_samples, n_frames, margin)
         weights = soft_band(frequencies, low, high).to(self.current.dtype)
         return weights if weights.ndim == 3 else weights[None]
 
@@ -111,6 +134,13 @@ class Window:
         """Return the level of each item over its valid samples, ``(items, 1, 1)``."""
         rows = sound.shape[1]
         return torch.sqrt(sound.square().sum(dim=(1, 2), keepdim=True) / (self.n_valid * rows))
+
+
+def waveform_gradient(sound: Tensor, score: Score) -> Tensor:
+    """Return the gradient of the scores with respect to a sound ``(items, rows, samples)``."""
+    leaf = sound.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(leaf.mean(dim=1)).sum(), leaf)
+    return gradient
 
 
 class Update(Protocol):

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from dream_core.dsp.framing import overlap_add
 
-__all__ = ["envelope_guard", "excitation"]
+__all__ = ["envelope_guard", "excitation", "peak_guard"]
 
 CELL_S = 0.001
 """How finely the envelope is measured."""
+
+NEAR_CELLS = 20
+"""How far away a peak of the sound lets the change have one."""
 
 SILENT_DBFS = -60.0
 """At and below this level a guarded dream changes nothing."""
@@ -40,6 +43,21 @@ def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor
     level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
     opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
     return _joined(held * opening.square() * (3.0 - 2.0 * opening), cell, original.shape[-1])
+
+
+def peak_guard(original: Tensor, change: Tensor, most: float, sample_rate: int) -> Tensor:
+    """Return the gain that keeps a change's peaks below the sound's own near by, ``(items, 1, samples)``.
+
+    Args:
+        original: The undreamed sound, ``(items, rows, samples)``.
+        change: What would be added to it.
+        most: How high the change may be, as a share of the sound's highest peak within 20 ms.
+        sample_rate: Hz.
+    """
+    cell = _cell_samples(sample_rate)
+    allowed = most * _peaks_near(original, cell, NEAR_CELLS)
+    held = torch.clamp(allowed / torch.clamp(_peaks_near(change, cell, 1), min=1e-9), max=1.0)
+    return _joined(held, cell, original.shape[-1])
 
 
 def excitation(original: Tensor, level_db: float, seed: int, sample_rate: int) -> Tensor:
@@ -81,6 +99,15 @@ def _joined(levels: Tensor, cell_samples: int, n_samples: int) -> Tensor:
     cells = nn.functional.pad(levels, (1, 1), mode="replicate")[..., None] * spread
     first_middle = cell_samples + cell_samples // 2
     return overlap_add(cells, cell_samples, first_middle + n_samples)[..., first_middle:]
+
+
+def _peaks_near(sound: Tensor, cell_samples: int, reach: int) -> Tensor:
+    """Return the highest sample of all rows within so many cells."""
+    highest = sound.abs().amax(dim=1, keepdim=True)
+    cells = nn.functional.max_pool1d(
+        nn.functional.pad(highest, (0, -highest.shape[-1] % cell_samples)), cell_samples
+    )
+    return nn.functional.max_pool1d(cells, 2 * reach + 1, 1, padding=reach)
 
 
 def _cell_power(sound: Tensor, cell_samples: int) -> Tensor:

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from dream_core.dsp.stft import k_weighting, soft_band, stft
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
-from dream_core.updates.conditioning import condition, gaussian_smooth, onset_strength
+from dream_core.updates.conditioning import condition, gaussian_smooth, onset_strength, steady
 from dream_core.updates.contract import State, Window
-from dream_core.updates.envelope_guard import envelope_guard, excitation
-from dream_core.updates.mask import Mask
+from dream_core.updates.envelope_guard import envelope_guard, excitation, peak_guard
+from dream_core.updates.mask import IN_TIME_S, STEADY_S, Mask
 from dream_core.updates.noise_bands import N_BANDS, NoiseBands
 from dream_core.updates.partials import (
     POINTS_PER_KNOT,
@@ -42,7 +42,6 @@ from dream_core.updates.partials import (
     pull_back,
     sound_partials,
 )
-from dream_core.updates.steps import waveform_gradient
 
 __all__ = ["N_PARTIALS", "Harmonic"]
 
@@ -175,23 +174,33 @@ class Harmonic:
         own = dict(state) if state else _begin(window, pitch, grid)
         parts = _Parts.of(window, own, pitch, grid)
         # What is scored is the rows' mean: its gradient is the same in all of them.
-        heard = waveform_gradient(window.crop(window.context + own["change"]), window.score)[:, :1]
-        heard = nn.functional.pad(heard, (window.margin, window.margin))
-        if settings.guard:
-            heard = heard * own["held"]
+        heard = Mask._hear(window, window.context + own["change"], own)[:, :1]
         with torch.enable_grad():
             leaf = own["u"].detach().requires_grad_(True)
             log_gains = parts.log_gains(leaf, own["lost"])
             pulled = parts.backward(heard, log_gains.detach())
             (gradient,) = torch.autograd.grad(log_gains, leaf, pulled)
-        smooth = gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS)
+        smooth = self._aim(gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS), window, grid)
         move = Mask._optimise(condition(smooth, own["u"], settings), own, settings)
         if settings.protect_transients > 0:
             move = move * (1.0 - settings.protect_transients * _onsets(window, grid))
-        step = window.at_frames(window.step, grid.hop_samples * POINTS_PER_KNOT, grid.n_knots, window.margin)
+        step = window.lane_at_frames("step", grid.hop_samples * POINTS_PER_KNOT, grid.n_knots, window.margin)
         own["u"] = own["u"] + step * NEPERS_PER_STEP * move
         self._sound(own, parts, window)
         return window.crop(window.context + own["change"]), own, gradient
+
+    @staticmethod
+    def _aim(gradient: Tensor, window: Window, grid: Grid) -> Tensor:
+        """Return what of a gradient may be followed where a dream may not move freely in time."""
+        knot_samples, cycles = grid.hop_samples * POINTS_PER_KNOT, None
+        if "cycles" in window.lanes:
+            cycles = window.lane_at_frames("cycles", knot_samples, grid.n_knots, window.margin)
+        if window.settings.motion == 1.0 and cycles is None:
+            return gradient
+        sigma_s = STEADY_S if cycles is None else IN_TIME_S
+        around = None if cycles is None else torch.as_tensor(cycles)
+        still = steady(gradient, sigma_s * window.sample_rate / knot_samples, around)
+        return torch.lerp(still, gradient, window.settings.motion)
 
     def _sound(self, own: State, parts: _Parts, window: Window) -> None:
         """Work out what the log-gains change now, and make up for what is then heard to be lost."""
@@ -203,14 +212,21 @@ class Harmonic:
     @staticmethod
     def _change(own: State, parts: _Parts, window: Window) -> None:
         own["change"] = parts.change(parts.log_gains(own["u"], own["lost"]))
-        if window.settings.guard:
-            own["held"] = envelope_guard(window.context, own["change"], window.sample_rate)
-            own["change"] = own["change"] * own["held"]
+        settings, sample_rate = window.settings, window.sample_rate
+        if "held" in own:
+            held = torch.ones_like(own["held"])
+            if settings.guard:
+                held = envelope_guard(window.context, own["change"], sample_rate)
+            if settings.peak_guard > 0:
+                change = held * own["change"]
+                held = held * peak_guard(window.context, change, settings.peak_guard, sample_rate)
+            own["held"], own["change"] = held, held * own["change"]
 
 
 def _pitch_of(window: Window) -> Pitch:
-    if isinstance(window.f0_hz, Tensor) and isinstance(window.f0_cycles, Tensor):
-        return Pitch.under(window.f0_hz, window.f0_cycles, window.margin, window.sample_rate)
+    f0_hz, cycles = (window.lanes.get(name) for name in ("f0_hz", "f0_cycles"))
+    if isinstance(f0_hz, Tensor) and isinstance(cycles, Tensor):
+        return Pitch.through(f0_hz, cycles, window.sample_rate)
     none = torch.zeros_like(window.context[:, :1])
     return Pitch(f0_hz=none, cycles=none, sample_rate=window.sample_rate)
 
@@ -238,8 +254,8 @@ def _begin(window: Window, pitch: Pitch, grid: Grid) -> State:
     noise = NoiseBands.for_window(window, own["noise"], grid)
     own["loudness"] = torch.cat([_partial_loudness(own, window, pitch, grid), noise.loudness()], 1)
     own |= {"lost": torch.zeros_like(u[:, :1]), "before": noise.loudness_of(sound)}
-    if settings.guard:
-        own["held"] = envelope_guard(sound, own["change"], window.sample_rate)
+    if settings.guard or settings.peak_guard > 0:
+        own["held"] = torch.ones_like(sound[:, :1])
     if settings.momentum > 0 or settings.optimiser != "plain":
         own["velocity"] = u
     if settings.optimiser == "adaptive":
@@ -286,8 +302,8 @@ def _partial_frequencies(pitch: Pitch, grid: Grid) -> Tensor:
 def _partial_weights(window: Window, pitch: Pitch, grid: Grid) -> Tensor:
     """Return how much of each partial lies in the band; none does where there is no pitch."""
     low, high = (
-        window.at_frames(edge, grid.hop_samples, grid.n_points, window.margin)
-        for edge in (window.low_hz, window.high_hz)
+        window.lane_at_frames(edge, grid.hop_samples, grid.n_points, window.margin)
+        for edge in ("low_hz", "high_hz")
     )
     high = torch.clamp(torch.as_tensor(high), max=0.5 * window.sample_rate)
     return soft_band(_partial_frequencies(pitch, grid), low, high).to(window.context.dtype)

@@ -32,8 +32,7 @@ from dream_core.dsp.framing import cut_frames, overlap_add
 from dream_core.errors import SettingError
 from dream_core.runtime import widest_float
 from dream_core.settings import DreamSettings
-from dream_core.updates.contract import State, Window
-from dream_core.updates.steps import waveform_gradient
+from dream_core.updates.contract import State, Window, waveform_gradient
 
 __all__ = ["Legacy", "LegacySettings", "legacy_step"]
 

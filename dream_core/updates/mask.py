@@ -33,11 +33,10 @@ from torch import Tensor, nn
 
 from dream_core.dsp.stft import stft
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
-from dream_core.updates.conditioning import clip_deviations, condition, onset_strength
-from dream_core.updates.contract import State, Window
-from dream_core.updates.envelope_guard import envelope_guard, excitation
+from dream_core.updates.conditioning import clip_deviations, condition, onset_strength, steady
+from dream_core.updates.contract import State, Window, waveform_gradient
+from dream_core.updates.envelope_guard import envelope_guard, excitation, peak_guard
 from dream_core.updates.mask_gains import Gains
-from dream_core.updates.steps import waveform_gradient
 
 __all__ = ["Mask"]
 
@@ -54,6 +53,18 @@ KEPT = 0.3
 
 RATES = (0.1, 3.0)
 """How small and how large they get."""
+
+STEADY_S = 0.5
+"""Over how long a dream that may not move is the same, a standard deviation."""
+
+IN_TIME_S = 1.0
+"""Over how long one that moves in cycles is."""
+
+SWING = 0.5
+"""How much a step swings in each cycle, largest where it begins."""
+
+MOST_DRIFT_DB = 24.0
+"""How far thirds of an octave move where their balance is not held."""
 
 _WAVEFORMS = ("change", "held")
 
@@ -101,8 +112,10 @@ class Mask:
             spectrum = stft(excited, octave.n_fft, octave.hop_samples)
             flat, row = torch.zeros_like(spectrum[:, 0].real), torch.zeros_like(spectrum[:, 0, :1].real)
             own = {"spectrum": spectrum, "u": flat, "lost": row, "change": torch.zeros_like(context)}
-            if settings.guard:
-                own["held"] = envelope_guard(context, own["change"], sample_rate)
+            if settings.guard or settings.peak_guard > 0:
+                own["held"] = torch.ones_like(context[:, :1])
+            if settings.balance > 0:
+                own["lost"] = flat
             if settings.momentum > 0 or settings.optimiser != "plain":
                 own["velocity"] = flat
             if settings.optimiser == "adaptive":
@@ -124,33 +137,70 @@ class Mask:
         around = window.context + others
         gains = Gains.for_window(window, own["spectrum"], octave.n_fft, octave.hop_samples)
         u = own["u"]
-        heard = waveform_gradient(window.crop(around + own["change"]), window.score)
-        heard = nn.functional.pad(heard, (window.margin, window.margin))
-        if settings.guard:
-            heard = heard * own["held"]
-        gradient = gains.backward(heard, u, own["lost"])
-        move = self._optimise(condition(gradient, u, settings), own, settings)
+        gradient = gains.backward(self._hear(window, around + own["change"], own), u, own["lost"])
+        cycles = self._cycles(window, octave, u.shape[-1])
+        aim = gradient
+        if settings.motion < 1.0 or cycles is not None:
+            sigma_s = STEADY_S if cycles is None else IN_TIME_S
+            sigma_frames = sigma_s * window.sample_rate / octave.hop_samples
+            aim = torch.lerp(steady(gradient, sigma_frames, cycles), gradient, settings.motion)
+        move = self._optimise(condition(aim, u, settings), own, settings)
         if settings.protect_transients > 0:
             # Every frame that overlaps an onset holds back, not only the one it falls into.
             reach = settings.hop_divisor // 2
             onset = nn.functional.max_pool1d(onset_strength(gains.spectrum), 2 * reach + 1, 1, padding=reach)
             move = move * (1.0 - settings.protect_transients * onset)
-        step = window.at_frames(window.step, octave.hop_samples, u.shape[-1], window.margin)
+        step = window.lane_at_frames("step", octave.hop_samples, u.shape[-1], window.margin)
+        if cycles is not None:
+            step = step * (1.0 + SWING * torch.cos(2.0 * torch.pi * cycles))
         own["u"] = u + step * NEPERS_PER_STEP * move
         self._sound(own, gains, others, window)
         return window.crop(around + own["change"]), state | octave.put(own), gradient
 
     @staticmethod
+    def _hear(window: Window, sound: Tensor, own: State) -> Tensor:
+        """Return the gradient of the score with respect to the change, margins and all."""
+        settings = window.settings
+        if settings.context:
+            heard = waveform_gradient(sound, window.score)
+        else:
+            heard = waveform_gradient(window.crop(sound), window.score)
+            heard = nn.functional.pad(heard, (window.margin, window.margin))
+        return heard * own["held"] if "held" in own else heard
+
+    @staticmethod
+    def _cycles(window: Window, octave: _Octave, n_frames: int) -> Tensor | None:
+        if "cycles" not in window.lanes:
+            return None
+        cycles = window.lane_at_frames("cycles", octave.hop_samples, n_frames, window.margin)
+        return torch.as_tensor(cycles)
+
+    @staticmethod
     def _sound(own: State, gains: Gains, others: Tensor, window: Window) -> None:
         """Work out what the log-gains change now."""
+        settings = window.settings
         log_gain = gains.log_gain(own["u"])
-        if window.settings.energy:
+        if settings.energy:
             own["lost"] = gains.overlap_loss(log_gain, others)
+        if settings.balance > 0:
+            most_nepers = MOST_DRIFT_DB ** (1.0 - settings.balance) * math.log(10.0) / 20.0
+            sigma_frames = STEADY_S * window.sample_rate / gains.hop_samples
+            lost = own["lost"] if settings.energy else 0.0
+            correction = gains.balance_correction(log_gain + gains.weights * lost, most_nepers, sigma_frames)
+            own["lost"] = lost + correction
+        if settings.energy or settings.balance > 0:
             log_gain = log_gain + gains.weights * own["lost"]
         own["change"] = gains.change(log_gain)
-        if window.settings.guard:
-            own["held"] = envelope_guard(window.context, own["change"], window.sample_rate)
-            own["change"] = own["change"] * own["held"]
+        if "held" in own:
+            held = torch.ones_like(own["held"])
+            if settings.guard:
+                held = envelope_guard(window.context, own["change"], window.sample_rate)
+            if settings.peak_guard > 0:
+                held = held * peak_guard(
+                    window.context, held * own["change"], settings.peak_guard, window.sample_rate
+                )
+            own["held"] = held
+            own["change"] = own["change"] * held
 
     @staticmethod
     def _optimise(direction: Tensor, state: State, settings: DreamSettings) -> Tensor:

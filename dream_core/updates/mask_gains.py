@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor
 
 from dream_core.dsp.stft import bin_frequencies_hz, istft, istft_gradient, k_weighting, stft
+from dream_core.updates.conditioning import steady
 from dream_core.updates.contract import Window
 
 __all__ = ["GAIN_BOUND", "Gains"]
@@ -31,6 +32,9 @@ MOST_LOST = 3.0 * math.log(10.0) / 20.0
 """The most that is made up for what overlapping frames do to each other."""
 
 QUIETEST = 1e-12
+
+_BALANCE_ROUNDS = 2
+_LOWEST_THIRD_HZ = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Gains:
         n_fft: Length of the transform.
         hop_samples: Its hop.
         n_samples: Length of the sound.
+        bin_hz: From one bin to the next.
         keeps_energy: Whether each frame stays as loud as it was.
     """
 
@@ -55,6 +60,7 @@ class Gains:
     n_fft: int
     hop_samples: int
     n_samples: int
+    bin_hz: float
     keeps_energy: bool
 
     @classmethod
@@ -71,6 +77,7 @@ class Gains:
             n_fft=n_fft,
             hop_samples=hop_samples,
             n_samples=window.context.shape[-1],
+            bin_hz=window.sample_rate / n_fft,
             keeps_energy=window.settings.energy,
         )
 
@@ -99,6 +106,39 @@ class Gains:
         heard = self.spectrum + stft(others + self.change(log_gain), self.n_fft, self.hop_samples)
         lost = self._energy_correction(self.loudness * _bin_power(heard))
         return torch.clamp(lost, -MOST_LOST, MOST_LOST)
+
+    def balance_correction(self, log_gain: Tensor, most_nepers: float, sigma_frames: float) -> Tensor:
+        """Return what brings thirds of an octave back to within so much of the sound's own.
+
+        Frames stay as loud as they are. Thirds far below the rest of a frame may rise to 50 dB below it.
+
+        Args:
+            log_gain: All that is done to each bin.
+            most_nepers: How far a third's level may move.
+            sigma_frames: Over how long levels are taken.
+
+        Shape:
+            ``(items, bins, frames)``.
+
+        Source:
+            Fel et al. 2023, "Unlocking feature visualization for deeper networks with magnitude constrained
+            optimization": hold the magnitudes' statistics, let the pattern move.
+        """
+        thirds = _thirds(self.n_fft, self.bin_hz).to(self.spectrum.real)
+        power = _bin_power(self.spectrum)
+        before = steady(thirds @ power, sigma_frames).clamp(min=0.0)
+        whole = before.sum(dim=1, keepdim=True)
+        floor = 1e-5 * whole + 1e-7 * whole.amax(dim=2, keepdim=True) + QUIETEST
+        correction = torch.zeros_like(log_gain)
+        for _ in range(_BALANCE_ROUNDS):
+            gain = torch.exp(2.0 * (log_gain + self.weights * correction))
+            after = steady(thirds @ (power * gain), sigma_frames).clamp(min=0.0)
+            moved = 0.5 * torch.log((after + floor) / (before + floor))
+            correction = correction - thirds.mT @ (moved - torch.clamp(moved, -most_nepers, most_nepers))
+            if self.keeps_energy:
+                gain = torch.exp(2.0 * (log_gain + self.weights * correction))
+                correction = correction + self._energy_correction(self.power * gain)
+        return torch.clamp(correction, -GAIN_BOUND, GAIN_BOUND)
 
     def backward(self, gradient: Tensor, u: Tensor, lost: Tensor) -> Tensor:
         """Return the gradient with respect to ``u``, given the one with respect to the change.
@@ -135,3 +175,14 @@ def _bin_power(spectrum: Tensor) -> Tensor:
 def _over_rows(field: Tensor) -> Tensor:
     """Sum over rows, of which there are few: a general sum over them is slower."""
     return reduce(torch.add, field.unbind(1))
+
+
+@lru_cache(maxsize=8)
+def _thirds(n_fft: int, bin_hz: float) -> Tensor:
+    """Return triangles a third of an octave apart that add up to one, ``(thirds, bins)``."""
+    with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
+        hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * bin_hz
+        place = 3.0 * torch.log2(torch.clamp(hz / _LOWEST_THIRD_HZ, min=1.0))
+        centres = torch.arange(math.ceil(float(place.max())) + 1, dtype=torch.float64)
+        shares = torch.clamp(1.0 - (place - centres[:, None]).abs(), min=0.0)
+        return shares[shares.sum(dim=1) > 0]

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dream_core.runtime import widest_float
+
 __all__ = [
     "POINTS_PER_KNOT",
     "Grid",
@@ -120,17 +122,22 @@ class Pitch:
     sample_rate: int
 
     @classmethod
-    def under(cls, f0_hz: Tensor, cycles: Tensor, margin: int, sample_rate: int) -> Pitch:
-        """Return the pitch of a window, the values at its edges going on under the margins."""
-        steps = torch.arange(1, margin + 1, device=f0_hz.device, dtype=f0_hz.dtype) / sample_rate
-        first, last = f0_hz[..., :1], f0_hz[..., -1:]
-        before = cycles[..., :1] - first * steps.flip(0)
-        after = cycles[..., -1:] + last * steps
-        return cls(
-            f0_hz=torch.cat([first.expand(*first.shape[:-1], margin), f0_hz, last.expand(after.shape)], -1),
-            cycles=torch.cat([before, cycles, after], -1),
-            sample_rate=sample_rate,
-        )
+    def through(cls, f0_hz: Tensor, cycles: Tensor, sample_rate: int) -> Pitch:
+        """Return a pitch whose cycles are counted on and back from a place where they are known.
+
+        Where a sound begins and ends its margins have a pitch, and no cycles that anybody counted.
+
+        Args:
+            f0_hz: Under a window and its margins, ``(items, 1, samples)``.
+            cycles: The same; that in the middle counts.
+            sample_rate: Hz.
+        """
+        middle = f0_hz.shape[-1] // 2
+        turned = torch.cumsum(f0_hz.to(widest_float(f0_hz.device)) / sample_rate, -1)
+        # Before a sample it has not turned yet.
+        turned = nn.functional.pad(turned[..., :-1], (1, 0))
+        counted = (turned - turned[..., middle, None] + cycles[..., middle, None]) % 1.0
+        return cls(f0_hz=f0_hz, cycles=counted.to(f0_hz.dtype), sample_rate=sample_rate)
 
     def at(self, grid: Grid) -> Tensor:
         """Return the pitch at the points of a grid, ``(items, points)``."""

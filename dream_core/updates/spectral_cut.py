@@ -20,7 +20,7 @@ from torch import Tensor
 from dream_core.dsp.stft import istft, stft
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window
-from dream_core.updates.steps import cross_fade, loudness_scaled, waveform_gradient
+from dream_core.updates.steps import cross_fade, loudness_scaled
 
 __all__ = ["Source", "SpectralCut"]
 
@@ -62,7 +62,7 @@ class SpectralCut:
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step."""
         settings = window.settings
-        gradient = waveform_gradient(window.current, window.score)
+        gradient = window.gradient_at(window.current)
         spectra = self._spectra(window, gradient)
         weights = window.band_weights(window.n_fft, window.hop_samples, spectra[self.mask].shape[-1])
         cut = self._cut(spectra[self.mask], settings) * weights[:, None]
@@ -84,7 +84,7 @@ class SpectralCut:
         if window.target is not None:
             sounds["target"] = window.target
             if "target_gradient" in wanted:
-                heard = waveform_gradient(window.target, window.score)
+                heard = window.gradient_at(window.target)
                 sounds["target_gradient"] = loudness_scaled(heard, window, window.target)
         return {name: stft(sounds[name], window.n_fft, window.hop_samples) for name in wanted}
 

@@ -6,16 +6,9 @@ import torch
 from torch import Tensor
 
 from dream_core.dsp.stft import istft, stft
-from dream_core.updates.contract import Score, Window
+from dream_core.updates.contract import Window
 
-__all__ = ["band_limited", "cross_fade", "loudness_scaled", "waveform_gradient"]
-
-
-def waveform_gradient(sound: Tensor, score: Score) -> Tensor:
-    """Return the gradient of the scores with respect to a sound ``(items, rows, samples)``."""
-    leaf = sound.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(score(leaf.mean(dim=1)).sum(), leaf)
-    return gradient
+__all__ = ["band_limited", "cross_fade", "loudness_scaled"]
 
 
 def loudness_scaled(gradient: Tensor, window: Window, sound: Tensor) -> Tensor:

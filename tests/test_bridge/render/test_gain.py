@@ -39,9 +39,26 @@ def test_match_ends_at_the_loudness_of_the_input() -> None:
 
 def test_a_trim_is_told() -> None:
     """However small: the reason names it and the ceiling."""
-    decision = decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, -0.4))
+    policy = LevelPolicy(mode="keep", common_trim=True)
+    decision = decide_gain(policy, BEFORE, after(-20, -0.4))
     assert decision.reason == "kept, trimmed -0.60 dB for -1 dBTP"
-    assert decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, -2.0)).reason == "kept"
+    assert decide_gain(policy, BEFORE, after(-20, -2.0)).reason == "kept"
+
+
+def test_a_level_that_is_kept_is_kept_even_above_the_ceiling_and_says_so() -> None:
+    """No gain at all, so what has no depth stays bit for bit; the warning tells how far peaks stand out."""
+    decision = decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, 1.5))
+    assert decision.gain == 1.0
+    assert decision.warning is not None
+    assert decision.warning.startswith("its true peak is 2.5 dB above level.ceiling_dbtp")
+    assert decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, -2.0)).warning is None
+
+
+def test_a_level_that_is_kept_may_still_be_limited() -> None:
+    """Only peaks are turned down then."""
+    decision = decide_gain(LevelPolicy(mode="keep", limiter=True), BEFORE, after(-20, 1.5))
+    assert decision.gain == 1.0
+    assert decision.is_limited
 
 
 def test_what_has_no_peak_is_silent() -> None:
@@ -59,11 +76,11 @@ def test_match_is_limited_and_says_so() -> None:
     assert decision.warning.startswith("18.0 dB below the level asked for")
 
 
-def test_the_ceiling_holds_in_every_mode() -> None:
-    """No mode delivers a true peak above the ceiling, by real measurement."""
+def test_the_ceiling_holds_in_every_mode_that_changes_levels() -> None:
+    """No mode but keep delivers a true peak above the ceiling, by real measurement."""
     loud = sine(11_025, 1.0, 44_100, level_dbfs=2.0, phase_deg=45)
     before = measure_loudness(loud * np.float32(0.9), 44_100)
-    for mode in ("match", "keep", "peak", "lufs"):
+    for mode in ("match", "peak", "lufs"):
         policy = LevelPolicy.model_validate({"mode": mode, "target_lufs": 0.0})
         gain = decide_gain(policy, before, measure_loudness(loud, 44_100)).gain
         assert measure_loudness((loud * gain).astype(np.float32), 44_100).true_peak_dbtp <= -1.0 + 1e-3
@@ -195,7 +212,8 @@ def test_a_gain_is_its_decibels(gain_db: float) -> None:
 @given(st.floats(-0.9, 6.0))
 def test_a_trim_is_what_is_over_and_hardly_more(true_peak_dbtp: float) -> None:
     """It is rounded up to a tenth of a thousandth of a dB, so that the ceiling holds."""
-    decision = decide_gain(LevelPolicy(mode="keep"), BEFORE, after(-20, true_peak_dbtp))
+    policy = LevelPolicy(mode="keep", common_trim=True)
+    decision = decide_gain(policy, BEFORE, after(-20, true_peak_dbtp))
     over = true_peak_dbtp + 1.0
     assert over <= -decision.trim_db <= over + 1.0001e-4
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,13 +69,17 @@ def test_a_passage_of_depth_changes_nothing_outside_it(network: SmallNet, update
 
 
 def test_depth_n_with_add_is_n_single_steps(network: SmallNet) -> None:
-    """The loop is the operator applied n times, also across the windows' cross-fades."""
-    sound = make_sound()
+    """The loop is the operator applied n times, also across the windows' cross-fades.
 
-    together = dream(sound, RATE, network, with_update("add"), depth=3.0)
+    Without context: what is heard around a window is undreamed at every step.
+    """
+    sound = make_sound()
+    settings = replace(with_update("add"), context=False)
+
+    together = dream(sound, RATE, network, settings, depth=3.0)
     apart = sound
     for step in range(3):
-        apart = dream(apart, RATE, network, with_update("add"), depth=1.0, first_step=step)
+        apart = dream(apart, RATE, network, settings, depth=1.0, first_step=step)
 
     assert np.array_equal(apart, together)
 
@@ -97,7 +103,7 @@ def test_depth_is_continuous_through_whole_numbers(network: SmallNet, update: st
 def test_fractional_depth_is_the_recurrence_written_out(network: SmallNet) -> None:
     """A slow twin of the recurrence for one window agrees to rounding."""
     sound = make_sound(0.4)
-    whole = DreamSettings(objective="layer:second", update="add", window_s=0.5)
+    whole = DreamSettings(objective="layer:second", update="add", window_s=0.5, context=False)
     depth = np.linspace(0.0, 2.5, sound.shape[1])
 
     x = sound.astype(np.float64)
@@ -261,7 +267,7 @@ def test_a_gradient_beyond_numbers_names_step_and_window(update: str) -> None:
 def test_the_end_of_a_sound_is_heard_without_the_padding_after_it(seconds: float) -> None:
     """The last window of a sound scores as its end does alone, not as that and the silence behind it."""
     timbre = load_network("timbre")
-    settings = DreamSettings(update="add", jitter=False, window_s=2.0)
+    settings = DreamSettings(update="add", jitter=False, window_s=2.0, context=False)
     start = round(2.0 * RATE) - round(settings.fade_s * RATE)
     sound = make_sound(seconds=start / RATE + seconds)
     in_window: list = []
@@ -387,9 +393,10 @@ def test_out_of_memory_halves_the_batch_and_says_so(network: SmallNet) -> None:
 
     patches_a_window = network.listen(torch.zeros(1, RATE // 2)).shape[1]
     sound, said = make_sound(), []
-    dreamed = dream(sound, RATE, TightNet(), SETTINGS, depth=2.0, batch=8, on_warning=said.append)
+    settings = replace(SETTINGS, context=False)
+    dreamed = dream(sound, RATE, TightNet(), settings, depth=2.0, batch=8, on_warning=said.append)
 
-    assert np.array_equal(dreamed, dream(sound, RATE, network, SETTINGS, depth=2.0, batch=2))
+    assert np.array_equal(dreamed, dream(sound, RATE, network, settings, depth=2.0, batch=2))
     assert said == [f"the device is out of memory; going on with {n} windows at a time" for n in (4, 2)]
 
 

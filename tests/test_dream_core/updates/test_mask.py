@@ -143,7 +143,7 @@ def test_octaves_halve_their_frames(octaves: int, lengths: list[int]) -> None:
 
 
 def window(context: Tensor, margin: int, **changes: object) -> tuple[Window, DreamSettings]:
-    settings = DreamSettings(excitation_db=-96.0, guard=False, jitter=False, **changes)  # type: ignore[arg-type]
+    settings = DreamSettings(excitation_db=-96.0, guard=False, jitter=False, context=False, **changes)  # type: ignore[arg-type]
     own = context[..., margin : context.shape[-1] - margin]
     tone = torch.sin(2 * torch.pi * 3000.0 * torch.arange(own.shape[-1], dtype=torch.float64) / RATE)
     made = Window(
@@ -155,9 +155,7 @@ def window(context: Tensor, margin: int, **changes: object) -> tuple[Window, Dre
         target=None,
         step_index=0,
         sample_rate=RATE,
-        step=1.0,
-        low_hz=60.0,
-        high_hz=15000.0,
+        lanes={"step": 1.0, "low_hz": 60.0, "high_hz": 15000.0},
         settings=settings,
     )
     return made, settings
@@ -168,7 +166,7 @@ def test_a_first_step_is_two_decibels_times_the_clipped_gradient(step: float) ->
     """``u`` is ``step * 2 dB * clip(G / rms(G), -3, 3)``, the root mean square being each frame's own."""
     made, settings = window(noise(12000), 2048, optimiser="plain", momentum=0.0)
     state = Mask().begin(made.context, settings, RATE)
-    _, after, gradient = Mask().step(replace(made, step=step), state)
+    _, after, gradient = Mask().step(replace(made, lanes={**made.lanes, "step": step}), state)
     # Frames of the margins alone have no gradient, and stay.
     unit = torch.nan_to_num(gradient / gradient.square().mean(dim=1, keepdim=True).sqrt())
     expected = step * 2.0 * np.log(10.0) / 20.0 * unit.clamp(-3.0, 3.0)
@@ -212,23 +210,28 @@ def test_attacks_are_protected_where_they_are(hop_divisor: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("margin", "expected"), [(0, [0, 10, 20, 30]), (5, [0, 5, 15, 25]), (-80, [80, 90, 99, 99])]
+    ("margin", "expected"), [(0, [0, 10, 20, 30]), (15, [-15, -5, 5, 15]), (-100, [100, 110, 119, 119])]
 )
 def test_what_moves_is_taken_at_the_middles_of_frames(margin: int, expected: list[int]) -> None:
-    """Frame ``i`` takes the value at sample ``i * hop``, counted from where the margin ends."""
-    lane = torch.arange(100.0)[None, None]
+    """Frame ``i`` takes the value at sample ``i * hop``, counted from where the margin begins."""
+    made, _ = window(noise(140), 20)
+    lane = torch.arange(-20.0, 120.0)[None, None]  # counted from where the window begins
+    moving = replace(made, lanes={**made.lanes, "step": lane})
+    taken = moving.lane_at_frames("step", 10, 4, margin)
 
-    assert Window.at_frames(lane, 10, 4, margin)[0, 0].tolist() == expected
-    assert Window.at_frames(lane, 10, 4).tolist() == Window.at_frames(lane, 10, 4, 0).tolist()
-    assert Window.at_frames(0.5, 10, 4, margin) == 0.5
+    assert isinstance(taken, Tensor)
+    assert taken[0, 0].tolist() == expected
+    assert isinstance(moving.step, Tensor)
+    assert moving.step[0, 0].tolist() == list(range(100))
+    assert made.lane_at_frames("step", 10, 4, margin) == 1.0
 
 
 def test_a_band_that_moves_is_taken_there_too() -> None:
     """An edge that jumps at a frame's middle counts from that frame on, and from none before it."""
     made, _ = window(noise(12000), 2048)
-    n_samples = made.current.shape[-1]
-    low = torch.where(torch.arange(n_samples) < 512, 100.0, 9000.0)[None, None]
-    weights = replace(made, low_hz=low).band_weights(2048, 512, 3)
+    n_samples = made.context.shape[-1]
+    low = torch.where(torch.arange(n_samples) < made.margin + 512, 100.0, 9000.0)[None, None]
+    weights = replace(made, lanes={**made.lanes, "low_hz": low}).band_weights(2048, 512, 3)
     bin_of_1000_hz = round(1000 * 2048 / RATE)
 
     assert weights[0, bin_of_1000_hz].tolist() == [1.0, 0.0, 0.0]

@@ -41,6 +41,7 @@ def gains(n_rows: int, *, keeps_energy: bool = True, high_hz: Tensor | None = No
         n_fft=N_FFT,
         hop_samples=HOP,
         n_samples=N_SAMPLES,
+        bin_hz=44100 / N_FFT,
         keeps_energy=keeps_energy,
     )
 
