@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_DEPTH",
     "DEFAULT_NETWORK",
     "DEPTH_LIMIT",
+    "F0_RANGE_HZ",
     "HOP_DIVISORS",
     "MOVING_SETTINGS",
     "RANGES",
@@ -55,7 +56,10 @@ DEFAULT_NETWORK = "timbre"
 MOVING_SETTINGS = ("step", "low_hz", "high_hz")
 """Settings that, like the depth, may have a value of their own at every sample."""
 
-SIGNALS: Mapping[str, tuple[float, float]] = {"cycles": (-1e7, 1e7)}
+F0_RANGE_HZ = (0.0, 8000.0)
+"""Pitches that a lane of `f0_hz` may hold; 0 where there is none."""
+
+SIGNALS: Mapping[str, tuple[float, float]] = {"cycles": (-1e7, 1e7), "f0_hz": F0_RANGE_HZ}
 """What else may be said at every sample: `cycles` is how often what the dream moves in has come round."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -71,6 +75,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "momentum": (0.0, 0.95),
     "protect_transients": (0.0, 1.0),
     "excitation_db": (-96.0, -12.0),
+    "harmonic_mix": (0.0, 1.0),
     "threshold_db": (-96.0, 0.0),
     "knee_db": (0.0, 48.0),
     "seed": (0.0, 2.0**31),
@@ -146,6 +151,8 @@ class DreamSettings:
         protect_transients: How much of a step is withheld where a sound begins. 0..1.
         excitation_db: Level of a noise below the sound that ``mask`` may turn up, for partials that the sound
             lacks; what is not turned up is not heard. -96..-12, -96 for none.
+        harmonic_mix: What ``harmonic`` does with the sound's own partials: 0 adds the new ones to them, 1
+            puts the new ones in their place. 0..1.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
@@ -184,6 +191,7 @@ class DreamSettings:
     energy: bool = True
     protect_transients: float = 0.0
     excitation_db: float = -45.0
+    harmonic_mix: float = 1.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True

@@ -16,7 +16,10 @@ OWNERS = {
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
     | {"bridge.processors.pedalboard_members"}
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
-    "dream_core": {"bridge.processors.dream", "bridge.processors.dream_parameters"}
+    "dream_core": {
+        f"bridge.processors.{name}"
+        for name in ("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources")
+    }
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
     | {"bridge.envelopes.schema"}
     | {

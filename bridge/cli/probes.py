@@ -230,6 +230,7 @@ OPTIONAL = {
     "h5py": ("yamnet", "importing YAMNet's official weights"),
     "matplotlib": ("plot", "pictures of envelopes and spectrograms"),
     "minihost": ("host", "plugins that need the song's tempo"),
+    "librosa": ("pitch", "the pitch of sounds, for dreams in tune, where crepe is not installed"),
 }
 """What some features need: the extra that brings it, and what it is for."""
 

@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
-from bridge.presets.model import Preset
+from bridge.presets.model import NodeSpec, Preset
 
 __all__ = [
     "MISSING",
+    "NEEDS_NOTES",
     "DreamFacts",
     "channel_warnings",
     "check_dreams",
     "check_followed",
+    "check_pitch",
     "check_plugins",
     "check_sidechains",
+    "follows_notes",
 ]
 
 MISSING = "missing"
 """Stands for the hash of a plugin that is not installed."""
+
+NEEDS_NOTES = "pitch = 'midi' keeps to the song's notes; give --midi FILE, or set pitch = 'auto'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,8 @@ def check_dreams(
     nodes = preset.nodes_of("dream")
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
-    from bridge.processors.dream import Dream, check_installed, hash_networks, networks_of, resolve_compute
+    from bridge.processors.dream import Dream
+    from bridge.processors.dream_needs import check_installed, hash_networks, networks_of, resolve_compute
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
@@ -76,6 +82,8 @@ def check_dreams(
     for node in nodes:
         seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
+        if names is not None:
+            dream.check_pitch_source()
         try:
             dream.check()
         except InputError:
@@ -101,6 +109,25 @@ def _check_required(required: Mapping[str, str], hashes: Mapping[str, str]) -> N
                 f"have {hashes[name][:16]}...; install the others, or change the preset "
                 f"(`reverie networks show {name}` prints the hash)"
             )
+
+
+def follows_notes(node: NodeSpec) -> bool:
+    """Say whether a node is a dream that keeps to the song's notes."""
+    return node.use == "dream" and (node.params.get("update"), node.params.get("pitch")) == (
+        "harmonic",
+        "midi",
+    )
+
+
+def check_pitch(preset: Preset, has_midi: bool) -> None:
+    """Check that dreams that keep to the song's notes have some.
+
+    Raises:
+        PresetError: There is no MIDI.
+    """
+    for node in preset.nodes_of("dream"):
+        if follows_notes(node) and not has_midi:
+            raise PresetError(f"node {node.id!r}: {NEEDS_NOTES}")
 
 
 def check_sidechains(preset: Preset, names: Sequence[str]) -> frozenset[str]:

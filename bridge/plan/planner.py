@@ -31,6 +31,7 @@ from bridge.plan.checks import (
     channel_warnings,
     check_dreams,
     check_followed,
+    check_pitch,
     check_plugins,
     check_sidechains,
 )
@@ -119,6 +120,7 @@ def build_plan(
     hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)
+    check_pitch(resolved, parsed is not None)
     sidechains = check_sidechains(resolved, list(hashes))
     check_followed(resolved, list(hashes))
     warnings += channel_warnings(resolved, {info.path.stem: info.n_channels for info in infos})

@@ -97,10 +97,13 @@ class NodeSpec(_Model):
         default=None, description="for `vst3`: the stem its second input hears; needs reverie-audio[host]"
     )
     channel: int | None = Field(
-        default=None, ge=1, le=16, description="for an instrument: the MIDI channel it plays; all by default"
+        default=None,
+        ge=1,
+        le=16,
+        description="for an instrument: the MIDI channel it plays; for a dream of pitch midi: whose notes",
     )
     track: int | str | None = Field(
-        default=None, description="for an instrument: number (from 1) or name of the MIDI track it plays"
+        default=None, description="the same for a MIDI track, by number (from 1) or name"
     )
     isolation: Literal["process"] = Field(
         default="process", description="for `vst3`: in a process of its own, so that a crash costs one stem"

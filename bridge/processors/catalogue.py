@@ -7,11 +7,13 @@ from typing import get_args
 
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
+from bridge.processors.dream_parameters import PitchSource
 from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.settings import (
     DEFAULT_DEPTH,
     DEFAULT_NETWORK,
     DEPTH_LIMIT,
+    F0_RANGE_HZ,
     HOP_DIVISORS,
     MOVING_SETTINGS,
     RANGES,
@@ -82,6 +84,23 @@ _SPECS = (
     ParamSpec(name="energy", default=True, help="keep each frame as loud as it was"),
     _setting("protect_transients", "", "how much of a step is withheld where a sound begins"),
     _setting("excitation_db", "dB", "noise below the sound that a mask may turn up; -96: none"),
+    _setting("harmonic_mix", "", "harmonic: 0 adds the new partials to the sound's own, 1 replaces those"),
+    ParamSpec(
+        name="pitch",
+        default="auto",
+        choices=get_args(PitchSource),
+        help="harmonic: who tells the pitch: crepe, pyin, the song's midi; auto: crepe, else pyin",
+    ),
+    ParamSpec(
+        name="f0_hz",
+        default=0.0,
+        minimum=F0_RANGE_HZ[0],
+        maximum=F0_RANGE_HZ[1],
+        unit="Hz",
+        curve="log",
+        automation="sample",
+        help="harmonic: the pitch itself, where it is set or moved; 0: nobody sets it",
+    ),
     _setting("threshold_db", "dB", "where a spectral cut begins, below the loudest bin"),
     _setting("knee_db", "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 
 from bridge.arrays import AudioArray, Lane
-from bridge.errors import InputError, ProcessorError, RenderError, RenderStoppedError, nearest_names
+from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords
+from bridge.processors.dream_needs import border
+from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
+from bridge.processors.pitch import PitchTracker, choose_ear
+from bridge.processors.pitch_sources import choose_pitch_source
 from bridge.processors.stream_guard import StreamGuard
 from dream_core.errors import (
-    CancelledError,
     ClassNotFoundError,
-    DreamError,
-    NonFiniteError,
-    WeightsError,
 )
 from dream_core.loop.dream import open_stream
 from dream_core.loop.pending_steps import StepReport
@@ -33,21 +31,18 @@ from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stream import DreamStream
 from dream_core.networks.card import Network
 from dream_core.networks.registry import (
-    PUBLISHED,
     get_card,
-    is_ready,
     list_networks,
     load_network,
-    weights_sha256,
 )
 from dream_core.objectives.ear import check_patch_hop
 from dream_core.objectives.parse import parse_objective
-from dream_core.runtime import default_threads, resolve_device
+from dream_core.runtime import resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
-__all__ = ["Dream", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
+__all__ = ["Dream"]
 
 
 class Dream(DreamAttributes):
@@ -106,6 +101,7 @@ class Dream(DreamAttributes):
         }
         self._others: dict[str, Network] = {}
         self._stream: DreamStream | None = None
+        self._tracker: PitchTracker | None = None
         self._guard = StreamGuard()
         self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
@@ -172,14 +168,14 @@ class Dream(DreamAttributes):
     @property
     def reference_stems(self) -> frozenset[str]:
         """Names of the other sounds that the objective and the update ask for."""
-        with _border():
+        with border():
             names = parse_objective(str(self._values["objective"])).references
         target = str(self._values["target"])
         return names | {target} if target else names
 
     def check(self) -> None:
         """Say now what does not fit: network, objective, update and reference names. Loads no weights."""
-        with _border():
+        with border():
             objective = parse_objective(str(self._values["objective"]))
             card = self._network.card if self._network is not None else get_card(str(self._values["network"]))
             cards = {name: get_card(name) for name in self._other_names()} | {card.name: card}
@@ -201,16 +197,30 @@ class Dream(DreamAttributes):
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
             )
 
+    def check_pitch_source(self) -> None:
+        """Say now where nobody is here who could hear the pitch that the update keeps to."""
+        if self._keeps_to_pitch and not self._values["f0_hz"]:
+            choose_pitch_source(self._pitch_source)
+
+    @property
+    def _keeps_to_pitch(self) -> bool:
+        return self._values["update"] == "harmonic"
+
+    @property
+    def _pitch_source(self) -> PitchSource:
+        return cast(PitchSource, self._values["pitch"])
+
     def open(self) -> None:
         """Check, and load the network now, so that what is missing is said before any sound is read."""
         self.check()
-        with _border():
+        self.check_pitch_source()
+        with border():
             self._load()
 
     def reset(self) -> None:
         """Forget every sample seen."""
         with self._guard.whole("dream"):
-            self._stream = None
+            self._stream = self._tracker = None
 
     def process(
         self,
@@ -221,7 +231,11 @@ class Dream(DreamAttributes):
         *,
         automation: Mapping[str, Lane] | None = None,
     ) -> AudioArray:
-        """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample."""
+        """Process audio; see the contract. ``automation["depth"]`` moves the depth at every sample.
+
+        For the update `harmonic`, ``automation["f0_hz"]`` tells the pitch, 0 where there is none; without it,
+        and where `f0_hz` is not set, `pitch` says who hears it.
+        """
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
         rate = _whole_rate(sample_rate)
@@ -240,12 +254,19 @@ class Dream(DreamAttributes):
         lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
         moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
-        with _border():
+        if self._keeps_to_pitch and (f0_hz := self._pitch_lane(automation, n_samples)) is not None:
+            moving["f0_hz"] = f0_hz
+        with border():
             if self._stream is None:
+                self._tracker = self._open_tracker(rate, has_lane="f0_hz" in moving)
                 self._stream = self._open_stream(n_channels, rate)
-            done = list(self._push(self._stream, input_array, depth, self._hold_lanes(moving, rate)))
+            lanes = {"depth": depth, **self._hold_lanes(moving, rate)}
+            known = (
+                [(input_array, lanes)] if self._tracker is None else self._tracker.push(input_array, lanes)
+            )
+            done = [out for sound, own in known for out in self._push(self._stream, sound, own)]
             if is_whole:
-                done.append(self._stream.finish())
+                done += self._finish(self._stream)
                 self._stream = None
         if not done:
             return np.zeros((n_channels, 0), np.float32)
@@ -255,26 +276,52 @@ class Dream(DreamAttributes):
 
     def flush(self) -> AudioArray:
         """End the sound and return the samples still withheld."""
-        with self._guard.whole("dream"), _border():
+        with self._guard.whole("dream"), border():
             stream, self._stream = self._stream, None
             if stream is None:
                 return np.zeros((self._shape[0], 0), np.float32)
-            return stream.finish().cpu().numpy()
+            return torch.cat(list(self._finish(stream)), 1).cpu().numpy()
+
+    def _finish(self, stream: DreamStream) -> Iterator[torch.Tensor]:
+        """End the sound; yield all that is withheld."""
+        tracker, self._tracker = self._tracker, None
+        for sound, lanes in tracker.finish() if tracker is not None else ():
+            yield from self._push(stream, sound, lanes)
+        yield stream.finish()
+
+    def _pitch_lane(self, automation: Mapping[str, Lane], n_samples: int) -> Lane | None:
+        """Return the pitch that is told, or None where somebody is to hear it."""
+        fixed_hz = float(cast(float, self._values["f0_hz"]))
+        return automation.get("f0_hz", np.full(n_samples, fixed_hz) if fixed_hz else None)
+
+    def _open_tracker(self, sample_rate: int, *, has_lane: bool) -> PitchTracker | None:
+        """Return who hears the pitch, or nobody where none is wanted or a lane tells it."""
+        if has_lane or not self._keeps_to_pitch:
+            return None
+        source = choose_pitch_source(self._pitch_source)
+        if source == "midi":
+            raise ProcessorError(
+                "dream: pitch = 'midi', and no notes came with the sound; give the song's MIDI (--midi FILE) "
+                "or a lane of f0_hz, or set pitch = 'auto'"
+            )
+        return PitchTracker(choose_ear(source, self._device_name), sample_rate)
 
     @staticmethod
     def _push(
-        stream: DreamStream, input_array: AudioArray, depth: Lane, moving: Mapping[str, Lane]
+        stream: DreamStream, input_array: AudioArray, lanes: Mapping[str, Lane]
     ) -> Iterator[torch.Tensor]:
+        depth = lanes["depth"]
+        moving = {name: lane for name, lane in lanes.items() if name != "depth"}
         size = stream.window_samples * stream.batch
         for start in range(0, input_array.shape[1], size):
             part = slice(start, start + size)
-            lanes = {
+            pieces = {
                 name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()
             }
             yield stream.push(
-                torch.from_numpy(input_array[:, part]),
+                torch.from_numpy(np.ascontiguousarray(input_array[:, part])),
                 torch.from_numpy(np.ascontiguousarray(depth[part])),
-                lanes,
+                pieces,
             )
 
     def _hold_lanes(self, moving: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
@@ -303,7 +350,7 @@ class Dream(DreamAttributes):
     def _settings(self) -> DreamSettings:
         fields = {name: self._values[name] for name in DreamSettings.names()}
         integers = {f.name for f in dataclasses.fields(DreamSettings) if f.type == "int"}
-        with _border():
+        with border():
             for name in integers & fields.keys():
                 number = fields[name]
                 # Presets write numbers as they like: 2.0 is whole.
@@ -334,7 +381,7 @@ class Dream(DreamAttributes):
         target = str(self._values["target"])
         settings = self._settings()
         self._told: set[str] = set()
-        for name in parameters_in_hz(DREAM_PARAMETERS):
+        for name in sorted({*parameters_in_hz(DREAM_PARAMETERS)} & {*DreamSettings.names()}):
             held_hz = self._hold(name, float(getattr(settings, name)), sample_rate)
             if held_hz != getattr(settings, name):
                 settings = dataclasses.replace(settings, **{name: held_hz})  # type: ignore[arg-type]
@@ -367,72 +414,3 @@ def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
                 f"dream: the lane of {name!r} has shape {np.shape(lane)}; one value a sample, "
                 f"({n_samples},), is accepted"
             )
-
-
-def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
-    """Return the device dreams will run on, and the threads where that is a CPU.
-
-    Raises:
-        ProcessorError: The device is not there.
-    """
-    with _border():
-        resolved = resolve_device(device)
-    if resolved.type == "cpu":
-        return "cpu", threads or default_threads()
-    return str(resolved), None
-
-
-def networks_of(params: Mapping[str, object]) -> frozenset[str]:
-    """Return the networks a dream's parameters name: its own, and those of its objective."""
-    own = str(params.get("network", DEFAULT_NETWORK))
-    try:
-        named = parse_objective(str(params.get("objective", "class:auto"))).networks
-    except DreamError:
-        named = ()  # which is said where the dream is checked
-    with contextlib.suppress(DreamError):
-        named = tuple(name for name in named if name != get_card(own).name)
-    return frozenset({own, *named} - {""})
-
-
-def check_installed(names: Iterable[str]) -> None:
-    """Say which network's weights are not here, and how they come here.
-
-    Raises:
-        ProcessorError: There is no such network, or its weights are not installed.
-    """
-    with _border():
-        for name in sorted(names):
-            if not is_ready(name):
-                raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
-
-
-def _remedy(name: str) -> str:
-    if name != "yamnet" and name not in PUBLISHED:
-        return "the package that offers it says how its weights come here"
-    return (
-        f"`reverie networks get {name}` fetches its weights, `reverie networks import {name} FILE` takes "
-        "them from a file"
-    )
-
-
-def hash_networks(names: Iterable[str]) -> dict[str, str]:
-    """Return the hash of each network's weights.
-
-    Raises:
-        ProcessorError: There is no such network.
-    """
-    with _border():
-        return {name: weights_sha256(name) for name in sorted(names)}
-
-
-@contextlib.contextmanager
-def _border() -> Iterator[None]:
-    """Turn the dream core's errors into the bridge's, once."""
-    try:
-        yield
-    except CancelledError as error:
-        raise RenderStoppedError("stopped while dreaming") from error
-    except NonFiniteError as error:
-        raise RenderError(f"dream: {error}") from error
-    except DreamError as error:
-        raise ProcessorError(f"dream: {error}") from error

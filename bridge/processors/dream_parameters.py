@@ -5,11 +5,14 @@ What they mean and accept is in `catalogue`; a test holds the three together.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from dream_core.settings import Normalisation, Optimiser, StereoMode
 
-__all__ = ["DreamAttributes", "DreamKeywords"]
+__all__ = ["DreamAttributes", "DreamKeywords", "PitchSource"]
+
+PitchSource = Literal["auto", "crepe", "pyin", "midi"]
+"""Who tells the pitch that `harmonic` keeps to."""
 
 
 class DreamKeywords(TypedDict, total=False):
@@ -36,6 +39,9 @@ class DreamKeywords(TypedDict, total=False):
     energy: bool
     protect_transients: float
     excitation_db: float
+    harmonic_mix: float
+    pitch: PitchSource
+    f0_hz: float
     threshold_db: float
     knee_db: float
     guard: bool
@@ -72,6 +78,9 @@ class DreamAttributes:
     energy: bool
     protect_transients: float
     excitation_db: float
+    harmonic_mix: float
+    pitch: PitchSource
+    f0_hz: float
     threshold_db: float
     knee_db: float
     guard: bool

@@ -66,7 +66,7 @@ def check_network(plan: Plan, node: NodeSpec) -> None:
     Raises:
         ProcessorError: They are not.
     """
-    from bridge.processors.dream import check_installed, hash_networks, networks_of
+    from bridge.processors.dream_needs import check_installed, hash_networks, networks_of
 
     planned = [name for name in networks_of(node.params) if name in plan.networks]
     check_installed(planned)

@@ -13,7 +13,9 @@ from bridge.envelopes.follower import FollowerSource, build_follower, follower_s
 from bridge.errors import PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.notes import timed_messages
+from bridge.midi.pitch_line import PitchLine, read_pitch_line, track_of_stem
 from bridge.parameters import ParamSpec
+from bridge.plan.checks import NEEDS_NOTES, follows_notes
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.model import NodeSpec, Preset
@@ -58,6 +60,7 @@ class OpenStem:
     envelopes: Envelopes
     plugins: dict[str, VST3] = field(default_factory=dict)
     frequencies: frozenset[tuple[str, str]] = frozenset()
+    pitches: Mapping[str, PitchLine] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -68,6 +71,8 @@ class OpenStem:
             values = self.envelopes.values(node_id, name, start, n_samples)
             is_held = (node_id, name) in self.frequencies
             lanes[f"{node_id}.{name}"] = np.minimum(values, limit_hz) if is_held else values
+        for node_id, line in self.pitches.items():
+            lanes[f"{node_id}.f0_hz"] = line.values(start, n_samples)
         return lanes
 
     def close(self) -> None:
@@ -144,7 +149,33 @@ def open_stem(
             if node.use != "vst3"
             for name in parameters_in_hz(processor_parameters(node.use))
         ),
+        pitches={
+            node.id: _pitch_line(node, plan, stem, midi, hooks.on_warning or _ignore)
+            for node in preset.chain
+            if node.enabled and follows_notes(node)
+        },
     )
+
+
+def _pitch_line(
+    node: NodeSpec, plan: Plan, stem: StemPlan, midi: MidiFile | None, on_warning: Callable[[str], None]
+) -> PitchLine:
+    """Return the pitch a dream keeps to: of the track it names, else of the one called as the stem, else all.
+
+    Raises:
+        PresetError: There is no MIDI.
+    """
+    if midi is None:
+        raise PresetError(f"node {node.id!r}: {NEEDS_NOTES}")
+    track = node.track
+    if track is None and node.channel is None:
+        track = track_of_stem(midi, stem.name)
+    line = read_pitch_line(midi, plan.tempo_map, stem.sample_rate, channel=node.channel, track=track)
+    if not line.f0_hz.any():
+        on_warning(
+            f"node {node.id!r}: the MIDI file has no notes for it, so it dreams in bands of noise alone"
+        )
+    return line
 
 
 def _open_node(

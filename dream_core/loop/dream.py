@@ -109,6 +109,7 @@ def dream(
     settings: DreamSettings | None = None,
     depth: float | npt.NDArray[np.floating[Any]] = DEFAULT_DEPTH,
     *,
+    f0_hz: float | npt.NDArray[np.floating[Any]] | None = None,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
     networks: Mapping[str, Network] | None = None,
@@ -127,6 +128,7 @@ def dream(
         network: From :func:`dream_core.load_network`.
         settings: The dream's settings; None takes the defaults.
         depth: Steps, one number or one for each sample; where it is 0 the sound stays bit for bit.
+        f0_hz: The sound's pitch, one number or one for each sample, 0 where it has none; for ``harmonic``.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
         networks: Other networks that the objective names; those it names and that are not here are loaded.
@@ -145,12 +147,8 @@ def dream(
     """
     samples = _check_sound(sound)
     n_channels, n_samples = samples.shape
-    steps = np.asarray(depth, dtype=np.float64)
-    if steps.shape not in ((), (n_samples,)):
-        raise SettingError(
-            f"depth has shape {steps.shape}; one number, or one for each of the sound's {n_samples} samples, "
-            "is accepted"
-        )
+    depths = _lane("depth", depth, n_samples)
+    lanes = {} if f0_hz is None else {"f0_hz": _lane("f0_hz", f0_hz, n_samples)}
     stream = open_stream(
         network,
         settings or DreamSettings(),
@@ -166,14 +164,13 @@ def dream(
         on_warning=on_warning,
         shared_batches=shared_batches,
     )
-    depths = torch.as_tensor(np.broadcast_to(steps, (n_samples,)).copy())
     if on_step is not None:
         stream.count_steps(samples, depths)
     block = stream.window_samples * stream.batch
-    done = [
-        stream.push(samples[:, start : start + block], depths[start : start + block])
-        for start in range(0, n_samples, block)
-    ]
+    done = []
+    for part in (slice(start, start + block) for start in range(0, n_samples, block)):
+        moving = {name: lane[part] for name, lane in lanes.items()}
+        done.append(stream.push(samples[:, part], depths[part], moving))
     done.append(stream.finish())
     dreamed: npt.NDArray[np.float32] = torch.cat(done, 1).cpu().numpy()
     return dreamed
@@ -187,6 +184,7 @@ def dream_each(
     settings: DreamSettings | None = None,
     depth: float | npt.NDArray[np.floating[Any]] = DEFAULT_DEPTH,
     *,
+    f0_hz: float | npt.NDArray[np.floating[Any]] | None = None,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
     networks: Mapping[str, Network] | None = None,
@@ -210,6 +208,7 @@ def dream_each(
         objectives: What each dream maximises; none takes the network's last three layers.
         settings: The dreams' settings but for the objective; None takes the defaults.
         depth: Steps, as in :func:`dream`.
+        f0_hz: As in :func:`dream`.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
         networks: Other networks that the objective names; those it names and that are not here are loaded.
@@ -236,6 +235,7 @@ def dream_each(
             network,
             replace(base, objective=objective),
             depth,
+            f0_hz=f0_hz,
             references=references,
             target=target,
             networks=networks,
@@ -249,6 +249,17 @@ def dream_each(
         change += one - sound
     dreamed: npt.NDArray[np.float32] = sound + change
     return dreamed
+
+
+def _lane(name: str, values: object, n_samples: int) -> Tensor:
+    """Return one value a sample."""
+    given = np.asarray(values, dtype=np.float64)
+    if given.shape not in ((), (n_samples,)):
+        raise SettingError(
+            f"{name} has shape {given.shape}; one number, or one for each of the {n_samples} samples, "
+            "is accepted"
+        )
+    return torch.as_tensor(np.broadcast_to(given, (n_samples,)).copy())
 
 
 def _load_others(objective: Objective, network: Network, given: Mapping[str, Network]) -> dict[str, Network]:

@@ -19,20 +19,26 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
+from dream_core.loop.lanes import PitchPhase, check_lane
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
-from dream_core.names import nearest_names
 from dream_core.objectives.listener import Listener
 from dream_core.runtime import default_batch, draw_integer, widest_float
-from dream_core.settings import DEPTH_LIMIT, MOVING_SETTINGS, RANGES, SIGNALS, DreamSettings
+from dream_core.settings import DEPTH_LIMIT, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
 __all__ = ["DreamStream"]
 
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""
+
+
+NO_PITCH = (
+    "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
+    "lane of f0_hz, or use update 'mask'"
+)
 
 
 class DreamStream:
@@ -113,6 +119,7 @@ class DreamStream:
         self._done_steps, self._total_steps = 0, None
         settings = self._settings
         rate = self._listener.sample_rate
+        self._phase = PitchPhase(rate)
         longest = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
         # Whole frames, so that those of the window lie where they would without margins.
         margin = longest * math.ceil(max(1.0, self._context_samples() / longest))
@@ -129,7 +136,8 @@ class DreamStream:
         Args:
             samples: ``(channels, n)``.
             depth: ``(n,)`` in steps, 0..100.
-            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves; the same ones in every block.
+            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves, and ``f0_hz``, the pitch, 0 where there
+                is none; the same ones in every block.
 
         Shape:
             Returns ``(channels, m)``; over the whole stream as many come out as went in.
@@ -156,12 +164,16 @@ class DreamStream:
             name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
         }
         for name, lane in moving.items():
-            _check_lane(name, lane, samples.shape[1])
+            check_lane(name, lane, samples.shape[1])
+        if "f0_hz" in moving:
+            moving["f0_cycles"] = self._phase.follow(moving["f0_hz"])
         self._schedule.push(samples, depth, moving)
         return self._run(is_end=False)
 
     def finish(self) -> Tensor:
         """End the sound and return all that is left."""
+        if getattr(self._update, "needs_pitch", False) and not self._phase.was_heard:
+            self._warn(NO_PITCH)
         self._schedule.end()
         rest = self._run(is_end=True)
         self.reset()
@@ -218,13 +230,16 @@ class DreamStream:
         # Outside the handler: while an exception lives, so do the tensors of the step that failed.
         self._batch = max(1, self._batch // 2)
         torch.cuda.empty_cache()
-        if self._on_warning is not None:
-            self._on_warning(f"the device is out of memory; going on with {self._batch} windows at a time")
+        self._warn(f"the device is out of memory; going on with {self._batch} windows at a time")
         return [
             fault
             for start in range(0, len(steps), self._batch)
             for fault in self.step_batch(steps[start : start + self._batch])
         ]
+
+    def _warn(self, text: str) -> None:
+        if self._on_warning is not None:
+            self._on_warning(text)
 
     def _step_within_memory(self, steps: Sequence[PendingStep]) -> list[Fault] | None:
         try:
@@ -419,17 +434,3 @@ class DreamStream:
                 continue
             faults.append(Fault(owner=step.stream, error=NonFiniteError(text)))
         return faults
-
-
-def _check_lane(name: str, lane: Tensor, n_samples: int) -> None:
-    """Refuse a moving setting that there is not, of another length, or out of range."""
-    known = {setting: RANGES[setting] for setting in MOVING_SETTINGS} | dict(SIGNALS)
-    if name not in known:
-        raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, known)}")
-    low, high = known[name]
-    is_fitting = lane.shape == (n_samples,)
-    if not is_fitting or not bool(((lane >= low) & (lane <= high)).all()):
-        given = f"up to {float(lane.max()):g}" if is_fitting else f"of shape {tuple(lane.shape)}"
-        raise SettingError(
-            f"the lane of {name} is {given}; ({n_samples},) values of {low:g}..{high:g} are accepted"
-        )

@@ -261,11 +261,15 @@ class Crepe(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return logits of notes for patches of samples."""
+        return cast(Tensor, self.notes(self.hear_bins(patches)))
+
+    def hear_bins(self, patches: Tensor) -> Tensor:
+        """Return logits of the 360 bins of pitch for patches of samples, ``(n, 1024)`` -> ``(n, 360)``."""
         weights = next(self.parameters())
         x = cast(Tensor, _Standardise.apply(patches.to(weights.dtype))).unsqueeze(1)
         for block in self.blocks:
             x = block(x)
-        return cast(Tensor, self.notes(self.bins(x.transpose(1, 2).flatten(1))))
+        return cast(Tensor, self.bins(x.transpose(1, 2).flatten(1)))
 
 
 def _widths(card: NetworkCard) -> tuple[int, ...]:

@@ -42,7 +42,8 @@ class Window:
         step_index: Which step this is, from 0; the same for all items.
         sample_rate: Hz.
         lanes: Those settings that may move (`step`, `low_hz`, `high_hz`), each a number, or one for each
-            sample of the window and its margins ``(items, 1, samples)``.
+            sample of the window and its margins ``(items, 1, samples)``; and what else is said at every
+            sample: `f0_hz`, the sound's pitch, with how far it is in its cycle, `f0_cycles`, 0..1.
         settings: The dream's settings.
     """
 
@@ -143,7 +144,11 @@ def waveform_gradient(sound: Tensor, score: Score) -> Tensor:
 
 
 class Update(Protocol):
-    """An operator from the sound at one step to a proposal for the next."""
+    """An operator from the sound at one step to a proposal for the next.
+
+    One that keeps to the sound's pitch says so by an attribute `needs_pitch` that is true: who gives it no
+    pitch is told.
+    """
 
     @property
     def needs_target(self) -> bool:

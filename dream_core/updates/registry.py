@@ -10,6 +10,7 @@ from dream_core.names import nearest_names
 from dream_core.settings import StepRule
 from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
+from dream_core.updates.harmonic import Harmonic
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.mask import Mask
 from dream_core.updates.spectral_cut import Source, SpectralCut
@@ -23,6 +24,10 @@ def _updates() -> dict[str, tuple[Update, str]]:
     cut: Callable[..., Update] = SpectralCut
     return {
         "mask": (Mask(), "turn the sound's own spectrum up and down; phase and energy stay"),
+        "harmonic": (
+            Harmonic(),
+            "turn partials of the sound's pitch and bands of noise up and down; in tune",
+        ),
         "add": (Add(), "add the gradient (DeepDream, DreamSound's additive mode)"),
         "filter": (
             cut(operand="gradient", mask="gradient", phase="gradient", adds=True, expands=True),

@@ -30,6 +30,9 @@ FILE = Path(__file__).with_name("dreams.json")
 RATE = 44100
 N_PRODUCTS = 24
 DEPTHS = (1.0, 3.5, 10.0)
+LOWEST_HZ = 220.0
+"""The lowest note of `chord`."""
+
 NETWORKS = {"timbre": "layer:block3", "texture": "layer:frames4"}
 
 
@@ -98,6 +101,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 """Everything that can be asked of `mask`, one at a time."""
 
 UPDATES = (
+    "harmonic",
     "add",
     "gradient",
     "filter",
@@ -170,6 +174,7 @@ def measure(case: Case) -> dict[str, Any]:
     scores: list[float] = []
     settings = DreamSettings(objective=case.objective, **case.settings)
     target = {"references": {"beats": beats()}, "target": "beats"} if "update" in case.settings else {}
+    pitch = {"f0_hz": LOWEST_HZ} if settings.update == "harmonic" else {}
     dreamed = dream(
         sound,
         RATE,
@@ -178,6 +183,7 @@ def measure(case: Case) -> dict[str, Any]:
         depth=case.depth,
         on_step=lambda report: scores.append(report.score),
         **target,
+        **pitch,
     )
     change = dreamed.astype(np.float64) - sound
     level = float(np.sqrt(np.mean(change**2)))

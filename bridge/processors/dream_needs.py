@@ -1,0 +1,85 @@
+"""What a dream needs beside itself: networks that are installed, a device; and its errors as the bridge's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+
+from bridge.errors import ProcessorError, RenderError, RenderStoppedError
+from bridge.processors.pitch_sources import pitch_networks
+from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
+from dream_core.networks.registry import PUBLISHED, get_card, is_ready, weights_sha256
+from dream_core.objectives.parse import parse_objective
+from dream_core.runtime import default_threads, resolve_device
+from dream_core.settings import DEFAULT_NETWORK
+
+__all__ = ["border", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
+
+
+def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
+    """Return the device dreams will run on, and the threads where that is a CPU.
+
+    Raises:
+        ProcessorError: The device is not there.
+    """
+    with border():
+        resolved = resolve_device(device)
+    if resolved.type == "cpu":
+        return "cpu", threads or default_threads()
+    return str(resolved), None
+
+
+def networks_of(params: Mapping[str, object]) -> frozenset[str]:
+    """Return the networks a dream needs: its own, those of its objective, and who hears the pitch."""
+    own = str(params.get("network", DEFAULT_NETWORK))
+    try:
+        named = parse_objective(str(params.get("objective", "class:auto"))).networks
+    except DreamError:
+        named = ()  # which is said where the dream is checked
+    with contextlib.suppress(DreamError):
+        named = tuple(name for name in named if name != get_card(own).name)
+    return frozenset({own, *named, *pitch_networks(params)} - {""})
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """Say which network's weights are not here, and how they come here.
+
+    Raises:
+        ProcessorError: There is no such network, or its weights are not installed.
+    """
+    with border():
+        for name in sorted(names):
+            if not is_ready(name):
+                raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
+
+
+def _remedy(name: str) -> str:
+    if name != "yamnet" and name not in PUBLISHED:
+        return "the package that offers it says how its weights come here"
+    return (
+        f"`reverie networks get {name}` fetches its weights, `reverie networks import {name} FILE` takes "
+        "them from a file"
+    )
+
+
+def hash_networks(names: Iterable[str]) -> dict[str, str]:
+    """Return the hash of each network's weights.
+
+    Raises:
+        ProcessorError: There is no such network.
+    """
+    with border():
+        return {name: weights_sha256(name) for name in sorted(names)}
+
+
+@contextlib.contextmanager
+def border() -> Iterator[None]:
+    """Turn the dream core's errors into the bridge's, once."""
+    try:
+        yield
+    except CancelledError as error:
+        raise RenderStoppedError("stopped while dreaming") from error
+    except NonFiniteError as error:
+        raise RenderError(f"dream: {error}") from error
+    except DreamError as error:
+        raise ProcessorError(f"dream: {error}") from error
