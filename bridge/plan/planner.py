@@ -281,7 +281,8 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    if parsed is None and said.bpm is None and preset.modulators:
+    keeps_time = any(node.params.get("motion_rate") for node in preset.nodes_of("dream"))
+    if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
         tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))

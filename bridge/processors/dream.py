@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bridge.arrays import AudioArray, Lane
+from bridge.clock.durations import parse_rate
 from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS
@@ -192,6 +193,8 @@ class Dream(DreamAttributes):
             update = build_update(str(self._values["update"]))
             if isinstance(update, Legacy):
                 update.check(self._settings())
+        if rate := str(self._values["motion_rate"]):
+            parse_rate(rate, "dream.motion_rate")
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
@@ -254,6 +257,8 @@ class Dream(DreamAttributes):
         lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
         moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
+        if (cycles := self._cycles_lane(automation)) is not None:
+            moving["cycles"] = cycles
         if self._keeps_to_pitch and (f0_hz := self._pitch_lane(automation, n_samples)) is not None:
             moving["f0_hz"] = f0_hz
         with border():
@@ -293,6 +298,16 @@ class Dream(DreamAttributes):
         """Return the pitch that is told, or None where somebody is to hear it."""
         fixed_hz = float(cast(float, self._values["f0_hz"]))
         return automation.get("f0_hz", np.full(n_samples, fixed_hz) if fixed_hz else None)
+
+    def _cycles_lane(self, automation: Mapping[str, Lane]) -> Lane | None:
+        """Return what the dream moves in time with, if with anything."""
+        if "cycles" not in automation and self._values["motion_rate"]:
+            raise ProcessorError(
+                f"dream: motion_rate = {self._values['motion_rate']!r}, and no clock came with the sound; "
+                "render stems with --midi or --bpm, or give a lane of cycles: how many have passed at each "
+                "sample, such as tempo_map.seconds_to_beats(seconds) / 0.5 for eighths"
+            )
+        return automation.get("cycles")
 
     def _open_tracker(self, sample_rate: int, *, has_lane: bool) -> PitchTracker | None:
         """Return who hears the pitch, or nobody where none is wanted or a lane tells it."""

@@ -30,6 +30,10 @@ class DreamKeywords(TypedDict, total=False):
     varispeed_octaves: float
     octaves: int
     normalisation: Normalisation
+    motion: float
+    motion_rate: str
+    cycles: float
+    balance: float
     smooth_frames: float
     smooth_bins: float
     tv_time: float
@@ -45,6 +49,8 @@ class DreamKeywords(TypedDict, total=False):
     threshold_db: float
     knee_db: float
     guard: bool
+    peak_guard: float
+    context: bool
     seed: int
     window_s: float
     fade_s: float
@@ -69,6 +75,10 @@ class DreamAttributes:
     varispeed_octaves: float
     octaves: int
     normalisation: Normalisation
+    motion: float
+    motion_rate: str
+    cycles: float
+    balance: float
     smooth_frames: float
     smooth_bins: float
     tv_time: float
@@ -84,6 +94,8 @@ class DreamAttributes:
     threshold_db: float
     knee_db: float
     guard: bool
+    peak_guard: float
+    context: bool
     seed: int
     window_s: float
     fade_s: float

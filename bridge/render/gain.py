@@ -57,8 +57,8 @@ class GainDecision:
         """What to tell the user where the level asked for is given up; a tenth of a dB is not heard."""
         if self.over_db > _HEARD_DB:
             return (
-                f"its true peak is {self.over_db:.1f} dB above level.ceiling_dbtp and kept; level.limiter = true "
-                "turns down only such peaks"
+                f"its true peak is {self.over_db:.1f} dB above level.ceiling_dbtp and kept; level.limiter = "
+                "true turns down only such peaks"
             )
         missed_db = self.wanted_db - self.gain_db
         if abs(missed_db) <= _HEARD_DB:

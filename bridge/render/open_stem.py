@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bridge.clock.durations import parse_rate
+from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
 from bridge.errors import PresetError
@@ -61,6 +63,7 @@ class OpenStem:
     plugins: dict[str, VST3] = field(default_factory=dict)
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
+    clocks: Mapping[str, CyclePhase] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -73,6 +76,9 @@ class OpenStem:
             lanes[f"{node_id}.{name}"] = np.minimum(values, limit_hz) if is_held else values
         for node_id, line in self.pitches.items():
             lanes[f"{node_id}.f0_hz"] = line.values(start, n_samples)
+        if self.clocks:
+            seconds = np.arange(start, start + n_samples) / self.stem.sample_rate
+            lanes |= {f"{node_id}.cycles": clock.at(seconds) for node_id, clock in self.clocks.items()}
         return lanes
 
     def close(self) -> None:
@@ -153,6 +159,11 @@ def open_stem(
             node.id: _pitch_line(node, plan, stem, midi, hooks.on_warning or _ignore)
             for node in preset.chain
             if node.enabled and follows_notes(node)
+        },
+        clocks={
+            node.id: CyclePhase(cycle=parse_rate(rate), tempo_map=plan.tempo_map)
+            for node in preset.nodes_of("dream")
+            if node.enabled and (rate := str(node.params.get("motion_rate", "")))
         },
     )
 

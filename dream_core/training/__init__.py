@@ -1,7 +1,8 @@
 """How the shipped networks were made; `README.md` beside this tells the whole story.
 
-- `notes`         single notes rendered from a soundfont
+- `notes`         single notes rendered from soundfonts; `synthesis` those of drawn instruments
 - `sampler`       batches of them, seeded; `augmentation` what is done to them
+- `attack`        changes as a dream's, towards a wrong class
 - `training_loop` steps, validation, and the head fitted again
 - `timbre`        the recipe of the shipped network, as a program
 - `model_card`    what is written beside its weights

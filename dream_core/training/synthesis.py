@@ -148,7 +148,8 @@ def _brass(key: _Key) -> Signal:
     peak = key.between(0.5, 3.0)  # which partial is loudest; the louder, the brighter
 
     def level(k: int) -> Signal:
-        return envelope * np.exp(-np.maximum(0.0, k - peak) / (0.5 + bright * envelope**1.5))
+        loud: Signal = envelope * np.exp(-np.maximum(0.0, k - peak) / (0.5 + bright * envelope**1.5))
+        return loud
 
     return key.partials(turns, level)
 
@@ -231,7 +232,8 @@ def _organ(key: _Key) -> Signal:
         steep = key.between(0.15, 0.8)
         tone = key.partials(turns, lambda k: np.exp(-steep * (k - 1)))
     click = key.noise() * np.exp(-key.time_s * 200.0) * key.between(0, 0.3)
-    return envelope * (tone + click)
+    sound: Signal = envelope * (tone + click)
+    return sound
 
 
 def _reed(key: _Key) -> Signal:
@@ -244,7 +246,8 @@ def _reed(key: _Key) -> Signal:
         turns, lambda k: envelope ** (1 + 0.1 * k) * k**-tilt * (evens if k % 2 == 0 else 1.0)
     )
     tone = key.resonant(tone, formants, key.between(150, 500)) + 0.2 * tone
-    return tone + key.between(0.0, 0.02) * envelope * key.noise() * np.abs(tone).max()
+    blown: Signal = tone + key.between(0.0, 0.02) * envelope * key.noise() * np.abs(tone).max()
+    return blown
 
 
 def _string(key: _Key) -> Signal:
@@ -261,7 +264,8 @@ def _string(key: _Key) -> Signal:
     body = tuple(key.between(*range_hz) for range_hz in ((250, 350), (400, 600), (900, 1500), (2200, 3200)))
     sound = key.resonant(sound, body, key.between(80, 300)) + 0.3 * sound
     bow = key.resonant(key.noise(), (key.between(1500, 4000),), 1500.0)
-    return envelope * (sound / max(1e-9, np.abs(sound).max()) + key.between(0.005, 0.04) * bow)
+    bowed: Signal = envelope * (sound / max(1e-9, np.abs(sound).max()) + key.between(0.005, 0.04) * bow)
+    return bowed
 
 
 def _synth_lead(key: _Key) -> Signal:
@@ -280,7 +284,8 @@ def _synth_lead(key: _Key) -> Signal:
     corner_hz = float(np.clip(cutoff.mean() * key.f0_hz, 200, 0.4 * key.sample_rate))
     pole = np.exp(-2 * np.pi * corner_hz / key.sample_rate)
     filtered: Signal = lfilter([1 - pole], [1, -pole], sound)
-    return envelope * filtered
+    lead: Signal = envelope * filtered
+    return lead
 
 
 def _vocal(key: _Key) -> Signal:

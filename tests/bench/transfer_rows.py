@@ -278,7 +278,10 @@ def change(row: Row, pair: Pair, means: FamilyMeans) -> NDArray[np.float32] | No
     if row.name == "random direction":
         random = DreamSettings(objective=f"direction:frames8:{pair.index}")
         return dream(pair.sound, RATE, _load("texture"), random, _DEPTH)
-    return dream(pair.sound, RATE, _load(row.network), row.dream_settings(pair.target), row.depth)
+    settings = row.dream_settings(pair.target)
+    # Notes' pitches are known; a stem's would have to be heard.
+    f0_hz = pair.f0_hz if settings.update == "harmonic" else None
+    return dream(pair.sound, RATE, _load(row.network), settings, row.depth, f0_hz=f0_hz)
 
 
 def plain_rows(names: Sequence[str] = PLAIN_ROWS) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def drift_db(dreamed: np.ndarray, sound: np.ndarray) -> np.ndarray:
 
     def thirds(x: np.ndarray) -> np.ndarray:
         power = np.abs(np.fft.rfft(x[0, middle] * np.hanning(2 * RATE))) ** 2
-        return np.array([power[(hz >= a) & (hz < b)].sum() for a, b in zip(edges, edges[1:], strict=False)])
+        return np.array([power[(hz >= a) & (hz < b)].sum() for a, b in pairwise(edges)])
 
     before, after = thirds(sound), thirds(dreamed)
     heard = before > 1e-4 * before.max()

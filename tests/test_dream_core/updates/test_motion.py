@@ -83,7 +83,7 @@ def test_a_held_note_does_not_tremble_where_nothing_may_move() -> None:
 
 
 def changes_in_time(motion: float) -> tuple[float, float]:
-    """Return the rate a dream changes at, in cycles a cycle, and its phase, in cycles, through a tempo ramp."""
+    """Return the rate a dream changes at and its phase, both in cycles, through a tempo ramp."""
     sound = held_note(10.0)
     time_s = np.arange(sound.shape[1]) / RATE
     cycles = (100 * time_s + 40 * time_s**2 / 20.0) / 60 * 2  # eighths, from 100 to 140 BPM
