@@ -23,8 +23,8 @@ class LevelPolicy(BaseModel):
 
     mode: Literal["match", "keep", "peak", "lufs"] = Field(
         default="match",
-        description="match: as loud as the input. keep: as the chain leaves it, peaks too. peak: true peak at "
-        "the ceiling. lufs: integrated loudness at target_lufs.",
+        description="match: as loud as the input. keep: as the chain leaves it, peaks too. "
+        "peak: true peak at the ceiling. lufs: integrated loudness at target_lufs.",
     )
     target_lufs: float = Field(default=-18.0, ge=-70.0, le=0.0, description="Used by mode lufs.")
     ceiling_dbtp: float = Field(default=-1.0, ge=-40.0, le=20.0, description="Highest true peak delivered.")
