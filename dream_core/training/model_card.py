@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def accuracy_line(confusion: NDArray[np.int64]) -> str:
 
 def model_card(
     card: NetworkCard,
-    confusion: NDArray[np.int64],
+    confusions: Mapping[str, NDArray[np.int64]],
     *,
     data: str,
     split: str,
@@ -41,7 +43,8 @@ def model_card(
 
     Args:
         card: The network's own card.
-        confusion: Counts ``(true class, heard class)`` on what was held out.
+        confusions: Counts ``(true class, heard class)`` by heading: of what was held out, of another
+            soundfont.
         data: What it was trained on, with licence.
         split: What was held out, and why that is fair.
         command: The exact command that trained it.
@@ -49,6 +52,11 @@ def model_card(
         sha256: Of the weights file.
     """
     lowest_hz, highest_hz = card.band_hz
+    tables = "\n\n".join(
+        f"## {heading}\n\n{accuracy_line(confusion)}. Rows are the truth, columns what was heard:\n\n"
+        f"{confusion_table(confusion, card.classes)}"
+        for heading, confusion in confusions.items()
+    )
     layers = ", ".join(f"`{layer.name}` ({layer.n_channels})" for layer in card.layers)
     return f"""# {card.name}
 
@@ -73,9 +81,5 @@ def model_card(
 
 {split}
 
-## Accuracy on what was held out
-
-{accuracy_line(confusion)}. Rows are the truth, columns what was heard:
-
-{confusion_table(confusion, card.classes)}
+{tables}
 """

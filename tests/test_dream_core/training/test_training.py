@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dream_core import load_network
 from dream_core.errors import SettingError
 from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.training import augmentation, notes
+from dream_core.training.attack import attack
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
+from dream_core.training.synthesis import synthesise_notes
 from dream_core.training.training_loop import TrainingSettings, train, validate
 
 RATE = SPEC.frontend.sample_rate
@@ -64,6 +68,67 @@ def test_held_out_notes_are_never_drawn(tones: notes.NoteTable) -> None:
     assert drawn == set(np.flatnonzero(~tones.held_out))
 
 
+def test_banks_hold_out_the_same_programs() -> None:
+    """A program that is held out of one soundfont is heard in none of the others."""
+    for bank in notes.BANKS:
+        for family, presets in bank.presets.items():
+            assert [p for p in presets if notes.is_held_out(*p)] == [
+                p for p in notes.FAMILY_PRESETS[family] if notes.is_held_out(*p)
+            ]
+
+
+def test_tables_joined_keep_their_notes_and_count_presets_on(tones: notes.NoteTable) -> None:
+    both = notes.join([tones, tones])
+    n_notes, n_presets = len(tones.families), int(tones.presets.max()) + 1
+
+    assert np.array_equal(both.waveforms[n_notes:], tones.waveforms)
+    assert np.array_equal(both.presets[n_notes:], tones.presets + n_presets)
+    assert int(both.held_out.sum()) == 2 * int(tones.held_out.sum())
+
+
+def test_drawn_instruments_play_the_pitch_they_are_told() -> None:
+    """The strongest partials of an organ's notes are multiples of one pitch in its range; a seed draws it."""
+    table = synthesise_notes(3, RATE, seed=1)
+    again = synthesise_notes(3, RATE, seed=1)
+
+    assert np.array_equal(table.waveforms, again.waveforms)
+    assert not table.held_out.any()
+    assert np.abs(table.waveforms.astype(int)).max(axis=1).min() == 32767
+    lowest, highest = (440.0 * 2.0 ** ((key - 69) / 12) for key in notes.PITCH_RANGES["vocal"])
+    for row in table.waveforms[table.families == CLASSES.index("vocal")]:
+        spectrum = np.abs(np.fft.rfft(row[2000:12000] * np.hanning(10000)))
+        autocorrelation = np.fft.irfft(spectrum**2)
+        lags = np.arange(len(autocorrelation))
+        allowed = (lags >= RATE / highest * 0.9) & (lags <= RATE / lowest * 1.1)
+        assert autocorrelation[allowed].max() > 0.4 * autocorrelation[0]
+
+
+def test_an_attack_convinces_of_another_family_within_its_bounds() -> None:
+    """Gains stay within twice what is asked for, silence stays silent, and the wrong family is heard more."""
+    network = load_network("timbre")
+    generator = torch.Generator().manual_seed(0)
+    sounds = 0.1 * torch.randn(6, SPEC.frontend.patch_samples, generator=generator)
+    sounds[:, : SPEC.frontend.patch_samples // 2] = 0.0
+    with torch.no_grad():
+        patches = network.log_mel(sounds)
+        families = network(patches).argmax(dim=1)
+
+    def attacked(nepers: float) -> torch.Tensor:
+        draws = torch.Generator().manual_seed(4)
+        return attack(network, patches, families, network.silence, draws, n_steps=3, most_nepers=nepers)
+
+    moved = attacked(1.0)
+    change = torch.log(moved.exp() - np.exp(network.silence) + 1e-6)
+    change = change - torch.log(patches.exp() - np.exp(network.silence) + 1e-6)
+    assert float(change.abs().max()) <= 2.0 + 1e-3
+    torch.testing.assert_close(moved[:, :20], patches[:, :20])  # a frame's silence
+    torch.testing.assert_close(attacked(0.0), patches, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        own = torch.nn.functional.cross_entropy(network(moved), families)
+        before = torch.nn.functional.cross_entropy(network(patches), families)
+    assert float(own) > float(before) + 1.0
+
+
 def test_notes_that_are_validated_belong_to_one_preset_of_each_family() -> None:
     for family, presets in notes.FAMILY_PRESETS.items():
         held_out = [preset for preset in presets if notes.is_held_out(*preset)]
@@ -76,16 +141,23 @@ def test_notes_that_are_validated_belong_to_one_preset_of_each_family() -> None:
 def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
     tones: notes.NoteTable, tmp_path: Path
 ) -> None:
-    settings = {"steps_per_epoch": 2, "batch_size": 4, "seed": 3, "calibration_batches": 1}
+    settings = {
+        "epochs": 1,
+        "attack_epochs": 1,
+        "steps_per_epoch": 2,
+        "batch_size": 4,
+        "seed": 3,
+        "calibration_batches": 1,
+    }
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
     # The length of the schedule is part of the run: stop it by its checkpoint, not by its settings.
-    expected, _ = train(tones, whole, TrainingSettings(epochs=2, **settings))
+    expected, _ = train(tones, whole, TrainingSettings(**settings))
     with pytest.raises(KeyboardInterrupt):
-        train(tones, stopped, TrainingSettings(epochs=2, **settings), report=_stop_after_one)
+        train(tones, stopped, TrainingSettings(**settings), report=_stop_after_one)
 
-    resumed, _ = train(tones, stopped, TrainingSettings(epochs=2, **settings))
+    resumed, _ = train(tones, stopped, TrainingSettings(**settings))
 
     for name, tensor in expected.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -181,7 +253,7 @@ def test_the_confusion_table_shows_counts_and_shares() -> None:
 
 def test_rendered_midi_holds_the_notes_that_were_drawn() -> None:
     mido = pytest.importorskip("mido")
-    drawn = notes._draw_notes(8, 38, "bass")
+    drawn = notes._draw_notes(8, 38, "bass", notes.BANKS[0])
 
     messages = list(mido.MidiFile(file=io.BytesIO(notes._midi_bytes(8, 38, drawn))))
 
@@ -198,5 +270,6 @@ def test_rendered_midi_holds_the_notes_that_were_drawn() -> None:
 
 
 def test_an_absent_soundfont_is_answered_with_what_to_install(tmp_path: Path) -> None:
+    absent = replace(notes.BANKS[0], soundfont=tmp_path / "gone.sf2")
     with pytest.raises(SettingError, match="apt install fluidsynth"):
-        notes.render_notes(tmp_path / "gone.sf2", tmp_path / "notes", sample_rate=RATE)
+        notes.render_notes(absent, tmp_path / "notes", sample_rate=RATE)
