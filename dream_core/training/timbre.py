@@ -21,7 +21,7 @@ from dream_core.training.notes import BANKS, NoteBank, join, render_notes
 from dream_core.training.synthesis import synthesise_notes
 from dream_core.training.training_loop import TrainingSettings, train, validate
 
-_DATA = """{n_notes} single notes of {n_presets} presets: of the soundfonts FluidR3 GM (MIT licence), MuseScore
+_DATA = """{n_notes} single notes of {n_presets} presets of the soundfonts FluidR3 GM (MIT licence), MuseScore
 General, which grew out of it (MIT), and OPL-3 FM (GPL-3+), rendered by FluidSynth at the pitches of each
 family's playing range, 0.12 to 1.4 s long, with random tuning, reverb and chorus; and {n_drawn} notes of
 instruments drawn by chance, additive, FM and plucked. Batches draw families alike often and make of them

@@ -126,7 +126,7 @@ def test_an_attack_convinces_of_another_family_within_its_bounds() -> None:
     with torch.no_grad():
         own = torch.nn.functional.cross_entropy(network(moved), families)
         before = torch.nn.functional.cross_entropy(network(patches), families)
-    assert float(own) > float(before) + 1.0
+    assert float(own) > float(before) + 0.5
 
 
 def test_notes_that_are_validated_belong_to_one_preset_of_each_family() -> None:
