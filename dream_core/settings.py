@@ -132,14 +132,16 @@ class DreamSettings:
         varispeed_octaves: The network hears each step as a copy resampled by at most this many octaves,
             slower or faster, drawn from the seed: the octaves of image dreaming. The gradient comes back
             through the resampler to the sound itself: no detail is lost that had to be put back. 0..2.
-        octaves: How many masks of different frame lengths take turns, from tones to attacks. 1..5.
+        octaves: How many masks of different frame lengths take turns, from tones to attacks (``mask`` alone).
+            1..5.
         normalisation: Over what a gradient is scaled to unit size: each frame, each third of an octave
             (``band``) or the window.
         motion: How far the dream may move in time: 1 lets every frame go its own way, 0 moves all within
             half a second alike. Networks hear frames on a grid of their own, so a free dream of a held note
             is a tremolo at a rate of theirs. With a lane of `cycles` it moves in time with those. 0..1.
         balance: How tightly the sound's balance is held: thirds of an octave move by at most
-            ``24 ** (1 - balance)`` dB, so by 24 dB at 0 (as far as any gain goes), 6 dB at .44, 1 dB at 1.
+            ``24 ** (1 - balance)`` dB, so by 24 dB at 0 (as far as any gain goes), 6 dB at .44, 1 dB at 1
+            (``mask`` alone).
         smooth_frames: Smooths the gradient over this many frames (standard deviation). 0..32.
         smooth_bins: The same over frequency bins. 0..32.
         tv_time: How hard gains that jump in time are pulled together. 0..10.

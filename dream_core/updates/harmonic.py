@@ -10,7 +10,7 @@ apart::
     y(u) = x + sum over partials and bands of (e g - 1) part
     u <- u + rate * step * 3 dB * clip(G / rms(G), +-3),  G = dJ(y(u)) / du
 
-with the rate of each knot as `mask` has it; ``l`` makes up for what is heard to be lost. Where the sound
+with the steps of `ascent`, a rate for each knot; ``l`` makes up for what is heard to be lost. Where the sound
 lacks a partial, one far below it waits to be turned up; the noise is the sound's rest and, far
 below, a pink one. Of these only what the gains add is heard: where ``u`` is zero the output is the input.
 
@@ -28,10 +28,18 @@ from torch import Tensor, nn
 
 from dream_core.dsp.stft import k_weighting, soft_band, stft
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
-from dream_core.updates.conditioning import condition, gaussian_smooth, onset_strength, steady
+from dream_core.updates.ascent import (
+    aim,
+    guard_state,
+    guarded,
+    hear,
+    optimise,
+    optimiser_state,
+    swing,
+)
+from dream_core.updates.conditioning import condition, gaussian_smooth, onset_strength
 from dream_core.updates.contract import State, Window
-from dream_core.updates.envelope_guard import envelope_guard, excitation, peak_guard
-from dream_core.updates.mask import IN_TIME_S, STEADY_S, Mask
+from dream_core.updates.envelope_guard import excitation
 from dream_core.updates.noise_bands import N_BANDS, NoiseBands
 from dream_core.updates.partials import (
     POINTS_PER_KNOT,
@@ -174,33 +182,21 @@ class Harmonic:
         own = dict(state) if state else _begin(window, pitch, grid)
         parts = _Parts.of(window, own, pitch, grid)
         # What is scored is the rows' mean: its gradient is the same in all of them.
-        heard = Mask._hear(window, window.context + own["change"], own)[:, :1]
+        heard = hear(window, window.context + own["change"], own)[:, :1]
         with torch.enable_grad():
             leaf = own["u"].detach().requires_grad_(True)
             log_gains = parts.log_gains(leaf, own["lost"])
             pulled = parts.backward(heard, log_gains.detach())
             (gradient,) = torch.autograd.grad(log_gains, leaf, pulled)
-        smooth = self._aim(gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS), window, grid)
-        move = Mask._optimise(condition(smooth, own["u"], settings), own, settings)
+        knot_samples = grid.hop_samples * POINTS_PER_KNOT
+        smooth = aim(gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS), window, knot_samples)
+        move = optimise(condition(smooth, own["u"], settings), own, settings)
         if settings.protect_transients > 0:
             move = move * (1.0 - settings.protect_transients * _onsets(window, grid))
-        step = window.lane_at_frames("step", grid.hop_samples * POINTS_PER_KNOT, grid.n_knots, window.margin)
+        step = swing(window, knot_samples, grid.n_knots)
         own["u"] = own["u"] + step * NEPERS_PER_STEP * move
         self._sound(own, parts, window)
         return window.crop(window.context + own["change"]), own, gradient
-
-    @staticmethod
-    def _aim(gradient: Tensor, window: Window, grid: Grid) -> Tensor:
-        """Return what of a gradient may be followed where a dream may not move freely in time."""
-        knot_samples, cycles = grid.hop_samples * POINTS_PER_KNOT, None
-        if "cycles" in window.lanes:
-            cycles = window.lane_at_frames("cycles", knot_samples, grid.n_knots, window.margin)
-        if window.settings.motion == 1.0 and cycles is None:
-            return gradient
-        sigma_s = STEADY_S if cycles is None else IN_TIME_S
-        around = None if cycles is None else torch.as_tensor(cycles)
-        still = steady(gradient, sigma_s * window.sample_rate / knot_samples, around)
-        return torch.lerp(still, gradient, window.settings.motion)
 
     def _sound(self, own: State, parts: _Parts, window: Window) -> None:
         """Work out what the log-gains change now, and make up for what is then heard to be lost."""
@@ -211,16 +207,7 @@ class Harmonic:
 
     @staticmethod
     def _change(own: State, parts: _Parts, window: Window) -> None:
-        own["change"] = parts.change(parts.log_gains(own["u"], own["lost"]))
-        settings, sample_rate = window.settings, window.sample_rate
-        if "held" in own:
-            held = torch.ones_like(own["held"])
-            if settings.guard:
-                held = envelope_guard(window.context, own["change"], sample_rate)
-            if settings.peak_guard > 0:
-                change = held * own["change"]
-                held = held * peak_guard(window.context, change, settings.peak_guard, sample_rate)
-            own["held"], own["change"] = held, held * own["change"]
+        own["change"] = guarded(parts.change(parts.log_gains(own["u"], own["lost"])), window, own)
 
 
 def _pitch_of(window: Window) -> Pitch:
@@ -254,15 +241,7 @@ def _begin(window: Window, pitch: Pitch, grid: Grid) -> State:
     noise = NoiseBands.for_window(window, own["noise"], grid)
     own["loudness"] = torch.cat([_partial_loudness(own, window, pitch, grid), noise.loudness()], 1)
     own |= {"lost": torch.zeros_like(u[:, :1]), "before": noise.loudness_of(sound)}
-    if settings.guard or settings.peak_guard > 0:
-        own["held"] = torch.ones_like(sound[:, :1])
-    if settings.momentum > 0 or settings.optimiser != "plain":
-        own["velocity"] = u
-    if settings.optimiser == "adaptive":
-        own["rate"] = torch.ones_like(u[:, :1])
-    if settings.optimiser == "adam":
-        own |= {"power": u, "taken": torch.zeros_like(u[:, :1, :1])}
-    return own
+    return own | guard_state(settings, sound) | optimiser_state(settings, u, u[:, :1])
 
 
 def _partial_loudness(own: State, window: Window, pitch: Pitch, grid: Grid) -> Tensor:

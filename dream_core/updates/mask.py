@@ -18,9 +18,7 @@ Outside the dream's band the gain is exactly one; where ``u`` is zero the output
 With octaves there are several masks, from long frames (tones) to short ones (attacks), which take turns; what
 each changes is added to the same sound.
 
-Source:
-    Baydin et al. 2018, "Online learning rate adaptation with hypergradient descent": the multiplicative rule,
-    here for each frame.
+The steps themselves, beside what they act on, are those of `ascent`.
 """
 
 from __future__ import annotations
@@ -33,35 +31,25 @@ from torch import Tensor, nn
 
 from dream_core.dsp.stft import stft
 from dream_core.settings import NO_EXCITATION_DB, DreamSettings
-from dream_core.updates.conditioning import clip_deviations, condition, onset_strength, steady
-from dream_core.updates.contract import State, Window, waveform_gradient
-from dream_core.updates.envelope_guard import envelope_guard, excitation, peak_guard
+from dream_core.updates.ascent import (
+    STEADY_S,
+    aim,
+    guard_state,
+    guarded,
+    hear,
+    optimise,
+    optimiser_state,
+    swing,
+)
+from dream_core.updates.conditioning import condition, onset_strength
+from dream_core.updates.contract import State, Window
+from dream_core.updates.envelope_guard import excitation
 from dream_core.updates.mask_gains import Gains
 
 __all__ = ["Mask"]
 
 NEPERS_PER_STEP = 2.0 * math.log(10.0) / 20.0
 """A unit step moves the typical bin by 2 dB."""
-
-ADAM_BETAS = (0.9, 0.99)
-
-GROWTH = 0.7
-"""How fast a frame's steps grow while its direction stays, in nepers a step."""
-
-KEPT = 0.3
-"""From which agreement with the steps before on they grow; below it they shrink."""
-
-RATES = (0.1, 3.0)
-"""How small and how large they get."""
-
-STEADY_S = 0.5
-"""Over how long a dream that may not move is the same, a standard deviation."""
-
-IN_TIME_S = 1.0
-"""Over how long one that moves in cycles is."""
-
-SWING = 0.5
-"""How much a step swings in each cycle, largest where it begins."""
 
 MOST_DRIFT_DB = 24.0
 """How far thirds of an octave move where their balance is not held."""
@@ -112,16 +100,9 @@ class Mask:
             spectrum = stft(excited, octave.n_fft, octave.hop_samples)
             flat, row = torch.zeros_like(spectrum[:, 0].real), torch.zeros_like(spectrum[:, 0, :1].real)
             own = {"spectrum": spectrum, "u": flat, "lost": row, "change": torch.zeros_like(context)}
-            if settings.guard or settings.peak_guard > 0:
-                own["held"] = torch.ones_like(context[:, :1])
             if settings.balance > 0:
                 own["lost"] = flat
-            if settings.momentum > 0 or settings.optimiser != "plain":
-                own["velocity"] = flat
-            if settings.optimiser == "adaptive":
-                own["rate"] = torch.ones_like(row)
-            if settings.optimiser == "adam":
-                own |= {"power": flat, "taken": torch.zeros_like(row[..., :1])}
+            own |= guard_state(settings, context) | optimiser_state(settings, flat, row)
             state |= octave.put(own)
         return state
 
@@ -137,43 +118,18 @@ class Mask:
         around = window.context + others
         gains = Gains.for_window(window, own["spectrum"], octave.n_fft, octave.hop_samples)
         u = own["u"]
-        gradient = gains.backward(self._hear(window, around + own["change"], own), u, own["lost"])
-        cycles = self._cycles(window, octave, u.shape[-1])
-        aim = gradient
-        if settings.motion < 1.0 or cycles is not None:
-            sigma_s = STEADY_S if cycles is None else IN_TIME_S
-            sigma_frames = sigma_s * window.sample_rate / octave.hop_samples
-            aim = torch.lerp(steady(gradient, sigma_frames, cycles), gradient, settings.motion)
-        move = self._optimise(condition(aim, u, settings), own, settings)
+        gradient = gains.backward(hear(window, around + own["change"], own), u, own["lost"])
+        direction = condition(aim(gradient, window, octave.hop_samples), u, settings)
+        move = optimise(direction, own, settings)
         if settings.protect_transients > 0:
             # Every frame that overlaps an onset holds back, not only the one it falls into.
             reach = settings.hop_divisor // 2
             onset = nn.functional.max_pool1d(onset_strength(gains.spectrum), 2 * reach + 1, 1, padding=reach)
             move = move * (1.0 - settings.protect_transients * onset)
-        step = window.lane_at_frames("step", octave.hop_samples, u.shape[-1], window.margin)
-        if cycles is not None:
-            step = step * (1.0 + SWING * torch.cos(2.0 * torch.pi * cycles))
+        step = swing(window, octave.hop_samples, u.shape[-1])
         own["u"] = u + step * NEPERS_PER_STEP * move
         self._sound(own, gains, others, window)
         return window.crop(around + own["change"]), state | octave.put(own), gradient
-
-    @staticmethod
-    def _hear(window: Window, sound: Tensor, own: State) -> Tensor:
-        """Return the gradient of the score with respect to the change, margins and all."""
-        settings = window.settings
-        if settings.context:
-            heard = waveform_gradient(sound, window.score)
-        else:
-            heard = waveform_gradient(window.crop(sound), window.score)
-            heard = nn.functional.pad(heard, (window.margin, window.margin))
-        return heard * own["held"] if "held" in own else heard
-
-    @staticmethod
-    def _cycles(window: Window, octave: _Octave, n_frames: int) -> Tensor | None:
-        if "cycles" not in window.lanes:
-            return None
-        cycles = window.lane_at_frames("cycles", octave.hop_samples, n_frames, window.margin)
-        return torch.as_tensor(cycles)
 
     @staticmethod
     def _sound(own: State, gains: Gains, others: Tensor, window: Window) -> None:
@@ -190,41 +146,4 @@ class Mask:
             own["lost"] = lost + correction
         if settings.energy or settings.balance > 0:
             log_gain = log_gain + gains.weights * own["lost"]
-        own["change"] = gains.change(log_gain)
-        if "held" in own:
-            held = torch.ones_like(own["held"])
-            if settings.guard:
-                held = envelope_guard(window.context, own["change"], window.sample_rate)
-            if settings.peak_guard > 0:
-                held = held * peak_guard(
-                    window.context, held * own["change"], settings.peak_guard, window.sample_rate
-                )
-            own["held"] = held
-            own["change"] = own["change"] * held
-
-    @staticmethod
-    def _optimise(direction: Tensor, state: State, settings: DreamSettings) -> Tensor:
-        if settings.optimiser == "adam":
-            first, second = ADAM_BETAS
-            n_taken = state["taken"] + 1.0
-            state["taken"] = n_taken
-            velocity = first * state["velocity"] + (1.0 - first) * direction
-            power = second * state["power"] + (1.0 - second) * direction.square()
-            state["velocity"], state["power"] = velocity, power
-            scale = torch.sqrt(power / (1.0 - second**n_taken)) + 1e-3
-            return clip_deviations(velocity / (1.0 - first**n_taken) / scale)
-        if settings.momentum == 0 and settings.optimiser == "plain":
-            return direction
-        before = state["velocity"]
-        # Written so that a constant direction keeps its size: momentum smooths, it does not speed up.
-        velocity = torch.lerp(direction, before, settings.momentum)
-        state["velocity"] = velocity
-        if settings.optimiser == "plain":
-            return velocity
-        rate = state["rate"]
-        sizes = torch.linalg.vector_norm(direction, dim=1, keepdim=True)
-        sizes = sizes * torch.linalg.vector_norm(before, dim=1, keepdim=True)
-        agreement = (direction * before).sum(dim=1, keepdim=True) / torch.clamp(sizes, min=1e-12)
-        grown = torch.clamp(rate * torch.exp(GROWTH * (agreement - KEPT)), *RATES)
-        rate = state["rate"] = torch.where(sizes > 0, grown, rate)
-        return velocity * rate
+        own["change"] = guarded(gains.change(log_gain), window, own)

@@ -36,6 +36,12 @@ from threading import Lock
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("bridge", "dream_core", "presets", "tests", "examples", "pyproject.toml", "README.md")
 TARGETS = {
+    "dream_core/updates/ascent.py": (
+        "test_dream_core/updates/test_ascent",
+        "test_dream_core/updates/test_mask",
+        "test_dream_core/test_goldens",
+        "test_dream_core/updates/test_updates",
+    ),
     "dream_core/updates/mask.py": (
         "test_dream_core/updates/test_mask",
         "test_dream_core/test_goldens",

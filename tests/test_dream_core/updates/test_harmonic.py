@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyloudnorm
 import pytest
 import torch
+from scipy.signal import butter, sosfiltfilt
 
 from dream_core import DreamSettings, dream, load_network, open_stream
 from dream_core.errors import SettingError
@@ -245,6 +246,17 @@ def test_nothing_is_heard_before_it_is_played(timbre: Network) -> None:
     assert np.abs(y[:, : RATE // 2 - 441]).max() < 1e-6
     assert np.abs(y[:, 3 * RATE // 2 + 441 :]).max() < 1e-6
     assert np.abs(y - x)[:, RATE // 2 : 3 * RATE // 2].max() > 0.01
+
+
+def test_no_click_is_heard_where_a_pitch_ends(timbre: Network) -> None:
+    """The sound goes on, its partials are let go softly: far above the band nothing is heard of it."""
+    x = saw(220.0)
+    f0_hz = np.where(np.arange(x.shape[1]) < 33400, 220.0, 0.0)
+    change = dream(x, RATE, timbre, settings(high_hz=2000.0), depth=6.0, f0_hz=f0_hz) - x
+    above = sosfiltfilt(butter(8, 5000.0, "high", fs=RATE, output="sos"), change[0])[33000:33800]
+
+    assert np.abs(change[0, 30000:33000]).max() > 0.01
+    assert np.abs(above).max() < 1e-3 * np.abs(change[0, 30000:33000]).max()
 
 
 def test_a_free_envelope_is_left_by_twelve_decibels_at_most(timbre: Network) -> None:

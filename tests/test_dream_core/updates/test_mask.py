@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -15,90 +14,6 @@ from dream_core.updates.contract import Window
 from dream_core.updates.mask import Mask
 
 RATE = 44100
-N_BINS, N_FRAMES = 7, 5
-Field = npt.NDArray[np.float64]
-
-
-def directions(n_steps: int, seed: int = 0, turning: float = 1.0) -> list[Field]:
-    """Return directions that wander; with no turning they stay."""
-    rng = np.random.default_rng(seed)
-    steady = rng.standard_normal((1, N_BINS, N_FRAMES))
-    return [steady + turning * rng.standard_normal(steady.shape) for _ in range(n_steps)]
-
-
-def state_of(settings: DreamSettings) -> dict[str, Tensor]:
-    """Return a beginning's state, as one octave sees it."""
-    field, row = (
-        torch.zeros(1, N_BINS, N_FRAMES, dtype=torch.float64),
-        torch.zeros(1, 1, N_FRAMES, dtype=torch.float64),
-    )
-    state = {"velocity": field, "rate": row + 1.0}
-    return state | {"power": field, "taken": row[..., :1]} if settings.optimiser == "adam" else state
-
-
-def moves(settings: DreamSettings, taken: list[Field]) -> list[Field]:
-    state = state_of(settings)
-    return [Mask._optimise(torch.from_numpy(one), state, settings).numpy() for one in taken]
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_plain_steps_are_an_average_of_directions(momentum: float) -> None:
-    """Without momentum the direction itself; with it a first-order low-pass of unit gain."""
-    taken, average = directions(6), np.zeros((1, N_BINS, N_FRAMES))
-    found = moves(DreamSettings(optimiser="plain", momentum=momentum), taken)
-    for direction, move in zip(taken, found, strict=True):
-        average = momentum * average + (1.0 - momentum) * direction
-        np.testing.assert_allclose(move, average, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("momentum", [0.0, 0.5])
-@pytest.mark.parametrize("turning", [0.3, 3.0])
-def test_adaptive_steps_grow_with_agreement(momentum: float, turning: float) -> None:
-    """A frame's rate is multiplied by exp(0.7 (cosine - 0.3)), held in 0.1..3, and begins with 1."""
-    taken = directions(12, turning=turning)
-    found = moves(DreamSettings(momentum=momentum), taken)
-    before, rate = np.zeros((1, N_BINS, N_FRAMES)), np.ones((1, 1, N_FRAMES))
-    for step, (direction, move) in enumerate(zip(taken, found, strict=True)):
-        if step:
-            sizes = np.linalg.norm(direction, axis=1) * np.linalg.norm(before, axis=1)
-            cosine = ((direction * before).sum(axis=1) / sizes)[:, None]
-            rate = np.clip(rate * np.exp(0.7 * (cosine - 0.3)), 0.1, 3.0)
-        before = momentum * before + (1.0 - momentum) * direction
-        np.testing.assert_allclose(move, rate * before, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize(("sign", "bound"), [(1.0, 3.0), (-1.0, 0.1)])
-def test_rates_are_bounded(sign: float, bound: float) -> None:
-    """A direction that stays goes three times as far in the end, one that turns about a tenth."""
-    direction = directions(1)[0]
-    taken = [sign**step * direction for step in range(12)]
-    move = moves(DreamSettings(momentum=0.0), taken)[-1]
-
-    np.testing.assert_allclose(np.abs(move), bound * np.abs(direction), rtol=1e-12)
-
-
-def test_a_frame_without_direction_keeps_its_rate() -> None:
-    """Silence between two steps does not slow the frame down, and is not divided by."""
-    direction = directions(1)[0]
-    silent = direction.copy()
-    silent[..., 2] = 0.0
-    last = moves(DreamSettings(momentum=0.0), [direction, silent, direction])[-1]
-    grown = np.exp(0.7 * 0.7)
-
-    np.testing.assert_allclose(last[..., 2], direction[..., 2], rtol=1e-12)
-    np.testing.assert_allclose(last[..., 0], grown**2 * direction[..., 0], rtol=1e-12)
-
-
-def test_adam_is_adam() -> None:
-    """Kingma and Ba's rule with betas of 0.9 and 0.99, epsilon 1e-3, bounded by three."""
-    taken = directions(8)
-    found = moves(DreamSettings(optimiser="adam"), taken)
-    first, second = np.zeros_like(taken[0]), np.zeros_like(taken[0])
-    for step, (direction, move) in enumerate(zip(taken, found, strict=True), start=1):
-        first = 0.9 * first + 0.1 * direction
-        second = 0.99 * second + 0.01 * direction**2
-        expected = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-3)
-        np.testing.assert_allclose(move, np.clip(expected, -3.0, 3.0), rtol=1e-10)
 
 
 def noise(n_samples: int, n_rows: int = 1) -> Tensor:

@@ -82,16 +82,16 @@ def test_a_held_note_does_not_tremble_where_nothing_may_move() -> None:
     assert tremolo_db(1.0) >= 1.5
 
 
-def changes_in_time(motion: float) -> tuple[float, float]:
+def changes_in_time(update: str, motion: float) -> tuple[float, float]:
     """Return the rate a dream changes at and its phase, both in cycles, through a tempo ramp."""
     sound = held_note(10.0)
     time_s = np.arange(sound.shape[1]) / RATE
     cycles = (100 * time_s + 40 * time_s**2 / 20.0) / 60 * 2  # eighths, from 100 to 140 BPM
-    stream = open_stream(
-        load_network("timbre"), DreamSettings(objective="class:flute", motion=motion), RATE, 1
-    )
+    settings = DreamSettings(objective="class:flute", update=update, motion=motion)
+    stream = open_stream(load_network("timbre"), settings, RATE, 1)
     depth = torch.full((sound.shape[1],), 10.0, dtype=torch.float64)
-    pieces = [stream.push(torch.from_numpy(sound), depth, {"cycles": torch.from_numpy(cycles)})]
+    lanes = {"cycles": torch.from_numpy(cycles), "f0_hz": torch.full_like(depth, 220.0)}
+    pieces = [stream.push(torch.from_numpy(sound), depth, lanes)]
     dreamed = torch.cat([*pieces, stream.finish()], 1).numpy()
     moved = np.abs(levels_db(dreamed, BANDS_HZ) - levels_db(sound, BANDS_HZ)).mean(axis=0)[100:-100]
     there = cycles[110::220][: moved.shape[0] + 200][100:-100]
@@ -102,10 +102,11 @@ def changes_in_time(motion: float) -> tuple[float, float]:
     return float(ratios[int(np.argmax(found))]), float(phase)
 
 
+@pytest.mark.parametrize("update", ["mask", "harmonic"])
 @pytest.mark.parametrize("motion", [0.0, 0.1])
-def test_a_dream_in_time_follows_the_tempo_in_rate_and_phase(motion: float) -> None:
+def test_a_dream_in_time_follows_the_tempo_in_rate_and_phase(update: str, motion: float) -> None:
     """Two hundredths of the rate and a tenth of a beat, which is a fifth of an eighth."""
-    ratio, phase = changes_in_time(motion)
+    ratio, phase = changes_in_time(update, motion)
     assert abs(ratio - 1.0) <= 0.02
     assert abs(phase) <= 0.2
 
