@@ -80,13 +80,15 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "knee_db": (0.0, 48.0),
     "seed": (0.0, 2.0**31),
     "window_s": (0.5, 60.0),
-    "fade_s": (0.001, 0.5),
+    "fade_s": (0.0, 0.5),
     "patch_hop": (0.0, 4096.0),
     "motion": (0.0, 1.0),
     "balance": (0.0, 1.0),
     "peak_guard": (0.0, 1.0),
 }
 """What is accepted for each number."""
+
+LONGEST_FADE_S = 0.5
 
 NO_EXCITATION_DB = -96.0
 """At this level there is none at all."""
@@ -142,7 +144,7 @@ class DreamSettings:
         balance: How tightly the sound's balance is held: thirds of an octave move by at most
             ``24 ** (1 - balance)`` dB, so by 24 dB at 0 (as far as any gain goes), 6 dB at .44, 1 dB at 1
             (``mask`` alone).
-        smooth_frames: Smooths the gradient over this many frames (standard deviation). 0..32.
+        smooth_frames: For ``mask``: smooths the gradient over this many frames (standard deviation). 0..32.
         smooth_bins: The same over frequency bins. 0..32.
         tv_time: How hard gains that jump in time are pulled together. 0..10.
         tv_frequency: The same for neighbouring frequencies. 0..10.
@@ -166,7 +168,8 @@ class DreamSettings:
             at its edges as elsewhere.
         seed: Chooses the jitter and the excitation; the same seed gives the same samples.
         window_s: Length of the windows the sound is dreamed in. 0.5..60.
-        fade_s: Cross-fade between windows. 0.001..0.5, at most a quarter of a window.
+        fade_s: Cross-fade between windows, in which one window's timbre becomes the next one's. 0 takes an
+            eighth of a window, half a second at most. 0..0.5, at most a quarter of a window.
         n_fft: Length of the transform at 44.1 and 48 kHz; other rates scale it to the same duration.
         hop_divisor: The hop is ``n_fft / hop_divisor``: 4, 8 or 16. (At 2 squared windows leave gaps.)
     """
@@ -182,17 +185,17 @@ class DreamSettings:
     varispeed_octaves: float = 0.0
     octaves: int = 1
     normalisation: Normalisation = "frame"
-    motion: float = 1.0
+    motion: float = 0.1
     balance: float = 0.0
-    smooth_frames: float = 0.0
-    smooth_bins: float = 0.0
+    smooth_frames: float = 4.0
+    smooth_bins: float = 1.0
     tv_time: float = 0.0
     tv_frequency: float = 0.0
     optimiser: Optimiser = "adaptive"
     momentum: float = 0.5
     energy: bool = True
     protect_transients: float = 0.0
-    excitation_db: float = -45.0
+    excitation_db: float = -30.0
     harmonic_mix: float = 1.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
@@ -201,8 +204,8 @@ class DreamSettings:
     context: bool = True
     seed: int = 0
     window_s: float = 4.0
-    fade_s: float = 0.05
-    n_fft: int = 2048
+    fade_s: float = 0.0
+    n_fft: int = 4096
     hop_divisor: int = 4
 
     def __post_init__(self) -> None:
@@ -249,6 +252,15 @@ class DreamSettings:
         4096
         """
         return int(max(256, self.n_fft * 2 ** round(math.log2(sample_rate / 46050.0))))
+
+    @property
+    def cross_fade_s(self) -> float:
+        """How long windows overlap.
+
+        >>> DreamSettings(window_s=2.0).cross_fade_s
+        0.25
+        """
+        return self.fade_s or min(LONGEST_FADE_S, self.window_s / 8)
 
     def hop_at(self, sample_rate: float) -> int:
         """Return the hop at a sample rate."""

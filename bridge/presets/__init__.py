@@ -6,6 +6,7 @@ with its place in the file, what is accepted and the nearest name.
 - `model`       everything a preset may say, validated
 - `policies`    how loud and how long a delivered stem shall be
 - `load`        a file by path or name, on top of what it extends
+- `migrate`     presets of older versions of the format
 - `documents`   TOML and JSON that anyone may have written
 - `overrides`   variations and ``node.param=value``
 - `trust`       what a preset reaches outside its folder, and whether it may

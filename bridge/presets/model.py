@@ -28,6 +28,7 @@ from pydantic import (
 from bridge.envelopes.schema import Macro, MidiMap, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
+from bridge.presets.migrate import migrate
 from bridge.presets.policies import LevelPolicy, TailPolicy
 from bridge.presets.toml_lines import find_line
 from bridge.processors.catalogue import processor_parameters
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 FORMAT = "reverie/preset"
-VERSION = 1
+VERSION = 2
 
 Category = Literal[
     "Bloom", "Pulse", "Texture", "Space", "Vocal", "Drums", "Bass", "Glitch", "Transition", "Utility"
@@ -158,7 +159,7 @@ class Preset(_Model):
     """A preset, whole and valid."""
 
     format: Literal["reverie/preset"] = "reverie/preset"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     uuid: UUID
     revision: int = Field(default=1, ge=1)
     meta: Meta
@@ -264,6 +265,7 @@ def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
         raise PresetError(
             f"{where}: version {version} is newer than this program reads ({VERSION}); update reverie-audio"
         )
+    data = migrate(data)
     try:
         preset = Preset.model_validate(data)
     except ValidationError as error:

@@ -124,7 +124,7 @@ _SPECS = (
     ParamSpec(name="context", default=True, help="let the network hear the sound around each window"),
     _setting("seed", "", "chooses the jitter and the excitation"),
     _setting("window_s", "s", "length of the windows the sound is dreamed in"),
-    _setting("fade_s", "s", "cross-fade between windows"),
+    _setting("fade_s", "s", "cross-fade between windows; 0: an eighth of a window, half a second at most"),
     _setting("n_fft", "samples", "length of the transform at 44.1 and 48 kHz"),
     _setting("hop_divisor", "", "the hop is n_fft divided by this"),
 )

@@ -14,6 +14,7 @@ from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
 from bridge.render.open_stem import OpenStem
+from dream_core.settings import DreamSettings
 
 __all__ = ["Progress", "WorkMeter"]
 
@@ -107,8 +108,9 @@ def _windows(node: NodeSpec, envelopes: Envelopes, stem: StemPlan) -> Iterator[_
     def setting(name: str) -> float:
         return float(node.params.get(name, node_parameters(node)[name].default))
 
-    fade = round(setting("fade_s") * stem.sample_rate)
-    length = round(setting("window_s") * stem.sample_rate)
+    settings = DreamSettings(window_s=setting("window_s"), fade_s=setting("fade_s"))
+    fade = round(settings.cross_fade_s * stem.sample_rate)
+    length = round(settings.window_s * stem.sample_rate)
     hop = length - fade
     is_moving = (node.id, "depth") in envelopes.moving
     for start in range(0, max(stem.n_samples - fade, 1), hop):

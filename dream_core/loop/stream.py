@@ -123,7 +123,7 @@ class DreamStream:
         longest = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
         # Whole frames, so that those of the window lie where they would without margins.
         margin = longest * math.ceil(max(1.0, self._context_samples() / longest))
-        self._schedule = WindowSchedule(rate, settings.window_s, settings.fade_s, margin, self._device)
+        self._schedule = WindowSchedule(rate, settings.window_s, settings.cross_fade_s, margin, self._device)
 
     def _context_samples(self) -> float:
         """Return how much of the sound around a window the networks hear: a patch on each side."""
@@ -297,7 +297,7 @@ class DreamStream:
             depth: ``(n,)`` in steps.
         """
         settings, cpu = self._settings, torch.device("cpu")
-        trial = WindowSchedule(self._listener.sample_rate, settings.window_s, settings.fade_s, 0, cpu)
+        trial = WindowSchedule(self._listener.sample_rate, settings.window_s, settings.cross_fade_s, 0, cpu)
         trial.push(samples, depth, {})
         trial.end()
         self._total_steps = sum(window.n_steps for window in trial.windows)

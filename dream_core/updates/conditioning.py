@@ -100,7 +100,7 @@ def steady(field: Tensor, sigma_frames: float, cycles: Tensor | None = None) -> 
 def _gaussian_along_time(field: Tensor, sigma_frames: float) -> Tensor:
     """Smooth by a product in the frequency domain, as the Gaussian may be long; zeros beyond the ends."""
     radius, n_frames = math.ceil(3.0 * sigma_frames), field.shape[-1]
-    n_fft = n_frames + radius
+    n_fft = max(n_frames + radius, 2 * radius + 1)  # the whole Gaussian fits
     distance = torch.arange(n_fft, device=field.device, dtype=field.dtype)
     distance = torch.minimum(distance, n_fft - distance)
     kernel = torch.exp(-0.5 * (distance / sigma_frames) ** 2) * (distance <= radius)

@@ -18,6 +18,9 @@ CELL_S = 0.001
 NEAR_CELLS = 20
 """How far away a peak of the sound lets the change have one."""
 
+GUARD_ROOM = 2.0
+"""How much power a change may have, beside the sound's: all of it taken away and as much put in its place."""
+
 SILENT_DBFS = -60.0
 """At and below this level a guarded dream changes nothing."""
 
@@ -39,7 +42,8 @@ def envelope_guard(original: Tensor, change: Tensor, sample_rate: int) -> Tensor
     """
     cell = _cell_samples(sample_rate)
     sound_power, change_power = _cell_power(original, cell), _cell_power(change, cell)
-    held = torch.sqrt(torch.clamp(sound_power / torch.clamp(change_power, min=1e-20), max=1.0))
+    most = GUARD_ROOM * sound_power
+    held = torch.sqrt(torch.clamp(most / torch.clamp(change_power, min=1e-20), max=1.0))
     level_dbfs = 10.0 * torch.log10(torch.clamp(sound_power, min=1e-20))
     opening = torch.clamp((level_dbfs - SILENT_DBFS) / (LOUD_DBFS - SILENT_DBFS), 0.0, 1.0)
     return _joined(held * opening.square() * (3.0 - 2.0 * opening), cell, original.shape[-1])

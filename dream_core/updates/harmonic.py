@@ -21,7 +21,7 @@ Source:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +190,9 @@ class Harmonic:
             (gradient,) = torch.autograd.grad(log_gains, leaf, pulled)
         knot_samples = grid.hop_samples * POINTS_PER_KNOT
         smooth = aim(gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS), window, knot_samples)
-        move = optimise(condition(smooth, own["u"], settings), own, settings)
+        # Levels are smooth already; frames and bins are the mask's.
+        plain = replace(settings, smooth_frames=0.0, smooth_bins=0.0)
+        move = optimise(condition(smooth, own["u"], plain), own, settings)
         if settings.protect_transients > 0:
             move = move * (1.0 - settings.protect_transients * _onsets(window, grid))
         step = swing(window, knot_samples, grid.n_knots)

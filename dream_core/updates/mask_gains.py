@@ -33,8 +33,8 @@ MOST_LOST = 3.0 * math.log(10.0) / 20.0
 
 QUIETEST = 1e-12
 
-_BALANCE_ROUNDS = 2
-_LOWEST_THIRD_HZ = 20.0
+_BALANCE_TURNS = 3
+_LOWEST_BAND_HZ = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,9 @@ class Gains:
     def balance_correction(self, log_gain: Tensor, most_nepers: float, sigma_frames: float) -> Tensor:
         """Return what brings thirds of an octave back to within so much of the sound's own.
 
-        Frames stay as loud as they are. Thirds far below the rest of a frame may rise to 50 dB below it.
+        Bands of half a third are held, so that a third with a partial does not speak for its neighbour.
+        Frames stay nearly as loud as they are: the balance has the last word. What lies far below the rest of
+        a frame may rise to 57 dB below it.
 
         Args:
             log_gain: All that is done to each bin.
@@ -124,20 +126,20 @@ class Gains:
             Fel et al. 2023, "Unlocking feature visualization for deeper networks with magnitude constrained
             optimization": hold the magnitudes' statistics, let the pattern move.
         """
-        thirds = _thirds(self.n_fft, self.bin_hz).to(self.spectrum.real)
+        bands = _bands(self.n_fft, self.bin_hz).to(self.spectrum.real)
         power = _bin_power(self.spectrum)
-        before = steady(thirds @ power, sigma_frames).clamp(min=0.0)
+        before = steady(bands @ power, sigma_frames).clamp(min=0.0)
         whole = before.sum(dim=1, keepdim=True)
-        floor = 1e-5 * whole + 1e-7 * whole.amax(dim=2, keepdim=True) + QUIETEST
+        floor = 2e-6 * whole + 2e-8 * whole.amax(dim=2, keepdim=True) + QUIETEST
         correction = torch.zeros_like(log_gain)
-        for _ in range(_BALANCE_ROUNDS):
+        for turn in range(_BALANCE_TURNS):
             gain = torch.exp(2.0 * (log_gain + self.weights * correction))
-            after = steady(thirds @ (power * gain), sigma_frames).clamp(min=0.0)
+            if turn and self.keeps_energy:
+                made_up = self._energy_correction(self.power * gain)
+                correction, gain = correction + made_up, gain * torch.exp(2.0 * self.weights * made_up)
+            after = steady(bands @ (power * gain), sigma_frames).clamp(min=0.0)
             moved = 0.5 * torch.log((after + floor) / (before + floor))
-            correction = correction - thirds.mT @ (moved - torch.clamp(moved, -most_nepers, most_nepers))
-            if self.keeps_energy:
-                gain = torch.exp(2.0 * (log_gain + self.weights * correction))
-                correction = correction + self._energy_correction(self.power * gain)
+            correction = correction - bands.mT @ (moved - torch.clamp(moved, -most_nepers, most_nepers))
         return torch.clamp(correction, -GAIN_BOUND, GAIN_BOUND)
 
     def backward(self, gradient: Tensor, u: Tensor, lost: Tensor) -> Tensor:
@@ -178,11 +180,11 @@ def _over_rows(field: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _thirds(n_fft: int, bin_hz: float) -> Tensor:
-    """Return triangles a third of an octave apart that add up to one, ``(thirds, bins)``."""
+def _bands(n_fft: int, bin_hz: float) -> Tensor:
+    """Return triangles half a third of an octave apart that add up to one, ``(bands, bins)``."""
     with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
         hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * bin_hz
-        place = 3.0 * torch.log2(torch.clamp(hz / _LOWEST_THIRD_HZ, min=1.0))
+        place = 6.0 * torch.log2(torch.clamp(hz / _LOWEST_BAND_HZ, min=1.0))
         centres = torch.arange(math.ceil(float(place.max())) + 1, dtype=torch.float64)
         shares = torch.clamp(1.0 - (place - centres[:, None]).abs(), min=0.0)
         return shares[shares.sum(dim=1) > 0]
