@@ -186,7 +186,7 @@ class DreamSettings:
     octaves: int = 1
     normalisation: Normalisation = "frame"
     motion: float = 0.1
-    balance: float = 0.0
+    balance: float = 0.5
     smooth_frames: float = 4.0
     smooth_bins: float = 1.0
     tv_time: float = 0.0

@@ -41,7 +41,7 @@ SPEC = MelCnnSpec(
     ),
     widths=(24, 48, 96, 160, 256),
     depths=(1, 1, 1, 2, 1),
-    n_embedding=128,
+    n_embedding=256,
 )
 
 SHIPPED_WEIGHTS = Path(__file__).with_suffix(".safetensors")
@@ -59,7 +59,7 @@ CARD = NetworkCard(
     licence="GPL-3.0-or-later",
     source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
     weights="shipped",
-    sha256="089f9a82160ce31cd820ee2b0b6ee5d4c259603725c4592afeec68c1b11fca11",
+    sha256="83b09a0f42ae4f5472e8f852ccc5ab0496bdad04e8b537765e15e4ad2ca51a6a",
     description=(
         "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and "
         "striking; classes pull a sound towards a family of instruments."

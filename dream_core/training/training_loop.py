@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +25,13 @@ from dream_core.training.notes import NoteTable
 from dream_core.training.sampler import NoteSampler
 
 __all__ = ["TrainingSettings", "train", "validate"]
+
+
+_HEAD_NOTES = 16000
+"""The plain head is fitted on so many notes as they are."""
+
+_ONE_HEAD = replace(SPEC, n_embedding=SPEC.n_embedding // 2)
+"""What is trained; the shipped network has two heads, see `join_heads`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,7 @@ class TrainingSettings:
         attack_nepers: How far it goes; 0 trains without one.
         attack_ramp_epochs: Over how many of its epochs it grows to that.
         clean_weight: How much the sounds as they are count beside the attacked ones.
+        plain_share: How much the head fitted on sounds as they are counts, beside the one trained under attack.
         calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
             in the end.
         seed: Of initial weights, batches and augmentation.
@@ -73,6 +81,7 @@ class TrainingSettings:
     attack_nepers: float = 1.0
     attack_ramp_epochs: int = 3
     clean_weight: float = 0.5
+    plain_share: float = 0.5
     calibration_batches: int = 16
     seed: int = 0
 
@@ -125,7 +134,7 @@ class _Run:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.checkpoint = folder / f"run-{settings.seed}.pt"
-        self.network = MelCnn(CARD, SPEC, has_batch_norm=True, dropout=settings.dropout).float()
+        self.network = MelCnn(CARD, _ONE_HEAD, has_batch_norm=True, dropout=settings.dropout).float()
         nn.utils.convert_conv2d_weight_memory_format(self.network, torch.channels_last)
         self._mean = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -245,9 +254,36 @@ def train(
         )
     n_calibration = 4 * settings.calibration_batches
     calibration = sampler.batches(n_calibration, settings.seed, n_epochs, settings.gentle_strength)
-    network = fold_batch_norm(run.mean_network(calibration)).float()
-    refit_head(network, *head_features(network, notes, sampler, settings.seed), settings.seed)
+    robust = fold_batch_norm(run.mean_network(calibration)).float()
+    plain = copy.deepcopy(robust)
+    refit_head(plain, *head_features(plain, notes, sampler, settings.seed), settings.seed)
+    network = join_heads(robust, plain, settings.plain_share)
     return network, validate(network, notes)
+
+
+def join_heads(first: MelCnn, second: MelCnn, share: float) -> MelCnn:
+    """Return a network of the first one's blocks whose logits are its own and a share of the second's.
+
+    The head that was trained under attack is hard to fool, the one fitted on sounds as they are knows those
+    better; a dream has to convince both.
+
+    Args:
+        first: A network of one head.
+        second: Another head on the same blocks.
+        share: How much its logits count.
+    """
+    joined = MelCnn(first.card, replace(first.shape, n_embedding=2 * first.shape.n_embedding)).to(
+        first.logits.weight
+    )
+    joined.blocks.load_state_dict(first.blocks.state_dict())
+    one, other = cast(nn.Linear, first.embedding[0]), cast(nn.Linear, second.embedding[0])
+    embedding = cast(nn.Linear, joined.embedding[0])
+    with torch.no_grad():
+        embedding.weight.copy_(torch.cat([one.weight, other.weight]))
+        embedding.bias.copy_(torch.cat([one.bias, other.bias]))
+        joined.logits.weight.copy_(torch.cat([first.logits.weight, share * second.logits.weight], dim=1))
+        joined.logits.bias.copy_(first.logits.bias + share * second.logits.bias)
+    return joined.eval()
 
 
 def head_features(
@@ -259,7 +295,7 @@ def head_features(
         Features, targets, and weights: families count alike, and presets within a family.
     """
     rows = np.flatnonzero(~notes.held_out)
-    rows = np.random.default_rng(seed).choice(rows, min(5000, len(rows)), replace=False)
+    rows = np.random.default_rng(seed).choice(rows, min(_HEAD_NOTES, len(rows)), replace=False)
     families, presets = torch.from_numpy(notes.families[rows]), torch.from_numpy(notes.presets[rows])
     shares = 1.0 / torch.bincount(presets)[presets]
     shares = shares / torch.zeros(len(CLASSES)).index_add(0, families, shares)[families]
@@ -268,7 +304,7 @@ def head_features(
     ]
     targets = [nn.functional.one_hot(families, len(CLASSES)).float()]
     weights = [shares / shares.mean()]
-    for sounds, mixed in sampler.batches(len(features) // 2, seed, 1_000_000, 0.25):
+    for sounds, mixed in sampler.batches(min(120, len(features) // 2), seed, 1_000_000, 0.25):
         features.append(_pooled(network, sounds))
         targets.append(mixed)
         weights.append(torch.ones(len(mixed)))
