@@ -58,7 +58,7 @@ class TrainingSettings:
         attack_nepers: How far it goes; 0 trains without one.
         attack_ramp_epochs: Over how many of its epochs it grows to that.
         clean_weight: How much the sounds as they are count beside the attacked ones.
-        plain_share: How much the head fitted on sounds as they are counts, beside the one trained under attack.
+        plain_share: How much the head fitted on sounds as they are counts, beside the attacked one.
         calibration_batches: Batches the mean weights' batch normalisation is measured on, four times as many
             in the end.
         seed: Of initial weights, batches and augmentation.

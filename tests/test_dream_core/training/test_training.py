@@ -19,7 +19,7 @@ from dream_core.training.attack import attack
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
 from dream_core.training.synthesis import synthesise_notes
-from dream_core.training.training_loop import TrainingSettings, train, validate
+from dream_core.training.training_loop import TrainingSettings, join_heads, train, validate
 
 RATE = SPEC.frontend.sample_rate
 
@@ -165,6 +165,18 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
 
 def _stop_after_one(_line: str) -> None:
     raise KeyboardInterrupt
+
+
+def test_heads_joined_add_up(tones: notes.NoteTable) -> None:
+    """The logits are the first head's and a share of the second's, on the first one's blocks."""
+    torch.manual_seed(0)
+    shape = replace(SPEC, n_embedding=8)
+    first, second = MelCnn(CARD, shape), MelCnn(CARD, shape)
+    second.blocks.load_state_dict(first.blocks.state_dict())
+    patches = first.log_mel(torch.from_numpy(tones.waveforms[:3, : SPEC.frontend.patch_samples] / 32768.0))
+    with torch.no_grad():
+        expected = first(patches) + 0.3 * second(patches)
+        torch.testing.assert_close(join_heads(first, second, 0.3)(patches), expected)
 
 
 def test_folding_leaves_what_the_network_hears() -> None:
