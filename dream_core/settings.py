@@ -140,7 +140,7 @@ class DreamSettings:
             (``band``) or the window.
         motion: How far the dream may move in time: 1 lets every frame go its own way, 0 moves all within
             half a second alike. Networks hear frames on a grid of their own, so a free dream of a held note
-            is a tremolo at a rate of theirs. With a lane of `cycles` it moves in time with those. 0..1.
+            is a tremolo at a rate of theirs. With a lane of `cycles` steps swing in time with those. 0..1.
         balance: How tightly the sound's balance is held: thirds of an octave move by at most
             ``24 ** (1 - balance)`` dB, so by 24 dB at 0 (as far as any gain goes), 6 dB at .44, 1 dB at 1
             (``mask`` alone).
@@ -200,7 +200,7 @@ class DreamSettings:
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True
-    peak_guard: float = 0.0
+    peak_guard: float = 1.0
     context: bool = True
     seed: int = 0
     window_s: float = 4.0

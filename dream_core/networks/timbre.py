@@ -48,7 +48,7 @@ SHIPPED_WEIGHTS = Path(__file__).with_suffix(".safetensors")
 
 CARD = NetworkCard(
     name="timbre",
-    title="Which family of instruments plays: a mel CNN trained on rendered notes.",
+    title="Which family of instruments plays: a mel CNN trained on rendered notes, under attack.",
     sample_rate=SPEC.frontend.sample_rate,
     band_hz=(SPEC.frontend.f_min_hz, SPEC.frontend.f_max_hz),
     patch_s=SPEC.frontend.patch_samples / SPEC.frontend.sample_rate,
@@ -57,9 +57,9 @@ CARD = NetworkCard(
     classes=CLASSES,
     n_parameters=SPEC.n_parameters(len(CLASSES)),
     licence="GPL-3.0-or-later",
-    source="Trained by dream_core.training.timbre on notes of the FluidR3 GM soundfont (MIT).",
+    source="Trained by dream_core.training.timbre on notes of soundfonts and of drawn instruments.",
     weights="shipped",
-    sha256="83b09a0f42ae4f5472e8f852ccc5ab0496bdad04e8b537765e15e4ad2ca51a6a",
+    sha256="02e45735b0e5135c2ebbfb047d6b22aba4033beb764496f8d8745aa36e972a03",
     description=(
         "Low blocks hear partials, attacks and noise, high blocks hear bowing, blowing, plucking and "
         "striking; classes pull a sound towards a family of instruments."

@@ -81,7 +81,7 @@ class TrainingSettings:
     attack_nepers: float = 1.0
     attack_ramp_epochs: int = 3
     clean_weight: float = 0.5
-    plain_share: float = 0.5
+    plain_share: float = 1.0
     calibration_batches: int = 16
     seed: int = 0
 

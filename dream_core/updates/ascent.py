@@ -1,6 +1,6 @@
 """What updates share that ascend on log-gains, whatever these gains act on.
 
-A step hears which way the score rises (`hear`), takes of it what may move in time (`aim`), makes it a move
+A step hears which way the score rises (`hear`), takes of it what is steady (`aim`), makes it a move
 (:func:`dream_core.updates.conditioning.condition`, then `optimise`), goes as far as `swing` says, and holds
 what comes of it to the sound's envelope and peaks (`guarded`). What has to be kept between steps lies in the
 update's own state under fixed names: `held`, and what `optimiser_state` says.
@@ -39,10 +39,7 @@ RATES = (0.1, 3.0)
 STEADY_S = 0.5
 """Over how long a dream that may not move is the same, a standard deviation."""
 
-IN_TIME_S = 1.0
-"""Over how long one that moves in cycles is."""
-
-SWING = 0.5
+SWING = 0.8
 """How much a step swings in each cycle, largest where it begins."""
 
 
@@ -63,19 +60,17 @@ def hear(window: Window, sound: Tensor, own: State) -> Tensor:
 
 
 def aim(gradient: Tensor, window: Window, hop_samples: int) -> Tensor:
-    """Return what of a gradient may be followed: all of it, or what is steady or in time with the cycles.
+    """Return what of a gradient may be followed: what is steady, and as much of the rest as may move.
 
     Args:
         gradient: A field.
-        window: With the setting `motion` and, maybe, a lane of `cycles`.
+        window: With the setting `motion`.
         hop_samples: From one frame to the next.
     """
-    cycles = _cycles(window, hop_samples, gradient.shape[-1])
     motion = window.settings.motion
-    if motion == 1.0 and cycles is None:
+    if motion == 1.0:
         return gradient
-    sigma_s = STEADY_S if cycles is None else IN_TIME_S
-    return torch.lerp(steady(gradient, sigma_s * window.sample_rate / hop_samples, cycles), gradient, motion)
+    return torch.lerp(steady(gradient, STEADY_S * window.sample_rate / hop_samples), gradient, motion)
 
 
 def swing(window: Window, hop_samples: int, n_frames: int) -> float | Tensor:
@@ -87,14 +82,10 @@ def swing(window: Window, hop_samples: int, n_frames: int) -> float | Tensor:
         n_frames: How many.
     """
     step = window.lane_at_frames("step", hop_samples, n_frames, window.margin)
-    cycles = _cycles(window, hop_samples, n_frames)
-    return step if cycles is None else step * (1.0 + SWING * torch.cos(2.0 * torch.pi * cycles))
-
-
-def _cycles(window: Window, hop_samples: int, n_frames: int) -> Tensor | None:
     if "cycles" not in window.lanes:
-        return None
-    return torch.as_tensor(window.lane_at_frames("cycles", hop_samples, n_frames, window.margin))
+        return step
+    cycles = torch.as_tensor(window.lane_at_frames("cycles", hop_samples, n_frames, window.margin))
+    return step * (1.0 + SWING * torch.cos(2.0 * torch.pi * cycles))
 
 
 def optimiser_state(settings: DreamSettings, flat: Tensor, row: Tensor) -> State:
@@ -115,13 +106,14 @@ def optimiser_state(settings: DreamSettings, flat: Tensor, row: Tensor) -> State
     return own
 
 
-def optimise(direction: Tensor, own: State, settings: DreamSettings) -> Tensor:
+def optimise(direction: Tensor, own: State, settings: DreamSettings, frame_s: float) -> Tensor:
     """Return the move along a direction, given the steps before; `own` is brought up to date.
 
     Args:
         direction: A field of unit size.
         own: With what `optimiser_state` says.
-        settings: With `optimiser` and `momentum`.
+        settings: With `optimiser` and `momentum`; where `motion` is not free, rates are not either.
+        frame_s: From one frame to the next.
     """
     if settings.optimiser == "adam":
         return _adam(direction, own)
@@ -132,7 +124,8 @@ def optimise(direction: Tensor, own: State, settings: DreamSettings) -> Tensor:
     velocity = own["velocity"] = torch.lerp(direction, before, settings.momentum)
     if settings.optimiser == "plain":
         return velocity
-    own["rate"] = _adapted(own["rate"], direction, before)
+    sigma_frames = STEADY_S / frame_s if settings.motion < 1.0 else 0.0
+    own["rate"] = _adapted(own["rate"], direction, before, sigma_frames)
     return velocity * own["rate"]
 
 
@@ -145,11 +138,14 @@ def _adam(direction: Tensor, own: State) -> Tensor:
     return clip_deviations(velocity / (1.0 - first**n_taken) / scale)
 
 
-def _adapted(rate: Tensor, direction: Tensor, before: Tensor) -> Tensor:
+def _adapted(rate: Tensor, direction: Tensor, before: Tensor, sigma_frames: float) -> Tensor:
     """Return rates grown where a direction agrees with the steps before; without one they stay."""
     sizes = torch.linalg.vector_norm(direction, dim=1, keepdim=True)
     sizes = sizes * torch.linalg.vector_norm(before, dim=1, keepdim=True)
-    agreement = (direction * before).sum(dim=1, keepdim=True) / torch.clamp(sizes, min=1e-12)
+    aligned = (direction * before).sum(dim=1, keepdim=True)
+    if sigma_frames > 0:  # frames that go further turn sooner: rates of their own would undo a swing
+        aligned, sizes = steady(aligned, sigma_frames), steady(sizes, sigma_frames)
+    agreement = torch.clamp(aligned / torch.clamp(sizes, min=1e-12), -1.0, 1.0)
     grown = torch.clamp(rate * torch.exp(GROWTH * (agreement - KEPT)), *RATES)
     return torch.where(sizes > 0, grown, rate)
 

@@ -29,9 +29,6 @@ CLIP_DEVIATIONS = 3.0
 
 BANDS_PER_OCTAVE = 3
 
-HARMONICS = 4
-"""Of what comes round, so many are told apart."""
-
 
 def condition(gradient: Tensor, u: Tensor, settings: DreamSettings) -> Tensor:
     """Turn a gradient into a direction: regularised, smoothed and of unit size.
@@ -70,35 +67,15 @@ def gaussian_smooth(field: Tensor, sigma_bins: float, sigma_frames: float) -> Te
     return field
 
 
-def steady(field: Tensor, sigma_frames: float, cycles: Tensor | None = None) -> Tensor:
-    """Average a field along time with a Gaussian; what moves in time with the cycles may stay.
+def steady(field: Tensor, sigma_frames: float) -> Tensor:
+    """Average a field along time with a Gaussian; each frame counts by its own size.
+
+    By a product in the frequency domain, as the Gaussian may be long; beyond the ends there is nothing.
 
     Args:
-        field: Each frame counts by its own size.
+        field: ``(items, rows, frames)``.
         sigma_frames: Standard deviation of the Gaussian.
-        cycles: How often something has come round at each frame, ``(items, 1, frames)``; then frames count by
-            how near they are within a cycle too, whatever its length is. Without it all are averaged alike.
-
-    Shape:
-        ``(items, rows, frames)`` -> the same.
     """
-    level = _gaussian_along_time(field, sigma_frames)
-    if cycles is None:
-        return level
-    turns = 2.0 * torch.pi * (cycles - cycles[..., :1])
-    for harmonic in range(1, HARMONICS + 1):
-        # Brought to rest, averaged, and set going again; Fejer's weights, so that no frame counts below zero.
-        share = 2.0 * (1.0 - harmonic / (HARMONICS + 1))
-        cosine, sine = torch.cos(harmonic * turns), torch.sin(harmonic * turns)
-        level = level + share * (
-            cosine * _gaussian_along_time(field * cosine, sigma_frames)
-            + sine * _gaussian_along_time(field * sine, sigma_frames)
-        )
-    return level
-
-
-def _gaussian_along_time(field: Tensor, sigma_frames: float) -> Tensor:
-    """Smooth by a product in the frequency domain, as the Gaussian may be long; zeros beyond the ends."""
     radius, n_frames = math.ceil(3.0 * sigma_frames), field.shape[-1]
     n_fft = max(n_frames + radius, 2 * radius + 1)  # the whole Gaussian fits
     distance = torch.arange(n_fft, device=field.device, dtype=field.dtype)

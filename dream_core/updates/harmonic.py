@@ -192,7 +192,8 @@ class Harmonic:
         smooth = aim(gaussian_smooth(gradient, 0.0, SMOOTH_KNOTS), window, knot_samples)
         # Levels are smooth already; frames and bins are the mask's.
         plain = replace(settings, smooth_frames=0.0, smooth_bins=0.0)
-        move = optimise(condition(smooth, own["u"], plain), own, settings)
+        knot_s = grid.hop_samples * POINTS_PER_KNOT / window.sample_rate
+        move = optimise(condition(smooth, own["u"], plain), own, settings, knot_s)
         if settings.protect_transients > 0:
             move = move * (1.0 - settings.protect_transients * _onsets(window, grid))
         step = swing(window, knot_samples, grid.n_knots)

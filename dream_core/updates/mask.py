@@ -120,7 +120,7 @@ class Mask:
         u = own["u"]
         gradient = gains.backward(hear(window, around + own["change"], own), u, own["lost"])
         direction = condition(aim(gradient, window, octave.hop_samples), u, settings)
-        move = optimise(direction, own, settings)
+        move = optimise(direction, own, settings, octave.hop_samples / window.sample_rate)
         if settings.protect_transients > 0:
             # Every frame that overlaps an onset holds back, not only the one it falls into.
             reach = settings.hop_divisor // 2

@@ -33,7 +33,7 @@ MOST_LOST = 3.0 * math.log(10.0) / 20.0
 
 QUIETEST = 1e-12
 
-_BALANCE_TURNS = 3
+_BALANCE_TURNS = 5
 _LOWEST_BAND_HZ = 20.0
 
 
@@ -111,8 +111,8 @@ class Gains:
         """Return what brings thirds of an octave back to within so much of the sound's own.
 
         Bands of half a third are held, so that a third with a partial does not speak for its neighbour.
-        Frames stay nearly as loud as they are: the balance has the last word. What lies far below the rest of
-        a frame may rise to 57 dB below it.
+        Frames stay as loud as they are, which has the last word. What lies far below the rest of a frame may
+        rise to 57 dB below it.
 
         Args:
             log_gain: All that is done to each bin.
@@ -132,15 +132,16 @@ class Gains:
         whole = before.sum(dim=1, keepdim=True)
         floor = 2e-6 * whole + 2e-8 * whole.amax(dim=2, keepdim=True) + QUIETEST
         correction = torch.zeros_like(log_gain)
-        for turn in range(_BALANCE_TURNS):
+        for _ in range(_BALANCE_TURNS):
             gain = torch.exp(2.0 * (log_gain + self.weights * correction))
-            if turn and self.keeps_energy:
-                made_up = self._energy_correction(self.power * gain)
-                correction, gain = correction + made_up, gain * torch.exp(2.0 * self.weights * made_up)
             after = steady(bands @ (power * gain), sigma_frames).clamp(min=0.0)
             moved = 0.5 * torch.log((after + floor) / (before + floor))
             correction = correction - bands.mT @ (moved - torch.clamp(moved, -most_nepers, most_nepers))
-        return torch.clamp(correction, -GAIN_BOUND, GAIN_BOUND)
+            if self.keeps_energy:
+                gain = torch.exp(2.0 * (log_gain + self.weights * correction))
+                correction = correction + self._energy_correction(self.power * gain)
+        # A bin may be down by all its gain, and by as much again for the energy that others have.
+        return torch.clamp(correction, -2.0 * GAIN_BOUND, 2.0 * GAIN_BOUND)
 
     def backward(self, gradient: Tensor, u: Tensor, lost: Tensor) -> Tensor:
         """Return the gradient with respect to ``u``, given the one with respect to the change.

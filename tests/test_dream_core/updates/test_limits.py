@@ -15,11 +15,12 @@ from dream_core.updates.envelope_guard import peak_guard
 RATE = 22050
 
 
-def chord(seconds: float = 4.0) -> np.ndarray:
-    time_s = np.arange(round(seconds * RATE)) / RATE
-    rng = np.random.default_rng(0)
-    tones = sum(np.sign(np.sin(2 * np.pi * hz * time_s)) for hz in (110.0, 277.2, 659.3))
-    return (0.05 * tones + 0.02 * rng.standard_normal(len(time_s))).astype(np.float32)[None]
+def noise(seconds: float = 4.0) -> np.ndarray:
+    """Pink noise: every third of an octave has a level of its own, none speaks for its neighbour."""
+    white = np.random.default_rng(0).standard_normal(round(seconds * RATE))
+    spectrum = np.fft.rfft(white) / np.sqrt(np.arange(len(white) // 2 + 1) + 30.0)
+    pink = np.fft.irfft(spectrum, len(white))
+    return (0.05 * pink / pink.std()).astype(np.float32)[None]
 
 
 def drift_db(dreamed: np.ndarray, sound: np.ndarray) -> np.ndarray:
@@ -39,17 +40,16 @@ def drift_db(dreamed: np.ndarray, sound: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("balance", "most_db"), [(0.44, 6.0), (1.0, 1.0)])
 def test_thirds_of_an_octave_stay_within_what_the_balance_says(balance: float, most_db: float) -> None:
-    """Within a decibel: the limit holds for half a second around each frame, and bands overlap.
-
-    With frames long enough to tell thirds apart.
-    """
-    sound, network = chord(), load_network("timbre")
-    settings = DreamSettings(objective="class:brass", step=2.0, n_fft=8192)
+    """Nine in ten within half a decibel, all within three: bands overlap, low thirds are few bins."""
+    sound, network = noise(), load_network("timbre")
+    settings = DreamSettings(objective="class:brass", step=2.0, n_fft=8192, balance=0.0)
     free = dream(sound, RATE, network, settings, 8.0)
     held = dream(sound, RATE, network, replace(settings, balance=balance), 8.0)
 
+    drift = drift_db(held, sound)
     assert drift_db(free, sound).max() > most_db + 2.0
-    assert drift_db(held, sound).max() <= most_db + 1.0
+    assert np.percentile(drift, 90) <= most_db + 0.5
+    assert drift.max() <= most_db + 3.0
 
 
 def test_a_change_stays_below_a_share_of_the_peaks_near_by() -> None:
@@ -88,8 +88,16 @@ def test_a_window_is_dreamed_as_its_middle_would_be(update: str) -> None:
     The mask's state is its own in every window, and so are the fixed levels steps are scaled by; what is left
     is a fraction of what it is without context.
     """
-    sound, network = chord(6.0), load_network("timbre")
-    base = DreamSettings(objective="layer:block3", update=update, jitter=False, patch_hop=8)
+    sound, network = noise(6.0), load_network("timbre")
+    base = DreamSettings(
+        objective="layer:block3",
+        update=update,
+        jitter=False,
+        patch_hop=8,
+        fade_s=0.05,
+        balance=0.0,
+        motion=1.0,
+    )
     whole = dream(sound, RATE, network, replace(base, window_s=7.0), 1.0) - sound
 
     def error_at_edges(*, context: bool) -> float:
