@@ -78,8 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     rate = SPEC.frontend.sample_rate
     rendered = [render_notes(bank, options.data / "notes", sample_rate=rate, report=_say) for bank in BANKS]
     notes = join([*rendered, synthesise_notes(_SYNTHESISED, rate, options.seed)])
-    n_rendered = sum(len(table.families) for table in rendered)
-    del rendered
+    heard = {bank.soundfont.stem: table for bank, table in zip(BANKS, rendered, strict=True)}
     settings = TrainingSettings(
         epochs=options.epochs,
         attack_epochs=options.attack_epochs,
@@ -88,16 +87,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     network, confusion = train(notes, options.data, settings, _say)
     unheard = render_notes(_UNHEARD, options.data / "notes", sample_rate=rate, report=_say)
+    unheard = replace(unheard, held_out=unheard.families >= 0)
     text = model_card(
         CARD,
         {
-            "Accuracy on what was held out": confusion,
-            "Accuracy on the unheard soundfont": validate(
-                network, replace(unheard, held_out=unheard.families >= 0)
-            ),
-        },
+            f"Accuracy on what was held out of {name}": validate(network, table)
+            for name, table in heard.items()
+        }
+        | {"Accuracy on a soundfont it never heard": validate(network, unheard)},
         data=_DATA.format(
-            n_notes=n_rendered,
+            n_notes=sum(len(table.families) for table in rendered),
             n_presets=sum(len(presets) for bank in BANKS for presets in bank.presets.values()),
             n_drawn=_SYNTHESISED * len(CLASSES),
             n_epochs=settings.epochs + settings.attack_epochs,
