@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         attack_nepers=options.attack_nepers,
         seed=options.seed,
     )
-    network, confusion = train(notes, options.data, settings, _say)
+    network, _ = train(notes, options.data, settings, _say)
     unheard = render_notes(_UNHEARD, options.data / "notes", sample_rate=rate, report=_say)
     unheard = replace(unheard, held_out=unheard.families >= 0)
     text = model_card(
