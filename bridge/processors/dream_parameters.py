@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from dream_core.settings import Normalisation, Optimiser, StereoMode
+from dream_core.settings import DreamSettings, Normalisation, Optimiser, StereoMode
 
-__all__ = ["DreamAttributes", "DreamKeywords", "PitchSource"]
+__all__ = ["DreamAttributes", "DreamKeywords", "PitchSource", "cross_fade_s"]
 
 PitchSource = Literal["auto", "crepe", "pyin", "midi"]
 """Who tells the pitch that `harmonic` keeps to."""
@@ -101,3 +101,12 @@ class DreamAttributes:
     fade_s: float
     n_fft: int
     hop_divisor: int
+
+
+def cross_fade_s(window_s: float, fade_s: float) -> float:
+    """Return how long a dream's windows overlap, where a fade of 0 leaves that to the program.
+
+    >>> cross_fade_s(2.0, 0.0)
+    0.25
+    """
+    return DreamSettings(window_s=window_s, fade_s=fade_s).cross_fade_s

@@ -13,8 +13,8 @@ from typing import Literal
 from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
+from bridge.processors.dream_parameters import cross_fade_s
 from bridge.render.open_stem import OpenStem
-from dream_core.settings import DreamSettings
 
 __all__ = ["Progress", "WorkMeter"]
 
@@ -108,9 +108,8 @@ def _windows(node: NodeSpec, envelopes: Envelopes, stem: StemPlan) -> Iterator[_
     def setting(name: str) -> float:
         return float(node.params.get(name, node_parameters(node)[name].default))
 
-    settings = DreamSettings(window_s=setting("window_s"), fade_s=setting("fade_s"))
-    fade = round(settings.cross_fade_s * stem.sample_rate)
-    length = round(settings.window_s * stem.sample_rate)
+    fade = round(cross_fade_s(setting("window_s"), setting("fade_s")) * stem.sample_rate)
+    length = round(setting("window_s") * stem.sample_rate)
     hop = length - fade
     is_moving = (node.id, "depth") in envelopes.moving
     for start in range(0, max(stem.n_samples - fade, 1), hop):

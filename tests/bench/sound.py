@@ -251,7 +251,7 @@ def measure(
     lsd = float(np.sqrt(((spectra[0] - spectra[1]) ** 2).mean(axis=0)).mean())
     mean_in, mean_change = spectrogram(sound).mean(axis=1), spectrogram(change).mean(axis=1)
     nothing = mean_in < mean_in.max() * 10 ** (-40 / 20)
-    hop = round(settings.window_s * rate) - round(settings.fade_s * rate)
+    hop = round(settings.window_s * rate) - round(settings.cross_fade_s * rate)
     seams = list(range(hop, sound.shape[1], hop))
     band_hz = network.card.band_hz[1]
     own = level_db(sound)

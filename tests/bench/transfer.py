@@ -80,8 +80,8 @@ def measure(row: Row, pair: Pair, wet: NDArray[np.float32]) -> dict[str, float]:
     dry_mel, wet_mel = measures.log_mel_db([dry_mono, wet_mono], RATE)
     if pair.kind == "held":
         settings = DreamSettings(**row.settings)  # type: ignore[arg-type]
-        hop_s, length_s = settings.window_s - settings.fade_s, pair.sound.shape[1] / RATE
-        edges_s = np.arange(hop_s, length_s, hop_s) + settings.fade_s / 2
+        hop_s, length_s = settings.window_s - settings.cross_fade_s, pair.sound.shape[1] / RATE
+        edges_s = np.arange(hop_s, length_s, hop_s) + settings.cross_fade_s / 2
         depth, rate = measures.tremolo(dry_mono, wet_mono, RATE, *_SUSTAIN_S)
         return {
             "tremolo": depth,

@@ -256,6 +256,6 @@ def test_keys_are_those_of_earlier_renders(monkeypatch: pytest.MonkeyPatch) -> N
     listening = stem("a", reference_stems={"b": "hash of b"})
     plan = PLAN.model_copy(update={"stems": (listening, stem("b"))})
 
-    assert plan.stem_key(listening) == "4f4c4d3f4144ac541f46af069ed7e5ae3ef7d11b22da715d4bfdac7833970cee"
+    assert plan.stem_key(listening) == "0f8a4b0f840e99419d0f38f801683e78adaa732daf9a4bd0f5a1a94833aee33d"
     assert '"listens_to":{"b":"hash of b"}' in plan.model_dump_json()
     assert Plan.from_json(plan.to_json()) == plan

@@ -137,7 +137,7 @@ def test_the_objective_rises_with_depth(name: str, stem: str, excerpt: Path) -> 
 
 
 WRONG = [
-    ("version = 2", "newer than this program"),
+    ("version = 3", "newer than this program"),
     ('format = "vital"', "is not a preset"),
     ("revision = 0", "revision = 0"),
     ("colour = 3", "no such key"),

@@ -88,12 +88,15 @@ def test_a_common_trim_keeps_the_sum(tmp_path: Path) -> None:
     report = render(tmp_path / "shared", sounds, gain(12.0), level)
     records = [stem.record for stem in report.stems]
     assert len({record.gain_db for record in records if record}) == 1
+    assert records[0] is not None
+    assert records[0].gain_db < -3.0  # or there was nothing to trim
     total = sum(read_audio(stem.target)[0].astype(np.float64) for stem in report.stems)
     raised = sum(sound.astype(np.float64) for sound in sounds.values()) * 10 ** (12 / 20)
-    trim = 10 ** (records[0].gain_db / 20) if records[0] else 0.0
+    trim = 10 ** (records[0].gain_db / 20)
     assert float(np.abs(total - raised * trim).max()) < 1e-6
     assert not any(stem.warnings for stem in report.stems)  # it was asked for
-    apart = render(tmp_path / "apart", sounds, gain(12.0), {"mode": "keep"})
+    # A level that is kept without it is not trimmed at all; of levels each stem has its own.
+    apart = render(tmp_path / "apart", sounds, gain(12.0), {"mode": "peak"})
     assert len({stem.record.gain_db for stem in apart.stems if stem.record}) == 3  # the check can fail
 
 
@@ -102,8 +105,7 @@ def test_a_level_given_up_is_said(tmp_path: Path) -> None:
     sparse = np.zeros((1, 2 * RATE), np.float32)
     sparse[0, ::2400] = 0.9  # clicks: no louder without exceeding the ceiling
     chain = [{"id": "low", "use": "lowpass_filter", "params": {"cutoff_frequency_hz": 9000.0}}]
-    loud = [*chain, *gain(12.0)]
-    report = render(tmp_path, {"clicks": sparse}, loud, {"mode": "keep"})
+    report = render(tmp_path, {"clicks": sparse}, chain, {"mode": "lufs", "target_lufs": -12.0})
     (warning,) = report.stems[0].warnings
     assert "below the level asked for" in warning
     assert "level.limiter" in warning

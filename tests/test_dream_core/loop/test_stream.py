@@ -267,8 +267,8 @@ def test_a_gradient_beyond_numbers_names_step_and_window(update: str) -> None:
 def test_the_end_of_a_sound_is_heard_without_the_padding_after_it(seconds: float) -> None:
     """The last window of a sound scores as its end does alone, not as that and the silence behind it."""
     timbre = load_network("timbre")
-    settings = DreamSettings(update="add", jitter=False, window_s=2.0, context=False)
-    start = round(2.0 * RATE) - round(settings.fade_s * RATE)
+    settings = DreamSettings(update="add", jitter=False, window_s=2.0, fade_s=0.05, context=False)
+    start = round(2.0 * RATE) - round(settings.cross_fade_s * RATE)
     sound = make_sound(seconds=start / RATE + seconds)
     in_window: list = []
     dream(sound, RATE, timbre, settings, depth=1.0, on_step=in_window.append, batch=2)
@@ -302,7 +302,7 @@ def test_an_end_that_leaves_the_network_cold_stays_as_it_is(update: str) -> None
     settings = DreamSettings(
         objective="layer:block1 - layer:block1", update=update, jitter=False, window_s=2.0
     )
-    start = 2.0 - settings.fade_s
+    start = 2.0 - settings.cross_fade_s
     sound = make_sound(start + 0.3)
     # Depth only where the first window, which is whole and would be refused, has no part.
     depth = np.where(np.arange(sound.shape[1]) < 2.0 * RATE, 0.0, 2.0)

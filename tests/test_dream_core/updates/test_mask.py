@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.settings import FREE_MASK
 from torch import Tensor
 
 from dream_core import DreamSettings
@@ -52,13 +53,13 @@ def test_what_a_beginning_holds_follows_the_settings() -> None:
 def test_octaves_halve_their_frames(octaves: int, lengths: list[int]) -> None:
     """From long frames, for tones, to short ones, for attacks, around the setting's own."""
     sound = noise(30000)
-    state = Mask().begin(sound, DreamSettings(octaves=octaves), RATE)
+    state = Mask().begin(sound, DreamSettings(octaves=octaves, n_fft=2048), RATE)
 
     assert [2 * (state[f"u{index}"].shape[-1] - 1) for index in range(octaves)] == lengths
 
 
 def window(context: Tensor, margin: int, **changes: object) -> tuple[Window, DreamSettings]:
-    settings = DreamSettings(excitation_db=-96.0, guard=False, jitter=False, context=False, **changes)  # type: ignore[arg-type]
+    settings = replace(FREE_MASK, excitation_db=-96.0, guard=False, jitter=False, context=False, **changes)  # type: ignore[arg-type]
     own = context[..., margin : context.shape[-1] - margin]
     tone = torch.sin(2 * torch.pi * 3000.0 * torch.arange(own.shape[-1], dtype=torch.float64) / RATE)
     made = Window(

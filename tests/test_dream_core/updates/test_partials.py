@@ -117,7 +117,7 @@ def window(n_samples: int, margin: int) -> Window:
         step_index=0,
         sample_rate=RATE,
         lanes={"step": 1.0, "low_hz": 100.0, "high_hz": 12000.0},
-        settings=DreamSettings(),
+        settings=DreamSettings(n_fft=2048),
     )
 
 

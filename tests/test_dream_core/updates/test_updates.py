@@ -77,7 +77,9 @@ def test_the_energy_rule_holds_the_level() -> None:
     sound = make_sound()
 
     assert abs(level_db(dreamed(sound)) - level_db(sound)) < 1.0
-    assert level_db(dreamed(sound, energy=False)) - level_db(sound) > 3.0
+    # A held balance is half an energy rule of its own: thirds may not move far either.
+    assert abs(level_db(dreamed(sound, balance=0.0)) - level_db(sound)) < 1.0
+    assert level_db(dreamed(sound, balance=0.0, energy=False)) - level_db(sound) > 3.0
 
 
 @pytest.mark.parametrize("update", ["mask", "add", "hard_cut", "hard_cut_add", "gradient"])
@@ -216,15 +218,18 @@ def test_mask_keeps_loudness(seconds: float) -> None:
     assert abs(free) > 1.0
 
 
-@pytest.mark.parametrize(("update", "reach"), [("add", 0), ("mask", 2 * 2048)])
-def test_a_moving_step_scales_the_change(update: str, reach: int) -> None:
+@pytest.mark.parametrize(
+    ("update", "balance", "reach"), [("add", 0.0, 0), ("mask", 0.0, 2 * 4096), ("mask", 0.5, 2 * 4096)]
+)
+def test_a_moving_step_scales_the_change(update: str, balance: float, reach: int) -> None:
     """Where the step is 0 nothing moves, although the depth asks for steps.
 
     A mask's frames, and what makes up for their overlap, reach past the middle where the step falls to 0.
     """
     sound = make_sound(2.0)
     n = sound.shape[1]
-    stream = open_stream(SmallNet(), DreamSettings(objective="layer:second", update=update), RATE, 1)
+    settings = DreamSettings(objective="layer:second", update=update, balance=balance)
+    stream = open_stream(SmallNet(), settings, RATE, 1)
     lanes = {"step": torch.where(torch.arange(n) < n // 2, 1.0, 0.0)}
     depth = torch.full((n,), 3.0, dtype=torch.float64)
     out = torch.cat([stream.push(torch.from_numpy(sound), depth, lanes), stream.finish()], 1).numpy()
