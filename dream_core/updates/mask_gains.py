@@ -140,8 +140,11 @@ class Gains:
             if self.keeps_energy:
                 gain = torch.exp(2.0 * (log_gain + self.weights * correction))
                 correction = correction + self._energy_correction(self.power * gain)
+        # A frame whose gains are all within the limit cannot break it: what is around it does not move it.
+        moved_far = log_gain.abs().amax(dim=1, keepdim=True) / most_nepers
         # A bin may be down by all its gain, and by as much again for the energy that others have.
-        return torch.clamp(correction, -2.0 * GAIN_BOUND, 2.0 * GAIN_BOUND)
+        bound = 2.0 * GAIN_BOUND
+        return torch.clamp(correction, -bound, bound) * torch.clamp(moved_far, max=1.0)
 
     def backward(self, gradient: Tensor, u: Tensor, lost: Tensor) -> Tensor:
         """Return the gradient with respect to ``u``, given the one with respect to the change.
