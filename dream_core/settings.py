@@ -249,7 +249,7 @@ class DreamSettings:
         """Return the transform's length at a sample rate: the same duration, to a power of two.
 
         >>> DreamSettings().n_fft_at(96000)
-        4096
+        8192
         """
         return int(max(256, self.n_fft * 2 ** round(math.log2(sample_rate / 46050.0))))
 
