@@ -18,6 +18,7 @@ from bridge.presets.library import find_preset, list_presets
 from bridge.presets.load import read_preset
 from bridge.presets.model import parse_preset, preset_schema
 from bridge.presets.overrides import apply_settings
+from bridge.processors.dream import Dream
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.parse import parse_objective
 
@@ -113,8 +114,7 @@ def test_a_preset_dreams_every_stem_within_bounds(name: str, excerpt: Path, tmp_
 def test_the_objective_rises_with_depth(name: str, stem: str, excerpt: Path) -> None:
     """The network hears more of the preset's objective after four steps than before, and more after eight."""
     node = next(node for node in load_preset(name).chain if node.use == "dream")
-    wanted = {k: v for k, v in node.params.items() if k in dream_core.DreamSettings.__dataclass_fields__}
-    settings = dream_core.DreamSettings(**wanted)  # type: ignore[arg-type]
+    settings = Dream(**node.params)._settings()  # type: ignore[arg-type]
     network = dream_core.load_network(str(node.params.get("network", "timbre")))
     samples, rate = soundfile.read(excerpt / f"{stem}.flac", dtype="float32", always_2d=True)
     sound = np.ascontiguousarray(samples.T[:, : 2 * rate])
@@ -237,7 +237,7 @@ enabled = false
 [level]
 ceiling_dbtp = -3.0
 """
-    child = read_preset(write_child(tmp_path / "child.toml", "lucid-bloom@1", more))
+    child = read_preset(write_child(tmp_path / "child.toml", "lucid-bloom@2", more))
 
     assert child.meta.name == "Child 10"
     assert child.uuid != base.uuid
@@ -330,7 +330,7 @@ def test_of_two_folders_the_first_in_the_environment_wins(
     [
         ("lucid-blom", "", "did you mean 'lucid-bloom'"),
         ("factry:lucid-bloom", "", "did you mean 'factory'"),
-        ("lucid-bloom@7", "", r"at revision 1; .*@1"),
+        ("lucid-bloom@7", "", r"at revision 2; .*@2"),
         ("nothing.toml", "", r"nothing\.toml: no such preset file"),
         ("", "", "a preset's name"),
         ("a\\u0000.toml", "", "is no text: it holds a NUL"),

@@ -35,9 +35,9 @@ def sound(seconds: float = 1.5) -> np.ndarray:
 
 
 def rises(network: Any, objective: str, steps: int = 5) -> list[float]:
-    """Dream, on a grid that stands still; the score must be higher at every step."""
+    """Dream, on a grid that stands still and held to no balance; the score must be higher at every step."""
     scores: list[float] = []
-    settings = DreamSettings(objective=objective, jitter=False)
+    settings = DreamSettings(objective=objective, jitter=False, balance=0.0)
     dreamed = dream(
         sound(), RATE, network, settings, steps, on_step=lambda report: scores.append(report.score)
     )

@@ -208,7 +208,7 @@ def test_a_guarded_change_is_the_change_times_what_is_kept_of_it(guard: bool, pe
 
 def test_nothing_is_guarded_where_no_guard_is_asked_for() -> None:
     """The change comes back as it is, and no state is kept for it."""
-    made, change = window(guard=False), noise(1, 2, RATE + 1600, seed=1)
+    made, change = window(guard=False, peak_guard=0.0), noise(1, 2, RATE + 1600, seed=1)
     own = guard_state(made.settings, made.context)
 
     assert own == {}

@@ -39,7 +39,7 @@ def test_what_a_beginning_holds_follows_the_settings() -> None:
     assert not default["change0"].any()
     assert not default["lost0"].any()
     assert bool((default["rate0"] == 1.0).all())
-    assert "held0" not in begun(guard=False)
+    assert "held0" not in begun(guard=False, peak_guard=0.0)
     assert begun(optimiser="plain", momentum=0.0).keys().isdisjoint({"velocity0", "rate0"})
     assert begun(optimiser="adam").keys() >= {"velocity0", "power0", "taken0"}
     assert "velocity0" in begun(optimiser="plain", momentum=0.1)
