@@ -13,7 +13,7 @@ from bridge import build_plan, render_plan
 
 SONG = Path(__file__).parents[3] / "examples" / "song"
 STEMS = ("bass", "drums", "keys", "lead")
-SECONDS = 5.0
+SECONDS = 10.0
 FACTORY = sorted(
     path.stem for path in SONG.parents[1].glob("presets/*.toml") if path.stem != "null-reference"
 )
