@@ -20,7 +20,8 @@ from bridge.files import read_regular
 from bridge.hosts.vstpreset import MAX_STATE_BYTES, decode_state, encode_state, parse_vstpreset
 from bridge.presets.documents import parse_document, read_text
 from bridge.presets.library import find_hidden, find_preset
-from bridge.presets.model import VERSION, Preset, parse_preset
+from bridge.presets.migrate import migrate
+from bridge.presets.model import Preset, parse_preset
 from bridge.presets.toml_lines import find_line
 from bridge.presets.trust import check_reaches, find_files, find_reaches, is_inside
 
@@ -143,8 +144,7 @@ def _read_preset(path: Path, above: tuple[str, ...], trust: bool, notes: list[st
             f"{path}: extends = {extends!r}, but {base_path} is at revision {base.revision}; "
             f"check the sound and write @{base.revision}, or leave the revision out"
         )
-    if data.get("version") == 1:
-        data["version"] = VERSION  # its base says how its dreams sound
+    data = migrate(data, [node.id for node in base.chain])
     inherited = {key: value for key, value in base.to_dict().items() if key not in _IDENTITY}
     # Lines of one file say nothing about places in what several of them make together.
     return parse_preset(_merge(inherited, data), f"{path} (on top of {extends!r})")

@@ -136,8 +136,8 @@ class DreamStream:
         Args:
             samples: ``(channels, n)``.
             depth: ``(n,)`` in steps, 0..100.
-            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves, and ``f0_hz``, the pitch, 0 where there
-                is none; the same ones in every block.
+            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves and each of `SIGNALS` that is known:
+                ``f0_hz``, the pitch, 0 where there is none, and ``cycles``; the same ones in every block.
 
         Shape:
             Returns ``(channels, m)``; over the whole stream as many come out as went in.

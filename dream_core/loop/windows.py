@@ -63,6 +63,8 @@ def _last(sound: Tensor, n_samples: int) -> Tensor:
 
 def _turned_round(sound: Tensor, n_samples: int) -> Tensor:
     """Return how a sound goes on after its end when turned round its last sample; a short one to and fro."""
+    if n_samples == 0:
+        return sound[:, :0]
     last = sound[:, -1:]
     if sound.shape[1] == 1:
         return last.expand(-1, n_samples)

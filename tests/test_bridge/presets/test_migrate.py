@@ -44,10 +44,17 @@ def test_a_dream_of_version_1_keeps_the_defaults_of_its_time(tmp_path: Path) -> 
 
 
 def test_one_that_stands_on_another_takes_that_ones_dreams(tmp_path: Path) -> None:
-    """Only what a file says itself is its own."""
-    path = tmp_path / "child.toml"
+    """Only what a file says itself is its own: a dream it adds keeps the defaults of its time."""
+    path, base = tmp_path / "child.toml", load_preset("factory:undertow")
     path.write_text('extends = "factory:undertow"\n' + HEAD.format(version=1))
-    assert load_preset(path).chain == load_preset("factory:undertow").chain
+    assert load_preset(path).chain == base.chain
+
+    changed = '[[chain]]\nid = "dream"\nuse = "dream"\nparams = { step = 0.5 }\n'
+    nodes = changed + '[[chain]]\nid = "more"\nuse = "dream"\n'
+    path.write_text('extends = "factory:undertow"\n' + HEAD.format(version=1) + nodes)
+    child = load_preset(path)
+    assert child.node("dream").params == {**base.node("dream").params, "step": 0.5}
+    assert child.node("more").params["motion"] == 1.0
 
 
 def test_what_is_malformed_is_left_for_the_validation() -> None:
