@@ -39,7 +39,9 @@ def test_a_factory_preset_keeps_loudness_peaks_and_balance(name: str, tmp_path: 
     sounds = {}
     for stem in STEMS:
         sound, rate = soundfile.read(SONG / f"{stem}.flac", dtype="float32", always_2d=True)
-        sounds[stem] = sound[: round(SECONDS * rate)]
+        part = sound[: round(SECONDS * rate)]
+        # As hot as stems come: what a dream adds to the peaks is the limiter's to take.
+        sounds[stem] = part * (0.88 / np.abs(part).max())
         soundfile.write(tmp_path / f"{stem}.wav", sounds[stem], rate, subtype="FLOAT")
     plan = build_plan(
         [tmp_path / f"{stem}.wav" for stem in STEMS], name, midi=SONG / "song.mid", out_dir=tmp_path / "out"

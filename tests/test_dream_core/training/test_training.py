@@ -19,7 +19,13 @@ from dream_core.training.attack import attack
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
 from dream_core.training.synthesis import synthesise_notes
-from dream_core.training.training_loop import TrainingSettings, join_heads, train, validate
+from dream_core.training.training_loop import (
+    TrainingSettings,
+    _attack_nepers,
+    join_heads,
+    train,
+    validate,
+)
 
 RATE = SPEC.frontend.sample_rate
 
@@ -165,6 +171,28 @@ def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
 
     for name, tensor in expected.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_epochs_under_attack_begin_after_the_plain_ones_and_learn_something_else(
+    tones: notes.NoteTable, tmp_path: Path
+) -> None:
+    """The attack grows from nothing when its epochs begin; the control, without it, ends elsewhere."""
+    settings = TrainingSettings(
+        epochs=1,
+        attack_epochs=2,
+        steps_per_epoch=2,
+        batch_size=8,
+        calibration_batches=1,
+        attack_ramp_epochs=1,
+    )
+    assert [_attack_nepers(step, settings) for step in range(6)] == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
+    weights = {}
+    for nepers in (0.0, 1.0):
+        folder = tmp_path / f"{nepers}"
+        folder.mkdir()
+        network, _ = train(tones, folder, replace(settings, attack_nepers=nepers))
+        weights[nepers] = network.blocks[0][0].weight
+    assert not torch.equal(weights[0.0], weights[1.0])
 
 
 def _stop_after_one(_line: str) -> None:
