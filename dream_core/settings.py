@@ -26,6 +26,7 @@ __all__ = [
     "DreamSettings",
     "Normalisation",
     "Optimiser",
+    "WEIGHT_RANGE",
     "StepRule",
     "StereoMode",
 ]
@@ -61,6 +62,9 @@ F0_RANGE_HZ = (0.0, 8000.0)
 
 SIGNALS: Mapping[str, tuple[float, float]] = {"cycles": (-1e7, 1e7), "f0_hz": F0_RANGE_HZ}
 """What else may be said at every sample: `cycles` is how often what the dream moves in has come round."""
+
+WEIGHT_RANGE = (0.0, 1.0)
+"""What a named weight of an objective may be."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "step": (0.0, 10.0),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dream_core.dsp.framing import cut_frames
 
-__all__ = ["resample"]
+__all__ = ["resample", "resampled_length"]
 
 _SINC_ZEROS = 16
 _BLOCK_SAMPLES = 64  # of output that are worked out together
@@ -43,7 +43,17 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     n_frames = math.ceil(n_samples / hop)
     padded = nn.functional.pad(waveform, (margin, n_frames * hop + margin - n_samples))
     blocks = cut_frames(padded, len(matrix), hop) @ matrix
-    return blocks.flatten(-2)[..., : math.ceil(n_samples * n_out / n_in)]
+    return blocks.flatten(-2)[..., : resampled_length(n_samples, from_rate, to_rate)]
+
+
+def resampled_length(n_samples: int, from_rate: int, to_rate: int) -> int:
+    """Return how many samples `resample` makes of so many.
+
+    >>> resampled_length(48000, 48000, 16000)
+    16000
+    """
+    n_out, n_in = _ratio(to_rate, from_rate)
+    return math.ceil(n_samples * n_out / n_in)
 
 
 def _ratio(numerator: int, denominator: int) -> tuple[int, int]:

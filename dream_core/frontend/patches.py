@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["slice_patches"]
+__all__ = ["patch_starts", "slice_patches"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Where patches lie: how many, how far before the sound the first begins, and what they hear too much."""
+
+    n_patches: int
+    lead: int
+    slack: int
+
+
+def _grid(n_heard: int, patch_frames: int, hop_frames: int, offset_frames: int) -> _Grid:
+    n_patches = 1 + math.ceil(max(0, n_heard - patch_frames) / hop_frames)
+    slack = (n_patches - 1) * hop_frames + patch_frames - n_heard
+    longest_lead = min(hop_frames - 1, max(slack, patch_frames - hop_frames))
+    return _Grid(n_patches, offset_frames % (longest_lead + 1), slack)
+
+
+def patch_starts(n_heard: int, patch_frames: int, hop_frames: int, offset_frames: int = 0) -> list[int]:
+    """Return at which frame each patch begins that `slice_patches` cuts; below 0 is before the sound.
+
+    >>> patch_starts(100, 96, 48, 7)
+    [-7, 4]
+    """
+    grid = _grid(n_heard, patch_frames, hop_frames, offset_frames)
+    starts = [index * hop_frames - grid.lead for index in range(grid.n_patches)]
+    return starts if grid.lead <= grid.slack else [*starts[:-1], n_heard - patch_frames]
 
 
 def slice_patches(
@@ -42,14 +70,13 @@ def slice_patches(
     """
     n_frames = frames.shape[1]
     n_heard = n_frames if n_heard is None else n_heard
-    n_patches = 1 + math.ceil(max(0, n_heard - patch_frames) / hop_frames)
-    n_covered = (n_patches - 1) * hop_frames + patch_frames
-    slack = n_covered - n_heard
-    longest_lead = min(hop_frames - 1, max(slack, patch_frames - hop_frames))
-    lead = offset_frames % (longest_lead + 1)
-    padded = nn.functional.pad(frames, (0, 0, lead, max(0, n_covered - lead - n_frames)), value=fill)
+    grid = _grid(n_heard, patch_frames, hop_frames, offset_frames)
+    n_covered = (grid.n_patches - 1) * hop_frames + patch_frames
+    padded = nn.functional.pad(
+        frames, (0, 0, grid.lead, max(0, n_covered - grid.lead - n_frames)), value=fill
+    )
     regular = padded[:, :n_covered].unfold(1, patch_frames, hop_frames).transpose(-1, -2)
-    if lead <= slack:
+    if grid.lead <= grid.slack:
         return regular
-    end = lead + n_heard
+    end = grid.lead + n_heard
     return torch.cat([regular[:, :-1], padded[:, None, end - patch_frames : end]], dim=1)

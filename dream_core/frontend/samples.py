@@ -8,7 +8,20 @@ from torch import Tensor, nn
 
 from dream_core.dsp.framing import cut_frames
 
-__all__ = ["slice_samples"]
+__all__ = ["sample_starts", "slice_samples"]
+
+
+def sample_starts(
+    n_samples: int, patch_samples: int, hop_samples: int, step_samples: int, offset_steps: int = 0
+) -> list[int]:
+    """Return at which sample each patch begins that `slice_samples` cuts; below 0 is before the sound.
+
+    >>> sample_starts(5, 4, 4, 1, 3)
+    [-3, 1]
+    """
+    n_hops = math.ceil(max(0, n_samples + hop_samples - step_samples - patch_samples) / hop_samples)
+    lead = offset_steps * step_samples % hop_samples
+    return [index * hop_samples - lead for index in range(n_hops + 1)]
 
 
 def slice_samples(
@@ -36,8 +49,6 @@ def slice_samples(
              [1., 1., 1., 1.]]])
     """
     n_samples = waveform.shape[-1]
-    longest_lead = hop_samples - step_samples
-    n_hops = math.ceil(max(0, n_samples + longest_lead - patch_samples) / hop_samples)
-    lead = offset_steps * step_samples % hop_samples
-    padded = nn.functional.pad(waveform, (lead, n_hops * hop_samples + patch_samples - lead - n_samples))
+    starts = sample_starts(n_samples, patch_samples, hop_samples, step_samples, offset_steps)
+    padded = nn.functional.pad(waveform, (-starts[0], starts[-1] + patch_samples - n_samples))
     return cut_frames(padded, patch_samples, hop_samples)

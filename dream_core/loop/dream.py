@@ -23,6 +23,7 @@ from dream_core.networks.registry import load_network
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.objective import Objective
 from dream_core.objectives.parse import parse_objective
+from dream_core.objectives.targets import Targets
 from dream_core.settings import DEFAULT_DEPTH, DreamSettings
 from dream_core.updates.registry import build_update
 
@@ -37,6 +38,8 @@ def open_stream(
     *,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    targets: Mapping[str, Targets] | None = None,
+    weights: Mapping[str, float] | None = None,
     networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
@@ -54,6 +57,8 @@ def open_stream(
         n_channels: Channels of the sound.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        targets: What is wanted over time, by name, for objectives of notes.
+        weights: How much the objective's named weights are, 0..1, where no lane moves them.
         networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: How many windows step together; None chooses by device.
         first_step: Index of the first step, to continue an earlier run with the same jitter.
@@ -85,6 +90,7 @@ def open_stream(
         others=_load_others(objective, network, networks or {}),
         patch_hop_frames=settings.patch_hop,
         touched_hz=(settings.low_hz, settings.high_hz or math.inf),
+        targets=targets,
     )
     return DreamStream(
         listener,
@@ -93,6 +99,7 @@ def open_stream(
         n_channels,
         device,
         target=None if target is None else sounds[target],
+        weights=weights,
         batch=batch,
         first_step=first_step,
         on_step=on_step,
@@ -112,6 +119,8 @@ def dream(
     f0_hz: float | npt.NDArray[np.floating[Any]] | None = None,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    targets: Mapping[str, Targets] | None = None,
+    weights: Mapping[str, float | npt.NDArray[np.floating[Any]]] | None = None,
     networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
@@ -131,6 +140,8 @@ def dream(
         f0_hz: The sound's pitch, one number or one for each sample, 0 where it has none; for ``harmonic``.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        targets: What is wanted over time, by name, for objectives of notes.
+        weights: How much the objective's named weights are, 0..1, one number or one for each sample.
         networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: As in :func:`open_stream`, like all that follow.
         first_step: Index of the first step.
@@ -148,7 +159,11 @@ def dream(
     samples = _check_sound(sound)
     n_channels, n_samples = samples.shape
     depths = _lane("depth", depth, n_samples)
-    lanes = {} if f0_hz is None else {"f0_hz": _lane("f0_hz", f0_hz, n_samples)}
+    moves = {name: value for name, value in (weights or {}).items() if np.ndim(value)}
+    lanes = {name: _lane(name, value, n_samples) for name, value in moves.items()}
+    if f0_hz is not None:
+        lanes["f0_hz"] = _lane("f0_hz", f0_hz, n_samples)
+    still = {name: 0.0 if name in moves else float(value) for name, value in (weights or {}).items()}
     stream = open_stream(
         network,
         settings or DreamSettings(),
@@ -156,6 +171,8 @@ def dream(
         n_channels,
         references=references,
         target=target,
+        targets=targets,
+        weights=still,
         networks=networks,
         batch=batch,
         first_step=first_step,
@@ -187,6 +204,8 @@ def dream_each(
     f0_hz: float | npt.NDArray[np.floating[Any]] | None = None,
     references: Mapping[str, npt.NDArray[np.float32]] | None = None,
     target: str | None = None,
+    targets: Mapping[str, Targets] | None = None,
+    weights: Mapping[str, float | npt.NDArray[np.floating[Any]]] | None = None,
     networks: Mapping[str, Network] | None = None,
     batch: int | None = None,
     first_step: int = 0,
@@ -211,6 +230,8 @@ def dream_each(
         f0_hz: As in :func:`dream`.
         references: Other sounds by name, ``(channels, samples)`` at the same rate.
         target: Which reference the targeted updates use.
+        targets: What is wanted over time, by name, for objectives of notes.
+        weights: How much the objective's named weights are, 0..1, one number or one for each sample.
         networks: Other networks that the objective names; those it names and that are not here are loaded.
         batch: As in :func:`open_stream`, like all that follow.
         first_step: Index of the first step.
@@ -238,6 +259,8 @@ def dream_each(
             f0_hz=f0_hz,
             references=references,
             target=target,
+            targets=targets,
+            weights=weights,
             networks=networks,
             batch=batch,
             first_step=first_step,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
+from dream_core.objectives.objective import Objective
 from dream_core.runtime import widest_float
-from dream_core.settings import MOVING_SETTINGS, RANGES, SIGNALS
+from dream_core.settings import MOVING_SETTINGS, RANGES, SIGNALS, WEIGHT_RANGE
 
-__all__ = ["PitchPhase", "check_lane"]
+__all__ = ["PitchPhase", "check_lane", "check_weights"]
 
 _PARTS_PER_CYCLE = 1 << 40
 """Whole numbers add up to the same sum in any order."""
@@ -47,9 +50,10 @@ class PitchPhase:
         return ((starts % _PARTS_PER_CYCLE).to(per_sample.dtype) / _PARTS_PER_CYCLE).to(torch.float32)
 
 
-def check_lane(name: str, lane: Tensor, n_samples: int) -> None:
+def check_lane(name: str, lane: Tensor, n_samples: int, weights: Sequence[str] = ()) -> None:
     """Refuse a moving setting that there is not, of another length, or out of range."""
     known = {setting: RANGES[setting] for setting in MOVING_SETTINGS} | dict(SIGNALS)
+    known |= dict.fromkeys(weights, WEIGHT_RANGE)
     if name not in known:
         raise SettingError(f"no moving setting is called {name!r}; {nearest_names(name, known)}")
     low, high = known[name]
@@ -59,3 +63,22 @@ def check_lane(name: str, lane: Tensor, n_samples: int) -> None:
         raise SettingError(
             f"the lane of {name} is {given}; ({n_samples},) values of {low:g}..{high:g} are accepted"
         )
+
+
+def check_weights(weights: Mapping[str, float], objective: Objective) -> dict[str, float]:
+    """Return an objective's weights; refuse one that is not given, not there, or out of range."""
+    low, high = WEIGHT_RANGE
+    for name, value in weights.items():
+        if name not in objective.weights:
+            raise SettingError(
+                f"objective {objective.text!r} has no weight {name!r}; {nearest_names(name, objective.weights)}"
+            )
+        if not low <= value <= high:
+            raise SettingError(f"weight {name} = {value!r} is outside {low:g}..{high:g}")
+    for name in objective.weights:
+        if name not in weights:
+            raise SettingError(
+                f"objective {objective.text!r}: nobody says how much {name!r} is; give it as "
+                f"weights={{{name!r}: 0.5}}"
+            )
+    return {name: float(weights[name]) for name in objective.weights}

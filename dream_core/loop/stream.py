@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
-from dream_core.loop.lanes import PitchPhase, check_lane
+from dream_core.loop.lanes import PitchPhase, check_lane, check_weights
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
+from dream_core.objectives.ear import When
 from dream_core.objectives.listener import Listener
 from dream_core.runtime import default_batch, draw_integer, widest_float
 from dream_core.settings import DEPTH_LIMIT, DreamSettings
@@ -41,6 +42,11 @@ NO_PITCH = (
 )
 
 
+def _crop(weight: float | Tensor, margin: int) -> float | Tensor:
+    """Return a weight of items ``(items, 1, samples)`` without a margin, as ``(items, samples)``."""
+    return weight[:, 0, margin : weight.shape[-1] - margin] if isinstance(weight, Tensor) else weight
+
+
 class DreamStream:
     """Dream a sound that arrives in blocks.
 
@@ -54,6 +60,7 @@ class DreamStream:
             that a window's result does not depend on what else is in its batch.
         first_step: Index of the first step, to continue an earlier run with the same jitter.
         target: Another sound ``(channels or 1, samples)``, for updates that want one; repeats when short.
+        weights: How much the objective's named weights are where no lane moves them.
         on_step: Called after every step of every window.
         is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
         on_warning: Called with one line when something had to be given up (a smaller batch).
@@ -71,6 +78,7 @@ class DreamStream:
         batch: int | None = None,
         first_step: int = 0,
         target: Tensor | None = None,
+        weights: Mapping[str, float] | None = None,
         on_step: Callable[[StepReport], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
@@ -85,6 +93,7 @@ class DreamStream:
         self._listener = listener
         self._update = update
         self._settings = settings
+        self._weights = check_weights(weights or {}, listener.objective)
         self._n_channels = n_channels
         self._device = device
         self._batch = batch or default_batch(device)
@@ -136,8 +145,9 @@ class DreamStream:
         Args:
             samples: ``(channels, n)``.
             depth: ``(n,)`` in steps, 0..100.
-            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves and each of `SIGNALS` that is known:
-                ``f0_hz``, the pitch, 0 where there is none, and ``cycles``; the same ones in every block.
+            lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves, each of `SIGNALS` that is known
+                (``f0_hz``, the pitch, 0 where there is none, and ``cycles``) and each of the objective's
+                weights that moves; the same ones in every block.
 
         Shape:
             Returns ``(channels, m)``; over the whole stream as many come out as went in.
@@ -164,7 +174,7 @@ class DreamStream:
             name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
         }
         for name, lane in moving.items():
-            check_lane(name, lane, samples.shape[1])
+            check_lane(name, lane, samples.shape[1], self._listener.objective.weights)
         if "f0_hz" in moving:
             moving["f0_cycles"] = self._phase.follow(moving["f0_hz"])
         self._schedule.push(samples, depth, moving)
@@ -204,11 +214,10 @@ class DreamStream:
         if self._target is not None or self._listener.objective.references:
             return id(self)
         return (
-            tuple(id(network) for network in self._listener.networks),
-            self._listener.objective.text,
+            self._listener.identity,
+            tuple(self._weights.items()),
             # One given as an object may score as it likes, whatever it is called.
             None if isinstance(self._settings.objective, str) else id(self._settings.objective),
-            self._listener.sample_rate,
             # An update given as an object need not be hashable.
             self._settings if isinstance(self._settings.update, str) else id(self._settings),
             self._n_channels,
@@ -318,16 +327,22 @@ class DreamStream:
         step_index = self._first_step + windows[0].taken
         offset, speed = self._offsets(step_index), self._speed(step_index)
         scores: list[Tensor] = []
+        lanes = self._moving(filled, groups)
+        weights = {name: lanes.pop(name, value) for name, value in self._weights.items()}
+        starts = [one.schedule.start_sample(one.window) for one in filled for _ in range(groups)]
 
         def score(mono: Tensor) -> Tensor:
             around = (mono.shape[-1] - whole) // 2  # 0 or the margin
             original = original_mono[:, margin - around : margin + whole + around]
             heard = [n + 2 * around for n in lengths]
-            value = self._listener.score(mono, offset, original, speed, heard)
+            when = When(
+                starts_s=[(start - around) / self._listener.sample_rate for start in starts],
+                weights={name: _crop(weight, margin - around) for name, weight in weights.items()},
+            )
+            value = self._listener.score(mono, offset, original, speed, heard, when)
             scores.append(value.detach())
             return value
 
-        moving = self._moving(filled, groups)
         window = Window(
             current=fold_channels(current, mode),
             context=context,
@@ -337,7 +352,7 @@ class DreamStream:
             target=self._target_under(windows, current),
             step_index=step_index,
             sample_rate=self._listener.sample_rate,
-            lanes=moving,
+            lanes=lanes,
             settings=self._settings,
         )
         return window, scores
@@ -396,6 +411,11 @@ class DreamStream:
             return windows[0].state
         return {key: torch.cat([held.state[key] for held in windows]) for key in windows[0].state}
 
+    @property
+    def _may_rest(self) -> bool:
+        """Whether the objective may ask for nothing now and then."""
+        return bool(self._weights or self._listener.objective.targets)
+
     def _check(
         self,
         steps: Sequence[PendingStep],
@@ -405,7 +425,7 @@ class DreamStream:
         gradient: Tensor,
     ) -> list[Fault]:
         is_finite = bool(torch.isfinite(proposal).all()) and bool(torch.isfinite(gradient).all())
-        if is_finite and bool(gradient.any(dim=(1, 2)).all()):
+        if is_finite and (self._may_rest or bool(gradient.any(dim=(1, 2)).all())):
             return []
         faults = []
         for n, step in enumerate(steps):
@@ -424,7 +444,7 @@ class DreamStream:
                 )
             elif not bool(torch.isfinite(proposal[n]).all()):
                 text = f"{place}: the dream is not finite; use a smaller step"
-            elif is_audible and not bool(gradient[part].any()):
+            elif is_audible and not self._may_rest and not bool(gradient[part].any()):
                 text = (
                     f"{place}: the objective {self._listener.objective.text!r} has no gradient: the network "
                     "does not respond there, or the band is narrower than the transform can tell; "

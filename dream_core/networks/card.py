@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,6 +41,8 @@ class NetworkCard:
         outputs: Whether several classes may be heard at once (``independent``, each with a probability of its
             own) or one of them is (``exclusive``, probabilities sum to one).
         keys: MIDI keys of the classes, where they are notes; their names are C-2 to G8, C3 is middle C (60).
+        keys_layer: The layer that hears those notes frame by frame ``(n, keys, frames)``, each frame in the
+            middle of where it stands; empty where only the outputs do, patch by patch.
         looks: What it is given: ``log_mel`` patches, ``waveform`` itself, or a ``picture`` of a spectrogram.
         n_parameters: Weights it has.
         licence: SPDX identifier, or what is known.
@@ -67,6 +69,7 @@ class NetworkCard:
     description: str
     outputs: Literal["independent", "exclusive"] = "exclusive"
     keys: tuple[int, ...] = ()
+    keys_layer: str = ""
     looks: Literal["log_mel", "waveform", "picture"] = "log_mel"
 
 
@@ -101,6 +104,13 @@ class Network(Protocol):
 
         Shape:
             ``(batch, samples)`` -> ``(batch, patches, *input)``.
+        """
+        ...
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> Sequence[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many; below 0 is before the sound.
+
+        Asked only where something depends on the time of a patch: of weights that move, and of notes.
         """
         ...
 

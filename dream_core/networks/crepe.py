@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dream_core.frontend.samples import slice_samples
+from dream_core.frontend.samples import sample_starts, slice_samples
 from dream_core.names import key_hz, name_key
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.published import Published, PublishedFile
@@ -248,6 +248,11 @@ class Crepe(nn.Module):
         """
         hop_samples = patch_hop_frames * _STEP_SAMPLES or _PATCH_SAMPLES
         return slice_samples(waveform, _PATCH_SAMPLES, hop_samples, _STEP_SAMPLES, offset_frames)
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many."""
+        hop_samples = patch_hop_frames * _STEP_SAMPLES or _PATCH_SAMPLES
+        return sample_starts(n_samples, _PATCH_SAMPLES, hop_samples, _STEP_SAMPLES, offset_frames)
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return the mean power of each patch ``(n,)``; silence has none, nor has a constant."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.frontend.log_mel import FrontendSpec, LogMel
-from dream_core.frontend.patches import slice_patches
+from dream_core.frontend.patches import patch_starts, slice_patches
 from dream_core.networks.card import NetworkCard
 
 __all__ = ["LogMelNetwork"]
@@ -74,6 +74,13 @@ class LogMelNetwork(nn.Module):
             fill=self.silence,
             n_heard=n_heard,
         )
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many."""
+        spec = self.spec
+        hop_frames = patch_hop_frames or spec.patch_hop_frames
+        frames = patch_starts(spec.n_frames(n_samples), spec.patch_frames, hop_frames, offset_frames)
+        return [frame * spec.hop_samples for frame in frames]
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return the mean power of each patch's bands ``(n,)``; silence has none."""

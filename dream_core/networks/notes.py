@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
-from dream_core.frontend.patches import slice_patches
+from dream_core.frontend.patches import patch_starts, slice_patches
 from dream_core.names import name_key
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.notes_frontend import (
@@ -143,6 +143,7 @@ CARD = NetworkCard(
     ),
     outputs="independent",
     keys=KEYS,
+    keys_layer="notes_logits",
     looks="waveform",
 )
 
@@ -207,6 +208,11 @@ class Notes(nn.Module):
             waveform[..., None], PATCH_SAMPLES, hop_samples, offset_frames * HOP_SAMPLES, fill=0.0
         )
         return patches[..., 0]
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many."""
+        hop_samples = (patch_hop_frames or PATCH_HOP_FRAMES) * HOP_SAMPLES
+        return patch_starts(n_samples, PATCH_SAMPLES, hop_samples, offset_frames * HOP_SAMPLES)
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return the mean power of each patch ``(n,)``; silence has none."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dream_core.frontend.samples import slice_samples
+from dream_core.frontend.samples import sample_starts, slice_samples
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.layer_scan import ROOT, FoundLayer
 from dream_core.networks.layouts import Layout
@@ -36,9 +36,17 @@ class SampleHearing(nn.Module):
 
     def listen(self, waveform: Tensor, offset_frames: int = 0, patch_hop_frames: int = 0) -> Tensor:
         """Cut ``(batch, samples)`` into patches ``(batch, patches, patch_samples)``, differentiable."""
-        n_steps = self.patch_samples // self.step_samples
-        hop_samples = min(patch_hop_frames or n_steps, n_steps) * self.step_samples
+        hop_samples = self._hop_samples(patch_hop_frames)
         return slice_samples(waveform, self.patch_samples, hop_samples, self.step_samples, offset_frames)
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many."""
+        hop_samples = self._hop_samples(patch_hop_frames)
+        return sample_starts(n_samples, self.patch_samples, hop_samples, self.step_samples, offset_frames)
+
+    def _hop_samples(self, patch_hop_frames: int) -> int:
+        n_steps = self.patch_samples // self.step_samples
+        return min(patch_hop_frames or n_steps, n_steps) * self.step_samples
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return the mean power of each patch ``(n,)``; silence has none."""
@@ -138,6 +146,10 @@ class WrappedNetwork(nn.Module):
             ``(batch, samples)`` -> ``(batch, patches, frames, mels)`` or ``(batch, patches, patch_samples)``.
         """
         return self.hearing.listen(waveform, offset_frames, patch_hop_frames)
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many."""
+        return self.hearing.patch_starts(n_samples, offset_frames, patch_hop_frames)
 
     def measure_energy(self, patches: Tensor) -> Tensor:
         """Return how much sound is in each patch ``(n,)``, 0 in silence."""

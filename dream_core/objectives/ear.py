@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from dream_core.dsp.resample import resample
+from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import SettingError
 from dream_core.networks.card import Network, NetworkCard
-from dream_core.objectives.objective import LOGITS, Activations, Term
+from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
+from dream_core.objectives.targets import ClassTargets, Targets, TargetUse
 from dream_core.objectives.taps import tap
 
-__all__ = ["Ear", "check_patch_hop"]
+__all__ = ["Ear", "When", "check_patch_hop"]
 
 SPEED_GRID_HZ = 300
 
@@ -45,6 +48,76 @@ class _Heard:
     energy: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """When in the whole sound the items are that are scored, and how the objective's weights are there.
+
+    Args:
+        starts_s: Where each item begins, in seconds; below 0 is before the sound.
+        weights: By name, a number, or one at every sample of the items ``(items, samples)``.
+    """
+
+    starts_s: Sequence[float]
+    weights: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+    def item(self, index: int, n_samples: int) -> When:
+        """Return the same for one item, as far as it is sound."""
+        own = {
+            name: weight[index : index + 1, :n_samples] if isinstance(weight, Tensor) else weight
+            for name, weight in self.weights.items()
+        }
+        return When(starts_s=self.starts_s[index : index + 1], weights=own)
+
+
+class _Scaled(torch.autograd.Function):
+    """Passes activations on; brings their gradient back times a weight."""
+
+    @staticmethod
+    def forward(ctx: Any, activation: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return activation.view_as(activation)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return gradients[0] * weight, None
+
+
+def _like(weight: Tensor, activation: Tensor) -> Tensor:
+    """Return one value a patch in the shape of activations ``(items, patches, ...)``."""
+    return weight.to(activation).reshape(*weight.shape, *([1] * (activation.ndim - 2)))
+
+
+def _over_patches(
+    weight: float | Tensor, offsets_s: Tensor, patch_s: float, sample_rate: int
+) -> float | Tensor:
+    """Return the mean of a weight over each patch ``(items, patches)``, as far as there is sound in it."""
+    if not isinstance(weight, Tensor):
+        return weight
+    n_samples = weight.shape[1]
+    first = (offsets_s * sample_rate).round().long().clamp(0, n_samples - 1)
+    last = ((offsets_s + patch_s) * sample_rate).round().long().clamp(1, n_samples)
+    last = torch.maximum(last, first + 1)
+    total = torch.nn.functional.pad(weight.double().cumsum(dim=1), (1, 0)).cpu()
+    return (total[:, last] - total[:, first]) / (last - first)
+
+
+def _product(names: Sequence[str], weights: Mapping[str, float | Tensor]) -> float | Tensor:
+    """Return the product of weights; of none, 1."""
+    product: float | Tensor = 1.0
+    for name in names:
+        product = product * weights[name]
+    return product
+
+
+def _size(weight: float | Tensor) -> Tensor:
+    """Return the effective size of a weight, one an item or one for all."""
+    if isinstance(weight, Tensor):
+        return weight.double().square().mean(dim=1).sqrt().to(weight.dtype)
+    return torch.tensor([abs(weight)])
+
+
 class Ear:
     """Scores sound: resamples it, lets a network listen, and asks the terms.
 
@@ -54,6 +127,7 @@ class Ear:
         sample_rate: Hz, the session's rate.
         references: Reference name to mono sound ``(samples,)`` at the session's rate; those the terms name.
         patch_hop_frames: From one patch to the next, in the network's frames; 0 takes the network's own.
+        targets: What is wanted over time, by the names the terms give it.
 
     Raises:
         SettingError: Patches so far apart would leave sound between them unheard.
@@ -66,11 +140,19 @@ class Ear:
         sample_rate: int,
         references: Mapping[str, Tensor],
         patch_hop_frames: int = 0,
+        targets: Mapping[str, Targets] | None = None,
     ) -> None:
         self.network = network
         self.sample_rate = sample_rate
         self._terms = tuple(terms)
-        self._layers = frozenset[str]().union(*(term.layers for term in terms))
+        self._keys_layer = network.card.keys_layer or LOGITS
+        named = frozenset[str]().union(*(term.layers for term in terms))
+        self._layers = named - {KEYS} | ({self._keys_layer} if KEYS in named else set())
+        uses = (term.target for term in terms if term.target)
+        self._targets: dict[TargetUse, ClassTargets] = {
+            use: ClassTargets.of((targets or {})[use.name], use, network.card) for use in uses
+        }
+        self._needs_times = bool(self._targets) or any(term.weights for term in terms)
         self._needs_original = any(term.needs_original for term in terms)
         self._needs_energy = any(term.needs_energy for term in terms)
         self._patch_hop_frames = patch_hop_frames
@@ -86,10 +168,15 @@ class Ear:
         """How many positions the network's patch grid has."""
         return _frames_at_once(self.network.card)
 
-    @property
-    def weight(self) -> float:
-        """How much its gradient counts beside those of other networks."""
-        return sum(abs(term.factor) for term in self._terms)
+    def weigh(self, when: When) -> Tensor:
+        """Return how much its gradient counts beside those of other networks, an item ``(items, 1)``."""
+        sizes = [
+            abs(term.factor) * _size(_product(term.weights, when.weights)) for term in self._terms
+        ]
+        total = sizes[0]
+        for size in sizes[1:]:
+            total = total + size
+        return total[:, None]
 
     def score(
         self,
@@ -98,11 +185,13 @@ class Ear:
         original: Tensor | None = None,
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
+        when: When | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable; see `Listener.score`."""
         n_samples = mono.shape[-1]
+        when = when or When(starts_s=[0.0] * len(mono))
         short = {i: n for i, n in enumerate(n_valid or ()) if n < n_samples}
-        whole = self._score(mono, offset_frames, original, speed) if len(short) < len(mono) else None
+        whole = self._score(mono, offset_frames, original, speed, when) if len(short) < len(mono) else None
         if whole is not None and not short:
             return whole
         # A sound with padding after it is heard alone and as long as it is: the grid ends where it ends, and
@@ -112,27 +201,80 @@ class Ear:
             if item in short:
                 rows = slice(item, item + 1), slice(short[item])
                 own = None if original is None else original[rows]
-                each.append(self._score(mono[rows], offset_frames, own, speed)[0])
+                each.append(self._score(mono[rows], offset_frames, own, speed, when.item(item, short[item]))[0])
             elif whole is not None:
                 each.append(whole[item])
         return torch.stack(each)
 
-    def _score(self, mono: Tensor, offset_frames: int, original: Tensor | None, speed: float) -> Tensor:
+    def _score(
+        self, mono: Tensor, offset_frames: int, original: Tensor | None, speed: float, when: When
+    ) -> Tensor:
         heard_original = _Heard({})
         if self._needs_original and original is not None:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
-        return self._scored(self._hear(mono, offset_frames, speed), heard_original)
-
-    def _scored(self, heard: _Heard, original: _Heard) -> Tensor:
-        known = Activations(heard.layers, self.network.card, heard.energy, original.layers, self._references)
-        first, *rest = (
-            term.score(known) if term.factor == 1.0 else term.factor * term.score(known)
+        heard = self._hear(mono, offset_frames, speed)
+        if not self._needs_times:
+            return self._scored(heard, heard_original)
+        offsets_s = self._patch_times(mono.shape[-1], offset_frames, speed)
+        starts_s = torch.tensor(when.starts_s, dtype=torch.float64)[:, None] + offsets_s
+        weights = [
+            _over_patches(
+                _product(term.weights, when.weights),
+                offsets_s,
+                self.network.card.patch_s * speed,
+                self.sample_rate,
+            )
             for term in self._terms
+        ]
+        return self._scored(heard, heard_original, starts_s, weights)
+
+    def _scored(
+        self,
+        heard: _Heard,
+        original: _Heard,
+        starts_s: Tensor | None = None,
+        weights: Sequence[float | Tensor] | None = None,
+    ) -> Tensor:
+        known = Activations(
+            heard.layers,
+            self.network.card,
+            heard.energy,
+            original.layers,
+            self._references,
+            starts_s,
+            self._targets,
+        )
+        first, *rest = (
+            self._weighed(term, known, weight)
+            for term, weight in zip(self._terms, weights or [1.0] * len(self._terms), strict=True)
         )
         for score in rest:
             first = first + score
         return first
+
+    @staticmethod
+    def _weighed(term: Term, known: Activations, weight: float | Tensor) -> Tensor:
+        """Return a term's score times its factor and weight; what moves does so patch by patch."""
+        if isinstance(weight, Tensor):
+            layers = {
+                name: _Scaled.apply(activation, _like(weight, activation))
+                for name, activation in known.layers.items()
+            }
+            score = term.score(replace(known, layers=layers))
+            # The slope has been weighed where it leaves the layers; of the value it is the mean.
+            mean = weight.mean(dim=1).to(score)
+            score = score + (mean - 1.0) * score.detach()
+            return score if term.factor == 1.0 else term.factor * score
+        factor = term.factor * weight
+        return term.score(known) if factor == 1.0 else factor * term.score(known)
+
+    def _patch_times(self, n_samples: int, offset_frames: int, speed: float) -> Tensor:
+        """Return where each patch begins, in seconds from where the sound does that is heard."""
+        rate = self._rate(speed)
+        n_heard = resampled_length(n_samples, self.sample_rate, rate)
+        starts = self.network.patch_starts(n_heard, offset_frames, self._patch_hop_frames)
+        return torch.tensor(starts, dtype=torch.float64) / rate
 
     def _rate(self, speed: float) -> int:
         """Return the rate to which a sound goes that is heard at a speed."""
@@ -151,6 +293,8 @@ class Ear:
         shape, flat = patches.shape[:2], patches.flatten(0, 1)
         with tap(self.network, self._layers - {LOGITS}, leaves_early=LOGITS not in self._layers) as heard:
             heard[LOGITS] = self.network(flat)
+        if self._keys_layer in heard:
+            heard[KEYS] = heard[self._keys_layer]
         energy = (
             self.network.measure_energy(flat.detach()).unflatten(0, shape) if self._needs_energy else None
         )

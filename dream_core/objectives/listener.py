@@ -9,7 +9,7 @@ others of its network, but not alone on one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +20,9 @@ from dream_core.dsp.stft import stft
 from dream_core.errors import NetworkNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
-from dream_core.objectives.ear import Ear
+from dream_core.objectives.ear import Ear, When
 from dream_core.objectives.objective import Objective, Term
+from dream_core.objectives.targets import Targets
 from dream_core.runtime import draw_integer
 
 __all__ = ["Listener"]
@@ -38,6 +39,7 @@ class Listener:
         sample_rate: Hz, the session's rate.
         references: Reference name to mono sound ``(samples,)`` at the session's rate, for objectives that
             compare with another sound.
+        targets: Name to what is wanted over time, for objectives that ask for it.
         others: The other networks the objective names, by those names, on the same device.
         patch_hop_frames: From one patch to the next, in each network's frames; 0 takes each one's own.
         touched_hz: The band the dream may touch, within which networks are balanced; all of it by default.
@@ -59,6 +61,7 @@ class Listener:
         others: Mapping[str, Network] | None = None,
         patch_hop_frames: int = 0,
         touched_hz: tuple[float, float] = (0.0, math.inf),
+        targets: Mapping[str, Targets] | None = None,
     ) -> None:
         self._touched_hz = touched_hz
         networks = {**(others or {}), network.card.name: network, "": network}
@@ -72,25 +75,42 @@ class Listener:
                 )
         objective.check(network.card, {name: one.card for name, one in networks.items() if name})
         given = references or {}
-        for name in sorted(objective.references):
-            if name not in given:
-                raise ObjectiveError(
-                    f"objective {objective.text!r}: no reference sound is called {name!r}; "
-                    f"{nearest_names(name, given)}"
-                )
+        wanted = {name: (targets or {})[name] for name in objective.targets if name in (targets or {})}
+        for what, names, there in (
+            ("reference sound is", sorted(objective.references), given),
+            ("targets are", objective.targets, targets or {}),
+        ):
+            for name in names:
+                if name not in there:
+                    raise ObjectiveError(
+                        f"objective {objective.text!r}: no {what} called {name!r}; "
+                        f"{nearest_names(name, there)}"
+                    )
+        self._targets = wanted
         # The dream's own network under its name is the same ear.
         terms: dict[int, list[Term]] = {}
         heard_by = {id(networks[name]): networks[name] for name in objective.networks}
         for term in objective.terms:
             terms.setdefault(id(networks[term.network]), []).append(term)
         self._ears = tuple(
-            Ear(one, terms[key], sample_rate, given, patch_hop_frames) for key, one in heard_by.items()
+            Ear(one, terms[key], sample_rate, given, patch_hop_frames, wanted)
+            for key, one in heard_by.items()
         )
 
     @property
     def networks(self) -> tuple[Network, ...]:
         """The networks that listen."""
         return tuple(ear.network for ear in self._ears)
+
+    @property
+    def identity(self) -> Hashable:
+        """What two listeners must have in common to score each other's windows alike."""
+        return (
+            tuple(id(network) for network in self.networks),
+            self.objective.text,
+            tuple((name, one.digest) for name, one in self._targets.items()),
+            self.sample_rate,
+        )
 
     @property
     def name(self) -> str:
@@ -124,6 +144,7 @@ class Listener:
         original: Tensor | None = None,
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
+        when: When | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
 
@@ -136,22 +157,25 @@ class Listener:
             original: The undreamed sound of each item, for objectives that compare with it.
             speed: The networks hear the sound this much faster, and higher.
             n_valid: How many samples of each item are sound; what is padding after them does not count.
+            when: Where the items are in the whole sound, and the weights there; None is the sound's start,
+                and an objective without weights.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
         """
         offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
         if len(self._ears) == 1:
-            return self._ears[0].score(mono, offsets[0], original, speed, n_valid)
+            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when)
         n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
         first, last = (
             min(n_fft / 2, hz * n_fft / self.sample_rate) for hz in (self._touched_hz[0], self._touched_hz[1])
         )
         bins = math.floor(first), math.ceil(last) + 1
-        scores = [
-            ear.score(_Levelled.apply(mono, ear.weight, n_fft, bins), offset, original, speed, n_valid)
-            for ear, offset in zip(self._ears, offsets, strict=True)
-        ]
+        when = when or When(starts_s=[0.0] * len(mono))
+        scores = []
+        for ear, offset in zip(self._ears, offsets, strict=True):
+            levelled = _Levelled.apply(mono, ear.weigh(when).to(mono), n_fft, bins)
+            scores.append(ear.score(levelled, offset, original, speed, n_valid, when))
         return torch.stack(scores).sum(dim=0)
 
 
@@ -164,21 +188,21 @@ class _Levelled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, mono: Tensor, weight: float, n_fft: int, bins: tuple[int, int]) -> Tensor:
-        ctx.weight, ctx.n_fft, ctx.bins = weight, n_fft, slice(*bins)
-        ctx.save_for_backward(mono)
+    def forward(ctx: Any, mono: Tensor, weight: Tensor, n_fft: int, bins: tuple[int, int]) -> Tensor:
+        ctx.n_fft, ctx.bins = n_fft, slice(*bins)
+        ctx.save_for_backward(mono, weight)
         return mono.view_as(mono)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (mono,) = ctx.saved_tensors
+        mono, weight = ctx.saved_tensors
         # Relative to the largest first: squares of very small numbers are zero.
         unit, sound = _relative(gradients[0]), _relative(mono)
         hop = ctx.n_fft // 4
         effect = (stft(sound, ctx.n_fft, hop).conj() * stft(unit, ctx.n_fft, hop)).real
         size = effect[:, ctx.bins].square().mean(dim=(1, 2)).sqrt()[:, None]
-        return ctx.weight * unit / torch.where(size > 0, size, 1.0), None, None, None
+        return weight * unit / torch.where(size > 0, size, 1.0), None, None, None
 
 
 def _relative(rows: Tensor) -> Tensor:

@@ -11,11 +11,15 @@ from torch import Tensor
 from dream_core.errors import ClassNotFoundError, LayerNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import NetworkCard
+from dream_core.objectives.targets import ClassTargets, TargetUse
 
-__all__ = ["LOGITS", "Activations", "Objective", "Term", "count_channels", "one_term"]
+__all__ = ["KEYS", "LOGITS", "Activations", "Objective", "Term", "count_channels", "one_term"]
 
 LOGITS = "logits"
 """The name under which every network's outputs can be tapped."""
+
+KEYS = "keys over time"
+"""The name under which a network is tapped where it tells notes: frame by frame if it can, else by patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Activations:
         energy: How much sound is in each patch ``(items, patches)``, where an objective asks for it.
         original: What was heard in the undreamed sound, where an objective asks for it.
         references: Reference name to layer name to activations ``(patches, channels, ...)``.
+        starts_s: Where in the whole sound each patch begins, in seconds, ``(items, patches)``.
+        targets: Of each of the terms' targets, what is wanted of the network's classes.
     """
 
     layers: Mapping[str, Tensor]
@@ -35,6 +41,8 @@ class Activations:
     energy: Tensor | None = None
     original: Mapping[str, Tensor] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    starts_s: Tensor | None = None
+    targets: Mapping[TargetUse, ClassTargets] = field(default_factory=dict)
 
 
 Score = Callable[[Activations], Tensor]
@@ -54,6 +62,8 @@ class Term:
         needs_energy: Whether it asks how much sound is in each patch.
         references: Names of other sounds it compares with.
         check: Raises where a network does not fit.
+        weights: Names of what `factor` is multiplied by over time.
+        target: What is wanted over time, if the term asks for anything that is given so.
     """
 
     text: str
@@ -65,11 +75,14 @@ class Term:
     needs_energy: bool = False
     references: frozenset[str] = frozenset()
     check: Callable[[NetworkCard], None] = field(default=lambda _card: None, compare=False)
+    weights: tuple[str, ...] = ()
+    target: TargetUse | None = None
 
     @property
     def written(self) -> str:
-        """The term with its network, without its factor."""
-        return f"{self.network}@{self.text}" if self.network else self.text
+        """The term with its weights and its network, without its factor."""
+        weights = "".join(f"{{{name}}}*" for name in self.weights)
+        return weights + (f"{self.network}@{self.text}" if self.network else self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,16 @@ class Objective:
         """Names of the other sounds it compares with."""
         return frozenset[str]().union(*(term.references for term in self.terms))
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of what moves its terms over time, in their order."""
+        return tuple(dict.fromkeys(name for term in self.terms for name in term.weights))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what has to be given as wanted over time, in the order of its terms."""
+        return tuple(dict.fromkeys(term.target.name for term in self.terms if term.target))
+
     def check(self, card: NetworkCard, others: Mapping[str, NetworkCard] | None = None) -> None:
         """Raise where a network does not have what the objective listens to.
 
@@ -114,7 +137,7 @@ class Objective:
 
     def _check_term(self, term: Term, card: NetworkCard, cards: Mapping[str, NetworkCard]) -> None:
         known = [info.name for info in card.layers]
-        for name in sorted(term.layers - {LOGITS}):
+        for name in sorted(term.layers - {LOGITS, KEYS}):
             if name not in known:
                 raise LayerNotFoundError(
                     f"objective {self.text!r}: network {card.name!r} has no layer {name!r}"
@@ -145,6 +168,10 @@ class Objective:
     def heard_by(self, network: str) -> Objective:
         """Return the same with another network for its terms, where they name none."""
         return Objective(tuple(replace(term, network=term.network or network) for term in self.terms))
+
+    def weighted_by(self, name: str) -> Objective:
+        """Return the same with one more weight that moves all of its terms."""
+        return Objective(tuple(replace(term, weights=(*term.weights, name)) for term in self.terms))
 
     def __add__(self, other: Objective) -> Objective:
         if not isinstance(other, Objective):

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dream_core.errors import ObjectiveError
 from dream_core.names import nearest_names
-from dream_core.objectives import classes
+from dream_core.objectives import classes, notes
 from dream_core.objectives import terms as objectives
 from dream_core.objectives.objective import Objective
+from dream_core.objectives.text import Argument, TermText, split_terms
 
 __all__ = ["parse_objective"]
-
-_TERM = re.compile(
-    r"""\s*(?P<sign>[+-])?\s*
-        (?:(?P<factor>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?
-        (?:(?P<network>\w[\w.-]*)\s*@\s*)?
-        (?P<kind>[a-z_0-9]+)\s*:\s*
-        (?P<arguments>(?:"[^"]*"|'[^']*'|[^\s+\-*"':]|(?<=[^\s+])-(?=[^\s]))+
-          (?:\s*:\s*(?:"[^"]*"|'[^']*'|[^\s+\-*"':]|(?<=[^\s+])-(?=[^\s]))+)*)\s*""",
-    re.VERBOSE,
-)
 
 
 def _integer(text: str, term: str) -> int:
@@ -51,62 +40,54 @@ _KINDS: dict[str, tuple[int, str, Callable[[list[str], str], Objective]]] = {
     "style": (2, "style:LAYER:REFERENCE", lambda a, _: objectives.style(a[0], a[1])),
     "content": (1, "content:LAYER", lambda a, _: objectives.content(a[0])),
 }
+"""Kinds with so many arguments: how they are written, and what they are."""
+
+_PLAYED: dict[str, Callable[[Sequence[Argument], str], Objective]] = {
+    "note": notes.read_note,
+    "notes": notes.read_notes,
+    "chords": notes.read_chords,
+    "scale": notes.read_scale,
+}
+"""Kinds that read their arguments themselves."""
 
 
 def parse_objective(text: str | Objective) -> Objective:
     """Read an objective as presets write it.
 
     Args:
-        text: Terms ``[factor*][network@]kind:argument[:argument]`` joined by ``+`` and ``-``; an argument
-            with spaces or signs is quoted. An objective itself is returned as it is.
+        text: Terms ``[factor*][{weight}*][network@]kind:argument[:argument]`` joined by ``+`` and ``-``; an
+            argument with spaces or signs is quoted. An objective itself is returned as it is.
 
     Raises:
         ObjectiveError: The text is not an objective; the message points at the place.
 
-    >>> parse_objective("layer:block3 - 0.5*musicnn@class:flute").text
-    'layer:block3 - 0.5*musicnn@class:flute'
+    >>> parse_objective("layer:block3 - 0.5*{edge}*musicnn@class:techno").text
+    'layer:block3 - 0.5*{edge}*musicnn@class:techno'
     """
     if isinstance(text, Objective):
         return text
-    position, total = 0, None
-    while position < len(text):
-        match = _TERM.match(text, position)
-        if match is None or (total is not None and match["sign"] is None):
-            raise ObjectiveError(
-                f"objective {text!r}: cannot read {text[position:].strip()[:40]!r}; write terms such as "
-                "0.5*layer:NAME + class:NAME - NETWORK@channel:NAME:17, names with spaces in quotes"
-            )
-        term = _build_term(match)
-        subtracts = match["sign"] == "-"
-        if total is None:
-            total = -term if subtracts else term
-        else:
-            total = total - term if subtracts else total + term
-        position = match.end()
-    if total is None:
-        raise ObjectiveError("the objective is empty; write for example layer:NAME or class:auto")
-    return total
+    first, *rest = (_build(term) for term in split_terms(text))
+    for term in rest:
+        first = first + term
+    return first
 
 
-def _build_term(match: re.Match[str]) -> Objective:
-    kind, written = match["kind"], match[0].strip(" +-")
-    if kind not in _KINDS:
+def _build(term: TermText) -> Objective:
+    written = term.written
+    if term.kind not in (*_KINDS, *_PLAYED):
         raise ObjectiveError(
-            f"objective {written!r}: no kind is called {kind!r}; {nearest_names(kind, _KINDS)}"
+            f"objective {written!r}: no kind is called {term.kind!r}; "
+            f"{nearest_names(term.kind, (*_KINDS, *_PLAYED))}"
         )
-    n_arguments, form, build = _KINDS[kind]
-    arguments = [a.strip().strip("\"'") for a in re.findall(r'"[^"]*"|\'[^\']*\'|[^:]+', match["arguments"])]
-    if len(arguments) != n_arguments:
-        raise ObjectiveError(f"objective {written!r}: write it as {form}")
-    term = build(arguments, written)
-    if match["network"]:
-        if match["network"].endswith(".safetensors"):
-            raise ObjectiveError(
-                f"objective {written!r}: a network is named here, not given by a file; put the file into the "
-                "folder of networks and write the name its card has"
-            )
-        term = term.heard_by(match["network"])
-    factor = float(match["factor"] or 1.0)
-    if not math.isfinite(factor):
-        raise ObjectiveError(f"objective {written!r}: the factor {match['factor']} is too large a number")
-    return term * factor if match["factor"] else term
+    if term.kind in _PLAYED:
+        built = _PLAYED[term.kind](term.arguments, written)
+    else:
+        n_arguments, form, build = _KINDS[term.kind]
+        if len(term.arguments) != n_arguments:
+            raise ObjectiveError(f"objective {written!r}: write it as {form}")
+        built = build([argument.text for argument in term.arguments], written)
+    if term.network:
+        built = built.heard_by(term.network)
+    for weight in term.weights:
+        built = built.weighted_by(weight)
+    return built if term.factor == 1.0 else built * term.factor
