@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from bridge.clock.durations import parse_duration, parse_position, parse_rate
 from bridge.errors import InputError
+from dream_core.errors import ObjectiveError
 from dream_core.names import parse_key
+from dream_core.objectives.text import split_terms
 
 __all__ = [
     "Adsr",
@@ -35,6 +37,8 @@ __all__ = [
     "Route",
     "Steps",
     "Trigger",
+    "controllers",
+    "keyswitches",
     "modulator_keys",
     "parse_notes",
 ]
@@ -109,12 +113,49 @@ def _check_place(text: str) -> str:
     return text
 
 
-def _check_map(mapping: dict[str, str]) -> dict[str, str]:
+def _check_map(mapping: dict[str, str | dict[str, str]]) -> dict[str, str | dict[str, str]]:
     for key, target in mapping.items():
+        if isinstance(target, dict):
+            if key != "notes":
+                raise ValueError(f"{key} is a table; only notes is one: note names to objectives")
+            keyswitches(mapping)
+            continue
+        if key == "notes":
+            raise ValueError(
+                f'notes = {target!r} is not a table; write notes = {{ "C1" = "class:flute", "D1" = "class:brass" }}'
+            )
         split_map_key(key)
         if not re.fullmatch(r"[^.]+\.[^.]+", target):
             raise ValueError(f"{key} = {target!r} is not a target; 'macro.depth' or 'node.param' is accepted")
     return mapping
+
+
+def keyswitches(mapping: Mapping[str, str | Mapping[str, str]]) -> dict[int, str]:
+    """Return which objective each key of a MIDI map chooses, lowest key first.
+
+    Raises:
+        ValueError: A key is no note, is there twice, or its objective cannot be read.
+
+    >>> keyswitches({"cc1": "macro.depth", "notes": {"D1": "class:brass", "C1": "class:flute"}})
+    {36: 'class:flute', 38: 'class:brass'}
+    """
+    notes = mapping.get("notes", {})
+    switches: dict[int, str] = {}
+    for name, objective in notes.items() if isinstance(notes, Mapping) else ():
+        key = parse_key(name)
+        if key in switches:
+            raise ValueError(f"notes: {name!r} is there twice: key {key} has two names")
+        try:
+            split_terms(objective)
+        except ObjectiveError as error:
+            raise ValueError(f"notes.{name}: {error}") from None
+        switches[key] = objective
+    return dict(sorted(switches.items()))
+
+
+def controllers(mapping: Mapping[str, str | Mapping[str, str]]) -> dict[str, str]:
+    """Return what a MIDI map connects besides its keyswitches: sources to targets."""
+    return {key: target for key, target in mapping.items() if isinstance(target, str)}
 
 
 DurationText = Annotated[
@@ -139,7 +180,7 @@ Bend = Annotated[
 Channel = Annotated[int, Field(ge=1, le=16)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 PlayMode = Literal["free", "sync", "trigger", "one_shot"]
-MidiMap = Annotated[dict[str, str], AfterValidator(_check_map)]
+MidiMap = Annotated[dict[str, str | dict[str, str]], AfterValidator(_check_map)]
 """MIDI source to macro or parameter, such as ``{"cc1": "macro.depth", "cc74@3": "filter.cutoff_hz"}``."""
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
+from bridge.plan.played import check_weights
+from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec, Preset
 
 __all__ = [
@@ -70,7 +72,7 @@ def check_dreams(
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
-    used = frozenset[str]().union(*(networks_of(node.params) for node in nodes))
+    used = frozenset[str]().union(*(networks_of(played_params(preset, node)) for node in nodes))
     required: dict[str, str] = {}
     for name, _, sha256 in (text.partition("@sha256:") for text in preset.requires.networks):
         if sha256 and required.get(name, sha256) not in ("", sha256):
@@ -80,7 +82,8 @@ def check_dreams(
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
     for node in nodes:
-        seeded = {**node.params, "seed": float(node.params.get("seed", 0)) + seed}
+        params = played_params(preset, node)
+        seeded = {**params, "seed": float(params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         if names is not None:
             dream.check_pitch_source()
@@ -96,6 +99,7 @@ def check_dreams(
                     f"{nearest_names(name, names)}"
                 )
         reference_stems |= dream.reference_stems
+        check_weights(preset, node)
     hashes = hash_networks(used)
     _check_required(required, hashes)
     return DreamFacts(reference_stems=reference_stems, networks=hashes, device=device, threads=threads)

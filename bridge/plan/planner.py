@@ -37,6 +37,7 @@ from bridge.plan.checks import (
 )
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
+from bridge.plan.played import check_played
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.stem_envelopes import build_preset_envelopes
@@ -121,6 +122,7 @@ def build_plan(
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
     plugins = check_plugins(resolved, on_missing)
     check_pitch(resolved, parsed is not None)
+    warnings += check_played(resolved, parsed)
     sidechains = check_sidechains(resolved, list(hashes))
     check_followed(resolved, list(hashes))
     warnings += channel_warnings(resolved, {info.path.stem: info.n_channels for info in infos})

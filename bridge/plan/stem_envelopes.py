@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from bridge.envelopes.assemble import build_envelopes
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource
+from bridge.envelopes.schema import controllers
 from bridge.envelopes.song import Song
 from bridge.midi.file import MidiFile
 from bridge.parameters import ParamSpec
@@ -55,7 +56,7 @@ def build_preset_envelopes(
         modulators=preset.modulators,
         routes=routes,
         macros=preset.macros,
-        midi_map=preset.midi_map,
+        midi_map=controllers(preset.midi_map),
         targets=targets,
         bases={node.id: _bases(node, targets[node.id]) for node in nodes},
         song=song,

@@ -31,7 +31,7 @@ from bridge.parameters import ParamSpec, check_parameter
 from bridge.presets.migrate import migrate
 from bridge.presets.policies import LevelPolicy, TailPolicy
 from bridge.presets.toml_lines import find_line
-from bridge.processors.catalogue import processor_parameters
+from bridge.processors.catalogue import dream_parameters, processor_parameters
 from bridge.processors.contract import MIX_SPEC
 
 __all__ = [
@@ -55,6 +55,9 @@ Category = Literal[
 ]
 
 _PLUGIN_KEYS = ("plugin", "plugin_name", "state", "plugin_version", "sidechain", "channel", "track")
+
+_NOTE_KEYS = ("channel", "track")
+"""Those that say whose notes: a dream may play some as well."""
 
 _ID = r"^[a-z][a-z0-9_-]{0,31}$"
 
@@ -101,7 +104,7 @@ class NodeSpec(_Model):
         default=None,
         ge=1,
         le=16,
-        description="for an instrument: the MIDI channel it plays; for a dream of pitch midi: whose notes",
+        description="for an instrument: the MIDI channel it plays; for a dream of notes: whose",
     )
     track: int | str | None = Field(
         default=None, description="the same for a MIDI track, by number (from 1) or name"
@@ -241,8 +244,11 @@ def node_parameters(node: NodeSpec) -> dict[str, ParamSpec]:
 
     A plugin's parameters are known once it is open; for ``vst3`` only the mix is listed.
     """
-    own = {} if node.use == "vst3" else dict(processor_parameters(node.use))
-    return {"mix": MIX_SPEC, **own}
+    if node.use == "vst3":
+        return {"mix": MIX_SPEC}
+    if node.use == "dream":
+        return {"mix": MIX_SPEC, **dream_parameters(str(node.params.get("objective", "")))}
+    return {"mix": MIX_SPEC, **processor_parameters(node.use)}
 
 
 def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
@@ -294,11 +300,13 @@ def _check_chain(preset: Preset, where: str) -> None:
             if not node.plugin:
                 raise PresetError(f"{place}: a vst3 node needs plugin = its name or path")
             continue
-        foreign = [name for name in _PLUGIN_KEYS if getattr(node, name) is not None]
+        own = _NOTE_KEYS if node.use == "dream" else ()
+        foreign = [name for name in _PLUGIN_KEYS if getattr(node, name) is not None and name not in own]
         if foreign:
             raise PresetError(f"{place}: {foreign[0]} belongs to vst3 nodes; this one uses {node.use!r}")
         try:
-            specs = processor_parameters(node.use)
+            processor_parameters(node.use)
+            specs = {name: spec for name, spec in node_parameters(node).items() if spec is not MIX_SPEC}
             for name, value in node.params.items():
                 check_parameter(name, value, specs, place)
         except ProcessorError as error:

@@ -9,6 +9,7 @@ from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
 from bridge.processors.dream_parameters import PitchSource
 from bridge.processors.pedalboard_table import BUILTINS
+from dream_core.objectives.text import weight_names
 from dream_core.settings import (
     DEFAULT_DEPTH,
     DEFAULT_NETWORK,
@@ -19,13 +20,14 @@ from dream_core.settings import (
     RANGES,
     SIGNALS,
     TRANSFORM_LENGTHS,
+    WEIGHT_RANGE,
     DreamSettings,
     Normalisation,
     Optimiser,
     StereoMode,
 )
 
-__all__ = ["DREAM_PARAMETERS", "processor_parameters", "processor_titles"]
+__all__ = ["DREAM_PARAMETERS", "dream_parameters", "processor_parameters", "processor_titles"]
 
 _DEFAULTS = DreamSettings()
 _RANGES = {
@@ -130,6 +132,37 @@ _SPECS = (
 )
 
 DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def dream_parameters(objective: str) -> Mapping[str, ParamSpec]:
+    """Return the parameters of a dream: those that all have, and the named weights of its objective.
+
+    Raises:
+        ProcessorError: A weight has the name of another parameter.
+
+    >>> dream_parameters("{air}*class:flute")["air"].maximum
+    1.0
+    """
+    names = weight_names(objective)
+    for name in names:
+        if name in DREAM_PARAMETERS or name == "mix":
+            raise ProcessorError(
+                f"objective {objective!r}: a weight cannot be called {name!r}, a dream has a parameter of that "
+                f"name; write another, as {{{name}_share}}"
+            )
+    low, high = WEIGHT_RANGE
+    weights = {
+        name: ParamSpec(
+            name=name,
+            default=low,
+            minimum=low,
+            maximum=high,
+            automation="sample",
+            help=f"how much the terms count that {{{name}}} stands before",
+        )
+        for name in names
+    }
+    return {**DREAM_PARAMETERS, **weights} if weights else DREAM_PARAMETERS
 
 
 def processor_titles() -> dict[str, str]:

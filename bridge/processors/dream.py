@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from bridge.arrays import AudioArray, Lane
 from bridge.clock.durations import parse_rate
 from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
-from bridge.processors.catalogue import DREAM_PARAMETERS
+from bridge.processors.catalogue import DREAM_PARAMETERS, dream_parameters
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
 from bridge.processors.dream_needs import border
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
@@ -38,12 +38,16 @@ from dream_core.networks.registry import (
 )
 from dream_core.objectives.ear import check_patch_hop
 from dream_core.objectives.parse import parse_objective
+from dream_core.objectives.targets import Targets
 from dream_core.runtime import resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
 __all__ = ["Dream"]
+
+_STEM = "stem:"
+"""Targets of this kind are what a network hears in another stem."""
 
 
 class Dream(DreamAttributes):
@@ -59,6 +63,7 @@ class Dream(DreamAttributes):
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         references: Other sounds by name, ``(channels, samples)`` at the session's rate, for objectives and
             updates that follow another sound.
+        targets: Notes over time by name, for objectives that play them (`dream_core.Targets`).
         on_step: Called after every step of every window.
         is_cancelled: Asked before every step; true stops.
         on_warning: Called with one line when something had to be given up.
@@ -84,6 +89,7 @@ class Dream(DreamAttributes):
         *,
         device: str = "auto",
         references: Mapping[str, AudioArray] | None = None,
+        targets: Mapping[str, Targets] | None = None,
         on_step: Callable[[StepReport], None] | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
@@ -94,6 +100,7 @@ class Dream(DreamAttributes):
         self._network: Network | None = None if isinstance(network, str) else network
         self._values: dict[str, ParamValue] = {s.name: s.default for s in DREAM_PARAMETERS.values()}
         self.references = dict(references or {})
+        self.targets = dict(targets or {})
         self._options: dict[str, Any] = {
             "on_step": on_step,
             "is_cancelled": is_cancelled,
@@ -106,23 +113,25 @@ class Dream(DreamAttributes):
         self._guard = StreamGuard()
         self._shape = (0, 0)
         name = network if isinstance(network, str) else network.card.name
+        specs = dream_parameters(str(settings.get("objective", "")))
         for key, value in {"network": name, "depth": depth, **settings}.items():
-            self._values[key] = check_parameter(key, cast(ParamValue, value), DREAM_PARAMETERS, "dream")
+            self._values[key] = check_parameter(key, cast(ParamValue, value), specs, "dream")
         self._settings()
 
     def __getattr__(self, name: str) -> Any:
-        if name in DREAM_PARAMETERS:
-            return self._values[name]
+        if not name.startswith("_") and name in self.parameters:
+            return self.get_parameter(name)
         raise AttributeError(f"a Dream has no {name!r}; {nearest_names(name, DREAM_PARAMETERS)}")
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name.startswith("_") or name == "references":
+        if name.startswith("_") or name in ("references", "targets"):
             object.__setattr__(self, name, value)
         else:
             self.set_parameter(name, cast(ParamValue, value))
 
     def __repr__(self) -> str:
-        changed = {k: v for k, v in self._values.items() if v != DREAM_PARAMETERS[k].default}
+        specs = self.parameters
+        changed = {k: v for k, v in self._values.items() if k not in specs or v != specs[k].default}
         return "Dream(" + ", ".join(f"{k}={v!r}" for k, v in changed.items()) + ")"
 
     @property
@@ -142,37 +151,47 @@ class Dream(DreamAttributes):
 
     @property
     def parameters(self) -> Mapping[str, ParamSpec]:
-        """Every parameter by name."""
-        return DREAM_PARAMETERS
+        """Every parameter by name, the named weights of its objective among them."""
+        return dream_parameters(str(self._values["objective"]))
 
     def get_parameter(self, name: str) -> ParamValue:
         """Return a parameter's value."""
-        if name not in self._values:
-            check_parameter(name, 0.0, DREAM_PARAMETERS, "dream")
-        return self._values[name]
+        specs = self.parameters
+        if name not in specs:
+            check_parameter(name, 0.0, specs, "dream")
+        return self._values.get(name, specs[name].default)
 
     def set_parameter(self, name: str, value: ParamValue) -> None:
         """Set a parameter; while a stream runs only the depth may change."""
-        checked = check_parameter(name, value, DREAM_PARAMETERS, "dream")
+        checked = check_parameter(name, value, self.parameters, "dream")
         if self._stream is not None and name != "depth":
             raise ProcessorError(f"dream.{name} is fixed while a stream runs; call reset() first")
-        before = self._values[name]
+        before = dict(self._values)
         self._values[name] = checked
         try:
             self._settings()
+            self.parameters  # noqa: B018 (a new objective may have a weight of a wrong name)
         except InputError:
-            self._values[name] = before
+            self._values = before
             raise
-        if name == "network" and checked != before:
+        if name == "network" and checked != before["network"]:
             self._network = None
 
     @property
     def reference_stems(self) -> frozenset[str]:
         """Names of the other sounds that the objective and the update ask for."""
         with border():
-            names = parse_objective(str(self._values["objective"])).references
+            objective = parse_objective(str(self._values["objective"]))
         target = str(self._values["target"])
-        return names | {target} if target else names
+        played = {name.removeprefix(_STEM) for name in objective.targets if name.startswith(_STEM)}
+        return objective.references | played | ({target} if target else set())
+
+    @property
+    def song_targets(self) -> tuple[str, ...]:
+        """Names of what the objective wants over time, but for what is heard in other stems."""
+        with border():
+            objective = parse_objective(str(self._values["objective"]))
+        return tuple(name for name in objective.targets if not name.startswith(_STEM))
 
     def check(self) -> None:
         """Say now what does not fit: network, objective, update and reference names. Loads no weights."""
@@ -251,12 +270,13 @@ class Dream(DreamAttributes):
         if is_whole:
             self._stream = None
         n_channels, n_samples = input_array.shape
-        _check_lanes(automation, n_samples)
+        _check_lanes(automation, n_samples, self.parameters)
         if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = automation.get("depth")
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
-        moving = {name: lane for name, lane in automation.items() if name in MOVING_SETTINGS}
+        weights = self._weights
+        moving = {name: lane for name, lane in automation.items() if name in (*MOVING_SETTINGS, *weights)}
         if (cycles := self._cycles_lane(automation)) is not None:
             moving["cycles"] = cycles
         if self._keeps_to_pitch and (f0_hz := self._pitch_lane(automation, n_samples)) is not None:
@@ -264,7 +284,7 @@ class Dream(DreamAttributes):
         with border():
             if self._stream is None:
                 self._tracker = self._open_tracker(rate, has_lane="f0_hz" in moving)
-                self._stream = self._open_stream(n_channels, rate)
+                self._stream = self._open_stream(n_channels, rate, moving)
             lanes = {"depth": depth, **self._hold_lanes(moving, rate)}
             known = (
                 [(input_array, lanes)] if self._tracker is None else self._tracker.push(input_array, lanes)
@@ -391,7 +411,38 @@ class Dream(DreamAttributes):
         names = parse_objective(str(self._values["objective"])).networks
         return tuple(name for name in names if name not in ("", own, card.name))
 
-    def _open_stream(self, n_channels: int, sample_rate: int) -> DreamStream:
+    @property
+    def _weights(self) -> tuple[str, ...]:
+        """Names of the objective's weights."""
+        return tuple(name for name in self.parameters if name not in DREAM_PARAMETERS)
+
+    def _still_weights(self, moving: Collection[str]) -> dict[str, float]:
+        """Return how much weights are that may not move.
+
+        Raises:
+            ProcessorError: Nothing says how much one is.
+        """
+        for name in self._weights:
+            if name not in self._values and name not in moving:
+                raise ProcessorError(
+                    f"dream: nothing says how much {{{name}}} of its objective is; set {name} = 0.5, or give a "
+                    f"lane: automation={{{name!r}: ...}}"
+                )
+        return {name: float(self.get_parameter(name)) for name in self._weights}
+
+    def _all_targets(self, sample_rate: int) -> dict[str, Targets]:
+        """Return what is wanted over time: what was given, and what a network hears in other stems."""
+        network = self._load()
+        wanted = dict(self.targets)
+        for term in parse_objective(str(self._values["objective"])).terms:
+            if term.target is not None and term.target.name.startswith(_STEM):
+                stem = term.target.name.removeprefix(_STEM)
+                if stem in self.references:
+                    ear = self._others.get(term.network, network)
+                    wanted[term.target.name] = heard_targets(ear, self.references[stem], sample_rate)
+        return wanted
+
+    def _open_stream(self, n_channels: int, sample_rate: int, moving: Collection[str]) -> DreamStream:
         self._shape = (n_channels, sample_rate)
         target = str(self._values["target"])
         settings = self._settings()
@@ -408,6 +459,8 @@ class Dream(DreamAttributes):
             references=self.references,
             networks=self._others,
             target=target or None,
+            targets=self._all_targets(sample_rate),
+            weights=self._still_weights(moving),
             **self._options,
         )
 
@@ -418,11 +471,13 @@ def _whole_rate(sample_rate: float) -> int:
     return round(sample_rate)
 
 
-def _check_lanes(automation: Mapping[str, Lane], n_samples: int) -> None:
+def _check_lanes(
+    automation: Mapping[str, Lane], n_samples: int, parameters: Mapping[str, ParamSpec]
+) -> None:
     for name, lane in automation.items():
-        spec = DREAM_PARAMETERS.get(name)
+        spec = parameters.get(name)
         if spec is None or spec.automation == "none":
-            moving = [one.name for one in DREAM_PARAMETERS.values() if one.automation != "none"]
+            moving = [one.name for one in parameters.values() if one.automation != "none"]
             raise ProcessorError(f"dream: {name!r} cannot be automated; {nearest_names(name, moving)}")
         if np.shape(lane) != (n_samples,):
             raise ProcessorError(

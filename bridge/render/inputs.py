@@ -8,6 +8,7 @@ from pathlib import Path
 from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
 from bridge.files import hash_file, stamp_file
 from bridge.plan.model import Plan, StemPlan
+from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec
 
 __all__ = ["check_after", "check_before", "check_network", "check_plugin"]
@@ -68,7 +69,7 @@ def check_network(plan: Plan, node: NodeSpec) -> None:
     """
     from bridge.processors.dream_needs import check_installed, hash_networks, networks_of
 
-    planned = [name for name in networks_of(node.params) if name in plan.networks]
+    planned = [name for name in networks_of(played_params(plan.preset, node)) if name in plan.networks]
     check_installed(planned)
     for name, sha256 in hash_networks(planned).items():
         if sha256 != plan.networks[name]:

@@ -12,14 +12,17 @@ from bridge.clock.durations import parse_rate
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
+from bridge.envelopes.schema import keyswitches
 from bridge.errors import PresetError
 from bridge.midi.file import MidiFile
+from bridge.midi.keyswitch_lines import KeyswitchLines, read_keyswitches
 from bridge.midi.notes import timed_messages
 from bridge.midi.pitch_line import PitchLine, read_pitch_line, track_of_stem
 from bridge.parameters import ParamSpec
 from bridge.plan.checks import NEEDS_NOTES, follows_notes
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
+from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.catalogue import processor_parameters
 from bridge.processors.chain import Chain, Node
@@ -64,6 +67,7 @@ class OpenStem:
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
     clocks: Mapping[str, CyclePhase] = field(default_factory=dict)
+    keyswitches: Mapping[str, tuple[tuple[int, ...], KeyswitchLines]] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -76,8 +80,12 @@ class OpenStem:
             lanes[f"{node_id}.{name}"] = np.minimum(values, limit_hz) if is_held else values
         for node_id, line in self.pitches.items():
             lanes[f"{node_id}.f0_hz"] = line.values(start, n_samples)
+        seconds = np.arange(start, start + n_samples) / self.stem.sample_rate
+        for node_id, (keys, lines) in self.keyswitches.items():
+            lanes |= {
+                f"{node_id}.{key_weight(key)}": lines.values(index, seconds) for index, key in enumerate(keys)
+            }
         if self.clocks:
-            seconds = np.arange(start, start + n_samples) / self.stem.sample_rate
             lanes |= {f"{node_id}.cycles": clock.at(seconds) for node_id, clock in self.clocks.items()}
         return lanes
 
@@ -121,7 +129,7 @@ def open_stem(
         for node in preset.chain:
             if not node.enabled:
                 continue
-            processor = _open_node(node, plan, stem, hooks, batches)
+            processor = _open_node(node, plan, stem, midi, hooks, batches)
             if processor is None:
                 missing.add(node.id)
                 continue
@@ -165,6 +173,11 @@ def open_stem(
             for node in preset.nodes_of("dream")
             if node.enabled and (rate := str(node.params.get("motion_rate", "")))
         },
+        keyswitches={
+            node.id: (keys, read_keyswitches(midi, plan.tempo_map, keys))
+            for node in preset.nodes_of("dream")
+            if (keys := switched_keys(preset, node))
+        },
     )
 
 
@@ -190,10 +203,15 @@ def _pitch_line(
 
 
 def _open_node(
-    node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks, batches: SharedBatches | None
+    node: NodeSpec,
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    hooks: RenderHooks,
+    batches: SharedBatches | None,
 ) -> Processor | None:
     if node.use == "dream":
-        return _open_dream(node, plan, stem, hooks, batches)
+        return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
     params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
@@ -271,12 +289,19 @@ def _ignore(_warning: str) -> None:
 
 
 def _open_dream(
-    node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks, batches: SharedBatches | None
+    node: NodeSpec,
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    hooks: RenderHooks,
+    batches: SharedBatches | None,
 ) -> Processor:
     from bridge.processors.dream import Dream
+    from bridge.processors.played import read_targets
 
     check_network(plan, node)
-    params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
+    own = played_params(plan.preset, node)
+    params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
     dream = Dream(
         device=plan.device_for(stem),
         on_step=hooks.on_step,
@@ -287,6 +312,11 @@ def _open_dream(
     )
     for name in sorted(dream.reference_stems):
         dream.references[name] = read_reference(name, plan, stem)
+    switches = keyswitches(plan.preset.midi_map)
+    for name in dream.song_targets:
+        dream.targets[name] = read_targets(
+            name, midi, plan.tempo_map, stem.duration_s, channel=node.channel, without=switches
+        )
     dream.open()
     return dream
 

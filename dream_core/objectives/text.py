@@ -50,6 +50,7 @@ class TermText:
         kind: What stands before the first colon.
         arguments: What stands after it.
         factor: How much it counts, with its sign.
+        is_subtracted: Whether a minus stands before it.
         weights: Names of what moves it over time.
         network: The network that is to hear it, if one is named.
     """
@@ -58,6 +59,7 @@ class TermText:
     kind: str
     arguments: tuple[Argument, ...]
     factor: float = 1.0
+    is_subtracted: bool = False
     weights: tuple[str, ...] = ()
     network: str = ""
 
@@ -113,6 +115,7 @@ def _term(match: re.Match[str]) -> TermText:
         kind=match["kind"],
         arguments=tuple(_argument(one) for one in re.findall(rf"(?:{_WORD})", match["arguments"])),
         factor=factor,
+        is_subtracted=match["sign"] == "-",
         weights=tuple(weights),
         network=_network(match["network"] or "", written),
     )

@@ -1,0 +1,49 @@
+"""Keyswitches: keys of a preset's MIDI map that choose what its dreams maximise.
+
+Each key's objective gets a weight of its own, which is 1 while that key was the last one pressed. Until the
+first is pressed the dream's own objective holds, or the lowest key's where the node has none.
+"""
+
+from __future__ import annotations
+
+from bridge.envelopes.schema import keyswitches
+from bridge.parameters import ParamValue
+from bridge.presets.model import NodeSpec, Preset
+from dream_core.objectives.text import split_terms
+
+__all__ = ["OWN", "key_weight", "played_params", "switched_keys"]
+
+OWN = -1
+"""Stands for the dream's own objective among the keys."""
+
+
+def key_weight(key: int) -> str:
+    """Return what the weight of a keyswitch is called.
+
+    >>> key_weight(36), key_weight(OWN)
+    ('key_36', 'key_none')
+    """
+    return "key_none" if key == OWN else f"key_{key}"
+
+
+def switched_keys(preset: Preset, node: NodeSpec) -> tuple[int, ...]:
+    """Return the keys that choose a node's objective, what holds before any is pressed first."""
+    keys = tuple(keyswitches(preset.midi_map)) if node.use == "dream" else ()
+    return (OWN, *keys) if keys and "objective" in node.params else keys
+
+
+def played_params(preset: Preset, node: NodeSpec) -> dict[str, ParamValue]:
+    """Return a node's parameters, for a dream with what its keyswitches choose as its objective."""
+    params = dict(node.params)
+    keys = switched_keys(preset, node)
+    if keys:
+        objectives = {OWN: str(params.get("objective", "")), **keyswitches(preset.midi_map)}
+        params["objective"] = "".join(_weighted(objectives[key], key_weight(key)) for key in keys).lstrip("+ ")
+    return params
+
+
+def _weighted(objective: str, weight: str) -> str:
+    """Return an objective's text with a weight before each of its terms."""
+    return "".join(
+        f" {'-' if term.is_subtracted else '+'} {{{weight}}}*{term.written}" for term in split_terms(objective)
+    )

@@ -1,0 +1,54 @@
+"""What a song plays, as targets of its dreams: notes of its MIDI, and chords on its bars."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from bridge.clock.tempo_map import TempoMap
+from bridge.errors import ProcessorError
+from bridge.midi.file import MidiFile
+from bridge.midi.note_matrix import NoteMatrix, chord_matrix, note_matrix
+from dream_core.objectives.notes import chord_bars
+from dream_core.objectives.targets import Targets
+
+__all__ = ["read_targets"]
+
+
+def read_targets(
+    name: str,
+    midi: MidiFile | None,
+    tempo_map: TempoMap,
+    length_s: float,
+    *,
+    channel: int | None = None,
+    without: Collection[int] = (),
+) -> Targets:
+    """Read what a name asks for of a song.
+
+    Args:
+        name: ``midi``, ``midi:TRACK`` or ``chords:Am7|F``.
+        midi: The song's, if it has any.
+        tempo_map: The song's clock.
+        length_s: How much of it.
+        channel: Only this one's notes, 1..16.
+        without: Keys that are not played: keyswitches.
+
+    Raises:
+        ProcessorError: There is no MIDI.
+        MidiFileError: There is no such track.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "chords":
+        return _targets(chord_matrix(chord_bars(rest), tempo_map, length_s))
+    if midi is None:
+        raise ProcessorError(
+            f"dream: objective notes:{name} plays the song's notes, and there is no MIDI; give --midi FILE"
+        )
+    track = int(rest) if rest.isdecimal() else rest or None
+    return _targets(note_matrix(midi, tempo_map, length_s, channel=channel, track=track, without=without))
+
+
+def _targets(matrix: NoteMatrix) -> Targets:
+    return Targets(values=torch.from_numpy(matrix.values), frame_s=matrix.frame_s)
