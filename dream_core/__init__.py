@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dream_core.networks.wrap import wrap
     from dream_core.objectives.objective import Objective
     from dream_core.objectives.parse import parse_objective
+    from dream_core.objectives.targets import Targets
     from dream_core.runtime import list_devices, resolve_device, set_threads
     from dream_core.settings import DreamSettings
     from dream_core.updates.contract import Update
@@ -43,6 +44,7 @@ __all__ = [
     "NetworkEntry",
     "Objective",
     "StepReport",
+    "Targets",
     "Update",
     "dream",
     "dream_each",
@@ -68,6 +70,7 @@ _HOMES = {
     "NetworkEntry": "networks.registry",
     "Objective": "objectives.objective",
     "StepReport": "loop.pending_steps",
+    "Targets": "objectives.targets",
     "Update": "updates.contract",
     "dream": "loop.dream",
     "dream_each": "loop.dream",

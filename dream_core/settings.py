@@ -23,10 +23,10 @@ __all__ = [
     "RANGES",
     "SIGNALS",
     "TRANSFORM_LENGTHS",
+    "WEIGHT_RANGE",
     "DreamSettings",
     "Normalisation",
     "Optimiser",
-    "WEIGHT_RANGE",
     "StepRule",
     "StereoMode",
 ]

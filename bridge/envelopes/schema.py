@@ -122,7 +122,8 @@ def _check_map(mapping: dict[str, str | dict[str, str]]) -> dict[str, str | dict
             continue
         if key == "notes":
             raise ValueError(
-                f'notes = {target!r} is not a table; write notes = {{ "C1" = "class:flute", "D1" = "class:brass" }}'
+                f"notes = {target!r} is not a table; write for example "
+                'notes = { "C1" = "class:flute", "D1" = "class:brass" }'
             )
         split_map_key(key)
         if not re.fullmatch(r"[^.]+\.[^.]+", target):

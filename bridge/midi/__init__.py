@@ -11,6 +11,8 @@ a pitch bend rests at exactly 0.5; where several events share a tick the last on
 - `notes`       notes paired, tracks found, messages in order of time
 - `lanes`       controllers, bends and pressures over time, MPE included
 - `pitch_line`  the newest sounding note as a pitch, bends included
+- `note_matrix`  a song's notes, or chords on its bars, as how hard keys are pressed over time
+- `keyswitch_lines`  which keyswitch was pressed last, as a weight for each
 - `rpn`         registered parameters: bend ranges, MPE zones
 - `song_clock`  who says the tempo: the file, the user, a preset or nobody
 - `write`       a song's clock and lanes as a file

@@ -90,9 +90,7 @@ def note_matrix(
     return matrix
 
 
-def chord_matrix(
-    bars: list[list[frozenset[int]]], tempo_map: TempoMap, length_s: float
-) -> NoteMatrix:
+def chord_matrix(bars: list[list[frozenset[int]]], tempo_map: TempoMap, length_s: float) -> NoteMatrix:
     """Lay chords onto the bar grid, one bar after the other, from the last one on again from the first.
 
     Args:

@@ -6,6 +6,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `model`           what a plan holds, and what decides a stem's samples
 - `planner`         stems, a preset and a song to a plan
 - `checks`          what a plan's parts must be to each other
+- `played`          whether notes that dreams play are there
 - `stem_envelopes`  what moves a stem's parameters over its song
 - `held_frequencies`  which are too high for a stem
 - `find_stems`      the audio files that folders name

@@ -37,9 +37,9 @@ from bridge.plan.checks import (
 )
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
-from bridge.plan.played import check_played
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
+from bridge.plan.played import check_played
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.load import load_noted, with_location
 from bridge.presets.model import Preset, node_parameters

@@ -59,7 +59,9 @@ def _check_notes(node: NodeSpec, objective: str, midi: MidiFile | None, switches
             continue
         where = f"node {node.id!r}: objective notes:{name}"
         if kind != "midi":
-            raise PresetError(f"{where}: a song has midi, midi:TRACK and stem:STEM; {kind!r} is none of these")
+            raise PresetError(
+                f"{where}: a song has midi, midi:TRACK and stem:STEM; {kind!r} is none of these"
+            )
         if midi is None:
             raise PresetError(f"{where} plays the song's notes, and there is no MIDI; give --midi FILE")
         try:

@@ -8,6 +8,7 @@ with its place in the file, what is accepted and the nearest name.
 - `load`        a file by path or name, on top of what it extends
 - `migrate`     presets of older versions of the format
 - `documents`   TOML and JSON that anyone may have written
+- `keyswitches` keys of the MIDI map that choose what dreams maximise
 - `overrides`   variations and ``node.param=value``
 - `trust`       what a preset reaches outside its folder, and whether it may
 - `library`     where presets live, and which one a name means

@@ -38,12 +38,15 @@ def played_params(preset: Preset, node: NodeSpec) -> dict[str, ParamValue]:
     keys = switched_keys(preset, node)
     if keys:
         objectives = {OWN: str(params.get("objective", "")), **keyswitches(preset.midi_map)}
-        params["objective"] = "".join(_weighted(objectives[key], key_weight(key)) for key in keys).lstrip("+ ")
+        params["objective"] = "".join(_weighted(objectives[key], key_weight(key)) for key in keys).lstrip(
+            "+ "
+        )
     return params
 
 
 def _weighted(objective: str, weight: str) -> str:
     """Return an objective's text with a weight before each of its terms."""
     return "".join(
-        f" {'-' if term.is_subtracted else '+'} {{{weight}}}*{term.written}" for term in split_terms(objective)
+        f" {'-' if term.is_subtracted else '+'} {{{weight}}}*{term.written}"
+        for term in split_terms(objective)
     )

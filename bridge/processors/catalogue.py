@@ -147,8 +147,8 @@ def dream_parameters(objective: str) -> Mapping[str, ParamSpec]:
     for name in names:
         if name in DREAM_PARAMETERS or name == "mix":
             raise ProcessorError(
-                f"objective {objective!r}: a weight cannot be called {name!r}, a dream has a parameter of that "
-                f"name; write another, as {{{name}_share}}"
+                f"objective {objective!r}: a weight cannot be called {name!r}, a dream has a parameter of "
+                f"that name; write another, as {{{name}_share}}"
             )
     low, high = WEIGHT_RANGE
     weights = {

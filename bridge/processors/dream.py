@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Unpack, cast
@@ -17,11 +16,13 @@ from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS, dream_parameters
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
+from bridge.processors.dream_lanes import check_lanes, still_weights, whole_rate
 from bridge.processors.dream_needs import border
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
 from bridge.processors.pitch import PitchTracker, choose_ear
 from bridge.processors.pitch_sources import choose_pitch_source
+from bridge.processors.played import STEM, heard_in_stems, stems_played
 from bridge.processors.stream_guard import StreamGuard
 from dream_core.errors import (
     ClassNotFoundError,
@@ -45,9 +46,6 @@ from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
 __all__ = ["Dream"]
-
-_STEM = "stem:"
-"""Targets of this kind are what a network hears in another stem."""
 
 
 class Dream(DreamAttributes):
@@ -183,15 +181,14 @@ class Dream(DreamAttributes):
         with border():
             objective = parse_objective(str(self._values["objective"]))
         target = str(self._values["target"])
-        played = {name.removeprefix(_STEM) for name in objective.targets if name.startswith(_STEM)}
-        return objective.references | played | ({target} if target else set())
+        return objective.references | stems_played(objective) | ({target} if target else set())
 
     @property
     def song_targets(self) -> tuple[str, ...]:
         """Names of what the objective wants over time, but for what is heard in other stems."""
         with border():
             objective = parse_objective(str(self._values["objective"]))
-        return tuple(name for name in objective.targets if not name.startswith(_STEM))
+        return tuple(name for name in objective.targets if not name.startswith(STEM))
 
     def check(self) -> None:
         """Say now what does not fit: network, objective, update and reference names. Loads no weights."""
@@ -260,7 +257,7 @@ class Dream(DreamAttributes):
         """
         del buffer_size  # a dream has windows of its own
         check_audio(input_array, "dream")
-        rate = _whole_rate(sample_rate)
+        rate = whole_rate(sample_rate)
         with self._guard.sound("dream", is_whole=reset, begins=self._stream is None):
             return self._process(input_array, rate, reset, automation or {})
 
@@ -270,7 +267,7 @@ class Dream(DreamAttributes):
         if is_whole:
             self._stream = None
         n_channels, n_samples = input_array.shape
-        _check_lanes(automation, n_samples, self.parameters)
+        check_lanes(automation, n_samples, self.parameters)
         if self._stream is not None and self._shape != (n_channels, rate):
             raise ProcessorError("dream: a stream must keep its channels and sample rate; call reset() first")
         lane = automation.get("depth")
@@ -416,32 +413,6 @@ class Dream(DreamAttributes):
         """Names of the objective's weights."""
         return tuple(name for name in self.parameters if name not in DREAM_PARAMETERS)
 
-    def _still_weights(self, moving: Collection[str]) -> dict[str, float]:
-        """Return how much weights are that may not move.
-
-        Raises:
-            ProcessorError: Nothing says how much one is.
-        """
-        for name in self._weights:
-            if name not in self._values and name not in moving:
-                raise ProcessorError(
-                    f"dream: nothing says how much {{{name}}} of its objective is; set {name} = 0.5, or give a "
-                    f"lane: automation={{{name!r}: ...}}"
-                )
-        return {name: float(self.get_parameter(name)) for name in self._weights}
-
-    def _all_targets(self, sample_rate: int) -> dict[str, Targets]:
-        """Return what is wanted over time: what was given, and what a network hears in other stems."""
-        network = self._load()
-        wanted = dict(self.targets)
-        for term in parse_objective(str(self._values["objective"])).terms:
-            if term.target is not None and term.target.name.startswith(_STEM):
-                stem = term.target.name.removeprefix(_STEM)
-                if stem in self.references:
-                    ear = self._others.get(term.network, network)
-                    wanted[term.target.name] = heard_targets(ear, self.references[stem], sample_rate)
-        return wanted
-
     def _open_stream(self, n_channels: int, sample_rate: int, moving: Collection[str]) -> DreamStream:
         self._shape = (n_channels, sample_rate)
         target = str(self._values["target"])
@@ -451,36 +422,17 @@ class Dream(DreamAttributes):
             held_hz = self._hold(name, float(getattr(settings, name)), sample_rate)
             if held_hz != getattr(settings, name):
                 settings = dataclasses.replace(settings, **{name: held_hz})  # type: ignore[arg-type]
+        network, objective = self._load(), parse_objective(str(self._values["objective"]))
+        heard = heard_in_stems(objective, self.references, network, self._others, sample_rate)
         return open_stream(
-            self._load(),
+            network,
             settings,
             sample_rate,
             n_channels,
             references=self.references,
             networks=self._others,
             target=target or None,
-            targets=self._all_targets(sample_rate),
-            weights=self._still_weights(moving),
+            targets=self.targets | heard,
+            weights=still_weights(self._weights, self._values, moving),
             **self._options,
         )
-
-
-def _whole_rate(sample_rate: float) -> int:
-    if isinstance(sample_rate, (bool, str)) or not math.isfinite(sample_rate) or sample_rate <= 0:
-        raise ProcessorError(f"dream: sample_rate = {sample_rate!r}; a number of Hz is accepted, as 44100")
-    return round(sample_rate)
-
-
-def _check_lanes(
-    automation: Mapping[str, Lane], n_samples: int, parameters: Mapping[str, ParamSpec]
-) -> None:
-    for name, lane in automation.items():
-        spec = parameters.get(name)
-        if spec is None or spec.automation == "none":
-            moving = [one.name for one in parameters.values() if one.automation != "none"]
-            raise ProcessorError(f"dream: {name!r} cannot be automated; {nearest_names(name, moving)}")
-        if np.shape(lane) != (n_samples,):
-            raise ProcessorError(
-                f"dream: the lane of {name!r} has shape {np.shape(lane)}; one value a sample, "
-                f"({n_samples},), is accepted"
-            )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 
+from bridge.arrays import AudioArray
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import NoteMatrix, chord_matrix, note_matrix
+from dream_core.networks.card import Network
+from dream_core.objectives.heard import heard_targets
 from dream_core.objectives.notes import chord_bars
+from dream_core.objectives.objective import Objective
 from dream_core.objectives.targets import Targets
 
-__all__ = ["read_targets"]
+__all__ = ["STEM", "heard_in_stems", "read_targets", "stems_played"]
+
+STEM = "stem:"
+"""Targets of this kind are what a network hears in another stem."""
 
 
 def read_targets(
@@ -52,3 +59,34 @@ def read_targets(
 
 def _targets(matrix: NoteMatrix) -> Targets:
     return Targets(values=torch.from_numpy(matrix.values), frame_s=matrix.frame_s)
+
+
+def stems_played(objective: Objective) -> frozenset[str]:
+    """Return the stems whose notes an objective plays."""
+    return frozenset(name.removeprefix(STEM) for name in objective.targets if name.startswith(STEM))
+
+
+def heard_in_stems(
+    objective: Objective,
+    references: Mapping[str, AudioArray],
+    network: Network,
+    others: Mapping[str, Network],
+    sample_rate: int,
+) -> dict[str, Targets]:
+    """Hear the notes of stems that an objective plays, each by the network of its term.
+
+    Args:
+        objective: What is dreamed.
+        references: Stem to its sound.
+        network: The dream's own.
+        others: Other networks by name.
+        sample_rate: Hz, of the stems.
+    """
+    wanted = {}
+    for term in objective.terms:
+        if term.target is not None and term.target.name.startswith(STEM):
+            sound = references[term.target.name.removeprefix(STEM)]
+            ear = others.get(term.network, network)
+            mono = torch.from_numpy(sound.mean(axis=0)).to(ear.device)
+            wanted[term.target.name] = heard_targets(ear, mono, sample_rate)
+    return wanted

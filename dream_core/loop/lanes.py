@@ -13,7 +13,7 @@ from dream_core.objectives.objective import Objective
 from dream_core.runtime import widest_float
 from dream_core.settings import MOVING_SETTINGS, RANGES, SIGNALS, WEIGHT_RANGE
 
-__all__ = ["PitchPhase", "check_lane", "check_weights"]
+__all__ = ["PitchPhase", "check_lane", "check_weights", "crop_weight"]
 
 _PARTS_PER_CYCLE = 1 << 40
 """Whole numbers add up to the same sum in any order."""
@@ -71,7 +71,8 @@ def check_weights(weights: Mapping[str, float], objective: Objective) -> dict[st
     for name, value in weights.items():
         if name not in objective.weights:
             raise SettingError(
-                f"objective {objective.text!r} has no weight {name!r}; {nearest_names(name, objective.weights)}"
+                f"objective {objective.text!r} has no weight {name!r}; "
+                f"{nearest_names(name, objective.weights)}"
             )
         if not low <= value <= high:
             raise SettingError(f"weight {name} = {value!r} is outside {low:g}..{high:g}")
@@ -82,3 +83,8 @@ def check_weights(weights: Mapping[str, float], objective: Objective) -> dict[st
                 f"weights={{{name!r}: 0.5}}"
             )
     return {name: float(weights[name]) for name in objective.weights}
+
+
+def crop_weight(weight: float | Tensor, margin: int) -> float | Tensor:
+    """Return a weight of items ``(items, 1, samples)`` without a margin, as ``(items, samples)``."""
+    return weight[:, 0, margin : weight.shape[-1] - margin] if isinstance(weight, Tensor) else weight

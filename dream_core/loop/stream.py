@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
-from dream_core.loop.lanes import PitchPhase, check_lane, check_weights
+from dream_core.loop.lanes import PitchPhase, check_lane, check_weights, crop_weight
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
@@ -40,11 +40,6 @@ NO_PITCH = (
     "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
     "lane of f0_hz, or use update 'mask'"
 )
-
-
-def _crop(weight: float | Tensor, margin: int) -> float | Tensor:
-    """Return a weight of items ``(items, 1, samples)`` without a margin, as ``(items, samples)``."""
-    return weight[:, 0, margin : weight.shape[-1] - margin] if isinstance(weight, Tensor) else weight
 
 
 class DreamStream:
@@ -337,7 +332,7 @@ class DreamStream:
             heard = [n + 2 * around for n in lengths]
             when = When(
                 starts_s=[(start - around) / self._listener.sample_rate for start in starts],
-                weights={name: _crop(weight, margin - around) for name, weight in weights.items()},
+                weights={name: crop_weight(weight, margin - around) for name, weight in weights.items()},
             )
             value = self._listener.score(mono, offset, original, speed, heard, when)
             scores.append(value.detach())

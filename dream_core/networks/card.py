@@ -107,10 +107,12 @@ class Network(Protocol):
         """
         ...
 
-    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> Sequence[int]:
-        """Return at which sample each patch begins that `listen` cuts of so many; below 0 is before the sound.
+    def patch_starts(
+        self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0
+    ) -> Sequence[int]:
+        """Return at which sample each patch begins that `listen` cuts of so many; some begin before it.
 
-        Asked only where something depends on the time of a patch: of weights that move, and of notes.
+        Asked only where something depends on the time of a patch: weights that move, and notes.
         """
         ...
 

@@ -1,8 +1,11 @@
 """What is maximised: layers, channels, classes and other sounds, as a text to one score an item.
 
-- `parse`     the text, ``layer:block3 + 0.5*class:12``
+- `text`      the grammar, ``0.5*{air}*net@layer:block3 + 0.5*class:12``, cut into terms; needs no Torch
+- `parse`     what each of them says
 - `objective` what an objective is: terms, and the networks that hear them
-- `terms`, `classes`  what each term scores
+- `terms`, `classes`, `notes`  what each term scores
+- `harmony`   chords and scales by their names
+- `targets`   what is wanted over time, for a network's classes; `heard` what it hears in another sound
 - `taps`      activations caught on their way through a network
 - `ear`       one network with its front end and its terms: sound in, scores out
 - `listener`  all ears of an objective, one gradient on the sound

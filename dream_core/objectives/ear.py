@@ -14,8 +14,8 @@ from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import SettingError
 from dream_core.networks.card import Network, NetworkCard
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
-from dream_core.objectives.targets import ClassTargets, Targets, TargetUse
 from dream_core.objectives.taps import tap
+from dream_core.objectives.targets import ClassTargets, Targets, TargetUse
 
 __all__ = ["Ear", "When", "check_patch_hop"]
 
@@ -170,9 +170,7 @@ class Ear:
 
     def weigh(self, when: When) -> Tensor:
         """Return how much its gradient counts beside those of other networks, an item ``(items, 1)``."""
-        sizes = [
-            abs(term.factor) * _size(_product(term.weights, when.weights)) for term in self._terms
-        ]
+        sizes = [abs(term.factor) * _size(_product(term.weights, when.weights)) for term in self._terms]
         total = sizes[0]
         for size in sizes[1:]:
             total = total + size
@@ -201,7 +199,9 @@ class Ear:
             if item in short:
                 rows = slice(item, item + 1), slice(short[item])
                 own = None if original is None else original[rows]
-                each.append(self._score(mono[rows], offset_frames, own, speed, when.item(item, short[item]))[0])
+                each.append(
+                    self._score(mono[rows], offset_frames, own, speed, when.item(item, short[item]))[0]
+                )
             elif whole is not None:
                 each.append(whole[item])
         return torch.stack(each)

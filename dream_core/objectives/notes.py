@@ -17,15 +17,16 @@ others, each by the logarithm of its probability. Where nothing is wanted, there
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from dream_core.errors import ClassNotFoundError, ObjectiveError
-from dream_core.harmony import parse_chord, parse_scale
 from dream_core.names import parse_key
 from dream_core.networks.card import NetworkCard
 from dream_core.objectives.classes import class_index
+from dream_core.objectives.harmony import parse_chord, parse_scale
 from dream_core.objectives.objective import KEYS, Activations, Objective, one_term
 from dream_core.objectives.targets import TargetUse, pitch_classes
 from dream_core.objectives.text import Argument
@@ -109,7 +110,7 @@ def read_chords(arguments: Sequence[Argument], written: str) -> Objective:
     if len(names) != 1:
         raise ObjectiveError(f"objective {written!r}: write it as chords:Am7|F|C/E")
     chord_bars(names[0])
-    return notes(TargetUse(name=f"chords:{names[0]}", **{**options, "fold": True}), written)
+    return notes(replace(options, name=f"chords:{names[0]}", fold=True), written)
 
 
 def read_notes(arguments: Sequence[Argument], written: str) -> Objective:
@@ -120,7 +121,7 @@ def read_notes(arguments: Sequence[Argument], written: str) -> Objective:
             f"objective {written!r}: write it as notes:midi, notes:midi:TRACK or notes:stem:STEM; "
             "fold, hold and transpose=12 may follow"
         )
-    return notes(TargetUse(name=":".join(names), **options), written)
+    return notes(replace(options, name=":".join(names)), written)
 
 
 def chord_bars(text: str) -> list[list[frozenset[int]]]:
@@ -162,22 +163,27 @@ def _chord(name: str, before: frozenset[int] | None) -> frozenset[int]:
     return before
 
 
-def _split_options(arguments: Sequence[Argument], written: str) -> tuple[list[str], dict[str, bool | int]]:
+def _split_options(arguments: Sequence[Argument], written: str) -> tuple[list[str], TargetUse]:
     """Part names from the options after them."""
-    names, options = list[str](), dict[str, bool | int]()
+    names, options = list[str](), TargetUse(name="")
+    n_options = 0
     for argument in arguments:
         option, equals, value = argument.text.partition("=")
         if argument.is_quoted or option not in _OPTIONS or bool(equals) != (option == "transpose"):
-            if options:
+            if n_options:
                 raise ObjectiveError(
                     f"objective {written!r}: {argument.text!r} is not an option; fold, hold and transpose=12 "
                     "are accepted"
                 )
             names.append(argument.text)
-        elif not equals:
-            options[option] = True
+            continue
+        n_options += 1
+        if option == "transpose":
+            options = replace(options, transpose=_semitones(value, written))
         else:
-            options["transpose"] = _semitones(value, written)
+            options = replace(
+                options, fold=options.fold or option == "fold", hold=options.hold or option == "hold"
+            )
     return names, options
 
 
@@ -196,8 +202,8 @@ def _semitones(text: str, written: str) -> int:
 def _has_keys(card: NetworkCard) -> None:
     if not card.keys:
         raise ObjectiveError(
-            f"network {card.name!r} hears no notes; take `notes` or `crepe` (`reverie networks get notes`), as "
-            "network = \"notes\" or, for one term, notes@chords:Am7|F"
+            f"network {card.name!r} hears no notes; take `notes` or `crepe` (`reverie networks get notes`), "
+            'as network = "notes" or, for one term, notes@chords:Am7|F'
         )
 
 
@@ -208,7 +214,8 @@ def _note_check(name: str) -> Callable[[NetworkCard], None]:
             class_index(name, card)
         except ClassNotFoundError:
             raise ClassNotFoundError(
-                f"network {card.name!r} does not hear {name!r}; it hears {card.classes[0]} to {card.classes[-1]}"
+                f"network {card.name!r} does not hear {name!r}; it hears {card.classes[0]} to "
+                f"{card.classes[-1]}"
             ) from None
 
     return check
@@ -238,8 +245,7 @@ def _played_score(heard: Activations, use: TargetUse) -> Tensor:
     frames = torch.arange(n_frames + 1, dtype=torch.float64)
     spans_s = (frames - 0.5) * card.frame_s if card.keys_layer else frames * card.patch_s
     rows = [
-        torch.stack([targets.over(float(start) + spans_s) for start in item])
-        for item in heard.starts_s.cpu()
+        torch.stack([targets.over(float(start) + spans_s) for start in item]) for item in heard.starts_s.cpu()
     ]
     return _score(logits, torch.stack(rows).to(logits))
 

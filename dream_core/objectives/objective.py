@@ -19,7 +19,7 @@ LOGITS = "logits"
 """The name under which every network's outputs can be tapped."""
 
 KEYS = "keys over time"
-"""The name under which a network is tapped where it tells notes: frame by frame if it can, else by patches."""
+"""The name under which a network is tapped where it tells notes: by frames if it can, else by patches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The grammar of objectives: a text cut into terms, without saying yet what they mean.
 
-A term is ``[factor*][{weight}*][network@]kind:argument[:argument]``; terms are joined by ``+`` and ``-``. Weights
-are names of what moves a term over time; several multiply. This file needs no Torch, so that who only wants to know a text's weights need not load it.
+A term is ``[factor*][{weight}*][network@]kind:argument[:argument]``; terms are joined by ``+`` and ``-``.
+Weights are names of what moves a term over time; several multiply. This file needs no Torch, so that who only
+wants to know a text's weights need not load it.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def _changed(steps: set[int], changes: str, text: str) -> set[int]:
         if change is None:
             rest = changes[position:]
             raise ValueError(
-                f"{text!r} is not a chord: cannot read {rest!r} in it; accepted are m, maj, dim, aug, 5, 6, 7, "
-                "9, 11, 13, sus2, sus4, add9, no3, no5, and numbers with b or #"
+                f"{text!r} is not a chord: cannot read {rest!r} in it; accepted are m, maj, dim, aug, 5, 6, "
+                "7, 9, 11, 13, sus2, sus4, add9, no3, no5, and numbers with b or #"
             )
         word, sign, degree = change.groups()
         if word in ("sus", "sus4"):
