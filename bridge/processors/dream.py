@@ -203,6 +203,7 @@ class Dream(DreamAttributes):
             resolve_device(self._device_name)
             cards[""] = card
             settings = self._settings()
+            objective.check_speed(settings.varispeed_octaves)
             for one in (cards[name] for name in objective.networks):
                 check_patch_hop(one, settings.patch_hop)
                 settings.check_band(one.band_hz, one.name)

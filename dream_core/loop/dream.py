@@ -82,6 +82,7 @@ def open_stream(
     if target is not None and target not in sounds:
         raise SettingError(f"no reference sound is called {target!r}; {nearest_names(target, sounds)}")
     objective = parse_objective(settings.objective)
+    objective.check_speed(settings.varispeed_octaves)
     listener = Listener(
         network,
         objective,

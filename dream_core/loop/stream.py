@@ -35,7 +35,6 @@ __all__ = ["DreamStream"]
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""
 
-
 NO_PITCH = (
     "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
     "lane of f0_hz, or use update 'mask'"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dream_core.dsp.resample import resample, resampled_length
-from dream_core.errors import SettingError
+from dream_core.errors import ObjectiveError, SettingError
 from dream_core.networks.card import Network, NetworkCard
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
@@ -153,6 +153,11 @@ class Ear:
             use: ClassTargets.of((targets or {})[use.name], use, network.card) for use in uses
         }
         self._needs_times = bool(self._targets) or any(term.weights for term in terms)
+        if self._needs_times and not hasattr(network, "patch_starts"):
+            raise ObjectiveError(
+                f"network {network.card.name!r} does not say when its patches begin, so no weight and no note "
+                "can move in time with it; give it a method patch_starts, as dream_core.Network describes"
+            )
         self._needs_original = any(term.needs_original for term in terms)
         self._needs_energy = any(term.needs_energy for term in terms)
         self._patch_hop_frames = patch_hop_frames

@@ -123,6 +123,18 @@ class Objective:
         """Names of what has to be given as wanted over time, in the order of its terms."""
         return tuple(dict.fromkeys(term.target.name for term in self.terms if term.target))
 
+    def check_speed(self, varispeed_octaves: float) -> None:
+        """Raise where notes are to be heard at other speeds, at which they are other notes.
+
+        Raises:
+            ObjectiveError: They are.
+        """
+        if varispeed_octaves and any(KEYS in term.layers for term in self.terms):
+            raise ObjectiveError(
+                f"objective {self.text!r}: varispeed_octaves = {varispeed_octaves:g} lets the network hear other "
+                "notes than are played; set it to 0"
+            )
+
     def check(self, card: NetworkCard, others: Mapping[str, NetworkCard] | None = None) -> None:
         """Raise where a network does not have what the objective listens to.
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.frontend.log_mel import FrontendSpec, LogMel
-from dream_core.frontend.patches import slice_patches
+from dream_core.frontend.patches import patch_starts, slice_patches
+from dream_core.frontend.samples import sample_starts, slice_samples
+from dream_core.names import key_hz, name_key
 from dream_core.networks.card import LayerInfo, NetworkCard
 
 SPEC = FrontendSpec(
@@ -69,6 +71,10 @@ class SmallNet(nn.Module):
         hop_frames = patch_hop_frames or 48
         return slice_patches(self.log_mel(waveform), 48, hop_frames, offset_frames, fill=math.log(0.01))
 
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        frames = patch_starts(SPEC.n_frames(n_samples), 48, patch_hop_frames or 48, offset_frames)
+        return [160 * frame for frame in frames]
+
     def measure_energy(self, patches: Tensor) -> Tensor:
         return (patches.detach().exp() - 0.01).clamp(min=0).square().mean(dim=(1, 2))
 
@@ -79,3 +85,72 @@ class SmallNet(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         hidden = self.act(self.second(self.act(self.first(patches[:, None]))))
         return self.head(hidden.mean(dim=(2, 3)))
+
+
+class KeyNet(nn.Module):
+    """Hears keys C3 to B4 as the level of their first two partials, in patches of 128 ms, or frame by frame.
+
+    Args:
+        keys_layer: Empty, or ``frames``: then a patch is nine frames, each in the middle of 16 ms.
+    """
+
+    PATCH = 2048
+    KEYS = tuple(range(60, 84))
+
+    def __init__(self, keys_layer: str = "") -> None:
+        super().__init__()
+        n_frames = 9 if keys_layer else 1
+        t = torch.arange(self.PATCH // 8 if keys_layer else self.PATCH) / 16000
+        hz = torch.tensor([key_hz(key) for key in self.KEYS])
+        waves = torch.exp(2j * math.pi * hz[:, None] * torch.tensor([1.0, 2.0])[:, None, None] * t)
+        self.register_buffer("waves", waves * torch.hann_window(len(t)))
+        self.frames, self.n_frames = nn.Identity(), n_frames
+        self.card = NetworkCard(
+            name="keys",
+            title="a test network",
+            sample_rate=16000,
+            band_hz=(200.0, 4000.0),
+            patch_s=self.PATCH / 16000,
+            frame_s=len(t) / 16000 if keys_layer else 0.008,
+            layers=(LayerInfo(name="frames", n_channels=len(self.KEYS)),),
+            classes=tuple(name_key(key) for key in self.KEYS),
+            n_parameters=0,
+            licence="",
+            source="",
+            weights="random",
+            sha256="",
+            description="",
+            outputs="independent",
+            keys=self.KEYS,
+            keys_layer=keys_layer,
+            looks="waveform",
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def layer_modules(self) -> Mapping[str, nn.Module]:
+        return {"frames": self.frames}
+
+    def listen(self, waveform: Tensor, offset_frames: int = 0, patch_hop_frames: int = 0) -> Tensor:
+        return slice_samples(waveform, self.PATCH, self.PATCH, 128, offset_frames)
+
+    def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:
+        return sample_starts(n_samples, self.PATCH, self.PATCH, 128, offset_frames)
+
+    def measure_energy(self, patches: Tensor) -> Tensor:
+        return patches.detach().square().mean(dim=1)
+
+    def read_layer(self, name: str, output: object) -> Tensor:
+        assert isinstance(output, Tensor)
+        return output
+
+    def forward(self, patches: Tensor) -> Tensor:
+        if self.n_frames > 1:  # the first frame has its middle where the patch begins
+            half = self.PATCH // (self.n_frames - 1) // 2
+            patches = nn.functional.pad(patches, (half, half))
+        frames = patches.unflatten(1, (self.n_frames, -1)).to(self.waves.dtype)
+        heard = torch.einsum("nft,pkt->nkfp", frames, self.waves).abs().sum(dim=3) + 1e-6
+        logits = self.frames(4.0 * (heard / heard.mean(dim=1, keepdim=True)).log())
+        return logits.mean(dim=2)
