@@ -51,9 +51,9 @@ def read_keyswitches(midi: MidiFile | None, tempo_map: TempoMap, keys: Sequence[
         # Of keys pressed together the highest counts.
         pressed = sorted(zip(at, (list(keys).index(key) for key in notes.note[chosen].tolist()), strict=True))
     state = np.eye(len(keys))[0]
-    points, weights = [0.0], [state]
-    ends: list[float] = [start for start, _ in pressed[1:]] + [np.inf]
-    for (start, index), end in zip(pressed, ends, strict=True):
+    starts = [start for start, _ in pressed]
+    points, weights = [min([0.0, *starts])], [state]
+    for (start, index), end in zip(pressed, [*starts[1:], np.inf], strict=False):
         goal = np.eye(len(keys))[index]
         share = min(1.0, (end - start) / FADE_S)
         reached = state + share * (goal - state)

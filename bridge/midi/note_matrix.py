@@ -10,9 +10,9 @@ import numpy as np
 from bridge.arrays import Float32Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.midi.file import MidiFile
-from bridge.midi.notes import read_notes, track_index
+from bridge.midi.notes import read_pitched_notes
 
-__all__ = ["FRAME_S", "NoteMatrix", "chord_matrix", "note_matrix"]
+__all__ = ["FRAME_S", "NoteMatrix", "chord_matrix", "note_matrix", "track_named"]
 
 FRAME_S = 0.01
 """How long a frame is; notes that begin or end within one take their share of it."""
@@ -64,7 +64,7 @@ def note_matrix(
     track: int | str | None = None,
     without: Collection[int] = (),
 ) -> NoteMatrix:
-    """Read the notes of a song, or of a part of it; the sustain pedal prolongs them.
+    """Read the notes of a song, or of a part of it, without drums; the sustain pedal prolongs them.
 
     Args:
         midi: The song.
@@ -77,7 +77,7 @@ def note_matrix(
     Raises:
         MidiFileError: No such track.
     """
-    notes = read_notes(midi, channel=channel, track=track_index(midi, track), pedal=True)
+    notes = read_pitched_notes(midi, channel=channel, track=track)
     matrix = NoteMatrix.empty(length_s)
     starts, ends = (
         np.asarray(tempo_map.ticks_to_seconds(ticks)).tolist() for ticks in (notes.start_tick, notes.end_tick)
@@ -88,6 +88,15 @@ def note_matrix(
         if key not in without:
             matrix.add([key], start_s, end_s, velocity / 127.0)
     return matrix
+
+
+def track_named(text: str) -> int | str | None:
+    """Return the track a text means: its number from 1, or its name; of no text, None.
+
+    >>> track_named("3"), track_named("Keys"), track_named("")
+    (3, 'Keys', None)
+    """
+    return int(text) if text.isascii() and text.isdecimal() else text or None
 
 
 def chord_matrix(bars: list[list[frozenset[int]]], tempo_map: TempoMap, length_s: float) -> NoteMatrix:

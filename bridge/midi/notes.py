@@ -6,7 +6,7 @@ Conventions: ticks are the file's; channels are 1..16, velocities 1..127.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +29,22 @@ from bridge.midi.messages import (
 if TYPE_CHECKING:
     from bridge.clock.tempo_map import TempoMap
 
-__all__ = ["N_CHANNELS", "Notes", "part_keys", "read_notes", "select_rows", "timed_messages", "track_index"]
+__all__ = [
+    "DRUM_CHANNEL",
+    "N_CHANNELS",
+    "Notes",
+    "part_keys",
+    "read_notes",
+    "read_pitched_notes",
+    "select_rows",
+    "timed_messages",
+    "track_index",
+]
 
 N_CHANNELS = 16
+
+DRUM_CHANNEL = 10
+"""Where keys are drums by convention (General MIDI), and have no pitch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,6 +113,28 @@ def read_notes(
         channel=table[:, 3],
         track=table[:, 4],
     )
+
+
+def read_pitched_notes(
+    midi: MidiFile, *, channel: int | None = None, track: int | str | None = None
+) -> Notes:
+    """Read the notes that have a pitch, prolonged by the sustain pedal.
+
+    Args:
+        midi: The file.
+        channel: Only this one's, 1..16.
+        track: Only this one's, by number from 1 or by name.
+
+    Where neither is given the drum channel is left out: its keys are drums.
+
+    Raises:
+        MidiFileError: No such track.
+    """
+    notes = read_notes(midi, channel=channel, track=track_index(midi, track), pedal=True)
+    if channel is not None or track is not None:
+        return notes
+    pitched = notes.channel != DRUM_CHANNEL
+    return Notes(**{column.name: getattr(notes, column.name)[pitched] for column in fields(notes)})
 
 
 class _Pairs:

@@ -11,7 +11,7 @@ from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.tempo_map import TempoMap, fold_name
 from bridge.midi.file import MidiFile
 from bridge.midi.lanes import read_lane
-from bridge.midi.notes import Notes, read_notes, track_index
+from bridge.midi.notes import Notes, read_pitched_notes
 
 __all__ = ["PitchLine", "read_pitch_line", "track_of_stem"]
 
@@ -69,7 +69,7 @@ def read_pitch_line(
     Raises:
         MidiFileError: No such track.
     """
-    notes = read_notes(midi, channel=channel, track=track_index(midi, track), pedal=True)
+    notes = read_pitched_notes(midi, channel=channel, track=track)
 
     def samples(ticks: Int64Array) -> Int64Array:
         return np.rint(tempo_map.ticks_to_seconds(ticks) * sample_rate).astype(np.int64)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bridge.envelopes.schema import controllers, keyswitches
 from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
-from bridge.midi.notes import read_notes, track_index
+from bridge.midi.note_matrix import track_named
+from bridge.midi.notes import read_notes, read_pitched_notes
 from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
@@ -65,10 +66,9 @@ def _check_notes(node: NodeSpec, objective: str, midi: MidiFile | None, switches
         if midi is None:
             raise PresetError(f"{where} plays the song's notes, and there is no MIDI; give --midi FILE")
         try:
-            index = track_index(midi, int(track) if track.isdecimal() else track or None)
+            notes = read_pitched_notes(midi, channel=node.channel, track=track_named(track))
         except MidiFileError as error:
             raise PresetError(f"{where}: {error}") from None
-        notes = read_notes(midi, channel=node.channel, track=index)
         if not set(notes.note.tolist()) - switches:
             raise PresetError(
                 f"{where}: there are no notes to play in {midi.name}; to see its tracks and channels run: "

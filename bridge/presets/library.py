@@ -81,7 +81,9 @@ def find_preset(name: str) -> PresetEntry:
 def find_hidden(name: str) -> Iterator[str]:
     """Say where a preset of another folder hides the factory's of the same name."""
     entries = [entry for entry in _entries() if entry.name == name]
-    if len(entries) > 1 and entries[0].origin != "factory" and entries[-1].origin == "factory":
+    is_hidden = len(entries) > 1 and entries[0].origin != "factory" and entries[-1].origin == "factory"
+    # In the repository's own folder both are one file.
+    if is_hidden and entries[0].path.resolve() != entries[-1].path.resolve():
         yield (
             f"{name!r} is {entries[0].path} here, which hides the factory's preset of that name; "
             f"'factory:{name}' means that one"

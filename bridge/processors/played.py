@@ -10,7 +10,7 @@ from bridge.arrays import AudioArray
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
 from bridge.midi.file import MidiFile
-from bridge.midi.note_matrix import NoteMatrix, chord_matrix, note_matrix
+from bridge.midi.note_matrix import NoteMatrix, chord_matrix, note_matrix, track_named
 from dream_core.networks.card import Network
 from dream_core.objectives.heard import heard_targets
 from dream_core.objectives.notes import chord_bars
@@ -53,8 +53,8 @@ def read_targets(
         raise ProcessorError(
             f"dream: objective notes:{name} plays the song's notes, and there is no MIDI; give --midi FILE"
         )
-    track = int(rest) if rest.isdecimal() else rest or None
-    return _targets(note_matrix(midi, tempo_map, length_s, channel=channel, track=track, without=without))
+    own = note_matrix(midi, tempo_map, length_s, channel=channel, track=track_named(rest), without=without)
+    return _targets(own)
 
 
 def _targets(matrix: NoteMatrix) -> Targets:

@@ -155,8 +155,8 @@ class Ear:
         self._needs_times = bool(self._targets) or any(term.weights for term in terms)
         if self._needs_times and not hasattr(network, "patch_starts"):
             raise ObjectiveError(
-                f"network {network.card.name!r} does not say when its patches begin, so no weight and no note "
-                "can move in time with it; give it a method patch_starts, as dream_core.Network describes"
+                f"network {network.card.name!r} does not say when its patches begin, so no weight and no "
+                "note can move in time with it; give it a method patch_starts, as dream_core.Network says"
             )
         self._needs_original = any(term.needs_original for term in terms)
         self._needs_energy = any(term.needs_energy for term in terms)

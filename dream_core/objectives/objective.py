@@ -131,8 +131,8 @@ class Objective:
         """
         if varispeed_octaves and any(KEYS in term.layers for term in self.terms):
             raise ObjectiveError(
-                f"objective {self.text!r}: varispeed_octaves = {varispeed_octaves:g} lets the network hear other "
-                "notes than are played; set it to 0"
+                f"objective {self.text!r}: varispeed_octaves = {varispeed_octaves:g} lets the network hear "
+                "other notes than are played; set it to 0"
             )
 
     def check(self, card: NetworkCard, others: Mapping[str, NetworkCard] | None = None) -> None:

@@ -290,6 +290,7 @@ def melody_rows(half: Half, options: Options) -> Iterator[list[str]]:
             other,
             f"{right:.0f}",
             f"{100 * is_voiced.mean():.0f}",
+            f"{lag_ms(wet, dry, matrix):+.0f}",
             f"{loudness_change_lu(dry[None], wet[None], RATE):+.1f}",
         ]
 
@@ -341,7 +342,7 @@ def log_odds(sound: NDArray[np.float32], text: str) -> float:
 
 TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Half, Options], Iterator[list[str]]]]] = {
     "chords": (("sound", "share before", "after", "lag ms", "onsets", "LU", "CPU s"), chord_rows),
-    "melody": (("dreamed with", "judge", "right %", "voiced %", "LU"), melody_rows),
+    "melody": (("dreamed with", "judge", "right %", "voiced %", "lag ms", "LU"), melody_rows),
     "weights": (("networks", "sound", "rho air", "rho edge"), weight_rows),
 }
 

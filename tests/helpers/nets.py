@@ -102,8 +102,8 @@ class KeyNet(nn.Module):
         n_frames = 9 if keys_layer else 1
         t = torch.arange(self.PATCH // 8 if keys_layer else self.PATCH) / 16000
         hz = torch.tensor([key_hz(key) for key in self.KEYS])
-        waves = torch.exp(2j * math.pi * hz[:, None] * torch.tensor([1.0, 2.0])[:, None, None] * t)
-        self.register_buffer("waves", waves * torch.hann_window(len(t)))
+        phases = 2 * math.pi * hz[:, None] * torch.tensor([1.0, 2.0])[:, None, None] * t
+        self.register_buffer("waves", torch.stack([phases.cos(), phases.sin()]) * torch.hann_window(len(t)))
         self.frames, self.n_frames = nn.Identity(), n_frames
         self.card = NetworkCard(
             name="keys",
@@ -151,6 +151,7 @@ class KeyNet(nn.Module):
             half = self.PATCH // (self.n_frames - 1) // 2
             patches = nn.functional.pad(patches, (half, half))
         frames = patches.unflatten(1, (self.n_frames, -1)).to(self.waves.dtype)
-        heard = torch.einsum("nft,pkt->nkfp", frames, self.waves).abs().sum(dim=3) + 1e-6
+        parts = torch.einsum("nft,cpkt->nkfpc", frames, self.waves)
+        heard = torch.sqrt(parts.square().sum(dim=4) + 1e-12).sum(dim=3)
         logits = self.frames(4.0 * (heard / heard.mean(dim=1, keepdim=True)).log())
         return logits.mean(dim=2)

@@ -1,0 +1,226 @@
+"""Renders of dreams that are played: by notes, chords, other stems, keys and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers.nets import KeyNet
+from helpers.session import write_preset
+
+from bridge import build_plan, render_plan
+from bridge.errors import InputError, PresetError, ProcessorError
+from bridge.midi.keyswitch_lines import read_keyswitches
+from bridge.midi.note_matrix import note_matrix
+from bridge.plan.model import Plan
+from bridge.presets.load import load_preset
+from bridge.presets.model import Preset, parse_preset
+from bridge.processors.dream import Dream
+from dream_core import Targets
+from dream_core.networks import registry
+from dream_core.objectives.heard import heard_targets
+
+RATE = 16000
+SECONDS = 3.0
+
+
+@pytest.fixture(autouse=True)
+def key_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Offer the test network `keys` by its name."""
+    monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
+    entry = registry.NetworkEntry(card=lambda: KeyNet().card, load=lambda _weights, _seed: KeyNet())
+    known = registry._others
+    monkeypatch.setattr(registry, "_others", lambda: {**known(), "keys": entry})
+
+
+def sound(seed: int = 0) -> np.ndarray:
+    n = round(SECONDS * RATE)
+    return (0.1 * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
+
+
+def write_song(path: Path) -> Path:
+    """Write C3 and A3 on a track, a drum on another, and keyswitches C1 and D1, at 120 BPM."""
+    file = mido.MidiFile(type=1, ticks_per_beat=480)
+    for name, channel, notes in (
+        ("Keys", 0, ((60, 0, 960), (69, 960, 2400))),
+        ("kit", 9, ((36, 0, 2400),)),
+        ("switches", 2, ((38, 480, 490), (36, 1440, 1450))),
+        ("empty", 3, ()),
+    ):
+        track, now = mido.MidiTrack([mido.MetaMessage("track_name", name=name)]), 0
+        for key, start, end in notes:
+            track.append(mido.Message("note_on", channel=channel, note=key, velocity=127, time=start - now))
+            track.append(mido.Message("note_off", channel=channel, note=key, time=end - start))
+            now = end
+        file.tracks.append(track)
+    file.save(path)
+    return path
+
+
+def preset(
+    folder: Path,
+    *,
+    notes: dict[str, str] | None = None,
+    routes: list[dict[str, object]] | None = None,
+    **params: object,
+) -> Preset:
+    data = load_preset(write_preset(folder, more='[level]\nmode = "keep"')).to_dict()
+    data["chain"][0]["params"] = {"network": "keys", "depth": 2.0, "motion": 1.0, **params}
+    data["macros"] = [{"id": "knob", "value": 0.25}]
+    data["routes"] = routes or []
+    data["midi_map"] = {"notes": notes} if notes else {}
+    return parse_preset(data, "test")
+
+
+def plan_of(folder: Path, made: Preset, *, has_midi: bool = True, stems: tuple[str, ...] = ("pad",)) -> Plan:
+    for seed, name in enumerate(stems):
+        soundfile.write(folder / f"{name}.wav", sound(seed), RATE, subtype="FLOAT")
+    midi = write_song(folder / "song.mid") if has_midi else None
+    return build_plan([folder / f"{name}.wav" for name in stems], made, midi=midi, out_dir=folder / "out")
+
+
+def rendered(plan: Plan) -> np.ndarray:
+    report = render_plan(plan)
+    assert report.failed == ()
+    samples: np.ndarray = soundfile.read(plan.stems[0].target, dtype="float32")[0]
+    return samples
+
+
+def dreamed(objective: str, seed: int = 0, **options: object) -> np.ndarray:
+    """Return what a dream alone makes of a stem."""
+    automation = options.pop("automation", {})
+    dream = Dream(network=KeyNet(), depth=2.0, motion=1.0, objective=objective, **options)  # type: ignore[arg-type]
+    return dream.process(sound(seed)[None], RATE, automation=automation)[0]  # type: ignore[arg-type]
+
+
+def test_a_render_plays_the_songs_notes(tmp_path: Path) -> None:
+    """Those of a track, to the sample what a dream of its matrix makes, and none of the drums."""
+    plan = plan_of(tmp_path, preset(tmp_path, objective="notes:midi:Keys"))
+    midi, clock = plan.midi, plan.tempo_map
+    assert midi is not None
+    matrix = note_matrix(midi.load(), clock, SECONDS, track="Keys")
+    targets = {"midi:Keys": Targets(values=torch.from_numpy(matrix.values), frame_s=matrix.frame_s)}
+    alone = dreamed("notes:midi:Keys", targets=targets)
+
+    assert np.array_equal(rendered(plan), alone)
+    assert not np.array_equal(alone, sound())
+
+
+def test_chords_need_no_midi(tmp_path: Path) -> None:
+    """They lie on the bars of whatever clock there is."""
+    plan = plan_of(tmp_path, preset(tmp_path, objective="chords:C|F"), has_midi=False)
+
+    assert not np.array_equal(rendered(plan), sound())
+
+
+def test_a_render_plays_what_is_heard_in_another_stem(tmp_path: Path) -> None:
+    """The plan knows the stem, and the samples are those of what the network hears there."""
+    plan = plan_of(tmp_path, preset(tmp_path, objective="notes:stem:lead:fold"), stems=("pad", "lead"))
+    heard = heard_targets(KeyNet(), torch.from_numpy(sound(1)), RATE)
+
+    assert set(plan.stems[0].reference_stems) == {"lead"}
+    alone = dreamed("notes:stem:lead:fold", references={"lead": sound(1)[None]})
+    by_targets = dreamed("notes:x:fold", targets={"x": heard})
+    assert np.array_equal(rendered(plan), alone)
+    assert np.array_equal(alone, by_targets)
+
+
+def test_keyswitches_choose_what_is_dreamed(tmp_path: Path) -> None:
+    """A render is the dream whose weights are the lines of the keys."""
+    made = preset(tmp_path, notes={"C1": "note:C3", "D1": "note:A3"})
+    plan = plan_of(tmp_path, made)
+    assert plan.midi is not None
+    lines = read_keyswitches(plan.midi.load(), plan.tempo_map, [36, 38])
+    seconds = np.arange(len(sound())) / RATE
+    automation = {f"key_{key}": lines.values(index, seconds) for index, key in enumerate((36, 38))}
+    alone = dreamed("{key_36}*note:C3 + {key_38}*note:A3", automation=automation)
+
+    assert np.array_equal(rendered(plan), alone)
+    assert set(np.unique(automation["key_38"])) >= {0.0, 1.0}
+
+
+def test_routes_and_macros_move_weights(tmp_path: Path) -> None:
+    """A macro at a quarter is a weight of a quarter; `--set` changes one that rests."""
+    route = {"source": "macro.knob", "target": "dream.air"}
+    made = preset(tmp_path, objective="{air}*note:C3 + {edge}*note:A3", edge=0.5, routes=[route])
+
+    assert np.array_equal(
+        rendered(plan_of(tmp_path, made, has_midi=False)),
+        dreamed("{air}*note:C3 + {edge}*note:A3", air=0.25, edge=0.5),
+    )
+
+
+def test_a_weight_is_a_parameter_like_others() -> None:
+    """It is read, set, shown and checked; with another objective it is gone."""
+    dream = Dream(objective="{air}*class:flute", air=0.3)  # type: ignore[call-arg]
+
+    assert dream.air == 0.3
+    assert "air" in dream.parameters
+    assert "air=0.3" in repr(dream)
+    dream.air = 0.6
+    assert dream.get_parameter("air") == 0.6
+    with pytest.raises(ProcessorError, match=r"dream.air = 2 is outside 0..1"):
+        dream.air = 2
+    with pytest.raises(ProcessorError, match="a weight cannot be called 'depth'"):
+        dream.objective = "{depth}*class:flute"
+    assert dream.objective == "{air}*class:flute"
+    dream.objective = "class:flute"
+    with pytest.raises(AttributeError):
+        _ = dream.air
+
+
+def test_a_weight_that_nothing_gives_is_told() -> None:
+    """By a dream alone, when it begins."""
+    dream = Dream(network=KeyNet(), objective="{air}*note:C3")
+    with pytest.raises(ProcessorError, match=r"nothing says how much \{air\}"):
+        dream.process(sound()[None], RATE)
+    lane = np.full(len(sound()), 0.5)
+    assert dream.process(sound()[None], RATE, automation={"air": lane}).shape == (1, len(sound()))
+
+
+WRONG = [
+    ({"objective": "notes:midi"}, False, "there is no MIDI; give --midi FILE"),
+    ({"objective": "notes:midi:Kesy"}, True, "did you mean 'Keys'"),
+    ({"objective": "notes:midi:9"}, True, "has no track 9"),
+    ({"objective": "notes:midi:empty"}, True, "there are no notes to play"),
+    ({"objective": "notes:mine"}, True, "'mine' is none of these"),
+    ({"objective": "notes:stem:led"}, True, "dreams towards stem 'led', which is not given"),
+    ({"objective": "notes:midi", "network": "timbre"}, True, "hears no notes"),
+    ({"objective": "chords:C|Q7"}, True, "bar 2: 'Q7' is not a chord"),
+    ({"objective": "{air}*note:C3"}, True, "nothing says how much {air}"),
+    ({"objective": "notes:midi", "varispeed_octaves": 0.5}, True, "other notes than are played"),
+]
+
+
+@pytest.mark.parametrize(("params", "has_midi", "said"), WRONG)
+def test_a_plan_says_what_is_wrong(
+    tmp_path: Path, params: dict[str, object], has_midi: bool, said: str
+) -> None:
+    """Before anything is rendered."""
+    with pytest.raises(InputError) as caught:
+        plan_of(tmp_path, preset(tmp_path, **params), has_midi=has_midi)
+
+    assert said in str(caught.value)
+
+
+def test_keyswitches_that_nobody_presses_are_a_warning(tmp_path: Path) -> None:
+    """Without MIDI, and with one that has none of them."""
+    made = preset(tmp_path, notes={"C1": "note:C3"})
+    assert any("no keyswitch" in text for text in plan_of(tmp_path, made, has_midi=False).warnings)
+    other = preset(tmp_path, notes={"G7": "note:C3"})
+    assert any("no keyswitch" in text for text in plan_of(tmp_path, other).warnings)
+
+
+def test_whose_notes_a_dream_plays_may_be_said_by_channel(tmp_path: Path) -> None:
+    """As for instruments; other plugin keys stay theirs."""
+    data = preset(tmp_path, objective="notes:midi").to_dict()
+    data["chain"][0]["channel"] = 1
+    plan = plan_of(tmp_path, parse_preset(data, "test"))
+    assert plan.preset.chain[0].channel == 1
+    data["chain"][0]["plugin"] = "x"
+    with pytest.raises(PresetError, match="plugin belongs to vst3 nodes"):
+        parse_preset(data, "test")
