@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,7 @@ __all__ = [
     "Breakpoints",
     "Combine",
     "Follower",
+    "Keyswitch",
     "Lfo",
     "Macro",
     "MacroModulator",
@@ -131,27 +132,47 @@ def _check_map(mapping: dict[str, str | dict[str, str]]) -> dict[str, str | dict
     return mapping
 
 
-def keyswitches(mapping: Mapping[str, str | Mapping[str, str]]) -> dict[int, str]:
+class Keyswitch(NamedTuple):
+    """A key that chooses something.
+
+    Args:
+        key: MIDI key.
+        channel: On this one alone, 1..16; None: on any but that of drums.
+    """
+
+    key: int
+    channel: int | None = None
+
+
+def keyswitches(mapping: Mapping[str, str | Mapping[str, str]]) -> dict[Keyswitch, str]:
     """Return which objective each key of a MIDI map chooses, lowest key first.
 
     Raises:
         ValueError: A key is no note, is there twice, or its objective cannot be read.
 
-    >>> keyswitches({"cc1": "macro.depth", "notes": {"D1": "class:brass", "C1": "class:flute"}})
-    {36: 'class:flute', 38: 'class:brass'}
+    >>> switches = keyswitches({"cc1": "macro.depth", "notes": {"D1@16": "class:brass", "C1": "class:flute"}})
+    >>> [(*switch, objective) for switch, objective in switches.items()]
+    [(36, None, 'class:flute'), (38, 16, 'class:brass')]
     """
     notes = mapping.get("notes", {})
-    switches: dict[int, str] = {}
+    switches: dict[Keyswitch, str] = {}
     for name, objective in notes.items() if isinstance(notes, Mapping) else ():
-        key = parse_key(name)
-        if key in switches:
-            raise ValueError(f"notes: {name!r} is there twice: key {key} has two names")
+        switch = _parse_keyswitch(name)
+        if switch in switches:
+            raise ValueError(f"notes: {name!r} is there twice: key {switch.key} has two names")
         try:
             split_terms(objective)
         except ObjectiveError as error:
             raise ValueError(f"notes.{name}: {error}") from None
-        switches[key] = objective
-    return dict(sorted(switches.items()))
+        switches[switch] = objective
+    return dict(sorted(switches.items(), key=lambda item: (item[0].key, item[0].channel or 0)))
+
+
+def _parse_keyswitch(text: str) -> Keyswitch:
+    name, at, channel = text.partition("@")
+    if at and not re.fullmatch(r"1[0-6]|[1-9]", channel):
+        raise ValueError(f"notes: {text!r}: {channel!r} is not a channel; 1 to 16 are accepted, as C1@16")
+    return Keyswitch(parse_key(name), int(channel) if at else None)
 
 
 def controllers(mapping: Mapping[str, str | Mapping[str, str]]) -> dict[str, str]:

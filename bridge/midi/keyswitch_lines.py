@@ -10,7 +10,7 @@ import numpy as np
 from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.midi.file import MidiFile
-from bridge.midi.notes import read_notes
+from bridge.midi.notes import DRUM_CHANNEL, read_notes
 
 __all__ = ["FADE_S", "KeyswitchLines", "read_keyswitches"]
 
@@ -35,26 +35,31 @@ class KeyswitchLines:
         return np.interp(seconds, self.seconds, self.weights[:, index])
 
 
-def read_keyswitches(midi: MidiFile | None, tempo_map: TempoMap, keys: Sequence[int]) -> KeyswitchLines:
+def read_keyswitches(
+    midi: MidiFile | None, tempo_map: TempoMap, switches: Sequence[tuple[int, int | None]]
+) -> KeyswitchLines:
     """Read when each key was pressed last.
 
     Args:
         midi: The song; without one the first key holds throughout.
         tempo_map: The song's clock.
-        keys: MIDI keys, the one that holds before any is pressed first; one below 0 is never pressed.
+        switches: MIDI key and channel 1..16 of each, None for any channel but that of drums; the one that
+            holds before any is pressed first. A key below 0 is never pressed.
     """
     pressed: list[tuple[float, int]] = []
     if midi is not None:
         notes = read_notes(midi)
-        chosen = np.isin(notes.note, [key for key in keys if key >= 0])
-        at = np.asarray(tempo_map.ticks_to_seconds(notes.start_tick[chosen])).tolist()
-        # Of keys pressed together the highest counts.
-        pressed = sorted(zip(at, (list(keys).index(key) for key in notes.note[chosen].tolist()), strict=True))
-    state = np.eye(len(keys))[0]
+        at = np.asarray(tempo_map.ticks_to_seconds(notes.start_tick))
+        for index, (key, channel) in enumerate(switches):
+            is_own = notes.channel == channel if channel is not None else notes.channel != DRUM_CHANNEL
+            # Of keys pressed together the one that is listed last counts.
+            pressed += [(start_s, index) for start_s in at[(notes.note == key) & is_own].tolist()]
+    pressed.sort()
+    state = np.eye(len(switches))[0]
     starts = [start for start, _ in pressed]
     points, weights = [min([0.0, *starts])], [state]
     for (start, index), end in zip(pressed, [*starts[1:], np.inf], strict=False):
-        goal = np.eye(len(keys))[index]
+        goal = np.eye(len(switches))[index]
         share = min(1.0, (end - start) / FADE_S)
         reached = state + share * (goal - state)
         points += [start, start + share * FADE_S]

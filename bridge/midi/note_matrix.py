@@ -62,7 +62,7 @@ def note_matrix(
     *,
     channel: int | None = None,
     track: int | str | None = None,
-    without: Collection[int] = (),
+    without: Collection[tuple[int, int | None]] = (),
 ) -> NoteMatrix:
     """Read the notes of a song, or of a part of it, without drums; the sustain pedal prolongs them.
 
@@ -72,7 +72,7 @@ def note_matrix(
         length_s: How much of it, from where the sound begins.
         channel: Only this one's, 1..16.
         track: Only this one's, by number from 1 or by name.
-        without: Keys that are left out.
+        without: Keys that are left out, each on a channel or, where that is None, on all.
 
     Raises:
         MidiFileError: No such track.
@@ -82,10 +82,10 @@ def note_matrix(
     starts, ends = (
         np.asarray(tempo_map.ticks_to_seconds(ticks)).tolist() for ticks in (notes.start_tick, notes.end_tick)
     )
-    for key, start_s, end_s, velocity in zip(
-        notes.note.tolist(), starts, ends, notes.velocity.tolist(), strict=True
+    for key, on, start_s, end_s, velocity in zip(
+        notes.note.tolist(), notes.channel.tolist(), starts, ends, notes.velocity.tolist(), strict=True
     ):
-        if key not in without:
+        if (key, None) not in without and (key, on) not in without:
             matrix.add([key], start_s, end_s, velocity / 127.0)
     return matrix
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bridge.envelopes.schema import controllers, keyswitches
+from collections.abc import Collection, Sequence
+
+from bridge.envelopes.schema import Keyswitch, controllers, keyswitches
 from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import track_named
-from bridge.midi.notes import read_notes, read_pitched_notes
+from bridge.midi.notes import DRUM_CHANNEL, read_notes, read_pitched_notes
 from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
@@ -39,17 +41,28 @@ def check_played(preset: Preset, midi: MidiFile | None) -> tuple[str, ...]:
     dreams = preset.nodes_of("dream")
     switches = keyswitches(preset.midi_map)
     for node in dreams:
-        _check_notes(node, str(played_params(preset, node).get("objective", "")), midi, set(switches))
+        _check_notes(node, str(played_params(preset, node).get("objective", "")), midi, list(switches))
     if not (dreams and switches):
         return ()
     if midi is None:
         return ("no MIDI was given, so no keyswitch of [midi_map] is ever pressed; give --midi FILE",)
-    if not set(read_notes(midi).note.tolist()) & set(switches):
+    notes = read_notes(midi)
+    pressed = set(zip(notes.note.tolist(), notes.channel.tolist(), strict=True))
+    if not any(_is_pressed(switch, pressed) for switch in switches):
         return (f"no keyswitch of [midi_map] is ever pressed in {midi.name}",)
     return ()
 
 
-def _check_notes(node: NodeSpec, objective: str, midi: MidiFile | None, switches: set[int]) -> None:
+def _is_pressed(switch: Keyswitch, pressed: Collection[tuple[int, int]]) -> bool:
+    return any(
+        key == switch.key and (on == switch.channel or (switch.channel is None and on != DRUM_CHANNEL))
+        for key, on in pressed
+    )
+
+
+def _check_notes(
+    node: NodeSpec, objective: str, midi: MidiFile | None, switches: Sequence[Keyswitch]
+) -> None:
     if "notes:" not in objective:
         return
     from dream_core.objectives.parse import parse_objective
@@ -69,7 +82,10 @@ def _check_notes(node: NodeSpec, objective: str, midi: MidiFile | None, switches
             notes = read_pitched_notes(midi, channel=node.channel, track=track_named(track))
         except MidiFileError as error:
             raise PresetError(f"{where}: {error}") from None
-        if not set(notes.note.tolist()) - switches:
+        if not any(
+            Keyswitch(key) not in switches and Keyswitch(key, on) not in switches
+            for key, on in zip(notes.note.tolist(), notes.channel.tolist(), strict=True)
+        ):
             raise PresetError(
                 f"{where}: there are no notes to play in {midi.name}; to see its tracks and channels run: "
                 "reverie midi show"

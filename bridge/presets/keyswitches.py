@@ -6,27 +6,29 @@ first is pressed the dream's own objective holds, or the lowest key's where the 
 
 from __future__ import annotations
 
-from bridge.envelopes.schema import keyswitches
+from bridge.envelopes.schema import Keyswitch, keyswitches
 from bridge.parameters import ParamValue
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import split_terms
 
 __all__ = ["OWN", "key_weight", "played_params", "switched_keys"]
 
-OWN = -1
-"""Stands for the dream's own objective among the keys."""
+OWN = Keyswitch(-1)
+"""Stands for the dream's own objective among the keys: no key presses it."""
 
 
-def key_weight(key: int) -> str:
+def key_weight(switch: Keyswitch) -> str:
     """Return what the weight of a keyswitch is called.
 
-    >>> key_weight(36), key_weight(OWN)
-    ('key_36', 'key_none')
+    >>> key_weight(Keyswitch(36)), key_weight(Keyswitch(36, 16)), key_weight(OWN)
+    ('key_36', 'key_36_16', 'key_none')
     """
-    return "key_none" if key == OWN else f"key_{key}"
+    if switch == OWN:
+        return "key_none"
+    return f"key_{switch.key}" if switch.channel is None else f"key_{switch.key}_{switch.channel}"
 
 
-def switched_keys(preset: Preset, node: NodeSpec) -> tuple[int, ...]:
+def switched_keys(preset: Preset, node: NodeSpec) -> tuple[Keyswitch, ...]:
     """Return the keys that choose a node's objective, what holds before any is pressed first."""
     keys = tuple(keyswitches(preset.midi_map)) if node.use == "dream" else ()
     return (OWN, *keys) if keys and "objective" in node.params else keys

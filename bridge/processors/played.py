@@ -30,7 +30,7 @@ def read_targets(
     length_s: float,
     *,
     channel: int | None = None,
-    without: Collection[int] = (),
+    without: Collection[tuple[int, int | None]] = (),
 ) -> Targets:
     """Read what a name asks for of a song.
 

@@ -12,7 +12,7 @@ from bridge.clock.durations import parse_rate
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
-from bridge.envelopes.schema import keyswitches
+from bridge.envelopes.schema import Keyswitch, keyswitches
 from bridge.errors import PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.keyswitch_lines import KeyswitchLines, read_keyswitches
@@ -67,7 +67,7 @@ class OpenStem:
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
     clocks: Mapping[str, CyclePhase] = field(default_factory=dict)
-    keyswitches: Mapping[str, tuple[tuple[int, ...], KeyswitchLines]] = field(default_factory=dict)
+    keyswitches: Mapping[str, tuple[tuple[Keyswitch, ...], KeyswitchLines]] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.session import write_preset
 
+from bridge.envelopes.schema import Keyswitch
 from bridge.errors import PresetError
 from bridge.presets.keyswitches import OWN, played_params, switched_keys
 from bridge.presets.load import load_preset
@@ -23,12 +24,12 @@ def preset(folder: Path, notes: object, **params: object) -> Preset:
 
 def test_each_key_weighs_its_own_objective(tmp_path: Path) -> None:
     """All terms of it, factors and signs kept; the lowest key comes first."""
-    made = preset(tmp_path, {"D1": "2*class:flute - layer:block2", "C1": "class:brass"})
+    made = preset(tmp_path, {"D1@16": "2*class:flute - layer:block2", "C1": "class:brass"})
     (node,) = made.chain
 
-    assert switched_keys(made, node) == (36, 38)
+    assert switched_keys(made, node) == (Keyswitch(36), Keyswitch(38, 16))
     objective = parse_objective(str(played_params(made, node)["objective"]))
-    assert objective.text == "{key_36}*class:brass + 2*{key_38}*class:flute - {key_38}*layer:block2"
+    assert objective.text == "{key_36}*class:brass + 2*{key_38_16}*class:flute - {key_38_16}*layer:block2"
 
 
 def test_a_dreams_own_objective_holds_before_any_key(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_dreams_own_objective_holds_before_any_key(tmp_path: Path) -> None:
     made = preset(tmp_path, {"C1": "-class:brass"}, objective="{air}*class:vocal", air=0.5)
     (node,) = made.chain
 
-    assert switched_keys(made, node) == (OWN, 36)
+    assert switched_keys(made, node) == (OWN, Keyswitch(36))
     objective = parse_objective(str(played_params(made, node)["objective"]))
     assert objective.text == "{key_none}*{air}*class:vocal - {key_36}*class:brass"
 
@@ -58,6 +59,7 @@ def test_a_preset_with_keyswitches_is_written_back_as_it_was(tmp_path: Path) -> 
         ({"G#8": "class:brass"}, "'G#8' is not a note"),
         ({"C1": "class:brass", "36": "class:flute"}, "key 36 has two names"),
         ({"C1": "class brass"}, "notes.C1: objective 'class brass': cannot read"),
+        ({"C1@17": "class:brass"}, "'17' is not a channel"),
         ("C1", "is not a table"),
     ],
 )

@@ -134,7 +134,7 @@ def test_keyswitches_choose_what_is_dreamed(tmp_path: Path) -> None:
     made = preset(tmp_path, notes={"C1": "note:C3", "D1": "note:A3"})
     plan = plan_of(tmp_path, made)
     assert plan.midi is not None
-    lines = read_keyswitches(plan.midi.load(), plan.tempo_map, [36, 38])
+    lines = read_keyswitches(plan.midi.load(), plan.tempo_map, [(36, None), (38, None)])
     seconds = np.arange(len(sound())) / RATE
     automation = {f"key_{key}": lines.values(index, seconds) for index, key in enumerate((36, 38))}
     alone = dreamed("{key_36}*note:C3 + {key_38}*note:A3", automation=automation)
