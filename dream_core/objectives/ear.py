@@ -76,10 +76,15 @@ class Ear:
         self._patch_hop_frames = patch_hop_frames
         check_patch_hop(network.card, patch_hop_frames)
         self._references: dict[str, Mapping[str, Tensor]] = {}
+        self._reference_energy: dict[str, Tensor] = {}
+        aligned = frozenset[str]().union(*(term.aligned for term in terms))
+        self._aligned = {name: references[name] for name in sorted(aligned)}
         with torch.no_grad():
-            for name in sorted(frozenset[str]().union(*(term.references for term in terms))):
-                layers = self._hear(references[name][None]).layers
-                self._references[name] = {layer: layers[layer][0] for layer in layers}
+            for name in sorted(frozenset[str]().union(*(term.references - term.aligned for term in terms))):
+                heard = self._hear(references[name][None])
+                self._references[name] = {layer: value[0] for layer, value in heard.layers.items()}
+                if heard.energy is not None:
+                    self._reference_energy[name] = heard.energy[0]
 
     @property
     def jitter_frames(self) -> int:
@@ -122,10 +127,38 @@ class Ear:
         if self._needs_original and original is not None:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
-        return self._scored(self._hear(mono, offset_frames, speed), heard_original)
+        beside = self._hear_beside([0] * len(mono), mono.shape[-1], offset_frames, speed)
+        return self._scored(self._hear(mono, offset_frames, speed), heard_original, beside)
 
-    def _scored(self, heard: _Heard, original: _Heard) -> Tensor:
-        known = Activations(heard.layers, self.network.card, heard.energy, original.layers, self._references)
+    def _hear_beside(
+        self, starts: Sequence[int], n_samples: int, offset_frames: int, speed: float
+    ) -> dict[str, Mapping[str, Tensor]]:
+        """Return what is heard in references laid under the items, round and round where they are shorter.
+
+        Args:
+            starts: At which of a reference's samples each item begins.
+            n_samples: Length of the items.
+            offset_frames: Position of the patch grid.
+            speed: As the items are heard.
+        """
+        beside: dict[str, Mapping[str, Tensor]] = {}
+        with torch.no_grad():
+            for name, sound in self._aligned.items():
+                under = torch.arange(n_samples, device=sound.device)
+                sounds = torch.stack([sound[(under + start) % len(sound)] for start in starts])
+                beside[name] = self._hear(sounds, offset_frames, speed).layers
+        return beside
+
+    def _scored(self, heard: _Heard, original: _Heard, beside: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        known = Activations(
+            heard.layers,
+            self.network.card,
+            heard.energy,
+            original.layers,
+            self._references,
+            self._reference_energy,
+            beside,
+        )
         first, *rest = (
             term.score(known) if term.factor == 1.0 else term.factor * term.score(known)
             for term in self._terms
