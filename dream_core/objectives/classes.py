@@ -91,7 +91,9 @@ def class_term(
         if name != "auto":
             class_index(name, card)
 
-    return one_term(f"{kind}:{quoted(name)}", score, frozenset({LOGITS}), check=check, needs_energy=needs_energy)
+    return one_term(
+        f"{kind}:{quoted(name)}", score, frozenset({LOGITS}), check=check, needs_energy=needs_energy
+    )
 
 
 def class_index(name: str, card: NetworkCard) -> int:

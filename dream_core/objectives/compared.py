@@ -5,8 +5,8 @@
 - ``diverse:LAYER:REFERENCE[,REFERENCE]``  a layer's channels vary together otherwise than in those sounds
 
 Stems that are rendered beside each other cannot be kept apart as such: a window's result does not depend on
-what else is in its batch, nor on the number of workers. Those to differ from are therefore named, and heard as
-they were before any dream.
+what else is in its batch, nor on the number of workers. Those to differ from are therefore named, and heard
+as they were before any dream.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ def invert(name: str, reference: str) -> Objective:
     """Make a layer hear what it hears in another sound at the same moment.
 
     The score is minus the squared distance, relative to the reference's own size: 0 where the layer cannot
-    tell the two apart, -1 where it hears nothing. Where ``style`` asks for a texture, this asks for the sound.
+    tell the two apart, -1 where it hears nothing. Where ``style`` asks for a texture, this asks for the
+    sound.
 
     Args:
         name: The layer.
-        reference: The other sound. It begins where what is heard of each window begins (its context, where the
-            settings give it one), and goes round where it is shorter.
+        reference: The other sound. It begins where what is heard of each window begins (its context, where
+            the settings give it one), and goes round where it is shorter.
 
     Source:
-        Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them"; Mishra, Sturm
-        and Dixon 2018 for sound.
+        Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them"; Mishra,
+        Sturm and Dixon 2018 for sound.
     """
 
     def score(heard: Activations) -> Tensor:
@@ -46,7 +47,9 @@ def invert(name: str, reference: str) -> Objective:
         return -distance / torch.where(size > 0, size, 1.0)
 
     only = frozenset({reference})
-    return one_term(f"invert:{name}:{quoted(reference)}", score, frozenset({name}), references=only, aligned=only)
+    return one_term(
+        f"invert:{name}:{quoted(reference)}", score, frozenset({name}), references=only, aligned=only
+    )
 
 
 def axis(name: str, towards: str, away: str) -> Objective:
@@ -73,7 +76,9 @@ def axis(name: str, towards: str, away: str) -> Objective:
         line = ends[0] - ends[1]
         length = torch.linalg.vector_norm(line)
         if not bool(length > 0):
-            raise ObjectiveError(f"{text}: the layer hears both alike; give two sounds that differ, or another")
+            raise ObjectiveError(
+                f"{text}: the layer hears both alike; give two sounds that differ, or another"
+            )
         return (places(heard.layers[name]) @ (line / length)).mean(dim=1)
 
     return one_term(text, score, frozenset({name}), references=frozenset({towards, away}))
@@ -82,8 +87,8 @@ def axis(name: str, towards: str, away: str) -> Objective:
 def diverse(name: str, references: Sequence[str]) -> Objective:
     """Make a layer's channels vary together otherwise than they do in other sounds.
 
-    The score is minus the mean cosine between Gram matrices, -1 where they are the same. Activations are taken
-    from each reference's mean, as ``style`` takes them.
+    The score is minus the mean cosine between Gram matrices, -1 where they are the same. Activations are
+    taken from each reference's mean, as ``style`` takes them.
 
     Args:
         name: The layer.
@@ -106,8 +111,8 @@ def diverse(name: str, references: Sequence[str]) -> Objective:
             theirs = gram(guide - middle)
             if not theirs.any():
                 raise ObjectiveError(
-                    f"{text}: reference {reference!r} is the same everywhere at this layer; give a longer one, "
-                    "or choose another layer"
+                    f"{text}: reference {reference!r} is the same everywhere at this layer; give a longer "
+                    "one, or choose another layer"
                 )
             ours = gram(here - middle).flatten(1)
             cosines.append(torch.nn.functional.cosine_similarity(ours, theirs.flatten(1), dim=1))

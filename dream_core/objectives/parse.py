@@ -44,7 +44,7 @@ def _after_kind(written: str, kind: str) -> str:
 
 
 def _names(written: str, kind: str, form: str, separator: str) -> tuple[str, list[str]]:
-    """Read a layer, and after it names with a separator between them; those that hold one, or a space, are quoted."""
+    """Read a layer, and after it names with a separator between them; those that hold one are quoted."""
     layer, _, rest = _after_kind(written, kind).partition(":")
     name = rf"""\s*("[^"]+"|'[^']+'|[^\s"'{separator}:][^"'{separator}:]*)\s*"""
     if not layer.strip() or not re.fullmatch(rf"{name}(?:{separator}{name})*", rest):
@@ -62,8 +62,8 @@ def _axis(written: str) -> Objective:
 
 def _diverse(written: str) -> Objective:
     form = (
-        "diverse:LAYER:REFERENCE[,REFERENCE]; the stems to differ from are named, since a stem's dream does not "
-        "depend on what is rendered beside it"
+        "diverse:LAYER:REFERENCE[,REFERENCE]; the stems to differ from are named, since a stem's dream does "
+        "not depend on what is rendered beside it"
     )
     return compared.diverse(*_names(written, "diverse", form, ","))
 

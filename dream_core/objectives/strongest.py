@@ -1,15 +1,15 @@
 """Objectives that look for what is heard most: a class, a channel, a moment.
 
-- ``probability:NAME``, ``probability:auto``  the mean probability of a class; ``auto`` takes in each window, at
-  each step, the one whose mean is largest, silence too: the published rule
+- ``probability:NAME``, ``probability:auto``  the mean probability of a class; ``auto`` takes in each window,
+  at each step, the one whose mean is largest, silence too: the published rule
 - ``channel:LAYER:auto``          the mean of the channel that is strongest in a window, at each step
 - ``class:of:REFERENCE``          the class that is heard most in another sound
 - ``channel:LAYER:of:REFERENCE``  the channel that is strongest in another sound
 - ``peak:TERM``                   a term at the one place of a window where it is largest
 
 Sources:
-    Camara Halac and Delgadino 2020 and 2021 (DreamSound). Their scores are sums over patches, these are means:
-    a factor that no update sees.
+    Camara Halac and Delgadino 2020 and 2021 (DreamSound). Their scores are sums over patches, these are
+    means: a factor that no update sees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import ObjectiveError
-from dream_core.names import nearest_names
 from dream_core.objectives.classes import (
     class_index,
     class_score,
@@ -135,10 +134,9 @@ def peak(inner: Objective) -> Objective:
     term = inner.terms[0]
     kind = term.text.partition(":")[0]
     if len(inner.terms) > 1 or term.factor != 1.0 or term.network or kind not in PEAKS:
-        why = f"; {nearest_names(kind, PEAKS)}" if kind not in PEAKS else ""
         raise ObjectiveError(
             f"objective 'peak:{inner.text}': peak: takes one term of {', '.join(PEAKS)}, with factor and "
-            f"network before it, as 0.5*musicnn@peak:class:choir{why}"
+            "network before it, as 0.5*musicnn@peak:class:choir"
         )
 
     def score(heard: Activations) -> Tensor:

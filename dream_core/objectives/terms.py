@@ -18,7 +18,7 @@ stand the network that hears it: ``class:flute + musicnn@class:choir``.
 - ``guided:NAME:REFERENCE`` alignment with what a layer hears in another sound (guided DeepDream)
 - ``style:NAME:REFERENCE``  likeness of a layer's Gram matrix to another sound's (Gatys et al. 2015)
 - ``content:NAME``          likeness of a layer to what it heard in the undreamed sound
-- ``probability:``, ``channel:NAME:auto``, ``channel:NAME:of:REFERENCE``, ``class:of:REFERENCE``, ``peak:TERM``:
+- ``probability:``, ``channel:NAME:auto``, ``class:of:REFERENCE``, ``channel:NAME:of:REFERENCE``, ``peak:``:
   see `strongest`
 - ``invert:``, ``axis:``, ``diverse:``: see `compared`
 """
