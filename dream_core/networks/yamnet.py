@@ -134,6 +134,7 @@ CARD = NetworkCard(
     source="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet",
     weights="import",
     sha256="",
+    outputs="independent",
     description=(
         "The network of the DreamSound papers. Low layers hear edges of partials and attacks, high layers "
         "whole events; classes are AudioSet's, by name once its class map was imported with the weights."
