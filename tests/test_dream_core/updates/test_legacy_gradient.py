@@ -2,8 +2,8 @@
 
 The restatement is written from the published numbers in plain Torch, in float64, and uses nothing of the
 project: the front end of YAMNet counted at 22.05 kHz, the network layer by layer with its batch normalisation
-as it was trained, the class of the largest mean activation, and the loss of the package. The weights lie beside
-the repository, not in it.
+as it was trained, the class of the largest mean activation, and the loss of the package. The weights lie
+beside the repository, not in it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def mel_weights() -> Tensor:
 
 
 def log_mel_patches(sound: Tensor) -> Tensor:
-    """Patches ``(patches, 96, 64)`` of a sound ``(samples,)``, padded as upstream pads it: counted in seconds."""
+    """Patches ``(patches, 96, 64)`` of a sound ``(samples,)``, padded by counting seconds, as upstream."""
     shortest, hop = int(0.975 * RATE), int(0.1 * RATE)
     n_hops = math.ceil(max(0, len(sound) - shortest) / hop)
     sound = functional.pad(sound, (0, shortest + n_hops * hop - len(sound)))
@@ -152,7 +152,7 @@ def test_a_step_of_the_preset_is_a_step_of_the_package(network: Network, whistle
 
 
 def test_later_steps_of_the_preset_follow_the_package(network: Network, whistle: np.ndarray) -> None:
-    """The class is chosen anew at every step: the fourth one goes along the package's gradient after three."""
+    """The class is chosen anew at every step: the fourth follows the package's gradient after three."""
     start = whistle[:, : RATE * 3 // 2]
     three, four = (steps(start, network, depth) for depth in (3.0, 4.0))
 
