@@ -93,7 +93,7 @@ def test_the_factorys_dreamsound_says_the_one_command_it_wants(tmp_path: Path) -
     """Its network hears by another one's weights: those are what is to be fetched."""
     write_stem(tmp_path / "a.wav")
     with pytest.raises(
-        InputError, match="'yamnet_22050' is not installed.*`reverie networks get yamnet` fetches"
+        InputError, match=r"'yamnet_22050' is not installed.*`reverie networks get yamnet` fetches"
     ):
         build_plan([tmp_path / "a.wav"], "factory:dreamsound-0163", out_dir=tmp_path / "out")
 
