@@ -79,7 +79,8 @@ def axis(name: str, towards: str, away: str) -> Objective:
             raise ObjectiveError(
                 f"{text}: the layer hears both alike; give two sounds that differ, or another"
             )
-        return (places(heard.layers[name]) @ (line / length)).mean(dim=1)
+        along: Tensor = places(heard.layers[name]) @ (line / length)
+        return along.mean(dim=1)
 
     return one_term(text, score, frozenset({name}), references=frozenset({towards, away}))
 

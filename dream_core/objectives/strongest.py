@@ -140,13 +140,14 @@ def peak(inner: Objective) -> Objective:
         )
 
     def score(heard: Activations) -> Tensor:
-        n_items = next(iter(heard.layers.values())).shape[0]
+        (name,) = term.layers
+        activation = heard.layers[name]
         apart = replace(
             heard,
-            layers={name: _places_apart(heard.layers[name]) for name in term.layers},
+            layers={name: _places_apart(activation)},
             energy=None if heard.energy is None else heard.energy.flatten()[:, None],
         )
-        scores = term.score(apart).unflatten(0, (n_items, -1))
+        scores: Tensor = term.score(apart).unflatten(0, (len(activation), -1))
         if term.needs_energy:
             silent = patch_weights(heard.energy, scores[:, :, None]) == 0.0
             scores = scores.masked_fill(silent, -torch.inf)
@@ -174,7 +175,8 @@ def _channel_term(
 def _channel_means(activation: Tensor) -> Tensor:
     """Return every channel's mean: ``(items, patches, channels, ...)`` -> ``(items, channels)``."""
     items, channels = activation.shape[0], activation.shape[2]
-    return item_mean(activation.transpose(1, 2).flatten(0, 1)).unflatten(0, (items, channels))
+    means: Tensor = item_mean(activation.transpose(1, 2).flatten(0, 1)).unflatten(0, (items, channels))
+    return means
 
 
 def _places_apart(activation: Tensor) -> Tensor:
