@@ -68,7 +68,7 @@ _SPECS = (
         name="objective",
         default="class:auto",
         help="what is maximised: layer:, sum:, layer_l2:, channel:, neuron:, direction:, class:, "
-        "probability:, logit:, peak:TERM, guided:, style:, content:, invert:, axis:, diverse:, and their sums",
+        "probability:, logit:, peak:TERM, guided:, style:, content:, invert:, axis:, diverse:; and sums",
     ),
     ParamSpec(name="update", default="mask", help="how a gradient becomes the next sound"),
     _setting("step", "", "size of a step; 1 is what the update was tuned for"),

@@ -151,8 +151,8 @@ CARD_22050 = replace(
     frame_s=SPEC_22050.hop_samples / SPEC_22050.sample_rate,
     description=(
         "What dreamsound 0.1.6.3 listens with, for dreams as that package makes them; its patches lie "
-        "five times as close as yamnet's. It is there once yamnet's weights are. To know what a sound is, ask "
-        "yamnet."
+        "five times as close as yamnet's. It is there once yamnet's weights are. To know what a sound is, "
+        "ask yamnet."
     ),
 )
 
