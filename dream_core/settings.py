@@ -126,7 +126,8 @@ class DreamSettings:
     Args:
         objective: What is maximised, as :mod:`dream_core.objectives.terms` writes it, or an `Objective`.
         update: How a gradient becomes the next sound: a name from :func:`dream_core.list_updates`, a cut
-            spelt out, ``cut:OPERAND:MASK:PHASE:add``, or an object as `dream_core.updates.contract` says.
+            spelt out, ``cut:OPERAND:MASK:PHASE:add[:BASE]``, or an object as `dream_core.updates.contract`
+            says.
         step: Size of one step in the update's own unit; 1.0 is what it was tuned for. 0..10.
         low_hz: Lowest frequency the dream may touch; below the network's band means the network's band.
         high_hz: Highest frequency the dream may touch; 0 means the upper edge of the network's band.

@@ -76,7 +76,7 @@ def _download(card: NetworkCard) -> dict[str, int]:
 @app.command("show")
 def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
-    from dream_core.networks.registry import get_card, is_ready, weights_sha256
+    from dream_core.networks.registry import SHARES_WEIGHTS, get_card, is_ready, weights_sha256
 
     card = get_card(name)
     if as_json:
@@ -84,8 +84,9 @@ def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
         return
     for line in _card_lines(card, weights_sha256(name) if is_ready(name) else ""):
         say(line)
-    if not is_ready(name) and _download(card):
-        note(f"weights: not installed; call: reverie networks get {name}")
+    owner = SHARES_WEIGHTS.get(name, name)
+    if not is_ready(name) and _download(get_card(owner)):
+        note(f"weights: not installed; call: reverie networks get {owner}")
 
 
 def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
@@ -191,10 +192,13 @@ def _get_yamnet(classes: Path | None, address: str) -> None:
 
 
 def _check_importable(name: str, classes: Path | None) -> None:
-    from dream_core.networks.registry import PUBLISHED, get_card
+    from dream_core.networks.registry import PUBLISHED, SHARES_WEIGHTS, get_card
 
     card = get_card(name)
     importable = ["yamnet", *PUBLISHED]
+    if name in SHARES_WEIGHTS:
+        other = SHARES_WEIGHTS[name]
+        raise InputError(f"{name} hears by {other}'s weights; call: reverie networks get {other}")
     if name not in importable:
         raise InputError(
             f"{name}'s weights are {card.weights}, there is nothing to install; only {', '.join(importable)} "

@@ -341,7 +341,14 @@ def _devices() -> Iterator[Finding]:
 
 def _networks() -> Iterator[Finding]:
     from dream_core.errors import DreamError
-    from dream_core.networks.registry import PUBLISHED, is_ready, list_damaged, list_networks, load_network
+    from dream_core.networks.registry import (
+        PUBLISHED,
+        SHARES_WEIGHTS,
+        is_ready,
+        list_damaged,
+        list_networks,
+        load_network,
+    )
 
     yield from _devices()
     for line in list_damaged():
@@ -353,14 +360,15 @@ def _networks() -> Iterator[Finding]:
                 what=card.name,
                 state=f"network, weights not installed{size}",
                 is_good=False,
-                remedy=f"reverie networks get {card.name}",
+                remedy=f"reverie networks get {SHARES_WEIGHTS.get(card.name, card.name)}",
             )
             continue
         try:
             load_network(card.name)
         except DreamError as error:
             is_ours = card.weights == "shipped"
-            remedy = repair_command(DISTRIBUTION) if is_ours else f"reverie networks get {card.name} --again"
+            get = f"reverie networks get {SHARES_WEIGHTS.get(card.name, card.name)} --again"
+            remedy = repair_command(DISTRIBUTION) if is_ours else get
             state = f"network, does not load: {error}"
             yield Finding(what=card.name, state=state, is_good=False, remedy=remedy, is_needed=is_ours)
         else:

@@ -66,7 +66,12 @@ _SPECS = (
         automation="sample",
         help="how many steps have been taken at an instant",
     ),
-    ParamSpec(name="objective", default="class:auto", help="what is maximised"),
+    ParamSpec(
+        name="objective",
+        default="class:auto",
+        help="what is maximised: layer:, sum:, layer_l2:, channel:, neuron:, direction:, class:, "
+        "probability:, logit:, peak:TERM, guided:, style:, content:, invert:, axis:, diverse:; and sums",
+    ),
     ParamSpec(name="update", default="mask", help="how a gradient becomes the next sound"),
     _setting("step", "", "size of a step; 1 is what the update was tuned for"),
     ParamSpec(name="target", default="", help="the stem that targeted updates take their sound from"),

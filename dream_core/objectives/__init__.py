@@ -3,7 +3,8 @@
 - `text`      the grammar, ``0.5*{air}*net@layer:block3 + 0.5*class:12``, cut into terms; needs no Torch
 - `parse`     what each of them says
 - `objective` what an objective is: terms, and the networks that hear them
-- `terms`, `classes`, `notes`  what each term scores
+- `terms`, `classes`, `notes`  what each term scores; `strongest` looks for what is heard most, `compared` at
+  other sounds
 - `harmony`   chords and scales by their names
 - `targets`   what is wanted over time, for a network's classes; `heard` what it hears in another sound
 - `taps`      activations caught on their way through a network

@@ -22,9 +22,18 @@ from torch import Tensor
 from dream_core.errors import ClassNotFoundError
 from dream_core.names import nearest_names, parse_key
 from dream_core.networks.card import NetworkCard
-from dream_core.objectives.objective import LOGITS, Activations, Objective, one_term
+from dream_core.objectives.objective import LOGITS, Activations, Objective, one_term, quoted
 
-__all__ = ["class_activation", "class_index", "logit", "patch_weights"]
+__all__ = [
+    "class_activation",
+    "class_index",
+    "class_score",
+    "class_term",
+    "logit",
+    "loudest_class",
+    "patch_weights",
+    "pick_class",
+]
 
 _SILENCE = "silence"
 _HEARD_DB = 60.0
@@ -41,17 +50,24 @@ def class_activation(name: str = "auto") -> Objective:
 
     def score(heard: Activations) -> Tensor:
         logits = heard.layers[LOGITS]
-        weights = patch_weights(heard.energy, logits)
-        activations = _log_activations(logits, heard.card)
         if name == "auto":
-            index = _loudest(weights, activations, heard.card)
-        else:
-            index = logits.new_full((logits.shape[0],), class_index(name, heard.card), dtype=torch.long)
-        return _log_mean(weights, _pick(activations, index)) + _LOGIT_SHARE * (
-            weights * _pick(logits, index)
-        ).sum(1)
+            return class_score(heard, loudest_class(logits, heard.energy, heard.card))
+        index = class_index(name, heard.card)
+        return class_score(heard, logits.new_full((logits.shape[0],), index, dtype=torch.long))
 
-    return _class_term("class", name, score, needs_energy=True)
+    return class_term("class", name, score, needs_energy=True)
+
+
+def class_score(heard: Activations, index: Tensor) -> Tensor:
+    """Return how sure a network is of a class, one for each item: the logarithm of its mean probability.
+
+    Shape:
+        An index ``(items,)`` -> ``(items,)``.
+    """
+    logits = heard.layers[LOGITS]
+    weights = patch_weights(heard.energy, logits)
+    log_mean = (weights.log() + pick_class(_log_activations(logits, heard.card), index)).logsumexp(dim=1)
+    return log_mean + _LOGIT_SHARE * (weights * pick_class(logits, index)).sum(1)
 
 
 def logit(name: str = "auto") -> Objective:
@@ -63,18 +79,21 @@ def logit(name: str = "auto") -> Objective:
             return means.gather(1, means.detach().argmax(dim=1, keepdim=True))[:, 0]
         return heard.layers[LOGITS][:, :, class_index(name, heard.card)].mean(dim=1)
 
-    return _class_term("logit", name, score)
+    return class_term("logit", name, score)
 
 
-def _class_term(
+def class_term(
     kind: str, name: str, score: Callable[[Activations], Tensor], *, needs_energy: bool = False
 ) -> Objective:
+    """Return an objective on a class by its name, or on the one that `auto` chooses."""
+
     def check(card: NetworkCard) -> None:
         if name != "auto":
             class_index(name, card)
 
-    text = f"{kind}:{name}" if name.replace("_", "").isalnum() else f'{kind}:"{name}"'
-    return one_term(text, score, frozenset({LOGITS}), check=check, needs_energy=needs_energy)
+    return one_term(
+        f"{kind}:{quoted(name)}", score, frozenset({LOGITS}), check=check, needs_energy=needs_energy
+    )
 
 
 def class_index(name: str, card: NetworkCard) -> int:
@@ -125,16 +144,19 @@ def _log_activations(logits: Tensor, card: NetworkCard) -> Tensor:
     return logits.log_softmax(dim=2)
 
 
-def _loudest(weights: Tensor, activations: Tensor, card: NetworkCard) -> Tensor:
-    means = (weights[:, :, None] * activations.detach().exp()).sum(dim=1)
+def loudest_class(logits: Tensor, energy: Tensor | None, card: NetworkCard) -> Tensor:
+    """Return the class of each item that is heard most, by its mean probability; silence is never it.
+
+    Shape:
+        ``(items, patches, classes)`` and ``(items, patches)`` -> ``(items,)``.
+    """
+    weights = patch_weights(energy, logits)
+    means = (weights[:, :, None] * _log_activations(logits.detach(), card).exp()).sum(dim=1)
     silent = [i for i, name in enumerate(card.classes) if name.casefold() == _SILENCE]
     means[:, silent] = -1.0
     return means.argmax(dim=1)
 
 
-def _pick(values: Tensor, index: Tensor) -> Tensor:
+def pick_class(values: Tensor, index: Tensor) -> Tensor:
+    """Return each item's own class of ``(items, patches, classes)``: ``(items, patches)``."""
     return values.gather(2, index[:, None, None].expand(-1, values.shape[1], 1))[:, :, 0]
-
-
-def _log_mean(weights: Tensor, logarithms: Tensor) -> Tensor:
-    return (weights.log() + logarithms).logsumexp(dim=1)

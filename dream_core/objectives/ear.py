@@ -163,10 +163,15 @@ class Ear:
         self._patch_hop_frames = patch_hop_frames
         check_patch_hop(network.card, patch_hop_frames)
         self._references: dict[str, Mapping[str, Tensor]] = {}
+        self._reference_energy: dict[str, Tensor] = {}
+        aligned = frozenset[str]().union(*(term.aligned for term in terms))
+        self._aligned = {name: references[name] for name in sorted(aligned)}
         with torch.no_grad():
-            for name in sorted(frozenset[str]().union(*(term.references for term in terms))):
-                layers = self._hear(references[name][None]).layers
-                self._references[name] = {layer: layers[layer][0] for layer in layers}
+            for name in sorted(frozenset[str]().union(*(term.references - term.aligned for term in terms))):
+                heard = self._hear(references[name][None])
+                self._references[name] = {layer: value[0] for layer, value in heard.layers.items()}
+                if heard.energy is not None:
+                    self._reference_energy[name] = heard.energy[0]
 
     @property
     def jitter_frames(self) -> int:
@@ -218,9 +223,10 @@ class Ear:
         if self._needs_original and original is not None:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
+        beside = self._hear_beside(when, mono.shape[-1], offset_frames, speed)
         heard = self._hear(mono, offset_frames, speed)
         if not self._needs_times:
-            return self._scored(heard, heard_original)
+            return self._scored(heard, heard_original, beside)
         offsets_s = self._patch_times(mono.shape[-1], offset_frames, speed)
         starts_s = torch.tensor(when.starts_s, dtype=torch.float64)[:, None] + offsets_s
         weights = [
@@ -232,12 +238,26 @@ class Ear:
             )
             for term in self._terms
         ]
-        return self._scored(heard, heard_original, starts_s, weights)
+        return self._scored(heard, heard_original, beside, starts_s, weights)
+
+    def _hear_beside(
+        self, when: When, n_samples: int, offset_frames: int, speed: float
+    ) -> dict[str, Mapping[str, Tensor]]:
+        """Return what is heard in references under the items, round and round where they are shorter."""
+        beside: dict[str, Mapping[str, Tensor]] = {}
+        starts = [round(start_s * self.sample_rate) for start_s in when.starts_s]
+        with torch.no_grad():
+            for name, sound in self._aligned.items():
+                under = torch.arange(n_samples, device=sound.device)
+                sounds = torch.stack([sound[(under + start) % len(sound)] for start in starts])
+                beside[name] = self._hear(sounds, offset_frames, speed).layers
+        return beside
 
     def _scored(
         self,
         heard: _Heard,
         original: _Heard,
+        beside: Mapping[str, Mapping[str, Tensor]],
         starts_s: Tensor | None = None,
         weights: Sequence[float | Tensor] | None = None,
     ) -> Tensor:
@@ -247,6 +267,8 @@ class Ear:
             heard.energy,
             original.layers,
             self._references,
+            self._reference_energy,
+            beside,
             starts_s,
             self._targets,
         )

@@ -13,7 +13,7 @@ from dream_core.names import nearest_names
 from dream_core.networks.card import NetworkCard
 from dream_core.objectives.targets import ClassTargets, TargetUse
 
-__all__ = ["KEYS", "LOGITS", "Activations", "Objective", "Term", "count_channels", "one_term"]
+__all__ = ["KEYS", "LOGITS", "Activations", "Objective", "Term", "count_channels", "one_term", "quoted"]
 
 LOGITS = "logits"
 """The name under which every network's outputs can be tapped."""
@@ -32,6 +32,10 @@ class Activations:
         energy: How much sound is in each patch ``(items, patches)``, where an objective asks for it.
         original: What was heard in the undreamed sound, where an objective asks for it.
         references: Reference name to layer name to activations ``(patches, channels, ...)``.
+        reference_energy: Reference name to how much sound is in each of its patches ``(patches,)``, where an
+            objective asks for energy.
+        beside: Reference name to layer name to activations of the reference laid under each item, on the same
+            grid of patches ``(items, patches, channels, ...)``, where an objective asks for it.
         starts_s: Where in the whole sound each patch begins, in seconds, ``(items, patches)``.
         targets: Of each of the terms' targets, what is wanted of the network's classes.
     """
@@ -41,6 +45,8 @@ class Activations:
     energy: Tensor | None = None
     original: Mapping[str, Tensor] = field(default_factory=dict)
     references: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    reference_energy: Mapping[str, Tensor] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     starts_s: Tensor | None = None
     targets: Mapping[TargetUse, ClassTargets] = field(default_factory=dict)
 
@@ -61,6 +67,7 @@ class Term:
         needs_original: Whether it compares with the undreamed sound.
         needs_energy: Whether it asks how much sound is in each patch.
         references: Names of other sounds it compares with.
+        aligned: Those of them that it compares moment by moment.
         check: Raises where a network does not fit.
         weights: Names of what `factor` is multiplied by over time.
         target: What is wanted over time, if the term asks for anything that is given so.
@@ -74,6 +81,7 @@ class Term:
     needs_original: bool = False
     needs_energy: bool = False
     references: frozenset[str] = frozenset()
+    aligned: frozenset[str] = frozenset()
     check: Callable[[NetworkCard], None] = field(default=lambda _card: None, compare=False)
     weights: tuple[str, ...] = ()
     target: TargetUse | None = None
@@ -221,6 +229,15 @@ def _written(term: Term, sign: str) -> str:
 def one_term(text: str, score: Score, layers: frozenset[str], **options: Any) -> Objective:
     """Return an objective of one term; `options` are `Term`'s."""
     return Objective((Term(text, score, layers, **options),))
+
+
+def quoted(name: str) -> str:
+    """Write a name so that an objective's text reads it back as one.
+
+    >>> quoted("flute"), quoted("no vocals")
+    ('flute', '"no vocals"')
+    """
+    return name if name.replace("_", "").isalnum() else f'"{name}"'
 
 
 def count_channels(name: str, card: NetworkCard) -> int:

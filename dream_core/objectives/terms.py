@@ -9,6 +9,7 @@ and are written the same way in presets: ``0.5*layer:block3 + class:flute - clas
 stand the network that hears it: ``class:flute + musicnn@class:choir``.
 
 - ``layer:NAME``            mean activation of a layer (DeepDream; Mordvintsev et al. 2015)
+- ``sum:NAME``              the same, a layer's filters added up
 - ``layer_l2:NAME``         mean squared activation of a layer
 - ``channel:NAME:INDEX``    mean activation of one filter (Olah et al. 2017)
 - ``neuron:NAME:INDEX``     one filter at the middle of each patch
@@ -17,6 +18,9 @@ stand the network that hears it: ``class:flute + musicnn@class:choir``.
 - ``guided:NAME:REFERENCE`` alignment with what a layer hears in another sound (guided DeepDream)
 - ``style:NAME:REFERENCE``  likeness of a layer's Gram matrix to another sound's (Gatys et al. 2015)
 - ``content:NAME``          likeness of a layer to what it heard in the undreamed sound
+- ``probability:``, ``channel:NAME:auto``, ``class:of:REFERENCE``, ``channel:NAME:of:REFERENCE``, ``peak:``:
+  see `strongest`
+- ``invert:``, ``axis:``, ``diverse:``: see `compared`
 """
 
 from __future__ import annotations
@@ -31,10 +35,24 @@ from dream_core.networks.card import NetworkCard
 from dream_core.objectives.objective import Activations, Objective, count_channels, one_term
 from dream_core.runtime import draw_unit_vector
 
-__all__ = ["channel", "content", "direction", "guided", "layer", "layer_l2", "neuron", "style"]
+__all__ = [
+    "channel",
+    "content",
+    "direction",
+    "gram",
+    "guided",
+    "item_mean",
+    "layer",
+    "layer_l2",
+    "layer_sum",
+    "neuron",
+    "places",
+    "style",
+]
 
 
-def _item_mean(activation: Tensor) -> Tensor:
+def item_mean(activation: Tensor) -> Tensor:
+    """Return the mean of each item's activations ``(items,)``."""
     return activation.flatten(1).mean(dim=1)
 
 
@@ -51,13 +69,28 @@ def _check_channel(name: str, index: int) -> Callable[[NetworkCard], None]:
 
 def layer(name: str) -> Objective:
     """Maximise the mean activation of a layer."""
-    return one_term(f"layer:{name}", lambda heard: _item_mean(heard.layers[name]), frozenset({name}))
+    return one_term(f"layer:{name}", lambda heard: item_mean(heard.layers[name]), frozenset({name}))
+
+
+def layer_sum(name: str) -> Objective:
+    """Maximise the sum over a layer's filters of each one's mean: `layer` times the number of filters.
+
+    Alone it is the same direction; in a sum with other terms a wide layer counts for more.
+
+    Source:
+        Spiteri 2022, "Auditory DeepDreamer".
+    """
+
+    def score(heard: Activations) -> Tensor:
+        return heard.layers[name].shape[2] * item_mean(heard.layers[name])
+
+    return one_term(f"sum:{name}", score, frozenset({name}))
 
 
 def layer_l2(name: str) -> Objective:
     """Maximise the mean squared activation of a layer, whatever its sign."""
     return one_term(
-        f"layer_l2:{name}", lambda heard: _item_mean(heard.layers[name].square()), frozenset({name})
+        f"layer_l2:{name}", lambda heard: item_mean(heard.layers[name].square()), frozenset({name})
     )
 
 
@@ -65,7 +98,7 @@ def channel(name: str, index: int) -> Objective:
     """Maximise the mean activation of one filter of a layer."""
     return one_term(
         f"channel:{name}:{index}",
-        lambda heard: _item_mean(heard.layers[name][:, :, index]),
+        lambda heard: item_mean(heard.layers[name][:, :, index]),
         frozenset({name}),
         check=_check_channel(name, index),
     )
@@ -104,8 +137,8 @@ def guided(name: str, reference: str) -> Objective:
     """
 
     def score(heard: Activations) -> Tensor:
-        here = _places(heard.layers[name])
-        guide = _places(heard.references[reference][name][None])[0]
+        here = places(heard.layers[name])
+        guide = places(heard.references[reference][name][None])[0]
         with torch.no_grad():
             best = torch.stack([_best_match(item, guide) for item in here])
         return (here * guide[best]).mean(dim=(1, 2))
@@ -133,11 +166,8 @@ def style(name: str, reference: str) -> Objective:
         mean: a network that hears log-mel answers silence with large constants that would drown the rest.
     """
 
-    def gram(places: Tensor) -> Tensor:
-        return places.transpose(-1, -2) @ places / places.shape[-2]
-
     def score(heard: Activations) -> Tensor:
-        guide = _places(heard.references[reference][name][None])
+        guide = places(heard.references[reference][name][None])
         middle = guide.mean(dim=1, keepdim=True)
         target = gram(guide - middle)
         if not target.any():
@@ -145,7 +175,7 @@ def style(name: str, reference: str) -> Objective:
                 f"style:{name}:{reference}: the reference is the same everywhere at this layer; give a "
                 "longer one, or choose another layer"
             )
-        distance = (gram(_places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
+        distance = (gram(places(heard.layers[name]) - middle) - target).square().mean(dim=(1, 2))
         return -distance / (target.square().mean() + 1e-12)
 
     return one_term(f"style:{name}:{reference}", score, frozenset({name}), references=frozenset({reference}))
@@ -162,7 +192,20 @@ def content(name: str) -> Objective:
     return one_term(f"content:{name}", score, frozenset({name}), needs_original=True)
 
 
-def _places(activation: Tensor) -> Tensor:
-    """Return ``(items, places, channels)`` of ``(items, patches, channels, ...)``."""
+def places(activation: Tensor) -> Tensor:
+    """Return all places of all patches in a row.
+
+    Shape:
+        ``(items, patches, channels, ...)`` -> ``(items, places, channels)``.
+    """
     flat = activation.flatten(3) if activation.ndim > 3 else activation[..., None]
     return flat.transpose(2, 3).flatten(1, 2)
+
+
+def gram(rows: Tensor) -> Tensor:
+    """Return how a layer's channels vary together over places.
+
+    Shape:
+        ``(..., places, channels)`` -> ``(..., channels, channels)``.
+    """
+    return rows.transpose(-1, -2) @ rows / rows.shape[-2]

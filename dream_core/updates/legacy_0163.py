@@ -23,6 +23,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,18 @@ from dream_core.runtime import widest_float
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window, waveform_gradient
 
-__all__ = ["Legacy", "LegacySettings", "legacy_step"]
+__all__ = ["Legacy", "LegacySettings", "legacy_step", "spectrum_of", "unnormalised_inverse"]
+
+PUBLISHED_NETWORK = "yamnet_22050"
+PUBLISHED_RATE = 22050
+PUBLISHED_SETTINGS: Mapping[str, object] = {
+    "objective": "probability:auto",
+    "window_s": 60.0,
+    "jitter": False,
+    "patch_hop": 0,
+    "varispeed_octaves": 0.0,
+}
+"""What the package does: it hears a sound whole, on one grid, and ascends the class that is heard most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +118,16 @@ def legacy_step(
     return sound[..., : drawn.shape[-1]] + eta * drawn
 
 
-def _spectrum(sound: Tensor, settings: LegacySettings) -> Tensor:
+def spectrum_of(sound: Tensor, settings: LegacySettings) -> Tensor:
+    """Return the spectra of a sound's whole frames, ``(..., frames, bins)``; the tail is dropped."""
     frames = cut_frames(sound, settings.window_samples, settings.hop_samples)
     window = torch.hann_window(settings.window_samples, dtype=sound.dtype, device=sound.device)
     spectrum: Tensor = torch.fft.rfft(frames * window, n=settings.n_fft)
     return spectrum
 
 
-def _inverse(spectrum: Tensor, settings: LegacySettings) -> Tensor:
+def unnormalised_inverse(spectrum: Tensor, settings: LegacySettings) -> Tensor:
+    """Return the sound of spectra as the package adds frames up: six times too loud."""
     frames = torch.fft.irfft(spectrum, n=settings.n_fft)[..., : settings.window_samples]
     window = torch.hann_window(settings.window_samples, dtype=frames.dtype, device=frames.device)
     n_samples = (frames.shape[-2] - 1) * settings.hop_samples + settings.window_samples
@@ -132,28 +146,30 @@ def _hard(magnitude: Tensor, threshold: float) -> Tensor:
 
 
 def _combine_1(x: Tensor, y: Tensor, settings: LegacySettings) -> Tensor:
-    of_x, of_y = _spectrum(x, settings), _spectrum(y, settings)
+    of_x, of_y = spectrum_of(x, settings), spectrum_of(y, settings)
     compressed = of_y.abs() ** settings.power
     passed = compressed * (1.0 + torch.sign(compressed - settings.threshold)) / 2.0 * settings.step_size
-    return _inverse(_swapped(of_x, of_x.abs() ** settings.power * passed), settings)
+    return unnormalised_inverse(_swapped(of_x, of_x.abs() ** settings.power * passed), settings)
 
 
 def _combine_2(x: Tensor, y: Tensor, settings: LegacySettings) -> Tensor:
-    of_x, of_y = _spectrum(x, settings), _spectrum(y, settings)
+    of_x, of_y = spectrum_of(x, settings), spectrum_of(y, settings)
     mask = _hard(of_y.abs(), settings.threshold)
-    result = _inverse(_swapped(of_x, mask * of_x.abs() ** settings.power), settings)
+    result = unnormalised_inverse(_swapped(of_x, mask * of_x.abs() ** settings.power), settings)
     return settings.step_size * result + y[..., : result.shape[-1]]
 
 
 def _combine_3(x: Tensor, y: Tensor, target: Tensor, settings: LegacySettings) -> Tensor:
-    of_x, of_target = _spectrum(x, settings), _spectrum(target, settings)
+    of_x, of_target = spectrum_of(x, settings), spectrum_of(target, settings)
     mask = _hard(of_target.abs() ** settings.power, settings.threshold)
-    result = _inverse(_swapped(of_target, mask * of_x.abs()), settings)
+    result = unnormalised_inverse(_swapped(of_target, mask * of_x.abs()), settings)
     return settings.step_size * result + y[..., : result.shape[-1]]
 
 
 class Legacy:
     """The package's step in a window of sound; what its transform cuts off at the end stays as it was.
+
+    Its gradient is the package's own where network, objective and settings are: see `deviations`.
 
     Args:
         output_type: 0..3.
@@ -189,31 +205,63 @@ class Legacy:
                 "low_hz and high_hz at 0, do not automate step, low_hz or high_hz, or use another update"
             )
 
+    def deviations(
+        self, settings: DreamSettings, objective: str, network: str, sample_rate: int
+    ) -> tuple[str, ...]:
+        """Return what of a dream is not as the package has it, a phrase each.
+
+        Args:
+            settings: The dream's.
+            objective: Its text.
+            network: The name of the network that listens.
+            sample_rate: Hz, of the sound.
+        """
+        here = {name: getattr(settings, name) for name in PUBLISHED_SETTINGS} | {"objective": objective}
+        found = [] if network == PUBLISHED_NETWORK else [f"network = {PUBLISHED_NETWORK} (here {network})"]
+        for name, published in PUBLISHED_SETTINGS.items():
+            if here[name] != published:
+                found.append(f"{name} = {_as_written(published)} (here {_as_written(here[name])})")
+        if sample_rate != PUBLISHED_RATE:
+            found.append(f"sound at {PUBLISHED_RATE} Hz (here {sample_rate})")
+        return tuple(found)
+
     def step(self, window: Window, state: State) -> tuple[Tensor, State, Tensor]:
         """Take one step; `step` scales the package's own step size.
 
         Raises:
             SettingError: A band or a moving step was asked for, which the package does not have.
         """
-        asked = window.settings
-        self.check(asked, is_moving=window.is_moving)
-        settings = LegacySettings(output_type=self._output_type, flip=self._flip, step_size=0.2 * asked.step)
+        self.check(window.settings, is_moving=window.is_moving)
         gradient = waveform_gradient(window.current, window.score)
-        if window.current.shape[-1] < settings.window_samples and self._output_type > 0:
+        if self._transforms and window.current.shape[-1] < LegacySettings().window_samples:
             # Too short for one of its frames: its transform would give nothing at all.
             return window.current, state, gradient
+        stepped = self._stepped(window, _standardised(gradient, window.n_valid)).to(window.current.dtype)
+        rest = window.current[..., stepped.shape[-1] :]
+        return torch.cat([stepped, rest], dim=-1), state, gradient
+
+    @property
+    def _transforms(self) -> bool:
+        return self._output_type > 0
+
+    def _stepped(self, window: Window, gradient: Tensor) -> Tensor:
+        step_size = 0.2 * window.settings.step
+        settings = LegacySettings(output_type=self._output_type, flip=self._flip, step_size=step_size)
         target, of_target = window.target, None
         if target is not None and self._output_type == 3:
             of_target = _standardised(waveform_gradient(target, window.score), window.n_valid)
-        stepped = legacy_step(
+        return legacy_step(
             window.current.double(),
-            _standardised(gradient, window.n_valid),
+            gradient,
             settings,
             None if target is None else target.double(),
             of_target,
-        ).to(window.current.dtype)
-        rest = window.current[..., stepped.shape[-1] :]
-        return torch.cat([stepped, rest], dim=-1), state, gradient
+        )
+
+
+def _as_written(value: object) -> str:
+    """Return a setting as presets write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
 
 
 def _standardised(gradient: Tensor, n_valid: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
 from dream_core.updates.harmonic import Harmonic
 from dream_core.updates.legacy_0163 import Legacy
+from dream_core.updates.legacy_2020 import KINDS_2020, Legacy2020
 from dream_core.updates.mask import Mask
-from dream_core.updates.spectral_cut import Source, SpectralCut
+from dream_core.updates.spectral_cut import Base, Source, SpectralCut
 
 __all__ = ["build_update", "list_updates"]
 
@@ -32,6 +33,10 @@ def _updates() -> dict[str, tuple[Update, str]]:
         "filter": (
             cut(operand="gradient", mask="gradient", phase="gradient", adds=True, expands=True),
             "add the gradient, expanded by its own loud bins (DreamSound 2020)",
+        ),
+        "filter_swapped": (
+            cut(mask="sound", adds=True, expands=True, base="gradient", **_SOUND_CUT),
+            "the gradient, with the sound's own loud bins added to it (DreamSound 2020, swapped)",
         ),
         "hard_cut": (
             cut(mask="gradient", adds=False, **_SOUND_CUT),
@@ -70,6 +75,12 @@ def _legacy() -> dict[str, tuple[Update, str]]:
                 name = f"legacy_0163_{output_type}" + "_target" * has_target + "_flip" * flip
                 text = f"dreamsound 0.1.6.3, output type {output_type}, as it was published"
                 table[name] = (Legacy(output_type, flip=flip, needs_target=has_target), text)
+    for kind in KINDS_2020:
+        text = "the gradient alone" if kind == "gradient" else f"output type {kind}"
+        table[f"legacy_2020_{kind}"] = (
+            Legacy2020(kind),
+            f"the DreamSound of 2020, {text}, as it was published",
+        )
     return table
 
 
@@ -86,16 +97,19 @@ def build_update(name: str | StepRule) -> Update:
     """Return the update of a name, or of a cut that is spelt out.
 
     Args:
-        name: From :func:`list_updates`, or ``cut:OPERAND:MASK:PHASE:add``: whose magnitudes pass, whose loud
-            bins open the cut, whose phase the result takes (each ``sound``, ``gradient``, ``target`` or
-            ``target_gradient``), and whether the result is added (``add``) or takes the sound's place
-            (``replace``: the next step then works on the result). ``expand:`` in place of ``cut:`` weighs
-            by the mask's own power, as the 2020 filter does. An update itself is returned as it is.
+        name: From :func:`list_updates`, or ``cut:OPERAND:MASK:PHASE:add[:BASE]``: whose magnitudes pass,
+            whose loud bins open the cut, whose phase the result takes (each ``sound``, ``gradient``,
+            ``target`` or ``target_gradient``), and whether the result is added (``add``; to the ``sound``, or
+            where a fifth word says so to the ``gradient``) or takes the sound's place (``replace``: the next
+            step then works on the result). ``expand:`` in place of ``cut:`` weighs by the mask's own power,
+            as the 2020 filter does. An update itself is returned as it is.
 
     Raises:
         SettingError: There is none.
 
     >>> build_update("cut:gradient:sound:gradient:add") == build_update("hard_cut_add_swapped")
+    True
+    >>> build_update("expand:sound:sound:sound:add:gradient") == build_update("filter_swapped")
     True
     """
     if not isinstance(name, str):
@@ -111,14 +125,25 @@ def build_update(name: str | StepRule) -> Update:
 def _spelt_cut(name: str) -> SpectralCut:
     kind, *words = name.split(":")
     sources: tuple[Source, ...] = get_args(Source)
-    if len(words) != 4 or words[3] not in ("add", "replace"):
+    bases: tuple[Base, ...] = get_args(Base)
+    is_added = len(words) in (4, 5) and words[3] == "add"
+    if not is_added and not (len(words) == 4 and words[3] == "replace"):
         raise SettingError(
-            f"update {name!r}: write it as {kind}:OPERAND:MASK:PHASE:add or {kind}:OPERAND:MASK:PHASE:replace"
+            f"update {name!r}: write it as {kind}:OPERAND:MASK:PHASE:add[:BASE] or "
+            f"{kind}:OPERAND:MASK:PHASE:replace"
         )
+    for word in words[4:]:
+        if word not in bases:
+            raise SettingError(f"update {name!r}: {word!r} is not a base; {nearest_names(word, bases)}")
     for word in words[:3]:
         if word not in sources:
             raise SettingError(f"update {name!r}: {word!r} is not a source; {nearest_names(word, sources)}")
     operand, mask, phase = (cast(Source, word) for word in words[:3])
     return SpectralCut(
-        operand=operand, mask=mask, phase=phase, adds=words[3] == "add", expands=kind == "expand"
+        operand=operand,
+        mask=mask,
+        phase=phase,
+        adds=is_added,
+        expands=kind == "expand",
+        base=cast(Base, words[4]) if len(words) == 5 else "sound",
     )

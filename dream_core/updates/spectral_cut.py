@@ -3,7 +3,10 @@
 The modes differ only in what is cut, by what, with whose phase, and what it is added to; they are one formula
 (:class:`SpectralCut`)::
 
-    x + step * 0.2 * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
+    base + step * 0.2 * istft(cut(|stft(mask source)|) * |stft(operand)| * exp(i arg stft(phase source)))
+
+The base is the sound, or the gradient: then the whole is brought to the sound's level, and `step` fades from
+the sound to it, as it does for the gradient alone.
 
 Sources:
     Camara Halac and Delgadino: "DreamSound: Deep Activation Layer Sonification" (2020) and its 2021 sequel.
@@ -20,15 +23,18 @@ from torch import Tensor
 from dream_core.dsp.stft import istft, stft
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window
-from dream_core.updates.steps import cross_fade, loudness_scaled
+from dream_core.updates.steps import band_limited, cross_fade, loudness_scaled
 
-__all__ = ["Source", "SpectralCut"]
+__all__ = ["Base", "Source", "SpectralCut"]
 
 SHARE_PER_STEP = 0.2
 """How much of what passes a cut one step adds: dreamsound's own step size."""
 
 Source = Literal["sound", "gradient", "target", "target_gradient"]
 """A sound whose spectrum a cut can use: the present one, its gradient, another, or that one's gradient."""
+
+Base = Literal["sound", "gradient"]
+"""What the result of a cut can be added to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class SpectralCut:
         phase: Whose phase the result takes.
         adds: Added to the sound; else the sound is replaced by the result.
         expands: The mask is the source's own power above the threshold (the 2020 filter) instead of 0..1.
+        base: What the result is added to.
     """
 
     operand: Source
@@ -48,6 +55,7 @@ class SpectralCut:
     phase: Source
     adds: bool
     expands: bool = False
+    base: Base = "sound"
 
     @property
     def needs_target(self) -> bool:
@@ -72,6 +80,10 @@ class SpectralCut:
         else:
             passed = torch.polar(operand.abs() * cut, phase.angle())
         result = istft(passed, window.n_fft, window.hop_samples, window.current.shape[-1])
+        if self.adds and self.base == "gradient":
+            both = loudness_scaled(gradient, window, window.current) + SHARE_PER_STEP * result
+            other = band_limited(loudness_scaled(both, window, window.current), window)
+            return cross_fade(window, other), state, gradient
         if self.adds:
             return window.current + window.step * SHARE_PER_STEP * result, state, gradient
         return cross_fade(window, result), state, gradient

@@ -64,6 +64,7 @@ COMPARED: dict[str, dict[str, object]] = {
 
 UPDATES = (
     "filter",
+    "filter_swapped",
     "hard_cut",
     "hard_cut_add",
     "hard_cut_add_swapped",

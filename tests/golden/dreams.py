@@ -105,6 +105,7 @@ UPDATES = (
     "add",
     "gradient",
     "filter",
+    "filter_swapped",
     "hard_cut",
     "hard_cut_add",
     "hard_cut_add_swapped",

@@ -101,6 +101,8 @@ def test_import_without_a_class_map_says_that_classes_go_by_number(
         (["import", "yamnet", "gone.h5"], "gone.h5 is not there"),
         (["import", "yamne", "x.h5"], "did you mean 'yamnet'"),
         (["get", "texture"], "there is nothing to install"),
+        (["get", "yamnet_22050"], "hears by yamnet's weights; call: reverie networks get yamnet"),
+        (["import", "yamnet_22050", "x.h5"], "hears by yamnet's weights"),
         (["get", "yamnet", "--address", "ftp://x/y"], "an https:// address is accepted"),
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.paths import SHARED
 from helpers.session import write_preset, write_stem
 
 from bridge.errors import InputError, PresetError
@@ -18,7 +19,7 @@ from bridge.presets.load import load_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.presets.overrides import parse_value
 from bridge.render.runner import render_plan
-from dream_core.networks import mel_cnn, timbre
+from dream_core.networks import mel_cnn, timbre, yamnet_files
 from dream_core.networks.registry import weights_sha256
 
 TWO = "class:flute + gongs@class:bell"
@@ -86,6 +87,39 @@ def test_weights_that_are_not_here_are_named_with_the_command(tmp_path: Path) ->
     ):
         with pytest.raises(InputError, match=r"is not installed; `reverie networks get (musicnn|crepe)`"):
             plan_of(tmp_path, made)
+
+
+def test_the_factorys_dreamsound_says_the_one_command_it_wants(tmp_path: Path) -> None:
+    """Its network hears by another one's weights: those are what is to be fetched."""
+    write_stem(tmp_path / "a.wav")
+    with pytest.raises(
+        InputError, match=r"'yamnet_22050' is not installed.*`reverie networks get yamnet` fetches"
+    ):
+        build_plan([tmp_path / "a.wav"], "factory:dreamsound-0163", out_dir=tmp_path / "out")
+
+
+@pytest.mark.skipif(not (SHARED / "weights/yamnet.h5").is_file(), reason="YAMNet's weights are not here")
+def test_the_factorys_dreamsound_renders_as_published_at_its_rate(tmp_path: Path) -> None:
+    """Nothing is told of it at 22.05 kHz, and what is not as published at another rate."""
+    yamnet_files.install(SHARED / "weights/yamnet.h5", SHARED / "weights/yamnet_class_map.csv")
+    rng = np.random.default_rng(0)
+    for rate in (22050, 44100):
+        stem = tmp_path / f"{rate}.wav"
+        soundfile.write(stem, 0.1 * rng.standard_normal(rate), rate, subtype="FLOAT")
+        plan = build_plan(
+            [stem],
+            "factory:dreamsound-0163",
+            out_dir=tmp_path / f"out-{rate}",
+            settings=["dream.depth=1"],
+            device="cpu",
+            threads=1,
+        )
+        report = render_plan(plan)
+        assert report.failed == ()
+        record = report.stems[0].record
+        assert record is not None
+        about = [text for text in record.warnings if "repeats its package only with" in text]
+        assert about == [] if rate == 22050 else "sound at 22050 Hz (here 44100)" in about[0]
 
 
 def test_a_preset_names_weights_by_hash(tmp_path: Path, home: Path) -> None:

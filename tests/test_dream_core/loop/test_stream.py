@@ -15,7 +15,16 @@ from dream_core.objectives.listener import Listener
 
 RATE = 16000
 SETTINGS = DreamSettings(objective="layer:second", window_s=0.5, fade_s=0.03)
-UPDATES = ("mask", "add", "filter", "hard_cut", "hard_cut_add", "hard_cut_add_swapped", "gradient")
+UPDATES = (
+    "mask",
+    "add",
+    "filter",
+    "filter_swapped",
+    "hard_cut",
+    "hard_cut_add",
+    "hard_cut_add_swapped",
+    "gradient",
+)
 
 
 @pytest.fixture(scope="module")
@@ -443,10 +452,10 @@ def test_a_last_stub_belongs_to_the_window_before_it(network: SmallNet) -> None:
 
 
 def test_dreams_of_each_layer_add_up(network: SmallNet) -> None:
-    """Dreaming each layer apart and adding the changes is what it says; the last layers are the default."""
+    """The changes add up; by default those of the strongest channel of each of the last three layers."""
     sound = make_sound()
     apart = [
-        dream(sound, RATE, network, DreamSettings(objective=f"layer:{name}"), depth=2.0) - sound
+        dream(sound, RATE, network, DreamSettings(objective=f"channel:{name}:auto"), depth=2.0) - sound
         for name in ("first", "second")
     ]
     settings = DreamSettings(update="mask")
@@ -455,5 +464,5 @@ def test_dreams_of_each_layer_add_up(network: SmallNet) -> None:
         dream_each(sound, RATE, network, settings=settings, depth=2.0), sound + apart[0] + apart[1], atol=1e-7
     )
     np.testing.assert_array_equal(
-        dream_each(sound, RATE, network, ["layer:second"], depth=2.0), sound + apart[1]
+        dream_each(sound, RATE, network, ["channel:second:auto"], depth=2.0), sound + apart[1]
     )

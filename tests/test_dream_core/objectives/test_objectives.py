@@ -55,6 +55,17 @@ ALL = [
     "guided:second:other",
     "style:first:other",
     "layer:second + 0.1*content:first",
+    "probability:high",
+    "probability:auto",
+    "channel:second:auto",
+    "channel:second:of:other",
+    "class:of:other",
+    "peak:class:high",
+    "peak:channel:second:auto",
+    "sum:second",
+    "invert:first:other",
+    "axis:second:other-own",
+    "diverse:second:own",
 ]
 
 
@@ -65,7 +76,7 @@ def test_every_objective_ascends(text: str, update: str) -> None:
     network, sound = SmallNet(), make_sound()
     # A sound unlike the first, so that there is a way to go.
     other = 0.3 * np.random.default_rng(9).standard_normal((1, RATE)) * np.linspace(0, 1, RATE)
-    references = {"other": other.astype(np.float32)}
+    references = {"other": other.astype(np.float32), "own": sound}
     listener = Listener(
         network,
         parse_objective(text),

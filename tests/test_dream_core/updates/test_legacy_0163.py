@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from helpers.nets import SmallNet
 
-from dream_core import DreamSettings, dream
+from dream_core import DreamSettings, dream, open_stream, parse_objective
 from dream_core.errors import SettingError
 from dream_core.updates.legacy_0163 import LegacySettings, legacy_step
 
@@ -137,3 +140,47 @@ def test_other_types_are_refused() -> None:
     """There are four output types."""
     with pytest.raises(SettingError, match="0, 1, 2 or 3"):
         LegacySettings(output_type=4)
+
+
+AS_PUBLISHED = DreamSettings(
+    objective="probability:auto", update="legacy_0163_0", window_s=60.0, jitter=False, context=False
+)
+
+
+def told(rate: int = 22050, name: str = "yamnet_22050", **changes: object) -> list[str]:
+    """Return what a dream says of itself when it is opened."""
+    network = SmallNet()
+    network.card = replace(network.card, name=name)
+    lines: list[str] = []
+    open_stream(network, replace(AS_PUBLISHED, **changes), rate, 1, on_warning=lines.append)  # type: ignore[arg-type]
+    return lines
+
+
+def test_as_published_nothing_is_told() -> None:
+    """Network, objective, whole sound, one grid and rate: that is the package."""
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "timbre"}, "network = yamnet_22050 (here timbre)"),
+        ({"objective": "class:auto"}, "objective = probability:auto (here class:auto)"),
+        ({"objective": parse_objective("layer:second")}, "objective = probability:auto (here layer:second)"),
+        ({"window_s": 4.0}, "window_s = 60 (here 4)"),
+        ({"jitter": True}, "jitter = false (here true)"),
+        ({"patch_hop": 48}, "patch_hop = 0 (here 48)"),
+        ({"varispeed_octaves": 0.5}, "varispeed_octaves = 0 (here 0.5)"),
+        ({"rate": 44100}, "sound at 22050 Hz (here 44100)"),
+    ],
+)
+def test_what_is_not_as_published_is_told_in_one_line(changes: dict[str, Any], says: str) -> None:
+    """With what the package has, and what is here."""
+    assert told(**changes) == [f"update 'legacy_0163_0' repeats its package only with {says}"]
+
+
+def test_all_that_differs_is_one_line_and_others_say_nothing() -> None:
+    """The 2020 notebook dreamed on any layer; other updates claim nothing."""
+    assert told(name="timbre", jitter=True, rate=48000)[0].count("(here ") == 3
+    for update in ("legacy_2020_0", "add"):
+        assert told(update=update, name="timbre", objective="layer:second", jitter=True) == []
