@@ -18,7 +18,7 @@ OWNERS = {
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
     "dream_core": {
         f"bridge.processors.{name}"
-        for name in ("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources")
+        for name in ("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "transcribe")
     }
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
     | {"bridge.envelopes.schema"}
