@@ -12,7 +12,8 @@ BINS_PER_KEY = 3
 IN_TUNE_BIN = 1
 
 FAINTEST = 0.2
-"""A contour below this probability tells no pitch."""
+FAINTEST_SHARE = 0.5
+"""A contour below this probability, or below such a share of the clearest of a note, tells no pitch."""
 
 STRAYED = 0.15
 """Semitones: a note that is never further from its key is not bent."""
@@ -32,7 +33,8 @@ def follow_pitch(contours: FloatArray, rows: Float64Array, start: int) -> Float6
 
     Args:
         contours: (3 keys, frames) probabilities.
-        rows: (n,) the key looked around, in rows; a key and a third on both sides are.
+        rows: (n,) the key looked around, in rows; 0.8 of a semitone on both sides is, where its neighbours'
+            own contours do not reach.
         start: The frame of the first.
 
     Returns:
@@ -44,7 +46,7 @@ def follow_pitch(contours: FloatArray, rows: Float64Array, start: int) -> Float6
     """
     n_bins = len(contours)
     centre = np.rint(rows * BINS_PER_KEY + IN_TUNE_BIN).astype(np.int64)
-    reach = np.arange(-BINS_PER_KEY - 1, BINS_PER_KEY + 2)
+    reach = np.arange(1 - BINS_PER_KEY, BINS_PER_KEY)
     bins = np.clip(centre[:, None] + reach, 0, n_bins - 1)
     columns = start + np.arange(len(rows))
     near = contours[bins, columns[:, None]].astype(np.float64)
@@ -57,7 +59,9 @@ def follow_pitch(contours: FloatArray, rows: Float64Array, start: int) -> Float6
     bend = before - 2.0 * here + after
     step = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, 1.0), 0.0)
     pitch: Float64Array = (peak + np.clip(step, -0.5, 0.5) - IN_TUNE_BIN) / BINS_PER_KEY
-    return np.where(here >= FAINTEST, pitch, np.nan)
+    clear = max(FAINTEST, FAINTEST_SHARE * float(here.max(initial=0.0)))
+    is_peak = (here >= clear) & (here >= before) & (here >= after)
+    return np.where(is_peak, pitch, np.nan)
 
 
 def make_bends(off: Float64Array, start_s: float, frame_s: float) -> tuple[tuple[float, float], ...]:

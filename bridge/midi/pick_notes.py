@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge.arrays import BoolArray, FloatArray
+from bridge.arrays import BoolArray, Float64Array, FloatArray
 from bridge.errors import InputError
 from bridge.midi.note_bends import follow_pitch, make_bends
-from bridge.midi.note_track import PlayedNote
+from bridge.midi.note_track import BEND_SEMITONES, PlayedNote
 
 __all__ = ["NoteFrames", "PickSettings", "pick_notes", "scale_velocities"]
 
@@ -55,9 +55,6 @@ GLIDE_FRAMES = 4
 LOUDEST_VELOCITY = 112
 VELOCITY_DB = 40.0
 """What a velocity 10 times as small is softer: General MIDI level 2's square law."""
-
-_MOST_OFF = 2.0
-"""Semitones that a note can be bent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +112,7 @@ class PickSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Frames ``start..end`` of one row; `parts` are those it glided through."""
+    """Frames ``start..end`` of a row; `parts` are those of a note that glides from row to row."""
 
     row: int
     start: int
@@ -126,8 +123,16 @@ class _Segment:
     def __len__(self) -> int:
         return self.end - self.start
 
-    def row_at(self, frame: int) -> int:
-        return next((part.row for part in self.parts if frame < part.end), self.row)
+    def rows(self, frames: NoteFrames) -> Float64Array:
+        """Return the row of each frame: of parts that sound together the likeliest."""
+        rows = np.full(len(self), self.row, np.float64)
+        highest = np.zeros(len(self))
+        for part in self.parts:
+            at = slice(part.start - self.start, part.end - self.start)
+            likely = frames.notes[part.row, part.start : part.end]
+            rows[at] = np.where(likely > highest[at], part.row, rows[at])
+            highest[at] = np.maximum(highest[at], likely)
+        return rows
 
 
 def pick_notes(frames: NoteFrames, settings: PickSettings | None = None) -> list[PlayedNote]:
@@ -232,56 +237,47 @@ def _runs(is_on: BoolArray, longest_gap: int) -> list[tuple[int, int]]:
 
 def _join_glides(segments: Sequence[_Segment], frames: NoteFrames) -> list[_Segment]:
     """Join what begins on the next key without an onset, where the pitch glided there."""
-    attack = round(ATTACK_S / frames.frame_s)
-    ordered = sorted(segments, key=lambda one: (one.start, one.row))
-    open_ones: list[_Segment] = []
-    for one in ordered:
-        before = [
-            other
-            for other in open_ones
-            if not one.has_onset
-            and abs(one.row - _last_row(other)) == 1
-            and other.end - attack <= one.start <= other.end + attack
-            and one.end > other.end
-            and _reach(other, one) <= _MOST_OFF
-            and _glides(other, one, frames)
-        ]
+    joined: list[_Segment] = []
+    for one in sorted(segments, key=lambda segment: (segment.start, segment.row)):
+        before = [] if one.has_onset else [other for other in joined if _leads_to(other, one, frames)]
         if before:
-            other = max(before, key=lambda found: found.end)
-            open_ones.remove(other)
-            one = _joined(other, one)
-        open_ones.append(one)
-    return open_ones
+            latest = max(before, key=lambda other: other.end)
+            joined.remove(latest)
+            joined.append(_joined(latest, one, frames))
+        else:
+            joined.append(one)
+    return joined
 
 
-def _last_row(segment: _Segment) -> int:
-    return segment.parts[-1].row if segment.parts else segment.row
+def _leads_to(before: _Segment, after: _Segment, frames: NoteFrames) -> bool:
+    attack = round(ATTACK_S / frames.frame_s)
+    rows = [after.row, *(part.row for part in _parts(before))]
+    return max(rows) - min(rows) <= BEND_SEMITONES and any(
+        abs(part.row - after.row) == 1
+        and part.start < after.start <= part.end + attack
+        and _glides(part, after, frames)
+        for part in _parts(before)
+    )
 
 
 def _parts(segment: _Segment) -> tuple[_Segment, ...]:
     return segment.parts or (segment,)
 
 
-def _reach(segment: _Segment, following: _Segment) -> int:
-    rows = [part.row for part in (*_parts(segment), following)]
-    return max(rows) - min(rows)
-
-
-def _joined(segment: _Segment, following: _Segment) -> _Segment:
+def _joined(before: _Segment, after: _Segment, frames: NoteFrames) -> _Segment:
     """Make one of two; its key is that on which it is for longest."""
-    *before, last = _parts(segment)
-    meet = max(last.start + 1, min((last.end + following.start) // 2, following.end - 1))
-    parts = (*before, replace(last, end=meet), replace(following, start=meet))
-    rows = {part.row for part in parts}
-    longest = max(rows, key=lambda row: sum(len(part) for part in parts if part.row == row))
-    return _Segment(longest, segment.start, following.end, segment.has_onset, parts)
+    end = max(before.end, after.end)
+    both = replace(before, end=end, parts=(*_parts(before), after))
+    rows, n_frames = np.unique(both.rows(frames), return_counts=True)
+    return replace(both, row=int(rows[n_frames.argmax()]))
 
 
 def _glides(before: _Segment, after: _Segment, frames: NoteFrames) -> bool:
     """Say whether a pitch goes through what lies between two keys, rather than from one to the other."""
-    low, high = sorted((_last_row(before), after.row))
-    start, end = max(before.end - 12, 0), min(after.start + 12, frames.notes.shape[1])
-    start, end = min(start, after.start), max(end, before.end)
+    low, high = sorted((before.row, after.row))
+    margin = round(ATTACK_S / frames.frame_s)
+    start = max(min(before.end, after.start) - margin, before.start)
+    end = min(max(before.end, after.start) + margin, after.end)
     pitch = follow_pitch(frames.contours, np.full(end - start, (low + high) / 2), start)
     is_between = (pitch > low + 0.25) & (pitch < high - 0.25)
     return int(is_between.sum()) >= GLIDE_FRAMES
@@ -334,6 +330,5 @@ def _to_note(segment: _Segment, velocity: int, frames: NoteFrames, settings: Pic
     note = PlayedNote(start_s=start_s, end_s=end_s, key=frames.lowest_key + segment.row, velocity=velocity)
     if not settings.has_bends:
         return note
-    rows = np.array([segment.row_at(frame) for frame in range(segment.start, segment.end)], np.float64)
-    off = follow_pitch(frames.contours, rows, segment.start) - segment.row
+    off = follow_pitch(frames.contours, segment.rows(frames), segment.start) - segment.row
     return replace(note, bends=make_bends(off, start_s, frames.frame_s))
