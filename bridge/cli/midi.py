@@ -169,6 +169,7 @@ def from_audio_command(
     from bridge.cli.quantities import parse_quantity
     from bridge.midi.pick_notes import PickSettings
     from bridge.processors.transcribe import write_heard_notes
+    from dream_core.names import name_key
 
     path = out or Path(f"{stem.stem}.mid")
     settings = PickSettings(
@@ -195,9 +196,9 @@ def from_audio_command(
         print_json({"file": str(path), "network": network, **_heard_json(heard)})
         return
     keys = [note.key for note in heard.notes]
-    span = f", keys {min(keys)} to {max(keys)}" if keys else ""
+    span = f", {name_key(min(keys))} to {name_key(max(keys))}" if keys else ""
     n_bent = sum(note.is_bent for note in heard.notes)
-    say(f"{path}: {len(keys)} notes in {minutes(heard.length_s)}{span}, {n_bent} of them bent")
+    say(f"{path}: {len(keys)} notes in {minutes(heard.length_s)}{span}, {n_bent or 'none'} of them bent")
 
 
 def _heard_json(heard: Transcript) -> dict[str, Any]:

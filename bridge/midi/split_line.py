@@ -80,12 +80,12 @@ def _bridged(keys: Float64Array, longest_gap: int) -> Float64Array:
 
 
 def _strikes(level_db: Float64Array, reach: int) -> list[int]:
-    """Return frames from which the level rises fast."""
+    """Return frames by which the level has risen so fast that something was struck."""
     if len(level_db) <= reach:
         return []
     rise = level_db[reach:] - level_db[:-reach]
     is_up = rise >= STRUCK_DB
-    return [start + int(rise[start:end].argmax()) + reach // 2 for start, end in _stretches(is_up)]
+    return [start + reach for start, _ in _stretches(is_up)]
 
 
 def _split(
