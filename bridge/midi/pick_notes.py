@@ -43,6 +43,10 @@ PARTIAL_SHARE, PARTIAL_MOST = 0.62, 0.45
 """A key a partial above another is that partial where it is less probable than such a share of the other, and
 than so much."""
 
+MISSING_DB = 15.0
+"""A key whose own pitch is softer than its partials by so much is none, where one of them is a likelier note
+that begins with it."""
+
 UNHEARD_S = 0.12
 """A note without an onset is at least so long."""
 
@@ -65,7 +69,7 @@ class NoteFrames:
         notes: (keys, frames) probability that a key sounds.
         onsets: (keys, frames) probability that it begins.
         contours: (3 keys, frames) probability of a pitch; in tune key ``k`` is bin ``3 k + 1``.
-        level_db: (keys, frames) of the key's loudest partial; a full-scale sine is 0.
+        level_db: (keys, frames) of the sound at the key's pitch; a full-scale sine is 0.
         frame_s: From one frame to the next; the first is at the first sample.
         lowest_key: MIDI key of the first row.
     """
@@ -143,11 +147,14 @@ def pick_notes(frames: NoteFrames, settings: PickSettings | None = None) -> list
         settings: How sure notes must be.
     """
     settings = settings or PickSettings()
+    pitch_db = frames.level_db
+    frames = replace(frames, level_db=_loudest_partials(pitch_db))
     segments = [segment for row in range(len(frames.notes)) for segment in _follow_key(frames, row, settings)]
     joined = _join_glides(segments, frames)
     kept = [one for one in joined if _is_note(one, frames, settings)]
     kept = [one for one in kept if one.has_onset or not _is_shadow(one, kept, frames)]
     kept = [one for one in kept if not _is_partial(one, kept, frames)]
+    kept = [one for one in kept if not _is_sum(one, kept, pitch_db, frames)]
     loudness = [_level(one, frames) for one in kept]
     velocities = scale_velocities(loudness)
     notes = [
@@ -165,6 +172,14 @@ def scale_velocities(levels_db: Sequence[float]) -> list[int]:
     top = max(levels_db, default=0.0)
     scaled = [LOUDEST_VELOCITY * 10.0 ** ((level - top) / VELOCITY_DB) for level in levels_db]
     return [min(max(round(velocity), 1), 127) for velocity in scaled]
+
+
+def _loudest_partials(pitch_db: FloatArray) -> FloatArray:
+    """Return the level of each key's loudest partial, of the first four."""
+    loudest = pitch_db.copy()
+    for partial in PARTIALS[:3]:
+        np.maximum(loudest[:-partial], pitch_db[partial:], out=loudest[:-partial])
+    return loudest
 
 
 def _follow_key(frames: NoteFrames, row: int, settings: PickSettings) -> list[_Segment]:
@@ -317,6 +332,21 @@ def _is_partial(segment: _Segment, others: Sequence[_Segment], frames: NoteFrame
             ):
                 return True
     return False
+
+
+def _is_sum(segment: _Segment, others: Sequence[_Segment], pitch_db: FloatArray, frames: NoteFrames) -> bool:
+    """Say whether a note is what others that begin with it make together, and nothing is at its own pitch."""
+    end = min(segment.end, segment.start + 2 * round(ATTACK_S / frames.frame_s))
+    at = segment.row, slice(segment.start, end)
+    if float((pitch_db[at] - frames.level_db[at]).max()) > -MISSING_DB:
+        return False
+    own = frames.notes[at].mean()
+    return any(
+        other.row - segment.row in PARTIALS
+        and abs(other.start - segment.start) <= 4
+        and frames.notes[other.row, other.start : end].mean() > own
+        for other in others
+    )
 
 
 def _level(segment: _Segment, frames: NoteFrames) -> float:

@@ -117,6 +117,18 @@ def test_a_faint_key_a_partial_above_is_no_note() -> None:
     assert spans(pick_notes(octave)) == [(53, 50, 150), (65, 50, 150)]
 
 
+def test_a_key_with_nothing_at_its_pitch_is_no_note_where_a_partial_is_one() -> None:
+    """A chord sounds like the key whose partials it is; a note with a faint fundamental alone is kept."""
+    heard, alone = frames((2, 50, 150), (14, 50, 150)), frames((2, 50, 150))
+    heard.notes[2, 50:150] = 0.6
+    assert spans(pick_notes(heard)) == [(50, 50, 150), (62, 50, 150)]
+    for one in (heard, alone):
+        one.level_db[2] = -40.0
+
+    assert spans(pick_notes(heard)) == [(62, 50, 150)]
+    assert spans(pick_notes(alone)) == [(50, 50, 150)]
+
+
 def test_velocities_follow_levels() -> None:
     """12 dB are half a velocity, the loudest note has 112."""
     heard = frames((5, 50, 100), (9, 50, 100))

@@ -113,8 +113,8 @@ def test_a_bend_and_a_vibrato_are_written_as_bends(tmp_path: Path) -> None:
         at = np.arange(600, 2900, 20)
         written = 69 + 12 * np.log2(np.array([line.values(int(ms), 1)[0] for ms in at]) / 440)
         assert one.is_bent
-        # 4 cents between bins, a tenth of a vibrato smoothed away, 2 cents of steps: 11 measured.
-        assert np.abs(written - keys[at * RATE // 1000]).max() < 0.15
+        # 0.060 and 0.070 measured: bins, the smoothing of a vibrato, and steps of 0.02.
+        assert np.abs(written - keys[at * RATE // 1000]).max() < 0.1
 
 
 @pytest.mark.usefixtures("with_crepe")
@@ -175,8 +175,8 @@ def test_midi_played_by_a_piano_comes_back(tmp_path: Path) -> None:
         [(one.start_s, one.key) for one in played],
         list(zip(starts_s.tolist(), heard.note.tolist(), strict=True)),
     )
-    # 0.874 measured; what is missing is mostly a chord's fifth and tune notes that ring into the next.
-    assert f1 > 0.82, f1
+    # 0.920 measured with FluidR3: of 56 notes 4 are missed, 5 are too many.
+    assert f1 > 0.87
 
 
 @pytest.mark.usefixtures("with_notes")
