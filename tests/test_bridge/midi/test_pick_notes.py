@@ -132,7 +132,7 @@ def test_a_key_with_nothing_at_its_pitch_is_no_note_where_a_partial_is_one() -> 
 def test_velocities_follow_levels() -> None:
     """12 dB are half a velocity, the loudest note has 112."""
     heard = frames((5, 50, 100), (9, 50, 100))
-    heard.level_db[9] = -32.04
+    heard.level_db[9:] = -32.04
 
     assert [one.velocity for one in pick_notes(heard)] == [112, 56]
 
