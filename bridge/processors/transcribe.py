@@ -1,7 +1,7 @@
 """What a network hears in a file of sound, as notes, and as a MIDI file on the song's clock.
 
 `notes` hears chords; `crepe` hears one voice, and its pitch is more exact. Memory does not grow with the file
-but for what is heard in each frame: 6 MB a minute.
+but for what is heard in each frame: 35 MB a minute at its most.
 """
 
 from __future__ import annotations
