@@ -12,7 +12,8 @@ Source:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,9 +153,12 @@ def pick_notes(frames: NoteFrames, settings: PickSettings | None = None) -> list
     segments = [segment for row in range(len(frames.notes)) for segment in _follow_key(frames, row, settings)]
     joined = _join_glides(segments, frames)
     kept = [one for one in joined if _is_note(one, frames, settings)]
-    kept = [one for one in kept if one.has_onset or not _is_shadow(one, kept, frames)]
-    kept = [one for one in kept if not _is_partial(one, kept, frames)]
-    kept = [one for one in kept if not _is_sum(one, kept, pitch_db, frames)]
+    rows = _by_row(kept)
+    kept = [one for one in kept if one.has_onset or not _is_shadow(one, rows, frames)]
+    rows = _by_row(kept)
+    kept = [one for one in kept if not _is_partial(one, rows, frames)]
+    rows = _by_row(kept)
+    kept = [one for one in kept if not _is_sum(one, rows, pitch_db, frames)]
     loudness = [_level(one, frames) for one in kept]
     velocities = scale_velocities(loudness)
     notes = [
@@ -252,16 +256,20 @@ def _runs(is_on: BoolArray, longest_gap: int) -> list[tuple[int, int]]:
 
 def _join_glides(segments: Sequence[_Segment], frames: NoteFrames) -> list[_Segment]:
     """Join what begins on the next key without an onset, where the pitch glided there."""
-    joined: list[_Segment] = []
+    attack = round(ATTACK_S / frames.frame_s)
+    over: list[_Segment] = []
+    open_ones: list[_Segment] = []
     for one in sorted(segments, key=lambda segment: (segment.start, segment.row)):
-        before = [] if one.has_onset else [other for other in joined if _leads_to(other, one, frames)]
+        over += [other for other in open_ones if other.end + attack < one.start]
+        open_ones = [other for other in open_ones if other.end + attack >= one.start]
+        before = [] if one.has_onset else [other for other in open_ones if _leads_to(other, one, frames)]
         if before:
             latest = max(before, key=lambda other: other.end)
-            joined.remove(latest)
-            joined.append(_joined(latest, one, frames))
+            open_ones.remove(latest)
+            open_ones.append(_joined(latest, one, frames))
         else:
-            joined.append(one)
-    return joined
+            open_ones.append(one)
+    return over + open_ones
 
 
 def _leads_to(before: _Segment, after: _Segment, frames: NoteFrames) -> bool:
@@ -307,34 +315,41 @@ def _is_note(segment: _Segment, frames: NoteFrames, settings: PickSettings) -> b
     return len(segment) * frames.frame_s >= UNHEARD_S and float(peak) >= settings.onset
 
 
-def _is_shadow(segment: _Segment, others: Sequence[_Segment], frames: NoteFrames) -> bool:
+def _by_row(segments: Iterable[_Segment]) -> Mapping[int, list[_Segment]]:
+    rows: dict[int, list[_Segment]] = defaultdict(list)
+    for segment in segments:
+        rows[segment.row].append(segment)
+    return rows
+
+
+def _is_shadow(segment: _Segment, rows: Mapping[int, list[_Segment]], frames: NoteFrames) -> bool:
     """Say whether a note without an onset is what a stronger one beside it leaves on its key."""
     own = frames.notes[segment.row, segment.start : segment.end].mean()
-    for other in others:
+    for other in itertools.chain(*(rows.get(segment.row + step, ()) for step in (-1, 1))):
         shared = min(segment.end, other.end) - max(segment.start, other.start)
-        is_beside = abs(other.row - segment.row) == 1 and 2 * shared > len(segment)
+        is_beside = 2 * shared > len(segment)
         if is_beside and frames.notes[other.row, other.start : other.end].mean() > own:
             return True
     return False
 
 
-def _is_partial(segment: _Segment, others: Sequence[_Segment], frames: NoteFrames) -> bool:
+def _is_partial(segment: _Segment, rows: Mapping[int, list[_Segment]], frames: NoteFrames) -> bool:
     """Say whether a faint note is a partial of one that began with it or before."""
     own = frames.notes[segment.row, segment.start : segment.end].mean()
     if own >= PARTIAL_MOST:
         return False
-    for other in others:
-        if segment.row - other.row in PARTIALS and other.start <= segment.start + 4 < other.end:
+    for other in itertools.chain(*(rows.get(segment.row - partial, ()) for partial in PARTIALS)):
+        if other.start <= segment.start + 4 < other.end:
             shared = slice(segment.start, min(segment.end, other.end))
-            if (
-                frames.notes[segment.row, shared].mean()
-                < PARTIAL_SHARE * frames.notes[other.row, shared].mean()
-            ):
+            likely = frames.notes[other.row, shared].mean()
+            if frames.notes[segment.row, shared].mean() < PARTIAL_SHARE * likely:
                 return True
     return False
 
 
-def _is_sum(segment: _Segment, others: Sequence[_Segment], pitch_db: FloatArray, frames: NoteFrames) -> bool:
+def _is_sum(
+    segment: _Segment, rows: Mapping[int, list[_Segment]], pitch_db: FloatArray, frames: NoteFrames
+) -> bool:
     """Say whether a note is what others that begin with it make together, and nothing is at its own pitch."""
     end = min(segment.end, segment.start + 2 * round(ATTACK_S / frames.frame_s))
     at = segment.row, slice(segment.start, end)
@@ -342,10 +357,10 @@ def _is_sum(segment: _Segment, others: Sequence[_Segment], pitch_db: FloatArray,
         return False
     own = frames.notes[at].mean()
     return any(
-        other.row - segment.row in PARTIALS
-        and abs(other.start - segment.start) <= 4
-        and frames.notes[other.row, other.start : end].mean() > own
-        for other in others
+        abs(other.start - segment.start) <= 4
+        and frames.notes[other.row, other.start : max(end, other.start + 1)].mean() > own
+        for partial in PARTIALS
+        for other in rows.get(segment.row + partial, ())
     )
 
 

@@ -45,7 +45,7 @@ def split_line(
     """
     settings = settings or PickSettings()
     line = _bridged(keys, round(GAP_S / hop_s))
-    struck = _strikes(level_db, max(round(STRUCK_S / hop_s), 1))
+    struck = set(_strikes(level_db, max(round(STRUCK_S / hop_s), 1)))
     spans = [
         (start, end)
         for first, last in _stretches(np.isfinite(line))
@@ -88,9 +88,7 @@ def _strikes(level_db: Float64Array, reach: int) -> list[int]:
     return [start + reach for start, _ in _stretches(is_up)]
 
 
-def _split(
-    line: Float64Array, struck: list[int], first: int, last: int, n_left: int
-) -> list[tuple[int, int]]:
+def _split(line: Float64Array, struck: set[int], first: int, last: int, n_left: int) -> list[tuple[int, int]]:
     """Return the notes of a stretch of pitch without a rest."""
     starts = [first]
     key = _key(line, first, last)

@@ -185,6 +185,30 @@ def test_pitch_between_bins_is_read_off_a_parabola(cents: int) -> None:
     assert abs(follow_pitch(heard.contours, np.array([5.0]), 50)[0] - (5 + cents / 100)) < 0.043
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_heard_notes_are_whole(seed: int) -> None:
+    """Noise in place of probabilities: keys that are there, times within the sound, bends that can be played."""
+    rng = np.random.default_rng(seed)
+    shape = (N_KEYS, N_FRAMES)
+    heard = NoteFrames(
+        notes=rng.random(shape) ** 0.5,
+        onsets=rng.random(shape),
+        contours=rng.random((3 * N_KEYS, N_FRAMES)),
+        level_db=rng.uniform(-60, 0, shape),
+        frame_s=FRAME_S,
+        lowest_key=48,
+    )
+    notes = pick_notes(heard, PickSettings(shortest_s=0.01))
+
+    assert len(notes) > 100
+    for one in notes:
+        assert 48 <= one.key < 48 + N_KEYS
+        assert 0 <= one.start_s < one.end_s <= N_FRAMES * FRAME_S + 1e-9
+        assert all(one.start_s <= time_s < one.end_s for time_s, _ in one.bends)
+        # Two keys away, and 0.83 of one beyond: what lies past a full bend is held at it as it is written.
+        assert all(abs(bend) < 2.84 for _, bend in one.bends)
+
+
 def test_nothing_heard_is_no_notes() -> None:
     assert pick_notes(frames()) == []
 
