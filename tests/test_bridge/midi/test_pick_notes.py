@@ -187,7 +187,7 @@ def test_pitch_between_bins_is_read_off_a_parabola(cents: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_is_heard_notes_are_whole(seed: int) -> None:
-    """Noise in place of probabilities: keys that are there, times within the sound, bends that can be played."""
+    """Noise for probabilities: keys that are there, times within the sound, bends within their reach."""
     rng = np.random.default_rng(seed)
     shape = (N_KEYS, N_FRAMES)
     heard = NoteFrames(
