@@ -18,11 +18,14 @@ OWNERS = {
     | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
     "dream_core": {
         f"bridge.processors.{name}"
-        for name in ("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played")
+        for name in (
+            *("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
+            "transcribe",
+        )
     }
     | {"bridge.plan.played", "bridge.presets.keyswitches"}
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
-    | {"bridge.envelopes.schema"}
+    | {"bridge.envelopes.schema", "bridge.envelopes.map_keys"}
     | {
         f"bridge.render.{name}" for name in ("gpu_batches", "open_stem", "runner", "stem_render", "stem_task")
     },

@@ -33,7 +33,7 @@ COMMANDS: dict[str, str] = {
     "processors": "List the nodes of a chain, and show what each can be told.",
     "networks": "List, show and install the networks sounds are dreamed with.",
     "plugins": "Scan, list, show and check VST3 plugins.",
-    "midi": "Show a MIDI file as a render reads it.",
+    "midi": "Show a MIDI file as a render reads it, or write what a network hears as one.",
     "envelope": "Draw a preset's envelopes over a song, or export them for a DAW.",
     "session": "Show a DAW's session, and write rendered stems back to it.",
     "verify": "Render a manifest again and say whether it is the same.",

@@ -6,7 +6,8 @@ import numpy as np
 
 from bridge.arrays import Float64Array, Int64Array
 from bridge.clock.durations import parse_duration
-from bridge.envelopes.schema import MidiModulator, parse_notes, split_map_key
+from bridge.envelopes.map_keys import split_map_key
+from bridge.envelopes.schema import MidiModulator, parse_notes
 from bridge.envelopes.segments import Contour, Segment
 from bridge.envelopes.smoothing import SmoothStairs
 from bridge.envelopes.song import Song, duration_samples

@@ -15,7 +15,9 @@ a pitch bend rests at exactly 0.5; where several events share a tick the last on
 - `keyswitch_lines`  which keyswitch was pressed last, as a weight for each
 - `rpn`         registered parameters: bend ranges, MPE zones
 - `song_clock`  who says the tempo: the file, the user, a preset or nobody
-- `write`       a song's clock and lanes as a file
+- `write`       a song's clock, lanes and notes as a file; `note_track` gives notes that bend their channels
+- `pick_notes`  notes out of probabilities frame by frame, and `split_line` out of the pitch of one voice;
+  `note_bends` tells how far they are from their keys
 - `summary`     all of it as plain data, for people
 - `strict`, `mido_files`  held to mido's reading; to mido's objects and back
 """

@@ -1,7 +1,8 @@
-"""MIDI files as DAWs take them back: tempo, meter, markers and controller lanes.
+"""MIDI files as DAWs take them back: tempo, meter, markers, controller lanes and notes.
 
-Conventions: type 1, 960 ticks a quarter note; the first track is the conductor, then one named track a lane;
-a lane says its value at tick 0 and is thinned to what 7 or 14 bits can tell apart; no running status.
+Conventions: type 1, 960 ticks a quarter note; the first track is the conductor, then one named track a lane,
+then one a part; a lane says its value at tick 0 and is thinned to what 7 or 14 bits can tell apart; no
+running status.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import MidiFileError
 from bridge.files import check_free, write_whole
+from bridge.midi.note_track import NoteTrack, track_messages
 
 __all__ = ["WrittenLane", "build_midi", "thin_lane", "write_midi"]
 
@@ -62,22 +64,29 @@ def write_midi(
     lanes: Sequence[WrittenLane] = (),
     *,
     length_s: float,
+    parts: Sequence[NoteTrack] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write tempo, meter, markers and lanes as a MIDI file; see `build_midi`.
+    """Write tempo, meter, markers, lanes and notes as a MIDI file; see `build_midi`.
 
     Raises:
         OutputError: The file exists, or cannot be written.
     """
     file = Path(path)
     check_free(file, overwrite)
-    data = build_midi(tempo_map, lanes, length_s=length_s)
+    data = build_midi(tempo_map, lanes, length_s=length_s, parts=parts)
     with write_whole(file, overwrite=overwrite) as part:
         part.write_bytes(data)
 
 
-def build_midi(tempo_map: TempoMap, lanes: Sequence[WrittenLane] = (), *, length_s: float) -> bytes:
-    """Build a MIDI file of a song's clock and lanes.
+def build_midi(
+    tempo_map: TempoMap,
+    lanes: Sequence[WrittenLane] = (),
+    *,
+    length_s: float,
+    parts: Sequence[NoteTrack] = (),
+) -> bytes:
+    """Build a MIDI file of a song's clock, lanes and notes.
 
     Tempo ramps become a tempo every 1/32 note. The song's start is tick 0: what a lane says before it is
     told at tick 0.
@@ -85,10 +94,12 @@ def build_midi(tempo_map: TempoMap, lanes: Sequence[WrittenLane] = (), *, length
     Args:
         tempo_map: The clock.
         lanes: What moves.
-        length_s: Where the tracks end, in seconds of the stems.
+        length_s: Where the tracks end, in seconds of the stems, or where their last note does.
+        parts: What plays.
     """
     end_tick = max(_tick(tempo_map, np.array([length_s]))[0], 0)
     tracks = [_conductor(tempo_map, end_tick), *(_lane_track(lane, tempo_map, end_tick) for lane in lanes)]
+    tracks += [_note_track(part, tempo_map, end_tick) for part in parts]
     header = b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), TICKS_PER_BEAT)
     return header + b"".join(tracks)
 
@@ -164,6 +175,11 @@ def _lane_track(lane: WrittenLane, tempo_map: TempoMap, end_tick: int) -> bytes:
             events.append((tick, bytes([status, lane.controller, value >> 7])))
             events.append((tick, bytes([status, lane.controller + 32, value & 0x7F])))
     return _track(events, end_tick)
+
+
+def _note_track(part: NoteTrack, tempo_map: TempoMap, end_tick: int) -> bytes:
+    messages = track_messages(part, lambda times_s: _tick(tempo_map, times_s))
+    return _track([(0, _meta(0x03, part.name.encode())), *messages], end_tick)
 
 
 def _tempo(us_per_beat: float) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from bridge.envelopes.schema import Keyswitch, controllers, keyswitches
+from bridge.envelopes.map_keys import Keyswitch, controllers, keyswitches
 from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import track_named

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from bridge.envelopes.assemble import build_envelopes
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource
-from bridge.envelopes.schema import controllers
+from bridge.envelopes.map_keys import controllers
 from bridge.envelopes.song import Song
 from bridge.midi.file import MidiFile
 from bridge.parameters import ParamSpec

@@ -6,7 +6,7 @@ first is pressed the dream's own objective holds, or the lowest key's where the 
 
 from __future__ import annotations
 
-from bridge.envelopes.schema import Keyswitch, keyswitches
+from bridge.envelopes.map_keys import Keyswitch, keyswitches
 from bridge.parameters import ParamValue
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import split_terms

@@ -25,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.envelopes.schema import Macro, MidiMap, Modulator, Route, modulator_keys
+from bridge.envelopes.map_keys import MidiMap
+from bridge.envelopes.schema import Macro, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
 from bridge.presets.migrate import migrate

@@ -12,7 +12,7 @@ from bridge.clock.durations import parse_rate
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource, build_follower, follower_stems
-from bridge.envelopes.schema import Keyswitch, keyswitches
+from bridge.envelopes.map_keys import Keyswitch, keyswitches
 from bridge.errors import PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.keyswitch_lines import KeyswitchLines, read_keyswitches

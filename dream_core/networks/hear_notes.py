@@ -18,7 +18,7 @@ from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
 from dream_core.networks.card import Network
 from dream_core.networks.notes import CARD, KEYS, N_FRAMES, PATCH_SAMPLES, Notes
-from dream_core.networks.notes_frontend import BINS_PER_OCTAVE, HOP_SAMPLES, N_BINS
+from dream_core.networks.notes_frontend import BINS_PER_OCTAVE, HOP_SAMPLES
 
 __all__ = ["FRAME_S", "NoteFrames", "NoteListener", "hear_note_frames", "hear_notes", "join_frames"]
 
@@ -34,7 +34,6 @@ _LEAD_SAMPLES = EDGE_FRAMES * HOP_SAMPLES
 _BATCH_PATCHES = 4
 
 _BINS_PER_KEY = BINS_PER_OCTAVE // 12
-_PARTIALS = (1, 2, 3, 4)
 _SINE_POWER = 0.25
 """Of a full-scale sine in its bin, where the transform's gain is 1."""
 
@@ -50,8 +49,8 @@ class NoteFrames:
         onsets: ``(88, frames)`` probability that it begins.
         contours: ``(264, frames)`` probability of a pitch, three bins a semitone; bin ``3 k + 1`` is key
             ``k`` in tune.
-        level_db: ``(88, frames)`` of the key's first four partials, of whichever is loudest: 0 is a
-            full-scale sine. What the network itself hears knows no level.
+        level_db: ``(88, frames)`` of the sound at the key's pitch: 0 is a full-scale sine. What the network
+            itself hears knows no level.
     """
 
     notes: Tensor
@@ -190,19 +189,13 @@ def _first_frames(frames: NoteFrames, n_frames: int) -> NoteFrames:
 
 
 def _key_levels(power: Tensor, gain: Tensor) -> Tensor:
-    """Return how loud each key's loudest partial is.
+    """Return how loud the sound is at each key's pitch.
 
     Shape:
         ``(n, 1, time, 309)``, gain ``(309,)`` -> ``(n, 88, time)``.
     """
     sine = power[:, 0] / (gain.square() * _SINE_POWER)
     # A key is its own bin and those beside it; where a key is out of tune the loudest of the three is.
-    wide = nn.functional.max_pool1d(nn.functional.pad(sine.flatten(0, 1), (1, 1)), 3, 1)
-    wide = wide.unflatten(0, sine.shape[:2])
-    loudest = torch.zeros_like(wide[..., : len(KEYS)])
-    for partial in _PARTIALS:
-        step = round(BINS_PER_OCTAVE * math.log2(partial))
-        bins = torch.arange(len(KEYS), device=wide.device) * _BINS_PER_KEY + step
-        found = wide[..., bins.clamp(max=N_BINS - 1)] * (bins < N_BINS)
-        loudest = torch.maximum(loudest, found)
-    return 10.0 * torch.log10(loudest + _POWER_FLOOR).transpose(1, 2)
+    wide = nn.functional.max_pool1d(nn.functional.pad(sine.flatten(0, 1), (1, 0)), 3, 1)
+    levels = wide.unflatten(0, sine.shape[:2])[..., : len(KEYS) * _BINS_PER_KEY : _BINS_PER_KEY]
+    return 10.0 * torch.log10(levels + _POWER_FLOOR).transpose(1, 2)

@@ -9,7 +9,8 @@ import pytest
 from helpers.envelopes import envelopes
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.envelopes.schema import MidiMap, Modulator, Route, parse_notes
+from bridge.envelopes.map_keys import MidiMap
+from bridge.envelopes.schema import Modulator, Route, parse_notes
 from dream_core.names import parse_key
 
 MODULATOR: TypeAdapter[Any] = TypeAdapter(Modulator)

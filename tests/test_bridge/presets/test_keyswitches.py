@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.session import write_preset
 
-from bridge.envelopes.schema import Keyswitch
+from bridge.envelopes.map_keys import Keyswitch
 from bridge.errors import PresetError
 from bridge.presets.keyswitches import OWN, played_params, switched_keys
 from bridge.presets.load import load_preset
