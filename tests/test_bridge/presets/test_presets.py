@@ -24,8 +24,10 @@ from dream_core.objectives.parse import parse_objective
 
 SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
-DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163")]
-"""Those made to be liked: one repeats what was published, harsh as it is."""
+PLAYED = ["chord-ghost", "follow-the-lead", "pitch-follow", "three-voices", "tuned-drums", "vowel-pad"]
+"""They have notes or keys to follow, and tests of their own."""
+DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED)]
+"""The others made to be liked: one repeats what was published, harsh as it is."""
 STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)
 

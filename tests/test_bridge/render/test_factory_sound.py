@@ -14,11 +14,8 @@ from bridge import build_plan, render_plan
 SONG = Path(__file__).parents[3] / "examples" / "song"
 STEMS = ("bass", "drums", "keys", "lead")
 SECONDS = 10.0
-FACTORY = sorted(
-    path.stem
-    for path in SONG.parents[1].glob("presets/*.toml")
-    if path.stem not in ("null-reference", "dreamsound-0163")  # the latter repeats a package, noise and all
-)
+FACTORY = ("four-floor-hypnosis", "lucid-bloom", "snare-apparition", "tape-dreams", "undertow")
+"""Those that colour a sound. Played ones lead it to other notes, whatever its balance was."""
 
 
 def thirds(sound: np.ndarray, rate: int) -> np.ndarray:
