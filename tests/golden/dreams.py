@@ -10,6 +10,11 @@ changes a dream on purpose writes them anew in a commit of its own, with the pri
 Each case keeps the objective before its last step, the level of what the dream changed, and the *sketch* of
 that change: its products with fixed noises, on the scale of its own level. Two changes that differ by one
 percent have sketches that differ by about one percent, wherever in the sound that is.
+
+And it keeps the *spread*: how far apart the case lands where its sound is moved by a few roundings. Other
+processors and numbers of threads order float32 sums otherwise, and deep dreams make of that what they make of
+any small move: the spread says how far another processor may be, with nothing changed. A case of so large a
+spread that a real change could hide in it is none: give it a shallower depth, or a sound with more in it.
 """
 
 from __future__ import annotations
@@ -29,9 +34,18 @@ FloatArray = npt.NDArray[np.float32]
 FILE = Path(__file__).with_name("dreams.json")
 RATE = 44100
 N_PRODUCTS = 24
+SKETCHED = 3
+"""Seed of the noises of sketches. No sound has a noise of this seed: it would be all that its sketch sees."""
+
 DEPTHS = (1.0, 3.5, 10.0)
 LOWEST_HZ = 220.0
 """The lowest note of `chord`."""
+
+MOVED = 1e-6
+"""How far a sample is moved for the spread, relative to itself: sixteen roundings, for those of a dream."""
+
+N_MOVED = 3
+"""How often; the spread is the largest of the distances."""
 
 NETWORKS = {"timbre": "layer:block3", "texture": "layer:frames4"}
 
@@ -53,21 +67,28 @@ def chord() -> FloatArray:
 
 
 def beats() -> FloatArray:
-    """Bursts of noise and thumps with near-silence between them: attacks, and nothing before them."""
+    """Bursts of noise and thumps with near-silence between them: attacks, and nothing before them.
+
+    The hiss lies below what the guard lets through (at -70 dBFS; it opens at -60), and is needed. A network
+    that hears the logarithm of its bands follows a near-silent frame most of all, in a direction that is the
+    phase of what is there: without the hiss, of what rounding left.
+    """
     t = _times(1.5)
     rng = np.random.default_rng(2)
     burst = np.exp(-40.0 * (t % 0.375)) * rng.standard_normal(len(t))
     thump = np.exp(-12.0 * (t % 0.75)) * np.sin(2 * np.pi * 60.0 * t)
-    return (0.25 * burst + 0.4 * thump)[None].astype(np.float32)
+    hiss = 3e-4 * np.random.default_rng(4).standard_normal(len(t))
+    return (0.25 * burst + 0.4 * thump + hiss)[None].astype(np.float32)
 
 
 def tone() -> FloatArray:
-    """A tone that begins late: little to turn up beside it, and digital silence first.
+    """A tone over hiss that begins late: little to turn up beside it, and digital silence first.
 
     With nothing beside it at all, a mask turns up what rounding leaves, which differs between processors.
+    Over a hiss 47 dB below it, ten steps made half a change's difference of that; this one is 17 dB below.
     """
     t = _times(1.5)
-    hiss = 1e-3 * np.random.default_rng(3).standard_normal(len(t))
+    hiss = 3e-2 * np.random.default_rng(5).standard_normal(len(t))
     return ((0.3 * np.sin(2 * np.pi * 440.0 * t) + hiss) * (t > 0.3))[None].astype(np.float32)
 
 
@@ -165,13 +186,21 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """Dream a case and return its numbers."""
+def moved(sound: FloatArray, seed: int) -> FloatArray:
+    """Return a sound each of whose samples is moved by a few roundings."""
+    noise = np.random.default_rng(seed).standard_normal(sound.shape)
+    return (sound * (1.0 + MOVED * noise)).astype(np.float32)
+
+
+def measure(case: Case, seed: int | None = None) -> dict[str, Any]:
+    """Dream a case and return its numbers; with a seed, of its sound `moved`."""
     from dream_core import DreamSettings, dream, load_network
 
     sound = SOUNDS[case.sound]()
     if case.n_seconds is not None:
         sound = sound[:, : round(case.n_seconds * RATE)]
+    if seed is not None:
+        sound = moved(sound, seed)
     scores: list[float] = []
     settings = DreamSettings(objective=case.objective, **case.settings)
     target = {"references": {"beats": beats()}, "target": "beats"} if "update" in case.settings else {}
@@ -188,7 +217,7 @@ def measure(case: Case) -> dict[str, Any]:
     )
     change = dreamed.astype(np.float64) - sound
     level = float(np.sqrt(np.mean(change**2)))
-    noise = np.random.default_rng(3).standard_normal((N_PRODUCTS, change.size))
+    noise = np.random.default_rng(SKETCHED).standard_normal((N_PRODUCTS, change.size))
     sketch = noise @ change.ravel() / (level * np.sqrt(change.size))
     return {
         "score": round(scores[-1], 6),
@@ -202,6 +231,12 @@ def distance(old: dict[str, Any], new: dict[str, Any]) -> float:
     scale = 10.0 ** ((new["change_dbfs"] - old["change_dbfs"]) / 20.0)
     apart = scale * np.array(new["sketch"]) - np.array(old["sketch"])
     return float(np.sqrt(np.mean(apart**2)))
+
+
+def spread(case: Case, numbers: dict[str, Any]) -> float:
+    """Return how far from a case's numbers it lands where its sound is moved by a few roundings."""
+    apart = max(distance(numbers, measure(case, seed)) for seed in range(N_MOVED))
+    return float(f"{apart:.2g}")
 
 
 def read() -> dict[str, dict[str, Any]]:
@@ -219,25 +254,29 @@ def compare(names: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any], di
 
 
 def main(arguments: list[str]) -> None:
-    """Print what differs from the kept numbers, and write them anew where that is asked."""
+    """Print what differs from the kept numbers; where that is asked, write them anew with their spread."""
+    is_written = "--write" in arguments
     names = [word for word in arguments if word != "--write"]
     unknown = [name for name in names if name not in cases()]
     if unknown:
         raise SystemExit(f"no case is called {unknown[0]!r}; there are: {', '.join(cases())}")
     measured = {}
-    print(f"| {'dream':40} | score | | change, dBFS | | apart |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(f"| {'dream':40} | score | | change, dBFS | | apart | spread |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, new, old in compare(names):
+        if is_written:
+            new["spread"] = spread(cases()[name], new)
         measured[name] = new
         if old is not None and distance(old, new) < 1e-4 and old["score"] == new["score"]:
             continue
-        was = old or {"score": float("nan"), "change_dbfs": float("nan")}
+        was = {"score": float("nan"), "change_dbfs": float("nan"), "spread": float("nan")} | (old or {})
         apart = f"{distance(old, new):.1%}" if old else "new"
         print(
             f"| {name:40} | {was['score']:.4f} | {new['score']:.4f} "
-            f"| {was['change_dbfs']:.2f} | {new['change_dbfs']:.2f} | {apart} |"
+            f"| {was['change_dbfs']:.2f} | {new['change_dbfs']:.2f} | {apart} "
+            f"| {new.get('spread', was['spread']):.3%} |"
         )
-    if "--write" in arguments:
+    if is_written:
         written = (
             {name: numbers for name, numbers in read().items() if names} | measured
             if FILE.exists()
