@@ -44,9 +44,9 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.midi.note_matrix import NoteMatrix, chord_matrix
 from bridge.midi.song_clock import read_tempo_map
 from bridge.processors.pitch import choose_ear, hear_pitch
-from dream_core import DreamSettings, Targets, dream, load_network, parse_objective
+from dream_core import DreamSettings, Targets, dream, load_network
+from dream_core.dsp.resample import resample
 from dream_core.networks.hear_notes import hear_notes
-from dream_core.objectives.listener import Listener
 from dream_core.objectives.notes import chord_bars
 
 RATE = 44100
@@ -295,9 +295,12 @@ def melody_rows(half: Half, options: Options) -> Iterator[list[str]]:
         ]
 
 
+WEIGHTS_DEPTH = 4.0
+"""Where neither network is sure yet: one that is, stays so whatever its weight."""
+
 WEIGHTS = (
-    ("timbre", "{air}*class:flute + {edge}*class:brass", "flute", "brass"),
-    ("timbre and musicnn", "{air}*class:flute + {edge}*musicnn@class:techno", "flute", "musicnn@techno"),
+    ("timbre", "class:flute", "class:brass"),
+    ("timbre and musicnn", "class:flute", "musicnn@class:techno"),
 )
 
 
@@ -306,38 +309,37 @@ def weight_rows(half: Half, options: Options) -> Iterator[list[str]]:
     sounds, *_ = chord_sounds(half, 2)
     network = load_network("timbre")
     steps = np.linspace(0.0, 1.0, 7)
-    for what, objective, *_ in WEIGHTS:
-        for name in sounds:
-            dry = sounds[name][: 4 * RATE]
-            scores: dict[str, list[float]] = {"air": [], "edge": []}
+    for what, *classes in WEIGHTS:
+        settings = replace(options.settings, objective=f"{{air}}*{classes[0]} + {{edge}}*{classes[1]}")
+        for name, sound in sounds.items():
+            dry = sound[None, : 4 * RATE]
+            scores = []
             for air in steps:
-                settings = replace(options.settings, objective=objective)
-                wet = dream(dry[None], RATE, network, settings, 8.0, weights={"air": air, "edge": 1.0 - air})
-                for weight, text in zip(
-                    ("air", "edge"), objective.replace("}*", "}").split(" + "), strict=True
-                ):
-                    scores[weight].append(log_odds(wet, text.partition("}")[2]))
-            rho = spearmanr(steps, scores["air"]).statistic, spearmanr(1 - steps, scores["edge"]).statistic
+                weights = {"air": air, "edge": 1.0 - air}
+                wet = dream(dry, RATE, network, settings, WEIGHTS_DEPTH, weights=weights)
+                scores.append([log_odds(wet, text) for text in classes])
+            air_scores, edge_scores = np.transpose(scores)
+            rho = spearmanr(steps, air_scores).statistic, spearmanr(1.0 - steps, edge_scores).statistic
             yield [what, name, f"{rho[0]:.2f}", f"{rho[1]:.2f}"]
 
 
-def log_odds(sound: NDArray[np.float32], text: str) -> float:
-    """Return the mean log-odds a network gives a class, ``network@class:NAME``."""
+def log_odds(sound: Sound, text: str) -> float:
+    """Return the mean log-odds of ``network@class:NAME``, over positions of the network's grid."""
     named, _, kind = text.rpartition("@")
     network = load_network(named or "timbre")
-    logit = f"logit:{kind.partition(':')[2]}"
-    ear = Listener(network, parse_objective(logit), RATE)
     index = network.card.classes.index(kind.partition(":")[2])
-    del ear
-    from dream_core.dsp.resample import resample
-
+    n_positions = round(network.card.patch_s / network.card.frame_s)
+    heard = []
     with torch.no_grad():
-        heard = network.listen(resample(torch.from_numpy(sound[:1]), RATE, network.card.sample_rate))[0]
-        logits = network(heard).double()
-    if network.card.outputs == "independent":
-        return float(logits[:, index].mean())
-    odds = logits.log_softmax(dim=1)[:, index]
-    return float((odds - torch.log1p(-odds.exp().clamp(max=1 - 1e-12))).mean())
+        mono = resample(torch.from_numpy(sound[:1]), RATE, network.card.sample_rate)
+        for offset in range(0, n_positions, max(1, n_positions // 8)):
+            logits = network(network.listen(mono, offset)[0]).double()
+            if network.card.outputs == "independent":
+                heard.append(logits[:, index])
+            else:
+                own = logits.log_softmax(dim=1)[:, index]
+                heard.append(own - torch.log1p(-own.exp().clamp(max=1 - 1e-12)))
+    return float(torch.cat(heard).mean())
 
 
 TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Half, Options], Iterator[list[str]]]]] = {
