@@ -124,6 +124,8 @@ def _term(match: re.Match[str]) -> TermText:
 
 def _argument(text: str) -> Argument:
     plain = text.strip()
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'":
+        return Argument(plain[1:-1], is_quoted=True)
     return Argument(plain.strip("\"'"), is_quoted=plain[:1] in "\"'")
 
 
