@@ -17,7 +17,7 @@ from dream_core.objectives.notes import chord_bars
 from dream_core.objectives.objective import Objective
 from dream_core.objectives.targets import Targets
 
-__all__ = ["STEM", "heard_in_stems", "read_targets", "stems_played"]
+__all__ = ["STEM", "check_one_hears", "heard_in_stems", "read_targets", "stems_played"]
 
 STEM = "stem:"
 """Targets of this kind are what a network hears in another stem."""
@@ -64,6 +64,26 @@ def _targets(matrix: NoteMatrix) -> Targets:
 def stems_played(objective: Objective) -> frozenset[str]:
     """Return the stems whose notes an objective plays."""
     return frozenset(name.removeprefix(STEM) for name in objective.targets if name.startswith(STEM))
+
+
+def check_one_hears(objective: Objective, network: str) -> None:
+    """Refuse a stem whose notes two networks are to hear: there is one score of it.
+
+    Args:
+        objective: What is dreamed.
+        network: Name of the dream's own network.
+
+    Raises:
+        ProcessorError: Two are.
+    """
+    heard_by: dict[str, str] = {}
+    for term in objective.terms:
+        name, ear = term.target.name if term.target else "", term.network or network
+        if name.startswith(STEM) and heard_by.setdefault(name, ear) != ear:
+            raise ProcessorError(
+                f"dream: objective notes:{name} is for {heard_by[name]!r} and for {ear!r}; one network hears "
+                "a stem's notes, so name the same one in all terms that play it"
+            )
 
 
 def heard_in_stems(
