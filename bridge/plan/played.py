@@ -9,7 +9,7 @@ from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import track_named
 from bridge.midi.notes import DRUM_CHANNEL, read_notes, read_pitched_notes
-from bridge.presets.keyswitches import played_params
+from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
 
@@ -24,8 +24,9 @@ def check_weights(preset: Preset, node: NodeSpec) -> None:
     """
     moved = {route.target for route in preset.routes if route.enabled}
     moved |= set(controllers(preset.midi_map).values())
-    for name in weight_names(str(node.params.get("objective", ""))):
-        if name not in node.params and f"{node.id}.{name}" not in moved:
+    of_keys = {key_weight(key) for key in switched_keys(preset, node)}
+    for name in weight_names(str(played_params(preset, node).get("objective", ""))):
+        if name not in of_keys | node.params.keys() and f"{node.id}.{name}" not in moved:
             raise PresetError(
                 f"node {node.id!r}: nothing says how much {{{name}}} of its objective is; give it a value "
                 f"({name} = 0.5 in its params), or a route or controller to {node.id}.{name}"

@@ -39,3 +39,14 @@ def test_a_node_is_switched(value: str, is_on: bool) -> None:
     """By true and false, or by a number."""
     preset = apply_settings(load_preset("factory:lucid-bloom"), [f"width.enabled={value}"])
     assert preset.chain[-1].enabled is is_on
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_objective_brings_its_weights(is_first: bool) -> None:
+    """They can be set beside it, in any order; a name that is taken is told."""
+    settings = ["dream.objective={air}*class:flute", "dream.air=0.5"]
+    preset = apply_settings(load_preset("factory:lucid-bloom"), settings if is_first else settings[::-1])
+
+    assert preset.nodes_of("dream")[0].params["air"] == 0.5
+    with pytest.raises(PresetError, match="a weight cannot be called 'depth'"):
+        apply_settings(preset, ["dream.objective={depth}*class:flute", "dream.depth=2"])

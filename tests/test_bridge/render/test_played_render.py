@@ -224,3 +224,20 @@ def test_whose_notes_a_dream_plays_may_be_said_by_channel(tmp_path: Path) -> Non
     data["chain"][0]["plugin"] = "x"
     with pytest.raises(PresetError, match="plugin belongs to vst3 nodes"):
         parse_preset(data, "test")
+
+
+def test_a_weight_of_a_keys_objective_is_moved_like_others(tmp_path: Path) -> None:
+    """By a macro's route; where nothing moves it the plan says so."""
+    notes, route = {"C1": "{air}*note:C3 + note:A3"}, {"source": "macro.knob", "target": "dream.air"}
+    plan = plan_of(tmp_path, preset(tmp_path, notes=notes, routes=[route]), has_midi=False)
+
+    assert np.array_equal(rendered(plan), dreamed("{air}*note:C3 + note:A3", air=0.25))
+    with pytest.raises(PresetError, match=r"nothing says how much \{air\}"):
+        plan_of(tmp_path, preset(tmp_path, notes=notes), has_midi=False)
+
+
+def test_one_network_hears_a_stems_notes() -> None:
+    """Two would hear other notes, and there is one score of a stem; the dream's own by its name is one."""
+    with pytest.raises(ProcessorError, match="is for 'notes' and for 'crepe'"):
+        Dream(network="notes", objective="notes:stem:lead + crepe@notes:stem:lead:fold").check()
+    Dream(network="notes", objective="notes:stem:lead + notes@notes:stem:lead:fold").check()
