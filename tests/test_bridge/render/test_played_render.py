@@ -13,6 +13,7 @@ from helpers.nets import KeyNet
 from helpers.session import write_preset
 
 from bridge import build_plan, render_plan
+from bridge.clock.settings import ClockSettings
 from bridge.errors import InputError, PresetError, ProcessorError
 from bridge.midi.keyswitch_lines import read_keyswitches
 from bridge.midi.note_matrix import note_matrix
@@ -241,3 +242,19 @@ def test_one_network_hears_a_stems_notes() -> None:
     with pytest.raises(ProcessorError, match="is for 'notes' and for 'crepe'"):
         Dream(network="notes", objective="notes:stem:lead + crepe@notes:stem:lead:fold").check()
     Dream(network="notes", objective="notes:stem:lead + notes@notes:stem:lead:fold").check()
+
+
+def test_notes_that_lie_outside_the_stems_are_a_warning(tmp_path: Path) -> None:
+    """Where the song begins after the stems end, or has ended before they begin."""
+    made = preset(tmp_path, objective="notes:midi")
+    plan = plan_of(tmp_path, made)
+    said = {}
+    for offset_s in (0.0, 2.9, 3.1, -2.4, -2.6):
+        clock = ClockSettings(offset_s=offset_s)
+        again = build_plan(
+            [tmp_path / "pad.wav"], made, midi=tmp_path / "song.mid", out_dir=tmp_path, clock=clock
+        )
+        said[offset_s] = any("no note of notes:midi sounds" in text for text in again.warnings)
+
+    assert not any("no note" in text for text in plan.warnings)
+    assert said == {0.0: False, 2.9: False, 3.1: True, -2.4: False, -2.6: True}
