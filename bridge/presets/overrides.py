@@ -59,6 +59,8 @@ def apply_settings(
     # Objectives first: they decide which weights can be set.
     for key, value, where in sorted(pairs, key=lambda pair: not pair[0].endswith(".objective")):
         _apply(data, preset, key, value, where)
+    for node, changed in zip(preset.chain, data["chain"], strict=True):
+        _drop_weights(data, preset, node, changed["params"])
     changes = ", ".join(dict.fromkeys(where for _, _, where in pairs))
     return parse_preset(data, f"{preset.meta.name} with {changes}" if changes else preset.meta.name)
 
@@ -129,6 +131,28 @@ def _apply_to_macro(data: dict[str, Any], preset: Preset, name: str, value: Para
         raise PresetError(f"{where}: this preset has no macros")
     known = [macro.id for macro in preset.macros]
     raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
+
+
+def _drop_weights(
+    data: dict[str, Any], preset: Preset, node: NodeSpec, params: dict[str, ParamValue]
+) -> None:
+    """Take out what moved or set weights that went with an objective which another one has replaced."""
+    if params.get("objective") == node.params.get("objective"):
+        return
+    try:
+        known = node_parameters(node.model_copy(update={"params": params}), preset.midi_map)
+    except ProcessorError:
+        return  # which is said where the preset is read
+    gone = node_parameters(node, preset.midi_map).keys() - known.keys()
+    targets = {f"{node.id}.{name}" for name in gone}
+    for name in gone & params.keys():
+        del params[name]
+    data["routes"] = [route for route in data["routes"] if route["target"] not in targets]
+    data["midi_map"] = {
+        key: target
+        for key, target in data["midi_map"].items()
+        if isinstance(target, dict) or target not in targets
+    }
 
 
 def _apply_to_node(
