@@ -92,7 +92,8 @@ def _notes_of(
     node: NodeSpec, track: str, midi: MidiFile, switches: Collection[Keyswitch]
 ) -> tuple[Notes, BoolArray]:
     """Return the notes of a track that has a dream, and which of them are no keyswitches."""
-    notes = read_pitched_notes(midi, channel=node.channel, track=track_named(track))
+    whose = track_named(track) if track else node.track
+    notes = read_pitched_notes(midi, channel=node.channel, track=whose)
     is_played = [
         Keyswitch(key) not in switches and Keyswitch(key, on) not in switches
         for key, on in zip(notes.note.tolist(), notes.channel.tolist(), strict=True)

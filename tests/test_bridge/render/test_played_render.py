@@ -258,3 +258,24 @@ def test_notes_that_lie_outside_the_stems_are_a_warning(tmp_path: Path) -> None:
 
     assert not any("no note" in text for text in plan.warnings)
     assert said == {0.0: False, 2.9: False, 3.1: True, -2.4: False, -2.6: True}
+
+
+def test_whose_notes_a_dream_plays_may_be_said_by_track(tmp_path: Path) -> None:
+    """`track` of the node is that of `notes:midi`; the objective's own goes before it."""
+    by_name = rendered(plan_of(tmp_path, preset(tmp_path, objective="notes:midi:Keys")))
+    data = preset(tmp_path, objective="notes:midi").to_dict()
+    data["chain"][0]["track"] = "Keys"
+    (tmp_path / "by_node").mkdir()
+    by_node = rendered(plan_of(tmp_path / "by_node", parse_preset(data, "test")))
+
+    assert np.array_equal(by_node, by_name)
+    data["chain"][0]["track"] = "empty"
+    with pytest.raises(PresetError, match="there are no notes to play"):
+        plan_of(tmp_path / "by_node", parse_preset(data, "test"))
+
+
+def test_a_stem_that_a_dream_alone_was_not_given_is_told() -> None:
+    """With the nearest of its references."""
+    dream = Dream(network=KeyNet(), objective="notes:stem:laed", references={"lead": sound(1)[None]})
+    with pytest.raises(ProcessorError, match=r"notes:stem:laed follows a stem .* did you mean 'lead'"):
+        dream.process(sound()[None], RATE)
