@@ -41,6 +41,12 @@ class Argument:
     text: str
     is_quoted: bool = False
 
+    @property
+    def written(self) -> str:
+        """The argument as a term has it."""
+        quote = "'" if '"' in self.text else '"'
+        return f"{quote}{self.text}{quote}" if self.is_quoted else self.text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermText:
