@@ -56,6 +56,7 @@ def envelope_command(
     from bridge.clock.durations import parse_duration
     from bridge.envelopes.export import draw_envelopes, envelope_lanes, sparkline, write_envelopes_csv
     from bridge.envelopes.follower import follower_stems
+    from bridge.envelopes.map_keys import keyswitches
     from bridge.envelopes.song import Song
     from bridge.errors import EnvelopeError, InputError
     from bridge.files import check_free, write_whole
@@ -100,6 +101,8 @@ def envelope_command(
             f"{', '.join(followed)} follow the sound of stems, which is not read here: the output has the "
             "followers at maximum and no audio triggers; `reverie render` measures them"
         )
+    if preset.nodes_of("dream") and keyswitches(preset.midi_map):
+        warnings.append("what keyswitches choose is not among the envelopes")
     for warning in dict.fromkeys(warnings):
         warn(warning)
     if png is not None:

@@ -66,6 +66,7 @@ def show_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show a preset: its chain, what moves it, and its macros."""
+    from bridge.envelopes.map_keys import controllers
     from bridge.presets.load import preset_path, read_preset
 
     preset = read_preset(preset_path(name), trust=trust)
@@ -90,8 +91,13 @@ def show_command(
         _head("macros")
         for macro in preset.macros:
             say(f"  {macro.id} = {macro.value:g}")
-    for midi, target in preset.midi_map.items():
+    for midi, target in controllers(preset.midi_map).items():
         say(f"  {midi} -> {target}")
+    switches = preset.midi_map.get("notes")
+    if isinstance(switches, dict) and switches:
+        _head("keyswitches")
+        for key, objective in switches.items():
+            say(f"  {key}: {objective}")
     if preset.variations:
         _head("variations")
         for variation in preset.variations:

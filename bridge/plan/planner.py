@@ -39,7 +39,7 @@ from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
-from bridge.plan.played import check_played
+from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.load import load_noted, with_location
 from bridge.presets.model import Preset, node_parameters
@@ -158,6 +158,7 @@ def build_plan(
         planned.append(stem.model_copy(update=facts))
     _check_targets(planned)
     warnings += held.warnings()
+    warnings += unheard_notes(resolved, parsed, tempo_map, max(stem.duration_s for stem in planned))
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
     if changed is not None:
         raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
+from bridge.arrays import BoolArray
+from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.map_keys import Keyswitch, controllers, keyswitches
 from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import track_named
-from bridge.midi.notes import DRUM_CHANNEL, read_notes, read_pitched_notes
-from bridge.presets.keyswitches import played_params
+from bridge.midi.notes import DRUM_CHANNEL, Notes, read_notes, read_pitched_notes
+from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
 
-__all__ = ["check_played", "check_weights"]
+__all__ = ["check_played", "check_weights", "unheard_notes"]
 
 
 def check_weights(preset: Preset, node: NodeSpec) -> None:
@@ -24,8 +28,9 @@ def check_weights(preset: Preset, node: NodeSpec) -> None:
     """
     moved = {route.target for route in preset.routes if route.enabled}
     moved |= set(controllers(preset.midi_map).values())
-    for name in weight_names(str(node.params.get("objective", ""))):
-        if name not in node.params and f"{node.id}.{name}" not in moved:
+    of_keys = {key_weight(key) for key in switched_keys(preset, node)}
+    for name in weight_names(str(played_params(preset, node).get("objective", ""))):
+        if name not in of_keys | node.params.keys() and f"{node.id}.{name}" not in moved:
             raise PresetError(
                 f"node {node.id!r}: nothing says how much {{{name}}} of its objective is; give it a value "
                 f"({name} = 0.5 in its params), or a route or controller to {node.id}.{name}"
@@ -53,6 +58,58 @@ def check_played(preset: Preset, midi: MidiFile | None) -> tuple[str, ...]:
     return ()
 
 
+def unheard_notes(
+    preset: Preset, midi: MidiFile | None, tempo_map: TempoMap, length_s: float
+) -> tuple[str, ...]:
+    """Say which dreams play notes of which none sounds while the stems do.
+
+    Args:
+        preset: One that `check_played` has passed.
+        midi: The song.
+        tempo_map: Its clock.
+        length_s: Of the longest stem.
+    """
+    told: list[str] = []
+    switches = keyswitches(preset.midi_map)
+    for node in preset.nodes_of("dream") if midi is not None else ():
+        for name in _targets_of(str(played_params(preset, node).get("objective", ""))):
+            kind, _, track = name.partition(":")
+            if midi is None or kind != "midi":
+                continue
+            notes, is_played = _notes_of(node, track, midi, switches)
+            starts, ends = (
+                np.asarray(tempo_map.ticks_to_seconds(ticks)) for ticks in (notes.start_tick, notes.end_tick)
+            )
+            if not (is_played & (ends > 0.0) & (starts < length_s)).any():
+                told.append(
+                    f"node {node.id!r}: no note of notes:{name} sounds in the stems, which last "
+                    f"{length_s:.1f} s: nothing is dreamed of them; --offset says where {midi.name} begins"
+                )
+    return tuple(told)
+
+
+def _notes_of(
+    node: NodeSpec, track: str, midi: MidiFile, switches: Collection[Keyswitch]
+) -> tuple[Notes, BoolArray]:
+    """Return the notes of a track that has a dream, and which of them are no keyswitches."""
+    whose = track_named(track) if track else node.track
+    notes = read_pitched_notes(midi, channel=node.channel, track=whose)
+    is_played = [
+        Keyswitch(key) not in switches and Keyswitch(key, on) not in switches
+        for key, on in zip(notes.note.tolist(), notes.channel.tolist(), strict=True)
+    ]
+    return notes, np.array(is_played, bool)
+
+
+def _targets_of(objective: str) -> tuple[str, ...]:
+    """Return what an objective wants over time; Torch is loaded only where it may want something."""
+    if "notes:" not in objective:
+        return ()
+    from dream_core.objectives.parse import parse_objective
+
+    return parse_objective(objective).targets
+
+
 def _is_pressed(switch: Keyswitch, pressed: Collection[tuple[int, int]]) -> bool:
     return any(
         key == switch.key and (on == switch.channel or (switch.channel is None and on != DRUM_CHANNEL))
@@ -63,11 +120,7 @@ def _is_pressed(switch: Keyswitch, pressed: Collection[tuple[int, int]]) -> bool
 def _check_notes(
     node: NodeSpec, objective: str, midi: MidiFile | None, switches: Sequence[Keyswitch]
 ) -> None:
-    if "notes:" not in objective:
-        return
-    from dream_core.objectives.parse import parse_objective
-
-    for name in parse_objective(objective).targets:
+    for name in _targets_of(objective):
         kind, _, track = name.partition(":")
         if kind in ("chords", "stem"):
             continue
@@ -79,13 +132,10 @@ def _check_notes(
         if midi is None:
             raise PresetError(f"{where} plays the song's notes, and there is no MIDI; give --midi FILE")
         try:
-            notes = read_pitched_notes(midi, channel=node.channel, track=track_named(track))
+            _, is_played = _notes_of(node, track, midi, switches)
         except MidiFileError as error:
             raise PresetError(f"{where}: {error}") from None
-        if not any(
-            Keyswitch(key) not in switches and Keyswitch(key, on) not in switches
-            for key, on in zip(notes.note.tolist(), notes.channel.tolist(), strict=True)
-        ):
+        if not is_played.any():
             raise PresetError(
                 f"{where}: there are no notes to play in {midi.name}; to see its tracks and channels run: "
                 "reverie midi show"

@@ -41,7 +41,9 @@ def build_preset_envelopes(
         followers: How loud stems are, by name; None while an estimate is made.
     """
     nodes = [node for node in preset.chain if node.enabled]
-    targets: dict[str, Mapping[str, ParamSpec]] = {node.id: node_parameters(node) for node in nodes}
+    targets: dict[str, Mapping[str, ParamSpec]] = {
+        node.id: node_parameters(node, preset.midi_map) for node in nodes
+    }
     if opened is not None:
         targets |= {node_id: {**targets[node_id], **specs} for node_id, specs in opened.items()}
     unopened = {node.id for node in nodes if node.use == "vst3"} if opened is None else set()

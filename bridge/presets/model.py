@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from bridge.envelopes.map_keys import MidiMap
+from bridge.envelopes.map_keys import MidiMap, keyswitches
 from bridge.envelopes.schema import Macro, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
@@ -240,16 +240,31 @@ class Preset(_Model):
         )
 
 
-def node_parameters(node: NodeSpec) -> dict[str, ParamSpec]:
+def node_parameters(node: NodeSpec, midi_map: Mapping[str, Any] | None = None) -> dict[str, ParamSpec]:
     """Return what routes and settings can reach at a node: its processor's parameters and its mix.
 
     A plugin's parameters are known once it is open; for ``vst3`` only the mix is listed.
+
+    Args:
+        node: The node.
+        midi_map: The preset's: its keyswitches' objectives may have weights too.
+
+    Raises:
+        ProcessorError: A weight of an objective has a name that is taken.
     """
     if node.use == "vst3":
         return {"mix": MIX_SPEC}
-    if node.use == "dream":
-        return {"mix": MIX_SPEC, **dream_parameters(str(node.params.get("objective", "")))}
-    return {"mix": MIX_SPEC, **processor_parameters(node.use)}
+    if node.use != "dream":
+        return {"mix": MIX_SPEC, **processor_parameters(node.use)}
+    switched = keyswitches(midi_map or {}).values()
+    specs = dream_parameters(str(node.params.get("objective", "")), *switched)
+    taken = [name for name in specs if name.startswith("key_")] if switched else []
+    if taken:
+        raise ProcessorError(
+            f"a weight cannot be called {taken[0]!r} where there are keyswitches: their weights are called "
+            f"so; write another, as {{{taken[0].removeprefix('key_')}_share}}"
+        )
+    return {"mix": MIX_SPEC, **specs}
 
 
 def parse_preset(data: Mapping[str, Any], where: str, text: str = "") -> Preset:
@@ -307,7 +322,8 @@ def _check_chain(preset: Preset, where: str) -> None:
             raise PresetError(f"{place}: {foreign[0]} belongs to vst3 nodes; this one uses {node.use!r}")
         try:
             processor_parameters(node.use)
-            specs = {name: spec for name, spec in node_parameters(node).items() if spec is not MIX_SPEC}
+            known = node_parameters(node, preset.midi_map)
+            specs = {name: spec for name, spec in known.items() if spec is not MIX_SPEC}
             for name, value in node.params.items():
                 check_parameter(name, value, specs, place)
         except ProcessorError as error:

@@ -56,8 +56,11 @@ def apply_settings(
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
         pairs.append((key.strip(), parse_value(written.strip()), f"--set {text!r}"))
     data = preset.to_dict()
-    for key, value, where in pairs:
+    # Objectives first: they decide which weights can be set.
+    for key, value, where in sorted(pairs, key=lambda pair: not pair[0].endswith(".objective")):
         _apply(data, preset, key, value, where)
+    for node, changed in zip(preset.chain, data["chain"], strict=True):
+        _drop_weights(data, preset, node, changed["params"])
     changes = ", ".join(dict.fromkeys(where for _, _, where in pairs))
     return parse_preset(data, f"{preset.meta.name} with {changes}" if changes else preset.meta.name)
 
@@ -87,7 +90,8 @@ def _apply(data: dict[str, Any], preset: Preset, key: str, value: ParamValue, wh
         data.setdefault(owner, {})[name] = value
     elif owner in nodes:
         index = nodes.index(owner)
-        _apply_to_node(data["chain"][index], preset.chain[index], name, value, where)
+        changed = preset.chain[index].model_copy(update={"params": data["chain"][index]["params"]})
+        _apply_to_node(data["chain"][index], changed, preset.midi_map, name, value, where)
     elif owner in modulators:
         data["modulators"][modulators.index(owner)][name] = value  # checked when the preset is read again
     else:
@@ -110,7 +114,7 @@ def _what_is_missing(preset: Preset, owner: str, name: str) -> str:
 
 def _targets(preset: Preset) -> dict[str, list[str]]:
     """Return what can be set: names by what they belong to."""
-    targets = {node.id: list(node_parameters(node)) for node in preset.chain}
+    targets = {node.id: list(node_parameters(node, preset.midi_map)) for node in preset.chain}
     for modulator in preset.modulators:
         targets[modulator.id] = [name for name in type(modulator).model_fields if name not in ("id", "type")]
     if preset.macros:
@@ -129,7 +133,36 @@ def _apply_to_macro(data: dict[str, Any], preset: Preset, name: str, value: Para
     raise PresetError(f"{where}: no macro {name!r}; {nearest_names(name, known)}")
 
 
-def _apply_to_node(data: dict[str, Any], node: NodeSpec, name: str, value: ParamValue, where: str) -> None:
+def _drop_weights(
+    data: dict[str, Any], preset: Preset, node: NodeSpec, params: dict[str, ParamValue]
+) -> None:
+    """Take out what moved or set weights that went with an objective which another one has replaced."""
+    if params.get("objective") == node.params.get("objective"):
+        return
+    try:
+        known = node_parameters(node.model_copy(update={"params": params}), preset.midi_map)
+    except ProcessorError:
+        return  # which is said where the preset is read
+    gone = node_parameters(node, preset.midi_map).keys() - known.keys()
+    targets = {f"{node.id}.{name}" for name in gone}
+    for name in gone & params.keys():
+        del params[name]
+    data["routes"] = [route for route in data["routes"] if route["target"] not in targets]
+    data["midi_map"] = {
+        key: target
+        for key, target in data["midi_map"].items()
+        if isinstance(target, dict) or target not in targets
+    }
+
+
+def _apply_to_node(
+    data: dict[str, Any],
+    node: NodeSpec,
+    midi_map: Mapping[str, Any],
+    name: str,
+    value: ParamValue,
+    where: str,
+) -> None:
     if name == "enabled":
         if value not in (True, False):
             raise PresetError(f"{where}: {node.id}.enabled is true or false")
@@ -137,7 +170,7 @@ def _apply_to_node(data: dict[str, Any], node: NodeSpec, name: str, value: Param
         return
     if node.use != "vst3":
         try:
-            value = check_parameter(name, value, node_parameters(node), node.id)
+            value = check_parameter(name, value, node_parameters(node, midi_map), node.id)
         except ProcessorError as error:
             raise PresetError(f"{where}: {error}") from None
     own = name != "mix" or (node.use != "vst3" and "mix" in processor_parameters(node.use))

@@ -139,8 +139,8 @@ _SPECS = (
 DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}
 
 
-def dream_parameters(objective: str) -> Mapping[str, ParamSpec]:
-    """Return the parameters of a dream: those that all have, and the named weights of its objective.
+def dream_parameters(*objectives: str) -> Mapping[str, ParamSpec]:
+    """Return the parameters of a dream: those that all have, and the named weights of its objectives.
 
     Raises:
         ProcessorError: A weight has the name of another parameter.
@@ -148,8 +148,8 @@ def dream_parameters(objective: str) -> Mapping[str, ParamSpec]:
     >>> dream_parameters("{air}*class:flute")["air"].maximum
     1.0
     """
-    names = weight_names(objective)
-    for name in names:
+    names = {name: objective for objective in objectives for name in weight_names(objective)}
+    for name, objective in names.items():
         if name in DREAM_PARAMETERS or name == "mix":
             raise ProcessorError(
                 f"objective {objective!r}: a weight cannot be called {name!r}, a dream has a parameter of "

@@ -22,7 +22,7 @@ from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, P
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
 from bridge.processors.pitch import PitchTracker, choose_ear
 from bridge.processors.pitch_sources import choose_pitch_source
-from bridge.processors.played import STEM, heard_in_stems, stems_played
+from bridge.processors.played import STEM, check_one_hears, heard_in_stems, stems_played
 from bridge.processors.stream_guard import StreamGuard
 from dream_core.errors import (
     ClassNotFoundError,
@@ -200,6 +200,7 @@ class Dream(DreamAttributes):
                 objective.check(card, cards)
             except ClassNotFoundError:  # perhaps a network has it that the objective does not name
                 objective.check(card, {one.name: one for one in list_networks()} | cards)
+            check_one_hears(objective, card.name)
             resolve_device(self._device_name)
             cards[""] = card
             settings = self._settings()

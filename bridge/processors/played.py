@@ -8,7 +8,7 @@ import torch
 
 from bridge.arrays import AudioArray
 from bridge.clock.tempo_map import TempoMap
-from bridge.errors import ProcessorError
+from bridge.errors import ProcessorError, nearest_names
 from bridge.midi.file import MidiFile
 from bridge.midi.note_matrix import NoteMatrix, chord_matrix, note_matrix, track_named
 from dream_core.networks.card import Network
@@ -17,7 +17,7 @@ from dream_core.objectives.notes import chord_bars
 from dream_core.objectives.objective import Objective
 from dream_core.objectives.targets import Targets
 
-__all__ = ["STEM", "heard_in_stems", "read_targets", "stems_played"]
+__all__ = ["STEM", "check_one_hears", "heard_in_stems", "read_targets", "stems_played"]
 
 STEM = "stem:"
 """Targets of this kind are what a network hears in another stem."""
@@ -30,6 +30,7 @@ def read_targets(
     length_s: float,
     *,
     channel: int | None = None,
+    track: int | str | None = None,
     without: Collection[tuple[int, int | None]] = (),
 ) -> Targets:
     """Read what a name asks for of a song.
@@ -40,6 +41,7 @@ def read_targets(
         tempo_map: The song's clock.
         length_s: How much of it.
         channel: Only this one's notes, 1..16.
+        track: Only this one's, where the name says none.
         without: Keys that are not played: keyswitches.
 
     Raises:
@@ -53,8 +55,8 @@ def read_targets(
         raise ProcessorError(
             f"dream: objective notes:{name} plays the song's notes, and there is no MIDI; give --midi FILE"
         )
-    own = note_matrix(midi, tempo_map, length_s, channel=channel, track=track_named(rest), without=without)
-    return _targets(own)
+    whose = track_named(rest) if rest else track
+    return _targets(note_matrix(midi, tempo_map, length_s, channel=channel, track=whose, without=without))
 
 
 def _targets(matrix: NoteMatrix) -> Targets:
@@ -64,6 +66,26 @@ def _targets(matrix: NoteMatrix) -> Targets:
 def stems_played(objective: Objective) -> frozenset[str]:
     """Return the stems whose notes an objective plays."""
     return frozenset(name.removeprefix(STEM) for name in objective.targets if name.startswith(STEM))
+
+
+def check_one_hears(objective: Objective, network: str) -> None:
+    """Refuse a stem whose notes two networks are to hear: there is one score of it.
+
+    Args:
+        objective: What is dreamed.
+        network: Name of the dream's own network.
+
+    Raises:
+        ProcessorError: Two are.
+    """
+    heard_by: dict[str, str] = {}
+    for term in objective.terms:
+        name, ear = term.target.name if term.target else "", term.network or network
+        if name.startswith(STEM) and heard_by.setdefault(name, ear) != ear:
+            raise ProcessorError(
+                f"dream: objective notes:{name} is for {heard_by[name]!r} and for {ear!r}; one network hears "
+                "a stem's notes, so name the same one in all terms that play it"
+            )
 
 
 def heard_in_stems(
@@ -81,11 +103,20 @@ def heard_in_stems(
         network: The dream's own.
         others: Other networks by name.
         sample_rate: Hz, of the stems.
+
+    Raises:
+        ProcessorError: A stem was not given.
     """
     wanted = {}
     for term in objective.terms:
         if term.target is not None and term.target.name.startswith(STEM):
-            sound = references[term.target.name.removeprefix(STEM)]
+            stem = term.target.name.removeprefix(STEM)
+            if stem not in references:
+                raise ProcessorError(
+                    f"dream: objective notes:{term.target.name} follows a stem that was not given as one of "
+                    f"references; {nearest_names(stem, references)}"
+                )
+            sound = references[stem]
             ear = others.get(term.network, network)
             mono = torch.from_numpy(sound.mean(axis=0)).to(ear.device)
             wanted[term.target.name] = heard_targets(ear, mono, sample_rate)

@@ -315,7 +315,13 @@ def _open_dream(
     switches = keyswitches(plan.preset.midi_map)
     for name in dream.song_targets:
         dream.targets[name] = read_targets(
-            name, midi, plan.tempo_map, stem.duration_s, channel=node.channel, without=switches
+            name,
+            midi,
+            plan.tempo_map,
+            stem.duration_s,
+            channel=node.channel,
+            track=node.track,
+            without=switches,
         )
     dream.open()
     return dream

@@ -257,7 +257,11 @@ def dream_each(
     base = settings or DreamSettings()
     change = np.zeros(_check_sound(sound).shape, np.float32)
     wanted = list(objectives or [f"channel:{info.name}:auto" for info in network.card.layers[-3:]])
+    named = [set(parse_objective(objective).weights) for objective in wanted]
     for index, objective in enumerate(wanted):
+        # One that no objective names goes to the first, which says so.
+        others = set[str]().union(*named) - named[index]
+        own = {name: value for name, value in (weights or {}).items() if name not in others}
         one = dream(
             sound,
             sample_rate,
@@ -268,7 +272,7 @@ def dream_each(
             references=references,
             target=target,
             targets=targets,
-            weights=weights,
+            weights=own,
             networks=networks,
             batch=batch,
             first_step=first_step,

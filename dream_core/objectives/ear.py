@@ -99,7 +99,8 @@ def _over_patches(
     first = (offsets_s * sample_rate).round().long().clamp(0, n_samples - 1)
     last = ((offsets_s + patch_s) * sample_rate).round().long().clamp(1, n_samples)
     last = torch.maximum(last, first + 1)
-    total = torch.nn.functional.pad(weight.double().cumsum(dim=1), (1, 0)).cpu()
+    # On the CPU: elsewhere sums need not come out the same again, nor is there always float64.
+    total = torch.nn.functional.pad(weight.cpu().double().cumsum(dim=1), (1, 0))
     return (total[:, last] - total[:, first]) / (last - first)
 
 
@@ -112,9 +113,9 @@ def _product(names: Sequence[str], weights: Mapping[str, float | Tensor]) -> flo
 
 
 def _size(weight: float | Tensor) -> Tensor:
-    """Return the effective size of a weight, one an item or one for all."""
+    """Return the effective size of a weight, one an item or one for all, on the CPU."""
     if isinstance(weight, Tensor):
-        return weight.double().square().mean(dim=1).sqrt().to(weight.dtype)
+        return weight.cpu().double().square().mean(dim=1).sqrt().to(weight.dtype)
     return torch.tensor([abs(weight)])
 
 

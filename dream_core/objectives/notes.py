@@ -110,7 +110,7 @@ def read_chords(arguments: Sequence[Argument], written: str) -> Objective:
     if len(names) != 1:
         raise ObjectiveError(f"objective {written!r}: write it as chords:Am7|F|C/E")
     chord_bars(names[0])
-    return notes(replace(options, name=f"chords:{names[0]}", fold=True), written)
+    return notes(replace(options, name=f"chords:{names[0]}", fold=True), _text("chords", arguments))
 
 
 def read_notes(arguments: Sequence[Argument], written: str) -> Objective:
@@ -121,7 +121,7 @@ def read_notes(arguments: Sequence[Argument], written: str) -> Objective:
             f"objective {written!r}: write it as notes:midi, notes:midi:TRACK or notes:stem:STEM; "
             "fold, hold and transpose=12 may follow"
         )
-    return notes(replace(options, name=":".join(names)), written)
+    return notes(replace(options, name=":".join(names)), _text("notes", arguments))
 
 
 def chord_bars(text: str) -> list[list[frozenset[int]]]:
@@ -161,6 +161,11 @@ def _chord(name: str, before: frozenset[int] | None) -> frozenset[int]:
     if before is None:
         raise ValueError("% repeats the chord before; there is none")
     return before
+
+
+def _text(kind: str, arguments: Sequence[Argument]) -> str:
+    """Write a term without its factor, weights and network."""
+    return ":".join([kind, *(argument.written for argument in arguments)])
 
 
 def _split_options(arguments: Sequence[Argument], written: str) -> tuple[list[str], TargetUse]:

@@ -30,7 +30,7 @@ class TargetUse:
     Args:
         name: Which ones.
         fold: Any octave will do: keys an octave apart count as one.
-        hold: Through rests what was wanted last stays wanted.
+        hold: Through rests what was wanted last stays wanted, as much as it was at most since it began.
         transpose: Semitones up.
     """
 
@@ -161,10 +161,23 @@ def _folded(values: Tensor) -> Tensor:
 
 
 def _held(values: Tensor) -> Tensor:
-    """Return values in which an empty frame repeats the last one that is not."""
+    """Return values in which empty frames keep wanting what the last one before them that is not wants.
+
+    How much it wants would be chance: a note ends within a frame, or fades. So each class stays as wanted as
+    it was at most since it began.
+    """
+    if not values.shape[1]:
+        return values
     is_some = values.any(dim=0)
-    index = torch.where(is_some, torch.arange(values.shape[1]), 0).cummax(dim=0).values
-    return values[:, index] if values.shape[1] else values
+    last = torch.where(is_some, torch.arange(values.shape[1]), 0).cummax(dim=0).values
+    return torch.stack([torch.where(is_some, row, _peaks(row)[last]) for row in values])
+
+
+def _peaks(row: Tensor) -> Tensor:
+    """Return the largest of all values from the last 0 on, at each place."""
+    # Each 0 lifts what follows above all before it. Twice as fine as the values, so that they come back.
+    lift = 2.0 * (row == 0).cumsum(dim=0).double()
+    return ((row + lift).cummax(dim=0).values - lift).to(row.dtype)
 
 
 def pitch_classes(keys: Sequence[int]) -> list[list[int]]:

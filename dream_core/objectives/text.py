@@ -41,6 +41,12 @@ class Argument:
     text: str
     is_quoted: bool = False
 
+    @property
+    def written(self) -> str:
+        """The argument as a term has it."""
+        quote = "'" if '"' in self.text else '"'
+        return f"{quote}{self.text}{quote}" if self.is_quoted else self.text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermText:
@@ -124,6 +130,8 @@ def _term(match: re.Match[str]) -> TermText:
 
 def _argument(text: str) -> Argument:
     plain = text.strip()
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "\"'":
+        return Argument(plain[1:-1], is_quoted=True)
     return Argument(plain.strip("\"'"), is_quoted=plain[:1] in "\"'")
 
 

@@ -67,3 +67,16 @@ def test_a_gpu_repeats_itself_whatever_shares_its_batch() -> None:
     assert np.array_equal(whole, again)
     # Past the windows and margins that hear the change.
     assert np.array_equal(whole[:, : 3 * RATE], other[:, : 3 * RATE])
+
+
+def test_weights_that_move_and_weights_that_rest_lead_two_networks() -> None:
+    """Beside a second network, terms with and without a lane change on a GPU what they change on a CPU."""
+    sound = make_sound()
+    settings = DreamSettings(objective="{air}*class:flute + class:brass + texture@layer:frames8")
+    moving = {"air": np.linspace(0.0, 1.0, sound.shape[1])}
+    here, there = (
+        dream(sound, RATE, load_network("timbre", device=device), settings, depth=2.0, weights=moving) - sound
+        for device in ("cpu", "cuda")
+    )
+
+    assert np.corrcoef(here.ravel(), there.ravel())[0, 1] >= 0.99

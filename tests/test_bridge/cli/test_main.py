@@ -209,6 +209,10 @@ def test_presets_commands(session: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "snare-apparition" in capsys.readouterr().out
     assert main(["presets", "show", "lucid-bloom"]) == 0
     assert "swell -> dream.depth" in capsys.readouterr().out
+    assert main(["presets", "show", "three-voices"]) == 0
+    assert "keyswitches\n  C-2: class:brass\n  D-2: class:flute" in capsys.readouterr().out
+    assert main(["envelope", "three-voices", "--bpm", "100"]) == 0
+    assert "what keyswitches choose is not among the envelopes" in capsys.readouterr().err
     (session / "bad.toml").write_text("version = 1\n")
     assert main(["presets", "check", str(session / "under-test.toml"), str(session / "bad.toml")]) == 2
     captured = capsys.readouterr()

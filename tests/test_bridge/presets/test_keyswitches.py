@@ -11,7 +11,8 @@ from bridge.envelopes.map_keys import Keyswitch
 from bridge.errors import PresetError
 from bridge.presets.keyswitches import OWN, played_params, switched_keys
 from bridge.presets.load import load_preset
-from bridge.presets.model import Preset, parse_preset
+from bridge.presets.model import Preset, node_parameters, parse_preset
+from bridge.presets.overrides import apply_settings
 from dream_core.objectives.parse import parse_objective
 
 
@@ -77,3 +78,13 @@ def test_only_notes_are_a_table(tmp_path: Path) -> None:
     data["midi_map"] = {"cc1": {"C1": "class:brass"}}
     with pytest.raises(PresetError, match="cc1 is a table; only notes is one"):
         parse_preset(data, "test")
+
+
+def test_weights_of_a_keys_objective_are_parameters(tmp_path: Path) -> None:
+    """They can be set, moved, and changed by `--set`; a name that keyswitches have is refused."""
+    made = preset(tmp_path, {"C1": "{air}*class:brass"}, air=0.5)
+
+    assert node_parameters(made.chain[0], made.midi_map)["air"].maximum == 1.0
+    assert apply_settings(made, ["dream.air=0.25"]).chain[0].params["air"] == 0.25
+    with pytest.raises(PresetError, match="'key_36' where there are keyswitches"):
+        preset(tmp_path, {"C1": "class:brass"}, objective="{key_36}*class:flute", key_36=0.5)

@@ -7,6 +7,7 @@ import pytest
 from bridge.errors import PresetError
 from bridge.presets.load import load_preset
 from bridge.presets.overrides import apply_settings
+from dream_core.objectives.text import weight_names
 
 
 @pytest.mark.parametrize(("setting", "says"), [
@@ -39,3 +40,31 @@ def test_a_node_is_switched(value: str, is_on: bool) -> None:
     """By true and false, or by a number."""
     preset = apply_settings(load_preset("factory:lucid-bloom"), [f"width.enabled={value}"])
     assert preset.chain[-1].enabled is is_on
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_objective_brings_its_weights(is_first: bool) -> None:
+    """They can be set beside it, in any order; a name that is taken is told."""
+    settings = ["dream.objective={air}*class:flute", "dream.air=0.5"]
+    preset = apply_settings(load_preset("factory:lucid-bloom"), settings if is_first else settings[::-1])
+
+    assert preset.nodes_of("dream")[0].params["air"] == 0.5
+    with pytest.raises(PresetError, match="a weight cannot be called 'depth'"):
+        apply_settings(preset, ["dream.objective={depth}*class:flute", "dream.depth=2"])
+
+
+def test_another_objective_takes_leave_of_the_weights_of_the_one_before() -> None:
+    """Their values, routes and controllers go; a weight that both have stays as it was."""
+    preset = load_preset("factory:vowel-pad")
+    (dream,) = preset.nodes_of("dream")
+    names = weight_names(str(dream.params["objective"]))
+    bare = apply_settings(preset, ["dream.objective=class:flute"])
+    kept = apply_settings(preset, [f"dream.objective={{{names[0]}}}*class:flute"])
+
+    targets = {f"dream.{name}" for name in names}
+    assert targets & {route.target for route in preset.routes}
+    assert not targets & ({route.target for route in bare.routes} | set(bare.midi_map.values()))
+    assert not set(names) & bare.nodes_of("dream")[0].params.keys()
+    assert [r for r in kept.routes if r.target in targets] == [
+        r for r in preset.routes if r.target == f"dream.{names[0]}"
+    ]

@@ -13,6 +13,7 @@ from helpers.nets import KeyNet
 from helpers.session import write_preset
 
 from bridge import build_plan, render_plan
+from bridge.clock.settings import ClockSettings
 from bridge.errors import InputError, PresetError, ProcessorError
 from bridge.midi.keyswitch_lines import read_keyswitches
 from bridge.midi.note_matrix import note_matrix
@@ -224,3 +225,57 @@ def test_whose_notes_a_dream_plays_may_be_said_by_channel(tmp_path: Path) -> Non
     data["chain"][0]["plugin"] = "x"
     with pytest.raises(PresetError, match="plugin belongs to vst3 nodes"):
         parse_preset(data, "test")
+
+
+def test_a_weight_of_a_keys_objective_is_moved_like_others(tmp_path: Path) -> None:
+    """By a macro's route; where nothing moves it the plan says so."""
+    notes, route = {"C1": "{air}*note:C3 + note:A3"}, {"source": "macro.knob", "target": "dream.air"}
+    plan = plan_of(tmp_path, preset(tmp_path, notes=notes, routes=[route]), has_midi=False)
+
+    assert np.array_equal(rendered(plan), dreamed("{air}*note:C3 + note:A3", air=0.25))
+    with pytest.raises(PresetError, match=r"nothing says how much \{air\}"):
+        plan_of(tmp_path, preset(tmp_path, notes=notes), has_midi=False)
+
+
+def test_one_network_hears_a_stems_notes() -> None:
+    """Two would hear other notes, and there is one score of a stem; the dream's own by its name is one."""
+    with pytest.raises(ProcessorError, match="is for 'notes' and for 'crepe'"):
+        Dream(network="notes", objective="notes:stem:lead + crepe@notes:stem:lead:fold").check()
+    Dream(network="notes", objective="notes:stem:lead + notes@notes:stem:lead:fold").check()
+
+
+def test_notes_that_lie_outside_the_stems_are_a_warning(tmp_path: Path) -> None:
+    """Where the song begins after the stems end, or has ended before they begin."""
+    made = preset(tmp_path, objective="notes:midi")
+    plan = plan_of(tmp_path, made)
+    said = {}
+    for offset_s in (0.0, 2.9, 3.1, -2.4, -2.6):
+        clock = ClockSettings(offset_s=offset_s)
+        again = build_plan(
+            [tmp_path / "pad.wav"], made, midi=tmp_path / "song.mid", out_dir=tmp_path, clock=clock
+        )
+        said[offset_s] = any("no note of notes:midi sounds" in text for text in again.warnings)
+
+    assert not any("no note" in text for text in plan.warnings)
+    assert said == {0.0: False, 2.9: False, 3.1: True, -2.4: False, -2.6: True}
+
+
+def test_whose_notes_a_dream_plays_may_be_said_by_track(tmp_path: Path) -> None:
+    """`track` of the node is that of `notes:midi`; the objective's own goes before it."""
+    by_name = rendered(plan_of(tmp_path, preset(tmp_path, objective="notes:midi:Keys")))
+    data = preset(tmp_path, objective="notes:midi").to_dict()
+    data["chain"][0]["track"] = "Keys"
+    (tmp_path / "by_node").mkdir()
+    by_node = rendered(plan_of(tmp_path / "by_node", parse_preset(data, "test")))
+
+    assert np.array_equal(by_node, by_name)
+    data["chain"][0]["track"] = "empty"
+    with pytest.raises(PresetError, match="there are no notes to play"):
+        plan_of(tmp_path / "by_node", parse_preset(data, "test"))
+
+
+def test_a_stem_that_a_dream_alone_was_not_given_is_told() -> None:
+    """With the nearest of its references."""
+    dream = Dream(network=KeyNet(), objective="notes:stem:laed", references={"lead": sound(1)[None]})
+    with pytest.raises(ProcessorError, match=r"notes:stem:laed follows a stem .* did you mean 'lead'"):
+        dream.process(sound()[None], RATE)

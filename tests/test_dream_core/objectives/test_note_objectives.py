@@ -229,3 +229,19 @@ def test_spectra_are_measured_as_they_should_be() -> None:
     assert level_db(tone, [69], slice(None)) > -0.1
     assert level_db(tone, [60], slice(None)) < -30
     assert stft(torch.from_numpy(tone)[None], 1024, 256).abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.5*{air}*crepe@notes:midi:hold",
+        '- 2*{air}*chords:"Am7 D7|G":transpose=2',
+        "notes:midi:'the \"one\"':fold",
+    ],
+)
+def test_notes_are_written_as_they_are_read(text: str) -> None:
+    """Factor, weights and network stand once, and reading it again gives the same terms."""
+    once = parse_objective(text)
+
+    assert once.text.replace(" ", "") == text.replace(" ", "")
+    assert parse_objective(once.text) == once

@@ -109,3 +109,16 @@ def test_what_is_no_matrix_is_refused(wrong: dict[str, object]) -> None:
     given: dict[str, object] = {"values": torch.ones(128, 2), "frame_s": 0.1, **wrong}
     with pytest.raises(SettingError, match="accepted"):
         Targets(**given)  # type: ignore[arg-type]
+
+
+def test_held_targets_do_not_depend_on_where_a_note_ends() -> None:
+    """One that fills an eighth of its last frame, or fades, is held as hard as it was pressed.
+
+    The note before it, twice as hard, does not count.
+    """
+    values = torch.zeros(N_KEYS, 8)
+    values[60, :2] = 1.0
+    values[60, 3:6] = torch.tensor([0.25, 0.5, 0.125])
+    held = ClassTargets.of(Targets(values=values, frame_s=0.1), TargetUse(name="x", hold=True), CARD).values
+
+    assert held[0].tolist() == [1.0, 1.0, 1.0, 0.25, 0.5, 0.125, 0.5, 0.5]

@@ -63,3 +63,10 @@ def test_mistakes_are_told_with_their_place(text: str, said: str) -> None:
         parse_objective(text)
 
     assert said in str(caught.value)
+
+
+def test_quotes_within_quotes_are_kept() -> None:
+    """Only the outer ones say where a name begins and ends."""
+    (term,) = split_terms("""notes:midi:"Rock 'n'" """)
+
+    assert term.arguments[-1] == Argument("Rock 'n'", True)

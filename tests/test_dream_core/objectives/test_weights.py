@@ -9,7 +9,7 @@ from helpers.nets import KeyNet, SmallNet
 from torch import Tensor
 
 from dream_core.errors import ObjectiveError, SettingError
-from dream_core.loop.dream import dream, open_stream
+from dream_core.loop.dream import dream, dream_each, open_stream
 from dream_core.loop.shared_batches import SharedBatches
 from dream_core.objectives.ear import When
 from dream_core.objectives.listener import Listener
@@ -190,3 +190,14 @@ def test_a_network_must_say_when_its_patches_are() -> None:
     with pytest.raises(ObjectiveError, match="does not say when its patches begin"):
         Listener(Timeless(), parse_objective("{air}*class:C3"), RATE)
     Listener(Timeless(), parse_objective("class:C3"), RATE)
+
+
+def test_dreams_apart_take_the_weights_they_name() -> None:
+    """One that no objective names is refused."""
+    sound, texts = noise(), ["{air}*class:high", "class:low"]
+    together = dream_each(sound, RATE, SmallNet(), texts, depth=1.0, weights={"air": 0.0})
+    alone = dream(sound, RATE, SmallNet(), DreamSettings(objective="class:low"), depth=1.0)
+
+    assert np.allclose(together, alone, atol=1e-6)  # what is added up is rounded
+    with pytest.raises(SettingError, match="has no weight 'edge'"):
+        dream_each(sound, RATE, SmallNet(), texts, depth=1.0, weights={"air": 0.5, "edge": 0.5})
