@@ -17,7 +17,7 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SIGNS = {"#": 1, "b": -1, "": 0}
 
 _ROOT = re.compile(r"([A-G])([#b]?)")
-_CHANGE = re.compile(r"\(?(?:(sus2|sus4|sus|no3|no5)|(add|b|#)?(2|4|5|6|7|9|11|13))\)?,?")
+_CHANGE = re.compile(r"\(?(?:(sus2|sus4|sus|no3|no5|alt|maj7)|(?:add)?(b|#)?(2|4|5|6|7|9|11|13))\)?,?")
 
 _QUALITIES: dict[str, tuple[int, ...]] = {
     "": (0, 4, 7),
@@ -131,6 +131,10 @@ def _changed(steps: set[int], changes: str, text: str) -> set[int]:
             steps = (steps - {3, 4}) | {5}
         elif word == "sus2":
             steps = (steps - {3, 4}) | {2}
+        elif word == "alt":
+            steps = (steps - {7}) | {10, 1, 3, 6, 8}
+        elif word == "maj7":
+            steps = steps | {11}
         elif word:
             steps = steps - ({3, 4} if word == "no3" else {6, 7, 8})
         else:

@@ -264,8 +264,9 @@ def _score(logits: Tensor, wanted: Tensor) -> Tensor:
     """
     total = wanted.sum(dim=2)
     share = wanted / total.clamp(min=1.0)[:, :, None]
-    others = (1.0 - wanted).clamp(min=0.0) * (total > 0)[:, :, None]
-    others = others / others.sum(dim=2, keepdim=True).clamp(min=1.0)
+    others = (1.0 - wanted).clamp(min=0.0)
+    # As much as anything is wanted: a faint note pushes others away faintly.
+    others = total.clamp(max=1.0)[:, :, None] * others / others.sum(dim=2, keepdim=True).clamp(min=1.0)
     found = torch.nn.functional.logsigmoid(logits) * share
     kept_out = torch.nn.functional.logsigmoid(-logits) * others
     return (found + _OTHERS * kept_out).sum(dim=2).mean(dim=(1, 2))

@@ -22,6 +22,9 @@ __all__ = ["N_KEYS", "ClassTargets", "TargetUse", "Targets"]
 N_KEYS = 128
 """Rows of targets that are MIDI keys."""
 
+LET_GO_S = 0.05
+"""What ends within this time of a rest is let go together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetUse:
@@ -116,7 +119,9 @@ class ClassTargets:
             values = _moved(values, use.transpose)
             values = _folded(values) if use.fold else values[list(card.keys)]
         return cls(
-            values=_held(values) if use.hold else values, frame_s=targets.frame_s, start_s=targets.start_s
+            values=_held(values, targets.frame_s) if use.hold else values,
+            frame_s=targets.frame_s,
+            start_s=targets.start_s,
         )
 
     def over(self, edges_s: Tensor) -> Tensor:
@@ -160,17 +165,21 @@ def _folded(values: Tensor) -> Tensor:
     return torch.stack([values[first::12].amax(dim=0) for first in range(12)])
 
 
-def _held(values: Tensor) -> Tensor:
-    """Return values in which empty frames keep wanting what the last one before them that is not wants.
+def _held(values: Tensor, frame_s: float) -> Tensor:
+    """Return values in which empty frames keep wanting what was wanted just before them.
 
-    How much it wants would be chance: a note ends within a frame, or fades. So each class stays as wanted as
-    it was at most since it began.
+    That is whatever sounded in the last `LET_GO_S` of sound: fingers leave a chord one by one. How much of it
+    would be chance, as a note ends within a frame, or fades: each stays as wanted as it was at most since it
+    began.
     """
     if not values.shape[1]:
         return values
     is_some = values.any(dim=0)
     last = torch.where(is_some, torch.arange(values.shape[1]), 0).cummax(dim=0).values
-    return torch.stack([torch.where(is_some, row, _peaks(row)[last]) for row in values])
+    reach = round(LET_GO_S / frame_s)
+    peaks = torch.stack([_peaks(row) for row in values])
+    recent = torch.nn.functional.max_pool1d(torch.nn.functional.pad(peaks, (reach, 0)), reach + 1, 1)
+    return torch.where(is_some, values, recent[:, last])
 
 
 def _peaks(row: Tensor) -> Tensor:

@@ -36,6 +36,9 @@ SPELT = {
     "F-7": "F Ab C Eb",
     "Dm11": "D F A C E G",
     "Dsus": "D G A",
+    "Cm(maj7)": "C Eb G B",
+    "Faddb9": "F A C Gb",
+    "G7alt": "G B F Ab A# Db Eb",
 }
 """Chords with their notes, as a harmony book spells them."""
 

@@ -118,8 +118,7 @@ def test_velocity_is_a_weight() -> None:
     loud, half = (gradient_of("notes:x", KeyNet(), sound, one, when) for one in (targets, soft))
     along = float((half * loud).sum() / loud.square().sum())
 
-    # Other keys are kept out as before, and the key itself by half.
-    assert 0.4 < along < 0.85
+    assert along == pytest.approx(0.5, rel=0.02)  # a key half wanted is a little kept out as well
 
 
 def test_folded_notes_let_any_octave_do() -> None:

@@ -73,6 +73,20 @@ def test_held_targets_repeat_the_last_through_rests() -> None:
     assert held[2].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
 
 
+def test_a_chord_that_fingers_leave_one_by_one_is_held_whole() -> None:
+    """What ended within 50 ms of the rest; a note before that is over."""
+    values = torch.zeros(N_KEYS, 60)
+    values[60, :20], values[64, :24], values[67, :23], values[69, :10] = 1.0, 0.5, 0.25, 1.0
+    targets = Targets(values=values, frame_s=0.01)
+    held = ClassTargets.of(targets, TargetUse(name="x", hold=True), CARD).values[:, 40]
+
+    assert {CARD.keys[row]: float(held[row]) for row in held.nonzero().flatten().tolist()} == {
+        60: 1.0,
+        64: 0.5,
+        67: 0.25,
+    }
+
+
 def test_rows_may_be_the_networks_own_classes() -> None:
     """For a network without notes its classes, in order; for one with notes both are taken."""
     of_keys = Targets(values=torch.eye(len(CARD.keys)), frame_s=0.1)
