@@ -30,8 +30,8 @@ some sounds are mixed and parts of the log-mel masked.
 
 The last {attack_epochs} of {n_epochs} epochs are under attack: every sound is changed as a dream would change
 it, by {attack_steps} steps of gains on its log-mel of up to {attack_nepers:g} nepers, towards a family it is
-not, and is still to be heard as what it is; half as much the sounds as they are count. That costs accuracy on
-sounds as they are, and is why a dream that convinces this network moves what others hear."""
+not, and is still to be heard as what it is; half as much the sounds as they are count. A dream that
+convinces such a network moves what others hear somewhat further."""
 
 _SPLIT = """Whole programs were held out of every soundfont, one of each family (General MIDI number % 8 == 5,
 counted from 0): EP 2, xylophone, accordion, overdriven guitar, slap bass 2, pizzicato strings, voice oohs,
