@@ -113,9 +113,9 @@ def _product(names: Sequence[str], weights: Mapping[str, float | Tensor]) -> flo
 
 
 def _size(weight: float | Tensor) -> Tensor:
-    """Return the effective size of a weight, one an item or one for all, on the CPU."""
+    """Return the mean size of a weight, one an item or one for all, on the CPU."""
     if isinstance(weight, Tensor):
-        return weight.cpu().double().square().mean(dim=1).sqrt().to(weight.dtype)
+        return weight.cpu().double().abs().mean(dim=1).to(weight.dtype)
     return torch.tensor([abs(weight)])
 
 

@@ -182,9 +182,10 @@ class Listener:
 class _Levelled(torch.autograd.Function):
     """Passes a sound on; brings the gradient of each item to one size, as its sound can follow it.
 
-    The size is the effective value, over time and the band the dream may touch, of what turning up a place of
-    the sound itself would do to the score. A gradient's own size would not do: most of it may lie where there
-    is no sound.
+    The size is the mean, over time and the band the dream may touch, of how much turning up a place of the
+    sound itself would do to the score. A gradient's own size would not do: most of it may lie where there is
+    no sound. Nor would the effective value: a network that is steep in few places would be led by the other
+    everywhere else, whatever their weights.
     """
 
     @staticmethod
@@ -201,7 +202,7 @@ class _Levelled(torch.autograd.Function):
         unit, sound = _relative(gradients[0]), _relative(mono)
         hop = ctx.n_fft // 4
         effect = (stft(sound, ctx.n_fft, hop).conj() * stft(unit, ctx.n_fft, hop)).real
-        size = effect[:, ctx.bins].square().mean(dim=(1, 2)).sqrt()[:, None]
+        size = effect[:, ctx.bins].abs().mean(dim=(1, 2))[:, None]
         return weight * unit / torch.where(size > 0, size, 1.0), None, None, None
 
 

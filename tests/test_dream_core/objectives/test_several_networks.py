@@ -14,7 +14,7 @@ from dream_core.errors import ClassNotFoundError, NetworkNotFoundError, Objectiv
 from dream_core.loop.dream import dream, dream_each, open_stream
 from dream_core.networks.card import Network
 from dream_core.networks.registry import load_network
-from dream_core.objectives.listener import Listener
+from dream_core.objectives.listener import Listener, _Levelled
 from dream_core.objectives.parse import parse_objective
 from dream_core.settings import DreamSettings
 
@@ -75,10 +75,32 @@ def test_factors_say_which_network_counts_more() -> None:
         """How much turning up the sound's own bins would do: the size gradients are brought to."""
         window = torch.hann_window(512, dtype=torch.float64)
         x, g = (torch.stft(y, 512, window=window, return_complex=True) for y in (sound[0].double(), gradient))
-        return float((x.conj() * g).real.square().mean().sqrt())
+        return float((x.conj() * g).real.abs().mean())
 
     # Another transform length than the listener's: the ratio of sizes is nearly the same.
     assert float(shares[1] * effect(other) / (shares[0] * effect(own))) == pytest.approx(3.0, rel=0.1)
+
+
+def test_a_network_that_is_steep_in_one_place_is_not_made_small_elsewhere() -> None:
+    """Its gradient is brought to the size it has on average, not to that of its one steep place.
+
+    The network next to it asks for the same everywhere; away from the place both go on at one size.
+    """
+    n_fft = 512
+    sound = torch.from_numpy(make_sound())
+    even = torch.randn(sound.shape, generator=torch.Generator().manual_seed(1))
+    steep = even.clone()
+    steep[0, 9000:9064] *= 300.0
+    sizes = []
+    for gradient in (even, steep):
+        mono = sound.clone().requires_grad_(True)
+        levelled = _Levelled.apply(mono, torch.ones(1, 1), n_fft, (0, n_fft // 2 + 1))
+        levelled.backward(gradient)
+        assert mono.grad is not None
+        sizes.append(float(mono.grad[0, 20000:].abs().mean()))
+
+    # 64 samples in 48,000, 300 times as steep: 2.0 times on average; as an effective value it would be 11.
+    assert sizes[1] / sizes[0] == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("update", ["mask", "add"])
@@ -270,7 +292,7 @@ def test_networks_are_balanced_within_the_band_that_may_change() -> None:
             torch.stft(y, 1024, 256, window=window, pad_mode="constant", return_complex=True)[band]
             for y in (sound[0].double(), *(s * g for s, g in zip(shares, gradients, strict=True)))
         )
-        first, second = ((x.conj() * g).real.square().mean().sqrt() for g in sizes)
+        first, second = ((x.conj() * g).real.abs().mean() for g in sizes)
         return float(second / first)
 
     assert share((4000.0, 8000.0), slice(256, 513)) == pytest.approx(1.0, rel=0.02)
