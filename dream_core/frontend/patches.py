@@ -31,7 +31,7 @@ def patch_starts(n_heard: int, patch_frames: int, hop_frames: int, offset_frames
     """Return at which frame each patch begins that `slice_patches` cuts; below 0 is before the sound.
 
     >>> patch_starts(100, 96, 48, 7)
-    [-7, 4]
+    [-7, 41]
     """
     grid = _grid(n_heard, patch_frames, hop_frames, offset_frames)
     starts = [index * hop_frames - grid.lead for index in range(grid.n_patches)]
