@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bridge.arrays import Float64Array
+from bridge.arrays import BoolArray, Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.midi.file import MidiFile
-from bridge.midi.notes import DRUM_CHANNEL, read_notes
+from bridge.midi.notes import DRUM_CHANNEL, Notes, read_notes
 
-__all__ = ["FADE_S", "KeyswitchLines", "read_keyswitches"]
+__all__ = ["FADE_S", "KeyswitchLines", "pressed_any", "pressed_rows", "read_keyswitches"]
 
 FADE_S = 0.05
 """How long one objective takes to become another."""
@@ -35,6 +35,27 @@ class KeyswitchLines:
         return np.interp(seconds, self.seconds, self.weights[:, index])
 
 
+def pressed_rows(notes: Notes, key: int, channel: int | None) -> BoolArray:
+    """Return which notes press a keyswitch: its key on its channel, or on any but that of drums.
+
+    Args:
+        notes: Of a song.
+        key: MIDI key; one below 0 is never pressed.
+        channel: 1..16, or None.
+    """
+    is_own = notes.channel == channel if channel is not None else notes.channel != DRUM_CHANNEL
+    rows: BoolArray = (notes.note == key) & is_own
+    return rows
+
+
+def pressed_any(notes: Notes, switches: Collection[tuple[int, int | None]]) -> BoolArray:
+    """Return which notes press one of some keyswitches."""
+    rows = np.zeros(len(notes), np.bool_)
+    for key, channel in switches:
+        rows |= pressed_rows(notes, key, channel)
+    return rows
+
+
 def read_keyswitches(
     midi: MidiFile | None, tempo_map: TempoMap, switches: Sequence[tuple[int, int | None]]
 ) -> KeyswitchLines:
@@ -51,9 +72,8 @@ def read_keyswitches(
         notes = read_notes(midi)
         at = np.asarray(tempo_map.ticks_to_seconds(notes.start_tick))
         for index, (key, channel) in enumerate(switches):
-            is_own = notes.channel == channel if channel is not None else notes.channel != DRUM_CHANNEL
             # Of keys pressed together the one that is listed last counts.
-            pressed += [(start_s, index) for start_s in at[(notes.note == key) & is_own].tolist()]
+            pressed += [(start_s, index) for start_s in at[pressed_rows(notes, key, channel)].tolist()]
     pressed.sort()
     state = np.eye(len(switches))[0]
     starts = [start for start, _ in pressed]

@@ -10,6 +10,7 @@ import numpy as np
 from bridge.arrays import Float32Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.midi.file import MidiFile
+from bridge.midi.keyswitch_lines import pressed_any
 from bridge.midi.notes import read_pitched_notes
 
 __all__ = ["FRAME_S", "NoteMatrix", "chord_matrix", "note_matrix", "track_named"]
@@ -72,7 +73,7 @@ def note_matrix(
         length_s: How much of it, from where the sound begins.
         channel: Only this one's, 1..16.
         track: Only this one's, by number from 1 or by name.
-        without: Keys that are left out, each on a channel or, where that is None, on all.
+        without: Keyswitches, which are not played: see `keyswitch_lines.pressed_any`.
 
     Raises:
         MidiFileError: No such track.
@@ -82,10 +83,11 @@ def note_matrix(
     starts, ends = (
         np.asarray(tempo_map.ticks_to_seconds(ticks)).tolist() for ticks in (notes.start_tick, notes.end_tick)
     )
-    for key, on, start_s, end_s, velocity in zip(
-        notes.note.tolist(), notes.channel.tolist(), starts, ends, notes.velocity.tolist(), strict=True
+    is_switch = pressed_any(notes, without).tolist()
+    for key, start_s, end_s, velocity, is_left_out in zip(
+        notes.note.tolist(), starts, ends, notes.velocity.tolist(), is_switch, strict=True
     ):
-        if (key, None) not in without and (key, on) not in without:
+        if not is_left_out:
             matrix.add([key], start_s, end_s, velocity / 127.0)
     return matrix
 

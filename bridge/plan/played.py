@@ -11,8 +11,9 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.map_keys import Keyswitch, controllers, keyswitches
 from bridge.errors import MidiFileError, PresetError
 from bridge.midi.file import MidiFile
+from bridge.midi.keyswitch_lines import pressed_any
 from bridge.midi.note_matrix import track_named
-from bridge.midi.notes import DRUM_CHANNEL, Notes, read_notes, read_pitched_notes
+from bridge.midi.notes import Notes, read_notes, read_pitched_notes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
@@ -51,9 +52,7 @@ def check_played(preset: Preset, midi: MidiFile | None) -> tuple[str, ...]:
         return ()
     if midi is None:
         return ("no MIDI was given, so no keyswitch of [midi_map] is ever pressed; give --midi FILE",)
-    notes = read_notes(midi)
-    pressed = set(zip(notes.note.tolist(), notes.channel.tolist(), strict=True))
-    if not any(_is_pressed(switch, pressed) for switch in switches):
+    if not pressed_any(read_notes(midi), switches).any():
         return (f"no keyswitch of [midi_map] is ever pressed in {midi.name}",)
     return ()
 
@@ -94,11 +93,7 @@ def _notes_of(
     """Return the notes of a track that has a dream, and which of them are no keyswitches."""
     whose = track_named(track) if track else node.track
     notes = read_pitched_notes(midi, channel=node.channel, track=whose)
-    is_played = [
-        Keyswitch(key) not in switches and Keyswitch(key, on) not in switches
-        for key, on in zip(notes.note.tolist(), notes.channel.tolist(), strict=True)
-    ]
-    return notes, np.array(is_played, bool)
+    return notes, ~pressed_any(notes, switches)
 
 
 def _targets_of(objective: str) -> tuple[str, ...]:
@@ -108,13 +103,6 @@ def _targets_of(objective: str) -> tuple[str, ...]:
     from dream_core.objectives.parse import parse_objective
 
     return parse_objective(objective).targets
-
-
-def _is_pressed(switch: Keyswitch, pressed: Collection[tuple[int, int]]) -> bool:
-    return any(
-        key == switch.key and (on == switch.channel or (switch.channel is None and on != DRUM_CHANNEL))
-        for key, on in pressed
-    )
 
 
 def _check_notes(

@@ -51,6 +51,10 @@ def read_targets(
     kind, _, rest = name.partition(":")
     if kind == "chords":
         return _targets(chord_matrix(chord_bars(rest), tempo_map, length_s))
+    if kind != "midi":
+        raise ProcessorError(
+            f"dream: objective notes:{name}: a song has midi and midi:TRACK; {kind!r} is neither"
+        )
     if midi is None:
         raise ProcessorError(
             f"dream: objective notes:{name} plays the song's notes, and there is no MIDI; give --midi FILE"

@@ -80,12 +80,11 @@ class OpenStem:
             lanes[f"{node_id}.{name}"] = np.minimum(values, limit_hz) if is_held else values
         for node_id, line in self.pitches.items():
             lanes[f"{node_id}.f0_hz"] = line.values(start, n_samples)
-        seconds = np.arange(start, start + n_samples) / self.stem.sample_rate
-        for node_id, (keys, lines) in self.keyswitches.items():
-            lanes |= {
-                f"{node_id}.{key_weight(key)}": lines.values(index, seconds) for index, key in enumerate(keys)
-            }
-        if self.clocks:
+        if self.keyswitches or self.clocks:
+            seconds = np.arange(start, start + n_samples) / self.stem.sample_rate
+            for node_id, (keys, lines) in self.keyswitches.items():
+                for index, key in enumerate(keys):
+                    lanes[f"{node_id}.{key_weight(key)}"] = lines.values(index, seconds)
             lanes |= {f"{node_id}.cycles": clock.at(seconds) for node_id, clock in self.clocks.items()}
         return lanes
 

@@ -148,7 +148,8 @@ class Ear:
         self._terms = tuple(terms)
         self._keys_layer = network.card.keys_layer or LOGITS
         named = frozenset[str]().union(*(term.layers for term in terms))
-        self._layers = named - {KEYS} | ({self._keys_layer} if KEYS in named else set())
+        self._hears_keys = KEYS in named
+        self._layers = named - {KEYS} | ({self._keys_layer} if self._hears_keys else set())
         uses = (term.target for term in terms if term.target)
         self._targets: dict[TargetUse, ClassTargets] = {
             use: ClassTargets.of((targets or {})[use.name], use, network.card) for use in uses
@@ -286,8 +287,8 @@ class Ear:
         """Return a term's score times its factor and weight; what moves does so patch by patch."""
         if isinstance(weight, Tensor):
             layers = {
-                name: _Scaled.apply(activation, _like(weight, activation))
-                for name, activation in known.layers.items()
+                name: _Scaled.apply(known.layers[name], _like(weight, known.layers[name]))
+                for name in term.layers
             }
             score = term.score(replace(known, layers=layers))
             # The slope has been weighed where it leaves the layers; of the value it is the mean.
@@ -321,7 +322,7 @@ class Ear:
         shape, flat = patches.shape[:2], patches.flatten(0, 1)
         with tap(self.network, self._layers - {LOGITS}, leaves_early=LOGITS not in self._layers) as heard:
             heard[LOGITS] = self.network(flat)
-        if self._keys_layer in heard:
+        if self._hears_keys:
             heard[KEYS] = heard[self._keys_layer]
         energy = (
             self.network.measure_energy(flat.detach()).unflatten(0, shape) if self._needs_energy else None

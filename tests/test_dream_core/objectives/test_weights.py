@@ -84,11 +84,10 @@ def test_two_weights_of_a_term_multiply() -> None:
 def test_between_networks_a_weight_is_a_share() -> None:
     """Each network's gradient is brought to one size, times its weight: also where that moves."""
     sound = noise()
-    own, n = SmallNet(dtype=torch.float64), sound.shape[1]
+    n = sound.shape[1]
     other = SmallNet(seed=5, dtype=torch.float64)
     object.__setattr__(other.card, "name", "other")
     others = {"others": {"other": other}}
-    del own
     text = "{air}*class:high + {edge}*other@class:low"
     plain = gradient("0.2*class:high + 0.8*other@class:low", {}, sound, **others)
     constant = torch.full((1, n), 0.2, dtype=torch.float64)
