@@ -18,6 +18,7 @@ from bridge.errors import InputError, PresetError, ProcessorError
 from bridge.midi.keyswitch_lines import read_keyswitches
 from bridge.midi.note_matrix import note_matrix
 from bridge.plan.model import Plan
+from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.load import load_preset
 from bridge.presets.model import Preset, parse_preset
 from bridge.processors.dream import Dream
@@ -153,6 +154,24 @@ def test_routes_and_macros_move_weights(tmp_path: Path) -> None:
         rendered(plan_of(tmp_path, made, has_midi=False)),
         dreamed("{air}*note:C3 + {edge}*note:A3", air=0.25, edge=0.5),
     )
+
+
+def test_a_controller_moves_a_weight(tmp_path: Path) -> None:
+    """CC1, smoothed as controllers are, on a weight that nothing else gives: it rises from 0 to 1."""
+    data = preset(tmp_path, objective="{air}*note:C3").to_dict()
+    data["midi_map"] = {"cc1": "dream.air"}
+    song = mido.MidiFile(type=0, ticks_per_beat=480)
+    song.tracks.append(mido.MidiTrack([mido.Message("control_change", control=1, value=127)]))
+    song.save(tmp_path / "cc.mid")
+    soundfile.write(tmp_path / "pad.wav", sound(), RATE, subtype="FLOAT")
+    made = parse_preset(data, "test")
+    plan = build_plan([tmp_path / "pad.wav"], made, midi=tmp_path / "cc.mid", out_dir=tmp_path / "out")
+    envelopes = stem_envelopes(plan, plan.stems[0], plan.load_midi())
+    lane = envelopes.values("dream", "air", 0, len(sound()))
+
+    assert lane[0] < 0.1
+    assert lane[-1] > 0.99
+    assert np.array_equal(rendered(plan), dreamed("{air}*note:C3", automation={"air": lane}))
 
 
 def test_a_weight_is_a_parameter_like_others() -> None:

@@ -219,6 +219,18 @@ def test_an_option_in_quotes_is_a_name() -> None:
     assert (quoted.name, quoted.fold) == ("midi:fold", False)
 
 
+def test_streams_of_other_notes_share_no_batch() -> None:
+    """Those of equal notes may, whoever made the matrix."""
+    kinds = []
+    for key in (69, 69, 60):
+        listener = Listener(
+            KeyNet(), parse_objective("notes:x"), RATE, targets={"x": wanted((key, 0.0, 1.0))}
+        )
+        kinds.append(listener.identity[1:])  # type: ignore[index]
+
+    assert kinds[0] == kinds[1] != kinds[2]
+
+
 def test_spectra_are_measured_as_they_should_be() -> None:
     """The judge of these tests hears a sine of A3 as A3."""
     t = np.arange(RATE) / RATE
