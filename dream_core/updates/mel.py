@@ -7,7 +7,8 @@ The network's own frames ``m`` of the window are kept between steps; no front en
 Back to sound, only for steps that are heard, as `resynthesis` says:
 
 - ``phase``: bands become magnitudes ``W`` by inversion; the sound's own spectrum is turned up and down by
-  ``W / W0``, with ``W0`` the same inversion of the undreamed frames. Its phases stay.
+  ``W / W0``, with ``W0`` the same inversion of the undreamed frames; then once more by what is heard to be
+  missing. Its phases stay.
 - ``griffin_lim``, ``griffin_lim_random``: the magnitudes ``W`` alone, with phases that fit them, found from
   the sound's own ones or from anywhere.
 - ``griffin_lim_full``: the published chain. Ascent on the bands' powers, without a logarithm, along the
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from dream_core.dsp.resample import resample
-from dream_core.dsp.stft import bin_frequencies_hz, istft, stft
+from dream_core.dsp.stft import bin_frequencies_hz, istft, k_weighting, stft
 from dream_core.errors import SettingError
 from dream_core.frontend.log_mel import FrontendSpec, mel_filterbank
 from dream_core.networks.card import NetworkCard
@@ -39,6 +40,7 @@ from dream_core.resynthesis.griffin_lim import griffin_lim
 from dream_core.resynthesis.mel_inversion import mel_to_magnitude
 from dream_core.settings import DreamSettings
 from dream_core.updates.ascent import aim, guard_state, guarded
+from dream_core.updates.conditioning import clip_deviations, gaussian_smooth
 from dream_core.updates.contract import State, Window
 from dream_core.updates.network_grid import along, band_centres_hz, frame_middle_s, matching_n_fft
 
@@ -52,6 +54,9 @@ MOST_RISE = 2.0
 
 MOST_NEPERS = 36.0 * math.log(10.0) / 20.0
 """How far a bin of the sound's own spectrum is turned up or down."""
+
+N_TURNS = 2
+"""How often gains are worked out: once from the frames alone, then from what came of it."""
 
 _SILENT = 1e-7  # of the loudest bin: nothing is to be turned up there
 
@@ -146,7 +151,11 @@ def _ascend(window: Window, look: Look, mono: Tensor, state: State) -> tuple[Ten
     spec, frames = look.spec, state["frames"]
     gradient = look.frames_gradient(mono, frames) * _touched(window, look, frames.shape[1])
     hop_samples = round(spec.hop_samples * window.sample_rate / spec.sample_rate)
-    followed = aim(gradient.mT, window, hop_samples).mT
+    settings = window.settings
+    if settings.energy:  # what follows from being brought back to the same loudness
+        gradient = gradient - _loudness_shares(spec, frames) * gradient.sum(dim=2, keepdim=True)
+    followed = gaussian_smooth(gradient.mT, settings.smooth_bins, settings.smooth_frames)
+    followed = aim(followed, window, hop_samples).mT
     # In proportion first: squares of very small numbers are zero.
     largest = followed.abs().amax(dim=(1, 2), keepdim=True)
     followed = followed / torch.where(largest > 0, largest, 1.0)
@@ -154,10 +163,30 @@ def _ascend(window: Window, look: Look, mono: Tensor, state: State) -> tuple[Ten
     step = _at_frames(
         window, "step", spec.hop_samples * window.sample_rate / spec.sample_rate, frames.shape[1], look
     )
-    moved = frames + step * _unit(spec) * followed / (deviation + 1e-12)
+    moved = frames + step * _unit(spec) * clip_deviations(followed / (deviation + 1e-12))
     loudest = spec.bands_in(state["heard"]).amax(dim=(1, 2), keepdim=True)
     most = spec.compressed(loudest * MOST_RISE**spec.power)
-    return torch.clamp(moved, min=spec.silence).minimum(most), gradient
+    moved = torch.clamp(moved, min=spec.silence).minimum(most)
+    return (_as_loud(spec, moved, state["heard"]) if settings.energy else moved), gradient
+
+
+def _as_loud(spec: FrontendSpec, frames: Tensor, heard: Tensor) -> Tensor:
+    """Return frames as loud as those heard, each by a gain of its own."""
+    loudness, wanted = (_loudnesses(spec, one).sum(dim=2, keepdim=True) for one in (frames, heard))
+    gain = torch.where(loudness > 0, wanted / torch.where(loudness > 0, loudness, 1.0), 1.0)
+    return spec.compressed(spec.bands_in(frames) * (gain if spec.power == 2 else torch.sqrt(gain)))
+
+
+def _loudnesses(spec: FrontendSpec, frames: Tensor) -> Tensor:
+    """Return how much each band adds to the loudness of its frame."""
+    return k_weighting(band_centres_hz(spec)).to(frames) * _powers(spec, frames)
+
+
+def _loudness_shares(spec: FrontendSpec, frames: Tensor) -> Tensor:
+    """Return each band's share of the loudness of its frame; of nothing, none."""
+    each = _loudnesses(spec, frames)
+    whole = each.sum(dim=2, keepdim=True)
+    return torch.where(whole > 0, each / torch.where(whole > 0, whole, 1.0), 0.0)
 
 
 def _ascend_on_powers(window: Window, look: Look, mono: Tensor, state: State) -> tuple[Tensor, Tensor]:
@@ -205,17 +234,31 @@ def _by_own_phase(window: Window, look: Look, frames: Tensor, heard: Tensor, ind
     hop = n_fft // 4
     rows = window.context[index]
     spectrum = stft(rows, n_fft, hop)
-    new, old = _magnitudes(spec, torch.stack([frames, heard]))
+    old = _magnitudes(spec, heard)
     floor = _SILENT * torch.clamp(old.max(), min=_SILENT)
-    nepers = torch.log((new + floor) / (old + floor)).clamp(-MOST_NEPERS, MOST_NEPERS)
-    first_s = frame_middle_s(spec) + (0 if window.settings.context else window.margin / rate)
-    times_s = torch.arange(spectrum.shape[-1], dtype=torch.float64) * hop / rate
+    change, wanted = torch.zeros_like(rows), frames
+    for turn in range(N_TURNS):
+        if turn:  # what is heard now falls short here and goes too far there
+            made = rows + change if window.settings.context else window.crop(rows + change)
+            there = look.hear_frames(made.mean(dim=0, keepdim=True))[0]
+            wanted = torch.clamp(wanted + frames - there, min=spec.silence)
+        nepers = torch.log((_magnitudes(spec, wanted) + floor) / (old + floor))
+        gain = _at_transform(window, spec, nepers.clamp(-MOST_NEPERS, MOST_NEPERS), n_fft, index)
+        change = istft((torch.exp(gain) - 1.0) * spectrum, n_fft, hop, rows.shape[-1])
+    return change
+
+
+def _at_transform(window: Window, spec: FrontendSpec, nepers: Tensor, n_fft: int, index: int) -> Tensor:
+    """Return log-gains on a network's bins and frames at those of the session's transform, within the band."""
+    rate, hop = window.sample_rate, n_fft // 4
+    n_frames = 1 + window.context.shape[-1] // hop
+    first_s = frame_middle_s(spec) + (0.0 if window.settings.context else window.margin / rate)
+    times_s = torch.arange(n_frames, dtype=torch.float64) * hop / rate
     frequencies_hz = bin_frequencies_hz(n_fft, rate, torch.device("cpu")).double()
     nepers = along(nepers, (times_s - first_s) * spec.sample_rate / spec.hop_samples, dim=1)
     nepers = along(nepers, frequencies_hz * spec.n_fft / spec.sample_rate, dim=0)
-    weights = window.band_weights(n_fft, hop, spectrum.shape[-1], window.margin)
-    gain = torch.exp(nepers * weights[min(index, len(weights) - 1)]) - 1.0
-    return istft(gain * spectrum, n_fft, hop, rows.shape[-1])
+    weights = window.band_weights(n_fft, hop, n_frames, window.margin)
+    return nepers * weights[min(index, len(weights) - 1)]
 
 
 def _by_griffin_lim(window: Window, look: Look, frames: Tensor, heard: Tensor, index: int) -> Tensor:
