@@ -65,6 +65,7 @@ class Mel:
     """Ascend on the frames that the network looks at; see the module."""
 
     needs_target = False
+    needs_frames = True
 
     @staticmethod
     def check_networks(cards: Sequence[NetworkCard], settings: DreamSettings) -> None:
@@ -249,7 +250,7 @@ def _by_own_phase(window: Window, look: Look, frames: Tensor, heard: Tensor, ind
 
 
 def _at_transform(window: Window, spec: FrontendSpec, nepers: Tensor, n_fft: int, index: int) -> Tensor:
-    """Return log-gains on a network's bins and frames at those of the session's transform, within the band."""
+    """Return log-gains of a network's bins and frames at those of the session's transform, in the band."""
     rate, hop = window.sample_rate, n_fft // 4
     n_frames = 1 + window.context.shape[-1] // hop
     first_s = frame_middle_s(spec) + (0.0 if window.settings.context else window.margin / rate)
