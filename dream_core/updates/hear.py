@@ -111,7 +111,8 @@ def _unit(answer: Tensor) -> Tensor:
     """Return an answer from 0, where it is least, to 1 in each item; 0 everywhere where it is the same."""
     low, high = answer.amin(dim=(1, 2), keepdim=True), answer.amax(dim=(1, 2), keepdim=True)
     span = high - low
-    return torch.where(span > 0, (answer - low) / torch.where(span > 0, span, 1.0), 0.0)
+    is_flat = span == 0  # so that what is not a number stays none, and is told
+    return torch.where(is_flat, 0.0, (answer - low) / torch.where(is_flat, 1.0, span))
 
 
 def _over_bins(gain: Tensor, look: Look, frequencies_hz: Tensor) -> Tensor:

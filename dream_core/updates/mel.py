@@ -12,8 +12,8 @@ Back to sound, only for steps that are heard, as `resynthesis` says:
 - ``griffin_lim``, ``griffin_lim_random``: the magnitudes ``W`` alone, with phases that fit them, found from
   the sound's own ones or from anywhere.
 - ``griffin_lim_full``: the published chain. Ascent on the bands' powers, without a logarithm, along the
-  gradient of length one; clipped to 0..1 where the network hears powers, else to four times the loudest; then
-  ``griffin_lim_random``.
+  gradient of length one; clipped to 0..1, where 1 is full power for a network that hears powers as they are,
+  and four times the loudest of the window for others; then ``griffin_lim_random``.
 
 Pictures dreamed so are not of any sound: their overlapping frames contradict each other. Most of what they
 gained survives all the same. A dream of ``mel`` is the stronger one, one of ``mask`` the cleaner.
@@ -201,10 +201,10 @@ def _ascend_on_powers(window: Window, look: Look, mono: Tensor, state: State) ->
     step = _at_frames(
         window, "step", spec.hop_samples * window.sample_rate / spec.sample_rate, frames.shape[1], look
     )
-    moved = powers.detach() + step * gradient / torch.where(length > 0, length, 1.0)
     loudest = _powers(spec, state["heard"]).amax(dim=(1, 2), keepdim=True)
-    most = torch.ones_like(loudest) if spec.compress == "none" else loudest * MOST_RISE**2
-    moved = torch.clamp(moved, min=0.0).minimum(most)
+    full = torch.ones_like(loudest) if spec.compress == "none" else loudest * MOST_RISE**2
+    moved = powers.detach() + step * full * gradient / torch.where(length > 0, length, 1.0)
+    moved = torch.clamp(moved, min=0.0).minimum(full)
     return spec.compressed(moved if spec.power == 2 else torch.sqrt(moved)), gradient
 
 

@@ -63,6 +63,8 @@ COMPARED: dict[str, dict[str, object]] = {
 """What is measured on every sound."""
 
 UPDATES = (
+    "mel",
+    "hear",
     "filter",
     "filter_swapped",
     "hard_cut",

@@ -123,6 +123,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
 
 UPDATES = (
     "harmonic",
+    "mel",
+    "hear",
     "add",
     "gradient",
     "filter",

@@ -1,30 +1,38 @@
-"""docs/dreamsound.md is true: what it names exists, and nothing of DreamSound is left out."""
+"""The pages in docs are true: what they name exists, and nothing of DreamSound is left out."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
 from helpers.paths import ROOT
 
 from dream_core import list_updates, parse_objective
 from dream_core.updates.registry import build_update
 
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 PAGE = (ROOT / "docs" / "dreamsound.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"`([^`\n]+)`", PAGE)
 
 
-def test_every_test_it_names_is_there() -> None:
-    """By file and function, fixtures and all."""
-    named = [text.partition("::") for text in QUOTED if text.startswith("tests/") and "::" in text]
-    assert len(named) > 10
-    for path, _, function in named:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_test_and_file_a_page_names_is_there(page: Path) -> None:
+    """Tests by file and function, fixtures and all; pictures and links by their paths."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[^`\n]+?)::([^`\n]+)`", text)
+    for path, function in named:
         assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{function}"
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    for link in links:
+        assert (page.parent / link).exists(), link
+    assert named or links
 
 
 def test_every_update_of_dreamsound_is_on_it() -> None:
-    """All but the two that are not DreamSound's."""
+    """All but those that are not DreamSound's."""
     missing = {name for name in list_updates() if f"`{name}`" not in PAGE}
-    assert missing <= {"mask", "harmonic"}
+    assert missing <= {"mask", "harmonic", "mel", "hear", "hear_inverted", "picture"}
 
 
 def test_what_is_also_written_is_the_same_update() -> None:
