@@ -77,7 +77,7 @@ def _copy_member(
         with output.open(_new_member(PROJECT_MEMBER, zipfile.ZIP_DEFLATED), "w") as out:
             for piece in write_xml(root):
                 out.write(piece)
-    elif info.is_dir():
+    elif info.filename.endswith("/"):
         output.writestr(zipfile.ZipInfo(info.filename, info.date_time), b"")
     else:
         copy = zipfile.ZipInfo(info.filename, info.date_time)

@@ -109,7 +109,8 @@ def safe_member_names(archive: zipfile.ZipFile, where: str) -> list[str]:
         SessionError: Absolute or climbing names, a name twice, more than 20,000 members, links, encrypted
             members, unknown ways of packing, or members that unpack to far more than they are packed.
     """
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    # Not `is_dir`, which looks at the last letter of a name that may have none.
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len(infos) > MAX_MEMBERS:
         raise SessionError(f"{where}: holds {len(infos)} files; at most {MAX_MEMBERS} are accepted")
     hollow_bytes = 0

@@ -3,7 +3,7 @@
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/bench/mel.py          writes mel.md, about three minutes
 
 Sounds are the first bars of the examples' stems, chords of strings (FluidSynth and FluidR3, where they are)
-and noise; the network is `timbre`. Times are processor time of one thread, the two updates in turn in one run.
+and noise; the network is `timbre`. Times are processor time of one thread, the updates in turn in one run.
 """
 
 from __future__ import annotations

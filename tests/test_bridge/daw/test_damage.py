@@ -105,7 +105,7 @@ def test_damage_gives_a_session_or_one_line(tmp_path: Path, suffix: str, data: s
     assert "\n" not in complaint(path)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_archives_give_one_line(tmp_path: Path, data: st.DataObject) -> None:
     """Overwritten and missing bytes of a zip archive raise nothing but input errors."""
@@ -115,3 +115,13 @@ def test_damaged_archives_give_one_line(tmp_path: Path, data: st.DataObject) -> 
     path = tmp_path / "song.dawproject"
     path.write_bytes(bytes(whole[: data.draw(st.integers(len(whole) // 2, len(whole)))]))
     assert "\n" not in complaint(path)
+
+
+def test_a_file_without_a_name_is_refused(tmp_path: Path) -> None:
+    """An archive may hold a member whose name has no letter."""
+    path = tmp_path / "song.dawproject"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project.xml", SOURCES[".dawproject"])
+        archive.writestr("x", b"sound")
+        archive.filelist[-1].filename = ""
+    assert "a path that leads out of the archive" in complaint(path)

@@ -269,7 +269,7 @@ def test_an_objective_without_gradient_names_step_and_window(network: MelNet) ->
 def test_a_gradient_beyond_numbers_names_step_and_window(update: str) -> None:
     """Whatever the update, the stem stops; it is not passed on as if it had been dreamed."""
     overflowing = MelNet()
-    overflowing.small.second.weight.mul_(1e38)
+    overflowing.small.second.weight.mul_(1e39)
     with pytest.raises(NonFiniteError, match=r"step 1 of the window at 0\.00 s.*not finite"):
         dream(make_sound()[:, 6000:], RATE, overflowing, with_update(update), depth=2.0)
 
