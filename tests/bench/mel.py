@@ -1,6 +1,6 @@
 """What a dream on spectrograms keeps when it becomes sound, and what it reaches beside `mask`.
 
-    PYTHONPATH=. OMP_NUM_THREADS=1 python tests/bench/mel.py          writes mel.md, about three minutes
+    PYTHONPATH=. OMP_NUM_THREADS=1 python tests/bench/mel.py          writes mel.md, about six minutes
 
 Sounds are the first bars of the examples' stems, chords of strings (FluidSynth and FluidR3, where they are)
 and noise; the network is `timbre`. Times are processor time of one thread, the updates in turn in one run.
