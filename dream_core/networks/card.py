@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerInfo", "Network", "NetworkCard"]
+__all__ = ["LayerInfo", "Network", "NetworkCard", "SeeingNetwork"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,4 +126,21 @@ class Network(Protocol):
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Return logits ``(n, classes)`` for patches ``(n, *input)``."""
+        ...
+
+
+@runtime_checkable
+class SeeingNetwork(Network, Protocol):
+    """A network that can be shown pictures as well; one whose card says that it looks at a ``picture``."""
+
+    def see(self, pictures: Tensor) -> Tensor:
+        """Return logits for pictures; layers are tapped as when it looks at sound.
+
+        Args:
+            pictures: Black is 0, white is 1; across from left to right, then up from the lowest row. Any
+                size the network takes.
+
+        Shape:
+            ``(n, 3, across, up)`` -> ``(n, classes)``.
+        """
         ...
