@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerInfo", "Network", "NetworkCard", "SeeingNetwork"]
+__all__ = ["LayerInfo", "Network", "NetworkCard", "PictureNetwork"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,16 +129,14 @@ class Network(Protocol):
         ...
 
 
-@runtime_checkable
-class SeeingNetwork(Network, Protocol):
-    """A network that can be shown pictures as well; one whose card says that it looks at a ``picture``."""
+class PictureNetwork(Protocol):
+    """What a network offers beside that whose card says that it looks at a ``picture``."""
 
     def see(self, pictures: Tensor) -> Tensor:
-        """Return logits for pictures; layers are tapped as when it looks at sound.
+        """Return logits for pictures of any size that its architecture takes.
 
         Args:
-            pictures: Black is 0, white is 1; across from left to right, then up from the lowest row. Any
-                size the network takes.
+            pictures: Black is 0, white is 1; across from left to right, then up from the lowest row.
 
         Shape:
             ``(n, 3, across, up)`` -> ``(n, classes)``.

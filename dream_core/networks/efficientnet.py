@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks.card import LayerInfo, NetworkCard
-from dream_core.networks.picture_network import PictureNetwork, parse_picture_name
+from dream_core.networks.picture_network import MelPictureNetwork, parse_picture_name
 from dream_core.networks.published import Published, PublishedFile
 from dream_core.networks.torch_files import read_state
 from dream_core.networks.weights import load_into
@@ -179,7 +179,7 @@ class _Block(nn.Sequential):
         return result + x if self.adds_input else result
 
 
-class EfficientNetLite(PictureNetwork):
+class EfficientNetLite(MelPictureNetwork):
     """EfficientNet-Lite0 without its weights; `build` makes it with them.
 
     Args:

@@ -19,7 +19,7 @@ from dream_core.frontend.picture import Planes, make_pictures
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.log_mel_network import LogMelNetwork
 
-__all__ = ["PICTURE", "PictureName", "PictureNetwork", "describe_planes", "parse_picture_name"]
+__all__ = ["PICTURE", "MelPictureNetwork", "PictureName", "describe_planes", "parse_picture_name"]
 
 PICTURE: Final = "image"
 """The first word of every picture network's name."""
@@ -101,7 +101,7 @@ def describe_planes(card: NetworkCard, name: PictureName) -> NetworkCard:
     return replace(card, name=name.text, description=card.description + _SHOWN[name.planes])
 
 
-class PictureNetwork(LogMelNetwork):
+class MelPictureNetwork(LogMelNetwork):
     """A network that looks at log-mel patches as pictures; subclasses say how they see.
 
     Args:

@@ -19,7 +19,7 @@ from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.networks import architectures
 from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.efficientnet import SPEC as LITE_SPEC
-from dream_core.networks.picture_network import PictureName, PictureNetwork, describe_planes
+from dream_core.networks.picture_network import MelPictureNetwork, PictureName, describe_planes
 
 __all__ = ["TorchvisionNetwork", "build_random", "describe", "dress", "front_end", "weights_of"]
 
@@ -105,7 +105,7 @@ class _Relay(nn.Module):
         return logits
 
 
-class TorchvisionNetwork(PictureNetwork):
+class TorchvisionNetwork(MelPictureNetwork):
     """A classifier of torchvision's that looks at sound.
 
     Args:

