@@ -20,7 +20,7 @@ OWNERS = {
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (
-            *("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
+            *("dream", "dream_lanes", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
             "transcribe",
         )
     }

@@ -24,6 +24,8 @@ from dream_core.settings import (
     DreamSettings,
     Normalisation,
     Optimiser,
+    PictureOrder,
+    PicturePlanes,
     StereoMode,
 )
 
@@ -128,6 +130,22 @@ _SPECS = (
     _setting("knee_db", "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),
     _setting("peak_guard", "", "how high a change's peaks may be, as a share of the sound's; 0: any"),
+    ParamSpec(
+        name="row",
+        default=_DEFAULTS.row,
+        help="picture: a row of pixels, in samples (512), as a note's period (A1) or a length as 1/16",
+    ),
+    ParamSpec(
+        name="rows",
+        default=0.0,
+        minimum=SIGNALS["rows"][0],
+        maximum=SIGNALS["rows"][1],
+        automation="sample",
+        help="picture: how many rows have passed, where it is moved; a render knows it from row",
+    ),
+    _setting("picture_height", "rows", "picture: rows of all channels; 0: whatever holds the window"),
+    _choice("planes", PicturePlanes, "picture: what its three colours are"),
+    _choice("order", PictureOrder, "picture: how its rows are laid out"),
     ParamSpec(name="context", default=True, help="let the network hear the sound around each window"),
     _setting("seed", "", "chooses the jitter and the excitation"),
     _setting("window_s", "s", "length of the windows the sound is dreamed in"),

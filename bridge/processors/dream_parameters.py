@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from dream_core.settings import DreamSettings, Normalisation, Optimiser, StereoMode
+from dream_core.settings import (
+    DreamSettings,
+    Normalisation,
+    Optimiser,
+    PictureOrder,
+    PicturePlanes,
+    StereoMode,
+)
 
 __all__ = ["DreamAttributes", "DreamKeywords", "PitchSource", "cross_fade_s"]
 
@@ -50,6 +57,11 @@ class DreamKeywords(TypedDict, total=False):
     knee_db: float
     guard: bool
     peak_guard: float
+    row: str
+    rows: float
+    picture_height: int
+    planes: PicturePlanes
+    order: PictureOrder
     context: bool
     seed: int
     window_s: float
@@ -95,6 +107,11 @@ class DreamAttributes:
     knee_db: float
     guard: bool
     peak_guard: float
+    row: str
+    rows: float
+    picture_height: int
+    planes: PicturePlanes
+    order: PictureOrder
     context: bool
     seed: int
     window_s: float

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,14 @@ class Look:
         offset_frames: Where this step's patch grid begins.
         score: Scores sound, or the frames heard in place of it.
         when: When in the whole sound what is that many samples before the windows is, and the weights there.
+        report: Told every score that was given.
     """
 
     ear: Ear
     offset_frames: int
     score: ScoreFrames
     when: Callable[[int], When]
+    report: Callable[[Tensor], None]
 
     @property
     def spec(self) -> FrontendSpec:
@@ -58,13 +61,23 @@ class Look:
         """
         return self.score(mono, frames)
 
-    def score_pictures(self, pictures: Tensor) -> Tensor:
+    def score_pictures(self, pictures: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the score of each picture, differentiable: one patch, whose network looks at pictures.
 
         Args:
-            pictures: ``(items, 3, across, up)``; black is 0, white is 1.
+            pictures: ``(items, 3, across, up)``; black is 0, white is 1. Or one ``(1, 3, across, up)`` for
+                each item, where they differ in size.
         """
-        return self.ear.score_pictures(pictures, self.when(0))
+        when = self.when(0)
+        if isinstance(pictures, Tensor):
+            scores = self.ear.score_pictures(pictures, when)
+        else:
+            own = (when.item(i, sys.maxsize) for i in range(len(pictures)))
+            scores = torch.cat(
+                [self.ear.score_pictures(one, at) for one, at in zip(pictures, own, strict=True)]
+            )
+        self.report(scores.detach())
+        return scores
 
     def answers(self, mono: Tensor) -> list[Answer]:
         """Return where in each patch of the sounds the network answers to the objective, patch by patch.

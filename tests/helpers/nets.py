@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,28 @@ class SmallNet(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         hidden = self.act(self.second(self.act(self.first(patches[:, None]))))
         return self.head(hidden.mean(dim=(2, 3)))
+
+
+class SmallPictureNet(SmallNet):
+    """The same, looking at pictures ``(n, 3, across, up)`` of any size from 4 x 4."""
+
+    def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.first = nn.Conv2d(3, 8, 5, 2, 2).requires_grad_(False)
+        with torch.no_grad():
+            for parameter in self.first.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        self.to(dtype)
+        n_parameters = sum(p.numel() for p in self.parameters())
+        self.card = replace(self.card, name="seeing", looks="picture", n_parameters=n_parameters)
+
+    def see(self, pictures: Tensor) -> Tensor:
+        hidden = self.act(self.second(self.act(self.first(pictures))))
+        return self.head(hidden.mean(dim=(2, 3)))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.see(patches[:, None].expand(-1, 3, -1, -1))
 
 
 class KeyNet(nn.Module):
