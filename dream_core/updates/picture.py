@@ -132,8 +132,7 @@ def _grids(window: Window, row: Row) -> list[PixelGrid]:
             "sample"
         )
     passed = window.crop(lane.to(wide))[:, 0]
-    lengths = [int(n) for n in window.n_valid.flatten()]
-    grids = [rows_in_time(one, n_valid) for one, n_valid in zip(passed, lengths, strict=True)]
+    grids = [rows_in_time(one) for one in passed]
     for grid in grids:
         _check_rows(settings, grid.width / window.sample_rate)
     return grids

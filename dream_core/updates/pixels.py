@@ -91,24 +91,26 @@ def rows_of_pitch(f0_hz: float, sample_rate: int, starts: Tensor, n_samples: int
     return PixelGrid(width=width, n_rows=n_rows, n_samples=n_samples, pixels=pixels, samples=samples)
 
 
-def rows_in_time(rows: Tensor, n_valid: int) -> PixelGrid:
+def rows_in_time(rows: Tensor) -> PixelGrid:
     """Return the grid of one window, whose rows pass as a clock says; a row is as wide as its mean.
 
     Args:
-        rows: How many rows have passed at each sample, ``(samples,)``; rising.
-        n_valid: At how many samples that is known.
+        rows: How many rows have passed at each sample, ``(samples,)``; rising, held after the sound's end.
 
     Raises:
         SettingError: They do not rise.
     """
-    known, n_samples = rows[:n_valid], len(rows)
-    if n_valid < 2 or not bool((known[1:] > known[:-1]).all()):
+    n_samples = len(rows)
+    is_rising = rows[1:] > rows[:-1]
+    n_known = 1 + int(is_rising.long().cumprod(0).sum())
+    known = rows[:n_known]
+    if n_known < 2 or bool((rows[n_known:] != known[-1]).any()):
         raise SettingError("the lane of rows must rise from sample to sample: it says how many have passed")
-    per_sample = float((known[-1] - known[0]) / (n_valid - 1))
+    per_sample = float((known[-1] - known[0]) / (n_known - 1))
     width = max(SHORTEST_ROW, round(1.0 / per_sample))
     first = torch.floor(known[0] + _NEAR)
     n_rows = int(torch.floor(known[-1] + _NEAR) - first) + 1
-    after = torch.arange(1, n_samples - n_valid + 1, dtype=rows.dtype, device=rows.device) * per_sample
+    after = torch.arange(1, n_samples - n_known + 1, dtype=rows.dtype, device=rows.device) * per_sample
     passed = torch.cat([known, known[-1] + after])
     places = torch.arange(n_rows * width, dtype=rows.dtype, device=rows.device) / width + first
     # Between which samples a pixel is, and how far from one to the other; outside, far away.
