@@ -2,12 +2,13 @@
 
     python docs/figures/waveform_picture.py
 
-Needs matplotlib and the weights of `image` (`reverie networks get image`). Takes a minute on one core; prints the
-figures that the page quotes.
+Needs matplotlib and the weights of `image` (`reverie networks get image`). Takes a minute on one core; prints
+the figures that the page quotes.
 """
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ FOLDER = Path(__file__).resolve().parent
 SONG = FOLDER.parents[1] / "examples" / "song"
 RATE = 48000
 WIDTH, N_SAMPLES = 500, 309_000
-FREE = {"guard": False, "peak_guard": 0.0}
 Samples = npt.NDArray[np.float32]
 
 
@@ -89,7 +89,7 @@ def repetition(
     reach, length = round(reach_s * RATE), round(0.03 * RATE)
     begins = [int(np.searchsorted(rows, k)) for k in range(int(rows[0]) + 2, int(rows[-1]) - 1)]
     total, power = np.zeros(2 * reach + 1), 0.0
-    for here, there in zip(begins, begins[1:], strict=False):
+    for here, there in itertools.pairwise(begins):
         own, near = change[here : here + length], change[there - reach : there + reach + length]
         total += np.correlate(near, own, "valid")
         power += float(own @ own)
@@ -109,23 +109,24 @@ def save(figure: object, name: str) -> None:
 
 def main() -> None:
     """Draw all, and print what the page quotes."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
 
     sound, dreamed, scores = published(4.0)
     change = dreamed - sound
     print(
-        f"step 4: score {scores[0]:.2f} -> {scores[-1]:.2f}, a row later {likeness(change, WIDTH):.2f}, half a "
-        f"row {likeness(change, WIDTH // 2):.2f}, change {level_db(change, sound):+.1f} dB"
+        f"step 4: score {scores[0]:.2f} -> {scores[-1]:.2f}, a row later {likeness(change, WIDTH):.2f}, "
+        f"half a row {likeness(change, WIDTH // 2):.2f}, change {level_db(change, sound):+.1f} dB"
     )
-    gentle_sound, gentle, gentle_scores = published(1.0)
+    _, gentle, gentle_scores = published(1.0)
+    gentle -= sound
     print(
         f"step 1: score {gentle_scores[0]:.2f} -> {gentle_scores[-1]:.2f}, a row later "
-        f"{likeness(gentle - gentle_sound, WIDTH):.2f}, change {level_db(gentle - gentle_sound, sound):+.1f} dB"
+        f"{likeness(gentle, WIDTH):.2f}, change {level_db(gentle, sound):+.1f} dB"
     )
-    figure, axes = pyplot.subplots(1, 2, figsize=(7.2, 3.2), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.2), layout="constrained")
     for axis, one, title in zip(axes, (sound, dreamed), ("the sound", "dreamed, ten steps"), strict=True):
         rows = one[0, : 160 * WIDTH].reshape(160, WIDTH)[:, :240]
         axis.imshow(rows, cmap="gray", vmin=-0.4, vmax=0.4, interpolation="nearest")
@@ -133,7 +134,7 @@ def main() -> None:
     save(figure, "waveform_before_after")
 
     lags = np.arange(20, 1100, 5)
-    figure, axis = pyplot.subplots(figsize=(7.2, 2.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7.2, 2.6), layout="constrained")
     axis.plot(lags, [likeness(change, int(lag)) for lag in lags], color="black", linewidth=1)
     for row in (1, 2):
         axis.axvline(row * WIDTH, color="tab:red", linewidth=0.8, linestyle=":")
@@ -146,7 +147,7 @@ def main() -> None:
     print(
         f"1/16, 100 to 140 BPM: likeness {shape.max():.2f}, {lag_ms[shape.argmax()]:+.2f} ms beside the grid"
     )
-    figure, axis = pyplot.subplots(figsize=(7.2, 2.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7.2, 2.6), layout="constrained")
     axis.plot(lag_ms, shape, color="black", linewidth=1)
     axis.axvline(0.0, color="tab:red", linewidth=0.8, linestyle=":")
     axis.set(xlabel="ms beside where the next sixteenth begins", ylabel="likeness", xlim=(-5, 5))
@@ -157,7 +158,8 @@ def main() -> None:
     hum = np.asarray(dream(noise, RATE, load_network("image"), settings, depth=10.0)) - noise
     period = round(RATE / parse_row("A1").f0_hz)
     print(
-        f"row = A1 on noise: a period later {likeness(hum, period):.2f}, half {likeness(hum, period // 2):.2f}"
+        f"row = A1 on noise: a period later {likeness(hum, period):.2f}, half "
+        f"{likeness(hum, period // 2):.2f}"
     )
 
 

@@ -59,7 +59,8 @@ def make_pictures(patches: Tensor, silence: float, planes: Planes = "grey") -> T
     """
     brightness: Tensor = _Limit.apply((patches - silence) / _NATS_TO_WHITE, 0.0, _BRIGHTEST)
     if planes == "octaves":
-        return brightness.unflatten(2, (3, -1)).movedim(2, 1)
+        coloured: Tensor = brightness.unflatten(2, (3, -1)).movedim(2, 1)
+        return coloured
     if planes == "first":
         return torch.nn.functional.pad(brightness.unsqueeze(1), (0, 0, 0, 0, 0, 2))
     return brightness.unsqueeze(1).expand(-1, 3, -1, -1)

@@ -139,7 +139,7 @@ def rename_old(name: str) -> str:
 
 def _vgg(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     block, place = 1, 0
-    for part in module.features.children():  # type: ignore[union-attr, operator]
+    for part in module.features.children():  # type: ignore[union-attr]
         if isinstance(part, nn.MaxPool2d):
             block, place = block + 1, 0
         elif isinstance(part, nn.ReLU):
@@ -149,7 +149,7 @@ def _vgg(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _squeezenet(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     number = 1
-    for part in module.features.children():  # type: ignore[union-attr, operator]
+    for part in module.features.children():  # type: ignore[union-attr]
         if isinstance(part, nn.Conv2d):
             yield "conv1", part
         elif type(part).__name__ == "Fire":
@@ -195,7 +195,8 @@ def output_as_map(architecture: str, output: object) -> Tensor:
         return output.movedim(3, 1)
     if output.ndim == 3:
         side = math.isqrt(output.shape[1] - 1)
-        return output[:, 1:].unflatten(1, (side, side)).movedim(3, 1)
+        tiles: Tensor = output[:, 1:].unflatten(1, (side, side)).movedim(3, 1)
+        return tiles
     return output
 
 

@@ -188,4 +188,5 @@ def lay_out(
     upright = (stacked.transpose(2, 3) if order == "interleaved" else stacked).flatten(2, 3)
     if order == "columns":
         upright = upright.transpose(2, 3)
-    return (0.5 * (upright + 1.0)).flip(2).transpose(2, 3)
+    picture: Tensor = (0.5 * (upright + 1.0)).flip(2).transpose(2, 3)
+    return picture

@@ -174,7 +174,6 @@ def test_what_a_factory_preset_draws_is_heard_at_the_rate_of_its_rows(
         f"factory:{name}",
         out_dir=tmp_path / "out",
         settings=["level.mode=keep", "level.limiter=false"],
-        bpm=100.0,
     )
     assert render_plan(plan).failed == ()
     change = soundfile.read(plan.stems[0].target, dtype="float32", always_2d=True)[0].T - keys[0].T
