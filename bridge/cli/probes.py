@@ -231,6 +231,7 @@ OPTIONAL = {
     "matplotlib": ("plot", "pictures of envelopes and spectrograms"),
     "minihost": ("host", "plugins that need the song's tempo"),
     "librosa": ("pitch", "the pitch of sounds, for dreams in tune, where crepe is not installed"),
+    "torchvision": ("image", "classifiers of photographs that look at sound, image:vgg19 and others"),
 }
 """What some features need: the extra that brings it, and what it is for."""
 

@@ -271,11 +271,11 @@ def test_the_score_rises_in_every_layout(planes: str, order: str) -> None:
 
 
 def test_a_weight_scores_each_picture_by_its_own_time() -> None:
-    """Where the weight is 0 there is nothing to do."""
+    """Where the weight is 0 there is nothing to do, also beside others in a batch."""
     sound = noise(3.6)
     chosen = settings(objective="{air}*layer:second", row="1/16", planes="delays", window_s=2.0, **FREE)
     air = torch.from_numpy((np.arange(sound.shape[1]) < 20000).astype(np.float64))
-    stream = open_stream(SmallPictureNet(), chosen, RATE, 1, weights={"air": 1.0})
+    stream = open_stream(SmallPictureNet(), chosen, RATE, 1, weights={"air": 1.0}, batch=2)
     lanes = {"rows": torch.arange(sound.shape[1], dtype=torch.float64) / 700.0, "air": air}
     depth = torch.full((sound.shape[1],), 2.0, dtype=torch.float64)
     out = torch.cat([stream.push(torch.from_numpy(sound), depth, lanes), stream.finish()], 1).numpy()
