@@ -368,7 +368,10 @@ def _networks() -> Iterator[Finding]:
             load_network(card.name)
         except DreamError as error:
             is_ours = card.weights == "shipped"
-            get = f"reverie networks get {weights_owner(card.name)} --again"
+            owner = weights_owner(card.name)
+            get = f"reverie networks get {owner} --again"
+            if owner.startswith("image:"):
+                get = f"reverie networks import {owner} FILE --overwrite, beside an installed torchvision"
             remedy = repair_command(DISTRIBUTION) if is_ours else get
             state = f"network, does not load: {error}"
             yield Finding(what=card.name, state=state, is_good=False, remedy=remedy, is_needed=is_ours)
