@@ -31,6 +31,7 @@ __all__ = [
     "Optimiser",
     "PictureOrder",
     "PicturePlanes",
+    "Resynthesis",
     "Row",
     "StepRule",
     "StereoMode",
@@ -42,6 +43,7 @@ Normalisation = Literal["frame", "band", "window"]
 Optimiser = Literal["adaptive", "plain", "adam"]
 PicturePlanes = Literal["chunks", "channels", "delays"]
 PictureOrder = Literal["rows", "columns", "interleaved"]
+Resynthesis = Literal["phase", "griffin_lim", "griffin_lim_random", "griffin_lim_full"]
 
 
 class StepRule(Protocol):
@@ -103,6 +105,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "balance": (0.0, 1.0),
     "peak_guard": (0.0, 1.0),
     "picture_height": (0.0, 8192.0),
+    "sharpness": (0.1, 16.0),
 }
 """What is accepted for each number."""
 
@@ -226,6 +229,11 @@ class DreamSettings:
             lacks; what is not turned up is not heard. -96..-12, -96 for none.
         harmonic_mix: What ``harmonic`` does with the sound's own partials: 0 adds the new ones to them, 1
             puts the new ones in their place. 0..1.
+        resynthesis: How ``mel`` comes back to sound: by the sound's own phases, by phases that fit the
+            magnitudes (``griffin_lim``, from the sound's own on; ``griffin_lim_random``, from anywhere), or
+            all of it as it was published (``griffin_lim_full``).
+        sharpness: For ``hear``: how much louder what a network answers to most is than the rest; the power to
+            which its answer, 0..1, is taken. 0.1..16.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
@@ -274,6 +282,8 @@ class DreamSettings:
     protect_transients: float = 0.0
     excitation_db: float = -30.0
     harmonic_mix: float = 1.0
+    resynthesis: Resynthesis = "phase"
+    sharpness: float = 1.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True
@@ -312,6 +322,7 @@ class DreamSettings:
             ("optimiser", Optimiser),
             ("planes", PicturePlanes),
             ("order", PictureOrder),
+            ("resynthesis", Resynthesis),
         ):
             value, accepted = getattr(self, name), get_args(kinds)
             if value not in accepted:

@@ -13,6 +13,7 @@ from dream_core.settings import (
     Optimiser,
     PictureOrder,
     PicturePlanes,
+    Resynthesis,
     StereoMode,
 )
 
@@ -53,6 +54,8 @@ class DreamKeywords(TypedDict, total=False):
     harmonic_mix: float
     pitch: PitchSource
     f0_hz: float
+    resynthesis: Resynthesis
+    sharpness: float
     threshold_db: float
     knee_db: float
     guard: bool
@@ -103,6 +106,8 @@ class DreamAttributes:
     harmonic_mix: float
     pitch: PitchSource
     f0_hz: float
+    resynthesis: Resynthesis
+    sharpness: float
     threshold_db: float
     knee_db: float
     guard: bool

@@ -29,14 +29,14 @@ class Look:
         offset_frames: Where this step's patch grid begins.
         score: Scores sound, or the frames heard in place of it.
         when: When in the whole sound what is that many samples before the windows is, and the weights there.
-        report: Told every score that was given.
+        tell: Called with the scores ``(items,)`` of what is looked at, for reports.
     """
 
     ear: Ear
     offset_frames: int
     score: ScoreFrames
     when: Callable[[int], When]
-    report: Callable[[Tensor], None]
+    tell: Callable[[Tensor], None]
 
     @property
     def spec(self) -> FrontendSpec:
@@ -76,7 +76,7 @@ class Look:
             scores = torch.cat(
                 [self.ear.score_pictures(one, at) for one, at in zip(pictures, own, strict=True)]
             )
-        self.report(scores.detach())
+        self.tell(scores.detach())
         return scores
 
     def answers(self, mono: Tensor) -> list[Answer]:
@@ -85,7 +85,9 @@ class Look:
         Args:
             mono: ``(items, samples)``, the windows or the windows with their margins.
         """
-        return find_answers(self.ear, mono, self.offset_frames)
+        answers, score = find_answers(self.ear, mono, self.offset_frames)
+        self.tell(score)
+        return answers
 
     def frames_gradient(self, mono: Tensor, frames: Tensor) -> Tensor:
         """Return the gradient of the score with respect to the frames ``(items, frames, mels)``."""
