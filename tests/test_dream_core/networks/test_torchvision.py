@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dream_core.errors import NetworkNotFoundError, WeightsError, WeightsMismatchError
+from dream_core.errors import NetworkNotFoundError, SettingError, WeightsError, WeightsMismatchError
 from dream_core.frontend.log_mel import LogMel
 from dream_core.frontend.octaves import OctaveMel
-from dream_core.loop.dream import dream
+from dream_core.loop.dream import dream, open_stream
 from dream_core.networks import architectures, torchvision_files
 from dream_core.networks.efficientnet import SPEC
 from dream_core.networks.picture_network import parse_picture_name
@@ -364,6 +364,13 @@ def test_a_sound_dreams_by_two_picture_networks() -> None:
     dreamed = dream(sound, 22050, load_network(f"image:{SMALL}:random"), settings, depth=1.0)
 
     assert abs(dreamed - sound).max() > 1e-4
+
+
+def test_three_transforms_are_not_one_picture_to_come_back_from() -> None:
+    network = load_network(f"image:{SMALL}:octaves:random")
+    with pytest.raises(SettingError, match=f"looks at three. Use 'image:{SMALL}:random'"):
+        open_stream(network, DreamSettings(update="mel", objective="layer:fire3"), 44100, 1)
+    open_stream(network, DreamSettings(update="picture", objective="layer:fire3"), 44100, 1)
 
 
 def test_the_middle_octave_of_three_is_the_grey_picture() -> None:
