@@ -132,7 +132,9 @@ def test_layers_are_what_their_modules_gave_whatever_works_in_place_after_them(
         model(normalised(upright))
 
     for name in names:
-        torch.testing.assert_close(heard[name], as_shown(given[parts[name]]), rtol=1e-4, atol=1e-4)
+        expected = as_shown(given[parts[name]])
+        # float32 sums in another order of memory, relative to the largest.
+        torch.testing.assert_close(heard[name], expected, rtol=0.0, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_layers_have_their_published_names() -> None:
