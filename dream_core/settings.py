@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from dream_core.errors import SettingError
-from dream_core.names import nearest_names
+from dream_core.names import key_hz, nearest_names, parse_key
 
 if TYPE_CHECKING:
     from dream_core.objectives.objective import Objective
@@ -21,20 +22,27 @@ __all__ = [
     "HOP_DIVISORS",
     "MOVING_SETTINGS",
     "RANGES",
+    "SHORTEST_ROW",
     "SIGNALS",
     "TRANSFORM_LENGTHS",
     "WEIGHT_RANGE",
     "DreamSettings",
     "Normalisation",
     "Optimiser",
+    "PictureOrder",
+    "PicturePlanes",
     "Resynthesis",
+    "Row",
     "StepRule",
     "StereoMode",
+    "parse_row",
 ]
 
 StereoMode = Literal["linked", "mid_side", "independent"]
 Normalisation = Literal["frame", "band", "window"]
 Optimiser = Literal["adaptive", "plain", "adam"]
+PicturePlanes = Literal["chunks", "channels", "delays"]
+PictureOrder = Literal["rows", "columns", "interleaved"]
 Resynthesis = Literal["phase", "griffin_lim", "griffin_lim_random", "griffin_lim_full"]
 
 
@@ -62,8 +70,13 @@ MOVING_SETTINGS = ("step", "low_hz", "high_hz")
 F0_RANGE_HZ = (0.0, 8000.0)
 """Pitches that a lane of `f0_hz` may hold; 0 where there is none."""
 
-SIGNALS: Mapping[str, tuple[float, float]] = {"cycles": (-1e7, 1e7), "f0_hz": F0_RANGE_HZ}
-"""What else may be said at every sample: `cycles` is how often what the dream moves in has come round."""
+SIGNALS: Mapping[str, tuple[float, float]] = {
+    "cycles": (-1e7, 1e7),
+    "f0_hz": F0_RANGE_HZ,
+    "rows": (-1e7, 1e7),
+}
+"""What else may be said at every sample: `cycles` is how often what the dream moves in has come round, `rows`
+how many rows of its picture have passed."""
 
 WEIGHT_RANGE = (0.0, 1.0)
 """What a named weight of an objective may be."""
@@ -91,17 +104,68 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "motion": (0.0, 1.0),
     "balance": (0.0, 1.0),
     "peak_guard": (0.0, 1.0),
+    "picture_height": (0.0, 8192.0),
     "sharpness": (0.1, 16.0),
 }
 """What is accepted for each number."""
 
 LONGEST_FADE_S = 0.5
 
+SHORTEST_ROW, LONGEST_ROW = 16, 1 << 20
+"""How many samples a row of pixels may have."""
+
 NO_EXCITATION_DB = -96.0
 """At this level there is none at all."""
 
 TRANSFORM_LENGTHS = (512, 1024, 2048, 4096, 8192)
 HOP_DIVISORS = (4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How long a row of pixels is.
+
+    Args:
+        n_samples: In samples; 0 where it is said otherwise.
+        f0_hz: As the period of a pitch; 0 where it is said otherwise. Where both are 0 the song's clock says
+            it.
+    """
+
+    n_samples: int = 0
+    f0_hz: float = 0.0
+
+    @property
+    def is_clocked(self) -> bool:
+        """Whether the song's clock says how long it is."""
+        return not self.n_samples and not self.f0_hz
+
+
+def parse_row(text: str) -> Row:
+    """Read the setting `row`: samples, the name of a note, or anything else for the song's clock.
+
+    Raises:
+        SettingError: Samples out of range, or nothing at all.
+
+    >>> parse_row("512"), parse_row("A1"), parse_row("1/16")
+    (Row(n_samples=512, f0_hz=0.0), Row(n_samples=0, f0_hz=110.0), Row(n_samples=0, f0_hz=0.0))
+    """
+    word = text.strip()
+    if re.fullmatch(r"\d+", word, re.ASCII):
+        n_samples = int(word[:9])
+        if not SHORTEST_ROW <= n_samples <= LONGEST_ROW:
+            raise SettingError(
+                f"row = {text!r}; {SHORTEST_ROW}..{LONGEST_ROW} samples are accepted, or a note as 'A1', "
+                "or a length of the song as '1/16'"
+            )
+        return Row(n_samples=n_samples)
+    if re.fullmatch(r"[A-Ga-g][#b]?-?\d", word, re.ASCII):
+        try:
+            return Row(f0_hz=key_hz(parse_key(word)))
+        except ValueError as error:
+            raise SettingError(f"row = {text!r}: {error}") from None
+    if not word:
+        raise SettingError("row is empty; samples as '512', a note as 'A1' or a length as '1/16' is accepted")
+    return Row()
 
 
 def _either(numbers: tuple[int, ...]) -> str:
@@ -177,6 +241,14 @@ class DreamSettings:
         peak_guard: How high the peaks of the change may be, as a share of the sound's own within 20 ms: the
             partials of an attack, turned up in phase, are a click that no rule about power sees. 0..1, 0 for
             no limit.
+        row: For ``picture``: how long a row of pixels is, in samples (``512``) or as the period of a note
+            (``A1``, 110 Hz); anything else is a length of the song, which a lane of `rows` counts.
+        picture_height: For ``picture``: rows of a picture, those of all channels above each other; 0 takes
+            what holds a window. 0..8192.
+        planes: For ``picture``: what the three colours are: three consecutive ``chunks`` of the window; the
+            ``channels`` left, right and their mean; ``delays``, the sound 0, 1 and 2 rows later.
+        order: For ``picture``: ``rows`` of one channel, then of the next; ``columns``, the same with rows
+            upright; ``interleaved``, a row of each channel in turn.
         context: Lets the networks hear a patch of the sound on both sides of a window, so that it is heard
             at its edges as elsewhere.
         seed: Chooses the jitter and the excitation; the same seed gives the same samples.
@@ -216,6 +288,10 @@ class DreamSettings:
     knee_db: float = 6.0
     guard: bool = True
     peak_guard: float = 1.0
+    row: str = "512"
+    picture_height: int = 0
+    planes: PicturePlanes = "chunks"
+    order: PictureOrder = "rows"
     context: bool = True
     seed: int = 0
     window_s: float = 4.0
@@ -244,6 +320,8 @@ class DreamSettings:
             ("stereo", StereoMode),
             ("normalisation", Normalisation),
             ("optimiser", Optimiser),
+            ("planes", PicturePlanes),
+            ("order", PictureOrder),
             ("resynthesis", Resynthesis),
         ):
             value, accepted = getattr(self, name), get_args(kinds)

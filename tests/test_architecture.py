@@ -12,6 +12,7 @@ import rooms
 
 OWNERS = {
     "soundfile": {"bridge.audio.preview", "bridge.audio.decoders", "bridge.audio.sinks"},
+    "torchvision": {"dream_core.networks.architectures"},
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
     | {"bridge.processors.pedalboard_members"}
@@ -19,7 +20,7 @@ OWNERS = {
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (
-            *("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
+            *("dream", "dream_lanes", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
             "transcribe",
         )
     }
@@ -70,7 +71,7 @@ def test_every_dependency_has_one_owner(dependency: str) -> None:
     strangers = {
         module
         for module, path in rooms.files().items()
-        if module.startswith("bridge")
+        if module.partition(".")[0] != dependency
         and any(i == dependency or i.startswith(f"{dependency}.") for i in rooms.names_imported(path))
         and not any(module == owner or module.startswith(f"{owner}.") for owner in OWNERS[dependency])
     }
@@ -80,8 +81,9 @@ def test_every_dependency_has_one_owner(dependency: str) -> None:
 
 @pytest.mark.parametrize("statement", ["import bridge", "import dream_core", "import bridge.cli"])
 def test_importing_loads_nothing_heavy(statement: str) -> None:
-    """Neither Torch nor pedalboard is loaded before it is used."""
-    code = f"{statement}; import sys; print([m for m in ('torch', 'pedalboard') if m in sys.modules])"
+    """Neither Torch, torchvision nor pedalboard is loaded before it is used."""
+    heavy = ("torch", "torchvision", "pedalboard")
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert loaded.stdout.strip() == "[]"

@@ -60,6 +60,10 @@ def list_command(as_json: JsonOption = False) -> None:
     missing = [card.name for card in cards if not ready[card.name] and _download(card)]
     if missing:
         note(f"to fetch weights: reverie networks get {' '.join(missing)}")
+    note(
+        "any of torchvision's classifiers sees as well: reverie networks import image:vgg19 FILE, or with "
+        "random weights, image:vgg19:random"
+    )
 
 
 def _download(card: NetworkCard) -> dict[str, int]:
@@ -76,7 +80,7 @@ def _download(card: NetworkCard) -> dict[str, int]:
 @app.command("show")
 def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
-    from dream_core.networks.registry import SHARES_WEIGHTS, get_card, is_ready, weights_sha256
+    from dream_core.networks.registry import get_card, is_ready, weights_owner, weights_sha256
 
     card = get_card(name)
     if as_json:
@@ -84,9 +88,12 @@ def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
         return
     for line in _card_lines(card, weights_sha256(name) if is_ready(name) else ""):
         say(line)
-    owner = SHARES_WEIGHTS.get(name, name)
-    if not is_ready(name) and _download(get_card(owner)):
-        note(f"weights: not installed; call: reverie networks get {owner}")
+    owner = weights_owner(name)
+    if not is_ready(name):
+        if _download(get_card(owner)):
+            note(f"weights: not installed; call: reverie networks get {owner}")
+        elif owner.startswith("image:"):
+            note(f"weights: not installed; call: reverie networks import {owner} FILE (or --from-torch-hub)")
 
 
 def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
@@ -116,11 +123,11 @@ def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
 def import_command(
     name: ImportableArgument,
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="FILE", help="Weights: a wheel (.whl), .pth, .safetensors, .h5, .index or .onnx."
+            metavar="[FILE]", help="Weights: a wheel (.whl), .pth, .safetensors, .h5, .index or .onnx."
         ),
-    ],
+    ] = None,
     classes: ClassesOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other weights that are installed.")
@@ -128,11 +135,23 @@ def import_command(
     trust: Annotated[
         bool, typer.Option("--trust", help="Accept weights that are not the published ones, if they fit.")
     ] = False,
+    from_torch_hub: Annotated[
+        bool,
+        typer.Option(
+            "--from-torch-hub",
+            help="Take the file that torch.hub has fetched before, for image:ARCHITECTURE.",
+        ),
+    ] = False,
 ) -> None:
     """Install a network's weights from a file you have."""
     from dream_core.networks import published_files, yamnet_files
     from dream_core.networks.registry import PUBLISHED
 
+    if name.startswith("image:"):
+        _import_picture(name, file, classes, overwrite=overwrite, trust=trust, from_torch_hub=from_torch_hub)
+        return
+    if file is None or from_torch_hub:
+        raise InputError(f"{name}'s weights come in a file: reverie networks import {name} FILE")
     _check_importable(name, classes)
     if name in PUBLISHED:
         path = published_files.install(PUBLISHED[name], file, overwrite=overwrite, trust=trust)
@@ -140,6 +159,28 @@ def import_command(
     else:
         path = yamnet_files.install(file, classes, overwrite=overwrite)
         _report_yamnet(path, has_names=classes is not None)
+
+
+def _import_picture(
+    name: str, file: Path | None, classes: Path | None, *, overwrite: bool, trust: bool, from_torch_hub: bool
+) -> None:
+    from dream_core.networks import torchvision_files
+    from dream_core.networks.picture_network import parse_picture_name
+
+    picture = parse_picture_name(name)
+    if picture.text != picture.owner:
+        raise InputError(
+            f"{name} sees by the weights of {picture.owner}, where it needs any; call: reverie networks "
+            f"{'import' if picture.architecture else 'get'} {picture.owner}"
+        )
+    if classes is not None:
+        raise InputError(f"--classes names yamnet's classes; {name} knows the names of its own")
+    if (file is None) != from_torch_hub:
+        raise InputError(f"{name}'s weights come in one file: give FILE, or --from-torch-hub, not both")
+    source = file or torchvision_files.find_in_hub(picture.architecture)
+    _report_published(
+        name, torchvision_files.install(picture.architecture, source, overwrite=overwrite, trust=trust)
+    )
 
 
 @app.command("get")
@@ -192,13 +233,17 @@ def _get_yamnet(classes: Path | None, address: str) -> None:
 
 
 def _check_importable(name: str, classes: Path | None) -> None:
-    from dream_core.networks.registry import PUBLISHED, SHARES_WEIGHTS, get_card
+    from dream_core.networks.registry import PUBLISHED, get_card, weights_owner
 
     card = get_card(name)
     importable = ["yamnet", *PUBLISHED]
-    if name in SHARES_WEIGHTS:
-        other = SHARES_WEIGHTS[name]
-        raise InputError(f"{name} hears by {other}'s weights; call: reverie networks get {other}")
+    if (owner := weights_owner(name)) in importable and owner != name:
+        raise InputError(f"{name} hears by {owner}'s weights; call: reverie networks get {owner}")
+    if name.startswith("image:") and card.weights == "import":
+        raise InputError(
+            f"{owner}'s weights are not fetched; call: reverie networks import {owner} FILE (or "
+            "--from-torch-hub)"
+        )
     if name not in importable:
         raise InputError(
             f"{name}'s weights are {card.weights}, there is nothing to install; only {', '.join(importable)} "

@@ -231,6 +231,7 @@ OPTIONAL = {
     "matplotlib": ("plot", "pictures of envelopes and spectrograms"),
     "minihost": ("host", "plugins that need the song's tempo"),
     "librosa": ("pitch", "the pitch of sounds, for dreams in tune, where crepe is not installed"),
+    "torchvision": ("image", "classifiers of photographs that look at sound, image:vgg19 and others"),
 }
 """What some features need: the extra that brings it, and what it is for."""
 
@@ -343,11 +344,11 @@ def _networks() -> Iterator[Finding]:
     from dream_core.errors import DreamError
     from dream_core.networks.registry import (
         PUBLISHED,
-        SHARES_WEIGHTS,
         is_ready,
         list_damaged,
         list_networks,
         load_network,
+        weights_owner,
     )
 
     yield from _devices()
@@ -360,14 +361,17 @@ def _networks() -> Iterator[Finding]:
                 what=card.name,
                 state=f"network, weights not installed{size}",
                 is_good=False,
-                remedy=f"reverie networks get {SHARES_WEIGHTS.get(card.name, card.name)}",
+                remedy=f"reverie networks get {weights_owner(card.name)}",
             )
             continue
         try:
             load_network(card.name)
         except DreamError as error:
             is_ours = card.weights == "shipped"
-            get = f"reverie networks get {SHARES_WEIGHTS.get(card.name, card.name)} --again"
+            owner = weights_owner(card.name)
+            get = f"reverie networks get {owner} --again"
+            if owner.startswith("image:"):
+                get = f"reverie networks import {owner} FILE --overwrite, beside an installed torchvision"
             remedy = repair_command(DISTRIBUTION) if is_ours else get
             state = f"network, does not load: {error}"
             yield Finding(what=card.name, state=state, is_good=False, remedy=remedy, is_needed=is_ours)

@@ -11,6 +11,7 @@ from bridge.files import hash_file
 from bridge.plan.played import check_weights
 from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec, Preset
+from bridge.processors.dream_lanes import clocked
 
 __all__ = [
     "MISSING",
@@ -22,6 +23,7 @@ __all__ = [
     "check_pitch",
     "check_plugins",
     "check_sidechains",
+    "clock_rates",
     "follows_notes",
 ]
 
@@ -121,6 +123,15 @@ def follows_notes(node: NodeSpec) -> bool:
         "harmonic",
         "midi",
     )
+
+
+def clock_rates(node: NodeSpec) -> dict[str, str]:
+    """Return what a dream counts on the song's clock: lane to how long one of it is.
+
+    >>> clock_rates(NodeSpec(id="dream", use="dream", params={"motion_rate": "1/8"}))
+    {'cycles': '1/8'}
+    """
+    return {name: rate for name, (_, rate) in clocked(node.params).items()} if node.use == "dream" else {}
 
 
 def check_pitch(preset: Preset, has_midi: bool) -> None:

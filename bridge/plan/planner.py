@@ -34,6 +34,7 @@ from bridge.plan.checks import (
     check_pitch,
     check_plugins,
     check_sidechains,
+    clock_rates,
 )
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
@@ -284,7 +285,7 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    keeps_time = any(node.params.get("motion_rate") for node in preset.nodes_of("dream"))
+    keeps_time = any(clock_rates(node) for node in preset.nodes_of("dream"))
     if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."

@@ -54,7 +54,10 @@ def apply_settings(
         key, equals, written = text.partition("=")
         if not equals:
             raise PresetError(f"--set {text!r}: write node.param=value, for example dream.depth=4")
-        pairs.append((key.strip(), parse_value(written.strip()), f"--set {text!r}"))
+        value = parse_value(written.strip())
+        if isinstance(value, float) and _wants_text(preset, key.strip()):
+            value = written.strip()
+        pairs.append((key.strip(), value, f"--set {text!r}"))
     data = preset.to_dict()
     # Objectives first: they decide which weights can be set.
     for key, value, where in sorted(pairs, key=lambda pair: not pair[0].endswith(".objective")):
@@ -110,6 +113,16 @@ def _what_is_missing(preset: Preset, owner: str, name: str) -> str:
     if meant:
         return f"which {owner!r}? Did you mean {' or '.join(meant)}?"
     return f"{owner!r} is no setting; write node.param=value; {nearest_names(owner, targets)}"
+
+
+def _wants_text(preset: Preset, key: str) -> bool:
+    """Say whether what a key sets is text, also where it looks like a number."""
+    owner, _, name = key.partition(".")
+    for node in preset.chain:
+        if node.id == owner and node.use != "vst3":
+            spec = node_parameters(node, preset.midi_map).get(name)
+            return spec is not None and isinstance(spec.default, str) and not spec.choices
+    return False
 
 
 def _targets(preset: Preset) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS, dream_parameters
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.dream_lanes import check_lanes, still_weights, whole_rate
+from bridge.processors.dream_lanes import check_lanes, clock_lanes, clocked, still_weights, whole_rate
 from bridge.processors.dream_needs import border
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
@@ -212,8 +212,8 @@ class Dream(DreamAttributes):
             check_networks(update, [cards[name] for name in objective.networks], settings)
             if isinstance(update, Legacy):
                 update.check(self._settings())
-        if rate := str(self._values["motion_rate"]):
-            parse_rate(rate, "dream.motion_rate")
+        for setting, rate in clocked(self._values).values():
+            parse_rate(rate, f"dream.{setting}")
         if update.needs_target and not self._values["target"]:
             raise ProcessorError(
                 f"dream: update {self._values['update']!r} needs another sound; set target to a stem's name"
@@ -277,8 +277,7 @@ class Dream(DreamAttributes):
         depth = np.full(n_samples, self._values["depth"], np.float64) if lane is None else lane
         weights = self._weights
         moving = {name: lane for name, lane in automation.items() if name in (*MOVING_SETTINGS, *weights)}
-        if (cycles := self._cycles_lane(automation)) is not None:
-            moving["cycles"] = cycles
+        moving |= clock_lanes(self._values, automation)
         if self._keeps_to_pitch and (f0_hz := self._pitch_lane(automation, n_samples)) is not None:
             moving["f0_hz"] = f0_hz
         with border():
@@ -318,16 +317,6 @@ class Dream(DreamAttributes):
         """Return the pitch that is told, or None where somebody is to hear it."""
         fixed_hz = float(cast(float, self._values["f0_hz"]))
         return automation.get("f0_hz", np.full(n_samples, fixed_hz) if fixed_hz else None)
-
-    def _cycles_lane(self, automation: Mapping[str, Lane]) -> Lane | None:
-        """Return what the dream moves in time with, if with anything."""
-        if "cycles" not in automation and self._values["motion_rate"]:
-            raise ProcessorError(
-                f"dream: motion_rate = {self._values['motion_rate']!r}, and no clock came with the sound; "
-                "render stems with --midi or --bpm, or give a lane of cycles: how many have passed at each "
-                "sample, such as tempo_map.seconds_to_beats(seconds) / 0.5 for eighths"
-            )
-        return automation.get("cycles")
 
     def _open_tracker(self, sample_rate: int, *, has_lane: bool) -> PitchTracker | None:
         """Return who hears the pitch, or nobody where none is wanted or a lane tells it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from bridge.errors import ProcessorError, RenderError, RenderStoppedError
 from bridge.processors.pitch_sources import pitch_networks
 from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
-from dream_core.networks.registry import PUBLISHED, SHARES_WEIGHTS, get_card, is_ready, weights_sha256
+from dream_core.networks.registry import PUBLISHED, get_card, is_ready, weights_owner, weights_sha256
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_NETWORK
@@ -54,9 +54,13 @@ def check_installed(names: Iterable[str]) -> None:
 
 
 def _remedy(name: str) -> str:
-    if name in SHARES_WEIGHTS:
-        other = SHARES_WEIGHTS[name]
-        return f"it hears by {other}'s weights: {_remedy(other)}"
+    if (owner := weights_owner(name)) != name:
+        return f"it hears by {owner}'s weights: {_remedy(owner)}"
+    if name.startswith("image:"):
+        return (
+            f"`reverie networks import {name} FILE` takes torchvision's weights from a file, "
+            f"`reverie networks import {name} --from-torch-hub` those that torch.hub has fetched before"
+        )
     if name != "yamnet" and name not in PUBLISHED:
         return "the package that offers it says how its weights come here"
     return (

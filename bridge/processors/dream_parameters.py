@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from dream_core.settings import DreamSettings, Normalisation, Optimiser, Resynthesis, StereoMode
+from dream_core.settings import (
+    DreamSettings,
+    Normalisation,
+    Optimiser,
+    PictureOrder,
+    PicturePlanes,
+    Resynthesis,
+    StereoMode,
+)
 
 __all__ = ["DreamAttributes", "DreamKeywords", "PitchSource", "cross_fade_s"]
 
@@ -52,6 +60,11 @@ class DreamKeywords(TypedDict, total=False):
     knee_db: float
     guard: bool
     peak_guard: float
+    row: str
+    rows: float
+    picture_height: int
+    planes: PicturePlanes
+    order: PictureOrder
     context: bool
     seed: int
     window_s: float
@@ -99,6 +112,11 @@ class DreamAttributes:
     knee_db: float
     guard: bool
     peak_guard: float
+    row: str
+    rows: float
+    picture_height: int
+    planes: PicturePlanes
+    order: PictureOrder
     context: bool
     seed: int
     window_s: float

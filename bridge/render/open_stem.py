@@ -19,7 +19,7 @@ from bridge.midi.keyswitch_lines import KeyswitchLines, read_keyswitches
 from bridge.midi.notes import timed_messages
 from bridge.midi.pitch_line import PitchLine, read_pitch_line, track_of_stem
 from bridge.parameters import ParamSpec
-from bridge.plan.checks import NEEDS_NOTES, follows_notes
+from bridge.plan.checks import NEEDS_NOTES, clock_rates, follows_notes
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
@@ -66,7 +66,7 @@ class OpenStem:
     plugins: dict[str, VST3] = field(default_factory=dict)
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
-    clocks: Mapping[str, CyclePhase] = field(default_factory=dict)
+    clocks: Mapping[tuple[str, str], CyclePhase] = field(default_factory=dict)
     keyswitches: Mapping[str, tuple[tuple[Keyswitch, ...], KeyswitchLines]] = field(default_factory=dict)
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
@@ -85,7 +85,9 @@ class OpenStem:
             for node_id, (keys, lines) in self.keyswitches.items():
                 for index, key in enumerate(keys):
                     lanes[f"{node_id}.{key_weight(key)}"] = lines.values(index, seconds)
-            lanes |= {f"{node_id}.cycles": clock.at(seconds) for node_id, clock in self.clocks.items()}
+            lanes |= {
+                f"{node_id}.{name}": clock.at(seconds) for (node_id, name), clock in self.clocks.items()
+            }
         return lanes
 
     def close(self) -> None:
@@ -168,9 +170,10 @@ def open_stem(
             if node.enabled and follows_notes(node)
         },
         clocks={
-            node.id: CyclePhase(cycle=parse_rate(rate), tempo_map=plan.tempo_map)
+            (node.id, name): CyclePhase(cycle=parse_rate(rate), tempo_map=plan.tempo_map)
             for node in preset.nodes_of("dream")
-            if node.enabled and (rate := str(node.params.get("motion_rate", "")))
+            if node.enabled
+            for name, rate in clock_rates(node).items()
         },
         keyswitches={
             node.id: (keys, read_keyswitches(midi, plan.tempo_map, keys))

@@ -139,8 +139,8 @@ class DreamStream:
             samples: ``(channels, n)``.
             depth: ``(n,)`` in steps, 0..100.
             lanes: ``(n,)`` for each of `MOVING_SETTINGS` that moves, each of `SIGNALS` that is known
-                (``f0_hz``, the pitch, 0 where there is none, and ``cycles``) and each of the objective's
-                weights that moves; the same ones in every block.
+                (``f0_hz``, the pitch, 0 where there is none, ``cycles`` and ``rows``) and each of the
+                objective's weights that moves; the same ones in every block.
 
         Shape:
             Returns ``(channels, m)``; over the whole stream as many come out as went in.
@@ -163,8 +163,11 @@ class DreamStream:
             raise SettingError(
                 f"depth must stay in 0..{DEPTH_LIMIT:g} steps; got up to {float(depth.max()):g}"
             )
+        # What counts through a whole song outgrows float32: late in it two samples would be one place.
+        wide = {"rows": widest_float(self._device)}
         moving = {
-            name: lane.to(self._device, torch.float32, copy=True) for name, lane in (lanes or {}).items()
+            name: lane.to(self._device, wide.get(name, torch.float32), copy=True)
+            for name, lane in (lanes or {}).items()
         }
         for name, lane in moving.items():
             check_lane(name, lane, samples.shape[1], self._listener.objective.weights)

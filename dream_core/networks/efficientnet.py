@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.frontend.log_mel import FrontendSpec
-from dream_core.frontend.picture import make_pictures
 from dream_core.networks.card import LayerInfo, NetworkCard
-from dream_core.networks.log_mel_network import LogMelNetwork
+from dream_core.networks.picture_network import MelPictureNetwork, parse_picture_name
 from dream_core.networks.published import Published, PublishedFile
 from dream_core.networks.torch_files import read_state
 from dream_core.networks.weights import load_into
@@ -180,18 +179,18 @@ class _Block(nn.Sequential):
         return result + x if self.adds_input else result
 
 
-class EfficientNetLite(LogMelNetwork):
+class EfficientNetLite(MelPictureNetwork):
     """EfficientNet-Lite0 without its weights; `build` makes it with them.
 
     Args:
-        card: The network's card.
+        card: The network's card; its name says what the colours show.
 
     Shape:
         ``(n, 224, 224)`` log-mel patches -> logits ``(n, 1000)``; probabilities are their softmax.
     """
 
     def __init__(self, card: NetworkCard = CARD) -> None:
-        super().__init__(card, SPEC)
+        super().__init__(card, SPEC, parse_picture_name(card.name).planes)
         self.stem = _ConvRelu6(_STEM)
         self.stages = nn.ModuleList(nn.Sequential(*map(_Block, stage)) for stage in _stages())
         self.head = _ConvRelu6(_HEAD)
@@ -202,19 +201,8 @@ class EfficientNetLite(LogMelNetwork):
         stages = {f"stage{i}": stage for i, stage in enumerate(self.stages, start=1)}
         return {"stem": self.stem, **stages, "head": self.head, "logits": self.logits}
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return logits for log-mel patches."""
-        return self.see(make_pictures(patches, self.silence))
-
     def see(self, pictures: Tensor) -> Tensor:
-        """Return logits for pictures, for those who have some.
-
-        Args:
-            pictures: Black is 0, white is 1; across from left to right, then up from the lowest row.
-
-        Shape:
-            ``(n, 3, across, up)`` -> ``(n, 1000)``.
-        """
+        """Return logits for pictures ``(n, 3, across, up)``."""
         # What the TFLite original was given: whole numbers, 127 is its middle.
         x = ((255.0 * pictures - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
         x = self.stem(x)

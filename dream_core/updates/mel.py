@@ -92,6 +92,11 @@ class Mel:
                     f"update 'mel' ascends on log-mel frames; network {card.name!r} looks at the waveform. "
                     "Use another network (timbre, musicnn, yamnet, image), or update 'mask'"
                 )
+            if "octaves" in card.name.split(":")[1:]:
+                raise SettingError(
+                    f"update 'mel' comes back to sound from one transform; network {card.name!r} looks at "
+                    f"three. Use {card.name.replace(':octaves', '')!r}, or update 'mask'"
+                )
         if settings.varispeed_octaves:
             raise SettingError(
                 f"update 'mel' has no sound between its steps that could be heard at another speed; "

@@ -17,6 +17,7 @@ from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.legacy_2020 import KINDS_2020, Legacy2020
 from dream_core.updates.mask import Mask
 from dream_core.updates.mel import Mel
+from dream_core.updates.picture import Picture
 from dream_core.updates.spectral_cut import Base, Source, SpectralCut
 
 __all__ = ["build_update", "check_networks", "list_updates"]
@@ -69,6 +70,7 @@ def _updates() -> dict[str, tuple[Update, str]]:
             "add the gradient where another sound's gradient is loud",
         ),
         "gradient": (Gradient(), "the gradient alone, stepping on itself"),
+        "picture": (Picture(), "dream the waveform as a photograph, its samples pixels in rows"),
         **_legacy(),
     }
 

@@ -163,6 +163,7 @@ DRAWN: dict[str, tuple[ParamValue, ...]] = {
     "fault": ("None",),
     "fault_at_samples": (0.0,),
     "latency_samples": (777.0, 1500.0),
+    "picture_height": (0.0, 412.0),
     "load": (0.0,),
     "probe": ("Off",),
 }

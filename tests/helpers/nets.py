@@ -89,6 +89,37 @@ class SmallNet(nn.Module):
         return self.head(hidden.mean(dim=(2, 3)))
 
 
+class SmallPictureNet(SmallNet):
+    """Two convolutions looking at pictures ``(n, 3, across, up)`` of any size from 4 x 4.
+
+    It sees them a little out of focus, skips no place and is blind to colours alone, so that what it draws
+    has no grid of its own and is more than a level.
+    """
+
+    def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.soft = nn.AvgPool2d(3, 1, 1)
+        self.first, self.second = nn.Conv2d(3, 8, 5, 1, 2), nn.Conv2d(8, 12, 3, 1, 1)
+        self.requires_grad_(False)
+        with torch.no_grad():
+            for parameter in (*self.first.parameters(), *self.second.parameters()):
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+            # Noise of -14 dBFS, blurred, bends the activations about as far as a photograph does.
+            self.first.weight -= self.first.weight.mean(dim=(2, 3), keepdim=True)
+            self.first.weight *= 20.0
+        self.to(dtype)
+        n_parameters = sum(p.numel() for p in self.parameters())
+        self.card = replace(self.card, name="seeing", looks="picture", n_parameters=n_parameters)
+
+    def see(self, pictures: Tensor) -> Tensor:
+        hidden = self.act(self.second(self.act(self.first(self.soft(pictures)))))
+        return self.head(hidden.mean(dim=(2, 3)))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.see(patches[:, None].expand(-1, 3, -1, -1))
+
+
 class MelNet(LogMelNetwork):
     """As `SmallNet`, listening as the project's own networks do.
 

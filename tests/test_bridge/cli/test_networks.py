@@ -183,9 +183,41 @@ def test_a_published_network_is_imported_listed_and_shown(
     assert "installed" in line
 
 
+def test_a_classifier_of_torchvisions_is_imported_listed_and_shown(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a file, and then from where torch.hub keeps its own: by the name and the hash it has there."""
+    models = pytest.importorskip("torchvision.models", reason="the extra `image` is not installed")
+    torch.save(models.squeezenet1_1(weights=None).state_dict(), tmp_path / "mine.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    assert main(["networks", "show", "image:squeezenet1_1"]) == 0
+    assert "reverie networks import image:squeezenet1_1 FILE" in capsys.readouterr().err
+    assert main(["networks", "import", "image:squeezenet1_1", str(tmp_path / "mine.pth")]) == 2
+    assert "--trust" in capsys.readouterr().err
+    assert main(["networks", "import", "image:squeezenet1_1", str(tmp_path / "mine.pth"), "--trust"]) == 0
+    assert capsys.readouterr().out.strip() == str(home / "image_squeezenet1_1.safetensors")
+
+    assert main(["networks", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "installed" in lines["image:squeezenet1_1"]
+    assert main(["networks", "show", "image:squeezenet1_1:octaves"]) == 0
+    assert "fire9 (512)" in capsys.readouterr().out
+    assert main(["networks", "import", "image:squeezenet1_1", "--from-torch-hub"]) == 2
+    assert "squeezenet1_1-b8a52dc0.pth" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["import", "image:octaves", "x.pth"], "sees by the weights of image"),
+        (["import", "image:vgg11:octaves", "x.pth"], "import image:vgg11"),
+        (["import", "image:vgg11"], "give FILE, or --from-torch-hub"),
+        (["import", "image:vgg11", "x.pth", "--from-torch-hub"], "not both"),
+        (["import", "crepe"], "weights come in a file"),
+        (["get", "image:vgg11"], "call: reverie networks import image:vgg11 FILE"),
+        (["get", "image:vgg11:random"], "weights are random"),
+        (["get", "image:octaves"], "hears by image's weights"),
+        (["show", "image:vgg12"], "did you mean 'vgg1"),
         (["import", "musicnn", "x.h5"], "are read from .whl, .index, .safetensors files"),
         (["import", "notes", "gone.onnx"], "gone.onnx is not there"),
         (["import", "crepe", "x.pth", "--classes", "map.csv"], "--classes names yamnet's classes"),

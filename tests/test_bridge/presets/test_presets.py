@@ -26,7 +26,9 @@ SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 PLAYED = ["chord-ghost", "follow-the-lead", "pitch-follow", "three-voices", "tuned-drums", "vowel-pad"]
 """They have notes or keys to follow, and tests of their own."""
-DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED)]
+PICTURES = ["pixel-sleep", "row-drone", "sixteenth-rows"]
+"""They draw into the waveform itself, harsh as that is, with a network that is fetched."""
+DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED, *PICTURES)]
 """The others made to be liked: one repeats what was published, harsh as it is."""
 STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)

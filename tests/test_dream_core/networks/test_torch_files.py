@@ -106,11 +106,20 @@ def test_code_is_refused_and_never_run(is_zip: bool, capsys: pytest.CaptureFixtu
 def test_what_is_not_a_plain_tensor_is_refused(is_zip: bool) -> None:
     refusal(saved(state() | {"a.bias": bytearray(4)}, is_zip))
     refusal(saved(state() | {"a.bias": torch.ones(4).to_sparse()}, is_zip))
-    refusal(saved(state() | {"a.bias": torch.nn.Parameter(torch.ones(4))}, is_zip))
     refusal(saved(state() | {"a.bias": torch.ones(4, device="meta")}, is_zip))
     assert "is no plain tensor" in refusal(saved(state() | {"a.bias": 3}, is_zip))
     assert "holds torch.int64" in refusal(saved(state() | {"a.bias": torch.ones(4).long()}, is_zip))
     assert "holds a list" in refusal(saved([1, 2], is_zip))
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_parameter_is_read_as_the_tensor_it_is(is_zip: bool) -> None:
+    """Files of old hold parameters."""
+    given = state() | {"a.bias": torch.nn.Parameter(torch.arange(4.0))}
+    found = read_state([saved(given, is_zip)], SHAPES, "net", "package 1.0")["a.bias"]
+
+    assert type(found) is torch.Tensor
+    assert found.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_impossible_values_are_refused() -> None:
