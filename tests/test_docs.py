@@ -29,6 +29,14 @@ def test_every_test_and_file_a_page_names_is_there(page: Path) -> None:
     assert named or links
 
 
+def test_every_figure_is_shown_and_small() -> None:
+    """Pictures that no page shows, or that make a clone slow, are none."""
+    shown = {link for page in PAGES for link in re.findall(r"\]\((figures/[^)]+)\)", page.read_text("utf-8"))}
+    for figure in (ROOT / "docs" / "figures").glob("*.png"):
+        assert f"figures/{figure.name}" in shown
+        assert figure.stat().st_size <= 150_000
+
+
 def test_every_update_of_dreamsound_is_on_it() -> None:
     """All but those that are not DreamSound's."""
     missing = {name for name in list_updates() if f"`{name}`" not in PAGE}

@@ -82,11 +82,6 @@ class Mel:
                 "of one network, or use update 'mask'"
             )
         for card in cards:
-            if "octaves" in card.name.split(":"):
-                raise SettingError(
-                    f"update 'mel' ascends on one spectrogram; network {card.name!r} looks at three at once. "
-                    "Leave out ':octaves', or use update 'mask'"
-                )
             if card.looks == "waveform":
                 raise SettingError(
                     f"update 'mel' ascends on log-mel frames; network {card.name!r} looks at the waveform. "
