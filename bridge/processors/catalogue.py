@@ -8,6 +8,7 @@ from typing import get_args
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
 from bridge.processors.dream_parameters import PitchSource
+from bridge.processors.noise import NOISE_PARAMETERS
 from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.objectives.text import weight_names
 from dream_core.settings import (
@@ -174,6 +175,7 @@ def processor_titles() -> dict[str, str]:
     """Return every processor a preset can use and what it does."""
     return {
         "dream": "gradient ascent on what a network hears",
+        "noise": "white, pink or brown noise, in place of the sound or beside it",
         "vst3": "a hosted VST3 plugin",
         **{name: builtin.title for name, builtin in BUILTINS.items()},
     }
@@ -190,6 +192,8 @@ def processor_parameters(use: str) -> Mapping[str, ParamSpec]:
     """
     if use == "dream":
         return DREAM_PARAMETERS
+    if use == "noise":
+        return NOISE_PARAMETERS
     if use in BUILTINS:
         return {spec.name: spec for spec in BUILTINS[use].parameters}
     raise ProcessorError(f"no processor is called {use!r}; {nearest_names(use, processor_titles())}")

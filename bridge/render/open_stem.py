@@ -28,6 +28,7 @@ from bridge.processors.catalogue import processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
+from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import build_builtin
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
@@ -213,6 +214,9 @@ def _open_node(
         return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
+    if node.use == "noise":
+        seed = float(node.params.get("seed", 0)) + plan.seed
+        return Noise(**{**node.params, "seed": seed}, n_samples=stem.n_samples)  # type: ignore[arg-type]
     params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
     native = build_builtin(node.use, params)
     native.automation_block_samples = plan.automation_block_samples

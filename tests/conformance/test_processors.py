@@ -16,6 +16,7 @@ from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
 from bridge.processors.mix import Mix
+from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import PedalboardPlugin, build_builtin
 from bridge.processors.pedalboard_table import BUILTINS
 from bridge.processors.vst3 import VST3
@@ -41,6 +42,7 @@ FACTORIES: dict[str, Callable[[], Processor]] = {
         pedalboard.Pedalboard([pedalboard.Compressor(-20, 4), pedalboard.Delay(0.05)])
     ),
     "dream": lambda: _dream(depth=1.6),
+    "noise": lambda: Noise("pink", replace=False),
     "chain": lambda: Chain([pedalboard.Delay(0.01), Node(processor=_dream(depth=1.0), mix=0.5)]),
     "nested": lambda: Chain([Chain([pedalboard.PitchShift(2)]), pedalboard.Gain(-6)]),
     "mix": lambda: Mix([pedalboard.PitchShift(5), pedalboard.Gain(-3)]),
@@ -55,6 +57,7 @@ NEUTRAL: dict[str, Callable[[], Processor]] = {
     "empty chain": Chain,
     "dry chain": lambda: Chain([Node(processor=pedalboard.Distortion(), mix=0.0)]),
     "disabled": lambda: Chain([Node(processor=pedalboard.Distortion(), enabled=False)]),
+    "dry noise": lambda: Chain([Node(processor=Noise("brown"), mix=0.0)]),
     "one branch": lambda: Mix([pedalboard.Gain(0.0)]),
     "vst3": lambda: VST3(EFFECT, params={"latency_samples": 2048.0}),
 }
