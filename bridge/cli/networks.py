@@ -74,11 +74,23 @@ def _download(card: NetworkCard) -> dict[str, int]:
 
 
 @app.command("show")
-def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
+def show_command(
+    name: NameArgument,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Print the names of its classes alone, one a line.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
     from dream_core.networks.registry import SHARES_WEIGHTS, get_card, is_ready, weights_sha256
 
     card = get_card(name)
+    if classes:
+        if as_json:
+            print_json(list(card.classes))
+        for line in () if as_json else card.classes:
+            say(line)
+        return
     if as_json:
         print_json({**asdict(card), "ready": is_ready(name), **_download(card)})
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
+from bridge.plan.model import SELF
 from bridge.plan.played import check_weights
 from bridge.presets.keyswitches import played_params
 from bridge.presets.model import NodeSpec, Preset
@@ -93,12 +94,12 @@ def check_dreams(
             check_installed(used)  # without its weights a network may not know its classes' names
             raise
         for name in sorted(dream.reference_stems):
-            if names is not None and name not in names:
+            if names is not None and name not in (SELF, *names):
                 raise PresetError(
                     f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
-                    f"{nearest_names(name, names)}"
+                    f"{nearest_names(name, [SELF, *names])}"
                 )
-        reference_stems |= dream.reference_stems
+        reference_stems |= dream.reference_stems - {SELF}
         check_weights(preset, node)
     hashes = hash_networks(used)
     _check_required(required, hashes)

@@ -35,7 +35,14 @@ from bridge.midi.file import MidiFile, read_midi
 from bridge.presets.model import Preset, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
-__all__ = ["MidiSource", "Plan", "StemPlan"]
+__all__ = ["SELF", "SILENCE", "MidiSource", "Plan", "StemPlan"]
+
+
+SELF = "self"
+"""Stands among references for the stem itself, as it enters its chain."""
+
+SILENCE = "silence"
+"""Stands for the source of a stem that is silent and read from nowhere; files have absolute paths."""
 
 
 _MAX_SAMPLES = 1 << 40
@@ -151,6 +158,11 @@ class StemPlan(_Record):
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.n_samples / self.sample_rate
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether it is silence, and no file."""
+        return self.source == SILENCE
 
     @property
     def placement(self) -> Placement:

@@ -22,6 +22,8 @@ def check_before(stem: StemPlan) -> None:
     Raises:
         AudioFileError: It is gone or has changed.
     """
+    if stem.is_silence:
+        return
     source = Path(stem.source)
     try:
         is_same = stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256
@@ -43,7 +45,7 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
         RenderError: A stem, a network or a plugin is gone or has another hash.
     """
     sources = {other.name: other.source for other in plan.stems}
-    heard = {stem.name: stem.sha256, **stem.reference_stems}
+    heard = {**({} if stem.is_silence else {stem.name: stem.sha256}), **stem.reference_stems}
     try:
         for name, sha256 in heard.items():
             if name not in sources:

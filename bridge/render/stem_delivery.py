@@ -120,6 +120,8 @@ def _levelled(
 
 def _placed_metadata(stem: StemPlan) -> AudioMetadata:
     """Return what the source says beside its samples, as it holds on the session's timeline."""
+    if stem.is_silence:
+        return AudioMetadata()
     metadata = read_metadata(stem.source)
     ratio = stem.sample_rate / read_info(stem.source).sample_rate
     if stem.start_samples is None and ratio == 1.0:

@@ -24,7 +24,7 @@ from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter
-from bridge.render.stem_input import open_stem_sound
+from bridge.render.stem_input import SilentReader, open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ def _write_scratch(
 
 def _stream(
     opened: OpenStem,
-    reader: AlignedReader,
+    reader: AlignedReader | SilentReader,
     n_tail: int,
     measured: _Measurements,
     meter: WorkMeter,
 ) -> Iterator[AudioArray]:
     position = 0
-    n_channels = reader.info.n_channels
+    n_channels = opened.stem.n_channels
     while True:
         block = reader.read(BLOCK_SAMPLES)
         if not block.shape[1]:

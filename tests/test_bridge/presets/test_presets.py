@@ -26,8 +26,12 @@ SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 PLAYED = ["chord-ghost", "follow-the-lead", "pitch-follow", "three-voices", "tuned-drums", "vowel-pad"]
 """They have notes or keys to follow, and tests of their own."""
-DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED)]
-"""The others made to be liked: one repeats what was published, harsh as it is."""
+FROM_NOISE = ["from-nothing", "what-is-left"]
+"""They make their sound of noise, whatever the stem was, and have tests of their own too."""
+PUBLISHED = ["dreamsound-0163", "three-layers"]
+"""They repeat what was published, harsh as it is."""
+DREAMING = [name for name in PRESETS if name not in ("null-reference", *PUBLISHED, *FROM_NOISE, *PLAYED)]
+"""The others made to be liked."""
 STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)
 

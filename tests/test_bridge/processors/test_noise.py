@@ -52,7 +52,7 @@ def test_it_is_whole_from_the_first_sample(color: str) -> None:
     sound = silence(0.1, n_channels=1)
     noises = np.stack([Noise(color, seed=seed)(sound, 48000)[0] for seed in range(300)])  # type: ignore[arg-type]
 
-    # Mean powers of 300 draws scatter by sqrt(2 / 300), 0.4 dB; starts from rest miss 2 and 9 dB.
+    # Mean powers of 300 draws scatter by sqrt(2 / 300), 0.4 dB; starts from rest miss 1.6 and 12 dB.
     assert level_db(noises[:, :48]) == pytest.approx(level_db(noises[:, 4000:4048]), abs=1.2)
 
 
