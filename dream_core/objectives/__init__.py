@@ -9,5 +9,7 @@
 - `targets`   what is wanted over time, for a network's classes; `heard` what it hears in another sound
 - `taps`      activations caught on their way through a network
 - `ear`       one network with its front end and its terms: sound in, scores out
+- `answers`   where in time and frequency a network answers to its objective
+- `look`      what a network looks at in a window, for updates that work on that and not on the sound
 - `listener`  all ears of an objective, one gradient on the sound
 """

@@ -103,6 +103,11 @@ class Listener:
         return tuple(ear.network for ear in self._ears)
 
     @property
+    def only_ear(self) -> Ear | None:
+        """The ear of the one network that listens, or None where several do."""
+        return self._ears[0] if len(self._ears) == 1 else None
+
+    @property
     def identity(self) -> Hashable:
         """What two listeners must have in common to score each other's windows alike."""
         return (
@@ -145,6 +150,7 @@ class Listener:
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
+        frames: Tensor | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
 
@@ -159,13 +165,14 @@ class Listener:
             n_valid: How many samples of each item are sound; what is padding after them does not count.
             when: Where the items are in the whole sound, and the weights there; None is the sound's start,
                 and an objective without weights.
+            frames: Log-mel frames that are heard in place of the sound, where one network listens.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
         """
         offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
         if len(self._ears) == 1:
-            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when)
+            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when, frames)
         n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
         first, last = (
             min(n_fft / 2, hz * n_fft / self.sample_rate) for hz in (self._touched_hz[0], self._touched_hz[1])
