@@ -3,7 +3,7 @@
 The names below are what is promised; modules can be imported too. Nothing heavy is loaded until a name is
 used: importing the package imports neither Torch nor pedalboard.
 
-- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``Noise``, ``VST3``
+- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``Dreams``, ``Noise``, ``VST3``
 - whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``;
   what a render tells: ``Progress``, ``StemResult``, ``RenderReport``
 - batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bridge.presets.model import Preset
     from bridge.processors.chain import Chain, Node
     from bridge.processors.dream import Dream
+    from bridge.processors.dreams import Dreams
     from bridge.processors.mix import Mix
     from bridge.processors.noise import Noise
     from bridge.processors.vst3 import VST3
@@ -46,6 +47,7 @@ __all__ = [
     "Chain",
     "ClockSettings",
     "Dream",
+    "Dreams",
     "Job",
     "Manifest",
     "Mix",
@@ -80,6 +82,7 @@ _HOMES = {
     "Chain": "processors.chain",
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
+    "Dreams": "processors.dreams",
     "Job": "plan.job",
     "Manifest": "render.manifest",
     "Mix": "processors.mix",

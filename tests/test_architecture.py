@@ -19,7 +19,16 @@ OWNERS = {
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (
-            *("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
+            *(
+                "dream",
+                "dream_lanes",
+                "dream_needs",
+                "dream_parameters",
+                "dreams",
+                "pitch",
+                "pitch_sources",
+                "played",
+            ),
             "transcribe",
         )
     }

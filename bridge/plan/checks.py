@@ -10,8 +10,9 @@ from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
 from bridge.plan.model import SELF
 from bridge.plan.played import check_weights
-from bridge.presets.keyswitches import played_params
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, Preset
+from bridge.processors.catalogue import DREAMING
 
 __all__ = [
     "MISSING",
@@ -65,7 +66,7 @@ def check_dreams(
         InputError: A network, layer, class, update, device, band or stem that does not exist or fit.
     """
     reference_stems: frozenset[str] = frozenset()
-    nodes = preset.nodes_of("dream")
+    nodes = preset.dream_nodes
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream
@@ -73,7 +74,7 @@ def check_dreams(
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
-    used = frozenset[str]().union(*(networks_of(played_params(preset, node)) for node in nodes))
+    used = frozenset[str]().union(*(networks_of(own) for node in nodes for own in dreams_of(preset, node)))
     required: dict[str, str] = {}
     for name, _, sha256 in (text.partition("@sha256:") for text in preset.requires.networks):
         if sha256 and required.get(name, sha256) not in ("", sha256):
@@ -82,8 +83,7 @@ def check_dreams(
     used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
-    for node in nodes:
-        params = played_params(preset, node)
+    for node, params in [(one, own) for one in nodes for own in dreams_of(preset, one)]:
         seeded = {**params, "seed": float(params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         if names is not None:
@@ -118,7 +118,7 @@ def _check_required(required: Mapping[str, str], hashes: Mapping[str, str]) -> N
 
 def follows_notes(node: NodeSpec) -> bool:
     """Say whether a node is a dream that keeps to the song's notes."""
-    return node.use == "dream" and (node.params.get("update"), node.params.get("pitch")) == (
+    return node.use in DREAMING and (node.params.get("update"), node.params.get("pitch")) == (
         "harmonic",
         "midi",
     )
@@ -130,7 +130,7 @@ def check_pitch(preset: Preset, has_midi: bool) -> None:
     Raises:
         PresetError: There is no MIDI.
     """
-    for node in preset.nodes_of("dream"):
+    for node in preset.dream_nodes:
         if follows_notes(node) and not has_midi:
             raise PresetError(f"node {node.id!r}: {NEEDS_NOTES}")
 
@@ -161,7 +161,7 @@ def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
     return [
         f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and fails for these stems: "
         f"{', '.join(wrong)}. Use 'linked', or render them separately"
-        for node in preset.nodes_of("dream")
+        for node in preset.dream_nodes
         if wrong and node.params.get("stereo") == "mid_side"
     ]
 

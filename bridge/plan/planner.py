@@ -41,6 +41,7 @@ from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template
 from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.stem_envelopes import build_preset_envelopes
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.load import load_noted, with_location
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
@@ -284,7 +285,7 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    keeps_time = any(node.params.get("motion_rate") for node in preset.nodes_of("dream"))
+    keeps_time = any(node.params.get("motion_rate") for node in preset.dream_nodes)
     if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
@@ -337,13 +338,14 @@ def _plan_stem(
 def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float, float]:
     """Return the deepest dream and the integral of depth over time."""
     peak, integral = 0.0, 0.0
-    for node in preset.nodes_of("dream"):
+    for node in preset.dream_nodes:
         if (node.id, "depth") in envelopes.moving:
-            peak = max(peak, envelopes.peak(node.id, "depth", stem.n_samples))
-            integral += envelopes.integral(node.id, "depth", stem.n_samples)
+            deepest = envelopes.peak(node.id, "depth", stem.n_samples)
+            work = envelopes.integral(node.id, "depth", stem.n_samples)
         else:
-            depth = float(node.params.get("depth", node_parameters(node)["depth"].default))
-            peak, integral = max(peak, depth), integral + depth * stem.duration_s
+            deepest = float(node.params.get("depth", node_parameters(node)["depth"].default))
+            work = deepest * stem.duration_s
+        peak, integral = max(peak, deepest), integral + work * len(dreams_of(preset, node))
     return peak, integral
 
 

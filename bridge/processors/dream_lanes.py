@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 
-from bridge.arrays import Lane
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue
+from dream_core.loop.stream import DreamStream
 
-__all__ = ["check_lanes", "still_weights", "whole_rate"]
+__all__ = ["check_lanes", "push_blocks", "still_weights", "whole_rate"]
 
 
 def whole_rate(sample_rate: float) -> int:
@@ -33,6 +35,22 @@ def check_lanes(automation: Mapping[str, Lane], n_samples: int, parameters: Mapp
                 f"dream: the lane of {name!r} has shape {np.shape(lane)}; one value a sample, "
                 f"({n_samples},), is accepted"
             )
+
+
+def push_blocks(
+    stream: DreamStream, input_array: AudioArray, lanes: Mapping[str, Lane]
+) -> Iterator[torch.Tensor]:
+    """Push a sound with its depth and all that moves, so much at a time as can step together."""
+    moving = {name: lane for name, lane in lanes.items() if name != "depth"}
+    size = stream.window_samples * stream.batch
+    for start in range(0, input_array.shape[1], size):
+        part = slice(start, start + size)
+        pieces = {name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()}
+        yield stream.push(
+            torch.from_numpy(np.ascontiguousarray(input_array[:, part])),
+            torch.from_numpy(np.ascontiguousarray(lanes["depth"][part])),
+            pieces,
+        )
 
 
 def still_weights(

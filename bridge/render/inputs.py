@@ -8,8 +8,9 @@ from pathlib import Path
 from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
 from bridge.files import hash_file, stamp_file
 from bridge.plan.model import Plan, StemPlan
-from bridge.presets.keyswitches import played_params
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec
+from bridge.processors.catalogue import DREAMING
 
 __all__ = ["check_after", "check_before", "check_network", "check_plugin"]
 
@@ -53,7 +54,7 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
             if hash_file(Path(sources[name])) != sha256:
                 raise AudioFileError(f"{sources[name]}: has changed since the plan was made; plan again")
         for node in plan.preset.chain:
-            if node.use == "dream" and node.enabled:
+            if node.use in DREAMING and node.enabled:
                 check_network(plan, node)
             elif node.id in plugins:
                 check_plugin(plan, node, plugins[node.id]["sha256"])
@@ -71,7 +72,8 @@ def check_network(plan: Plan, node: NodeSpec) -> None:
     """
     from bridge.processors.dream_needs import check_installed, hash_networks, networks_of
 
-    planned = [name for name in networks_of(played_params(plan.preset, node)) if name in plan.networks]
+    used = frozenset[str]().union(*(networks_of(own) for own in dreams_of(plan.preset, node)))
+    planned = [name for name in sorted(used) if name in plan.networks]
     check_installed(planned)
     for name, sha256 in hash_networks(planned).items():
         if sha256 != plan.networks[name]:

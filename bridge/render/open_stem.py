@@ -24,7 +24,7 @@ from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
-from bridge.processors.catalogue import processor_parameters
+from bridge.processors.catalogue import DREAMING, processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
@@ -170,8 +170,8 @@ def open_stem(
         },
         clocks={
             node.id: CyclePhase(cycle=parse_rate(rate), tempo_map=plan.tempo_map)
-            for node in preset.nodes_of("dream")
-            if node.enabled and (rate := str(node.params.get("motion_rate", "")))
+            for node in preset.dream_nodes
+            if (rate := str(node.params.get("motion_rate", "")))
         },
         keyswitches={
             node.id: (keys, read_keyswitches(midi, plan.tempo_map, keys))
@@ -210,7 +210,7 @@ def _open_node(
     hooks: RenderHooks,
     batches: SharedBatches | None,
 ) -> Processor | None:
-    if node.use == "dream":
+    if node.use in DREAMING:
         return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
@@ -300,12 +300,13 @@ def _open_dream(
     batches: SharedBatches | None,
 ) -> Processor:
     from bridge.processors.dream import Dream
+    from bridge.processors.dreams import Dreams
     from bridge.processors.played import read_targets
 
     check_network(plan, node)
     own = played_params(plan.preset, node)
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
-    dream = Dream(
+    dream = (Dreams if node.use == "dreams" else Dream)(
         device=plan.device_for(stem),
         on_step=hooks.on_step,
         is_cancelled=hooks.is_cancelled,

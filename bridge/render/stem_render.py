@@ -177,7 +177,7 @@ def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
 
 
 def _fix_threads(plan: Plan) -> None:
-    if plan.preset.nodes_of("dream"):
+    if plan.preset.dream_nodes:
         from dream_core.runtime import set_threads
 
         set_threads(plan.threads)
