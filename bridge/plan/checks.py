@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
-from bridge.plan.model import SELF
+from bridge.plan.model import SELF, StemPlan
 from bridge.plan.played import check_weights
 from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, Preset
@@ -21,6 +21,7 @@ __all__ = [
     "channel_warnings",
     "check_dreams",
     "check_followed",
+    "check_ladder",
     "check_pitch",
     "check_plugins",
     "check_sidechains",
@@ -179,6 +180,26 @@ def check_followed(preset: Preset, names: Sequence[str]) -> None:
                     f"modulator {modulator.id!r} follows stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"
                 )
+
+
+def check_ladder(preset: Preset, ladder: Sequence[int], stems: Sequence[StemPlan]) -> tuple[str, ...]:
+    """Check that there is a dream to climb; say which depths no stem reaches.
+
+    Raises:
+        PresetError: Nothing in the chain dreams.
+    """
+    if not ladder:
+        return ()
+    if not preset.dream_nodes:
+        raise PresetError(f"a ladder of {preset.meta.name}: nothing in its chain dreams; leave --ladder out")
+    deepest = max(stem.peak_depth for stem in stems)
+    beyond = [str(depth) for depth in ladder if depth >= deepest]
+    if not beyond:
+        return ()
+    return (
+        f"ladder: no dream goes beyond {deepest:g} steps, so at {', '.join(beyond)} the stems are as deep as "
+        "they get",
+    )
 
 
 def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:

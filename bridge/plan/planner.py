@@ -31,6 +31,7 @@ from bridge.plan.checks import (
     channel_warnings,
     check_dreams,
     check_followed,
+    check_ladder,
     check_pitch,
     check_plugins,
     check_sidechains,
@@ -38,7 +39,7 @@ from bridge.plan.checks import (
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
-from bridge.plan.output_names import audio_values, build_name, check_template
+from bridge.plan.output_names import audio_values, build_name, check_template, stem_outputs
 from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.keyswitches import dreams_of
@@ -72,6 +73,7 @@ def build_plan(
     file_format: str | None = None,
     subtype: str | None = None,
     name_template: str = "reverie",
+    ladder: Sequence[int] = (),
     on_missing: Literal["fail", "bypass"] = "fail",
     trust: bool = False,
 ) -> Plan:
@@ -94,6 +96,8 @@ def build_plan(
         file_format: Container to write (``wav``, ``flac``, ``aiff`` ...); None keeps each stem's own.
         subtype: Sample type to write (``24``, ``PCM_24``, ``float`` ...); None keeps each stem's own.
         name_template: How outputs are called: a template of `bridge.plan.output_names`, or the name of one.
+        ladder: Depths, in whole steps of the chain's last dream, at which every stem is delivered too: its
+            sound with the depth held to that.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
         trust: Whether a preset that is read from a file may reach outside its folder, see `load_preset`.
 
@@ -157,7 +161,8 @@ def build_plan(
             "depth_integral_s": integral,
         }
         planned.append(stem.model_copy(update=facts))
-    _check_targets(planned)
+    _check_targets(planned, ladder)
+    warnings += check_ladder(resolved, ladder, planned)
     warnings += held.warnings()
     warnings += unheard_notes(resolved, parsed, tempo_map, max(stem.duration_s for stem in planned))
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
@@ -185,6 +190,7 @@ def build_plan(
         device=dreams.device,
         threads=dreams.threads,
         seed=seed,
+        ladder=tuple(ladder),
         on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
     )
@@ -349,8 +355,8 @@ def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float,
     return peak, integral
 
 
-def _check_targets(stems: Sequence[StemPlan]) -> None:
-    check_names((stem.source, Path(stem.target)) for stem in stems)
+def _check_targets(stems: Sequence[StemPlan], ladder: Sequence[int]) -> None:
+    check_names((stem.source, path) for stem in stems for path in stem_outputs(stem, ladder).values())
     named: dict[str, str] = {}
     for stem in stems:
         if stem.name in named:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,12 +58,17 @@ class RenderHooks:
 
 @dataclass(slots=True, kw_only=True)
 class OpenStem:
-    """A stem whose processors are loaded and whose envelopes are built."""
+    """A stem whose processors are loaded and whose envelopes are built.
+
+    `after` holds, for each depth of a ladder, what follows the last dream once more; `copies` its plugins.
+    """
 
     plan: Plan
     stem: StemPlan
     chain: Chain
     envelopes: Envelopes
+    after: Mapping[int, Chain] = field(default_factory=dict)
+    copies: tuple[VST3, ...] = ()
     plugins: dict[str, VST3] = field(default_factory=dict)
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
@@ -91,11 +96,11 @@ class OpenStem:
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
-        _close(self.plugins)
+        _close([*self.plugins.values(), *self.copies])
 
 
-def _close(plugins: Mapping[str, VST3]) -> None:
-    for plugin in plugins.values():
+def _close(plugins: Iterable[VST3]) -> None:
+    for plugin in plugins:
         if isinstance(plugin.sidechain, StemSidechain):
             plugin.sidechain.close()
         plugin.close()
@@ -124,6 +129,7 @@ def open_stem(
     nodes: list[Node] = []
     missing: set[str] = set()
     opened: dict[str, VST3] = {}
+    copies: list[VST3] = []
     plugin_specs: dict[str, Mapping[str, ParamSpec]] = {}
     try:
         for node in preset.chain:
@@ -140,6 +146,7 @@ def open_stem(
                 plugin_specs[node.id] = plugin.parameters
                 _feed(plugin, node, nodes, plan, stem, midi, hooks.on_warning or _ignore)
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
+        after = {depth: _open_after(plan, stem, midi, hooks, missing, copies) for depth in plan.ladder}
         envelopes = stem_envelopes(
             plan,
             stem,
@@ -149,13 +156,15 @@ def open_stem(
             followers=_followers(preset, plan, stem),
         )
     except BaseException:
-        _close(opened)
+        _close([*opened.values(), *copies])
         raise
     return OpenStem(
         plan=plan,
         stem=stem,
         chain=Chain(nodes),
         envelopes=envelopes,
+        after=after,
+        copies=tuple(copies),
         plugins=opened,
         frequencies=frozenset(
             (node.id, name)
@@ -179,6 +188,31 @@ def open_stem(
             if (keys := switched_keys(preset, node))
         },
     )
+
+
+def _open_after(
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    hooks: RenderHooks,
+    missing: Collection[str],
+    copies: list[VST3],
+) -> Chain:
+    """Open what follows the last dream once more, for one depth of a ladder; plugins go to `copies` too."""
+    last = plan.preset.dream_nodes[-1]
+    nodes: list[Node] = []
+    for node in plan.preset.chain[plan.preset.chain.index(last) + 1 :]:
+        if not node.enabled or node.id in missing:
+            continue
+        processor = _open_node(node, plan, stem, midi, hooks, None)
+        assert processor is not None
+        if node.use == "vst3":
+            plugin = cast("VST3", processor)
+            copies.append(plugin)
+            if node.sidechain is not None:
+                plugin.sidechain = StemSidechain(find_stem(plan, node.sidechain), stem)
+        nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
+    return Chain(nodes)
 
 
 def _pitch_line(
@@ -312,6 +346,7 @@ def _open_dream(
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
+        ladder=plan.ladder if node is plan.preset.dream_nodes[-1] else (),
         **{**params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.reference_stems):
