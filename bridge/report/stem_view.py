@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from bridge.plan.model import StemPlan
 from bridge.render.stem_input import SilentReader, open_stem_sound
 from bridge.report.pictures import SoundPicture, SoundPictureMaker
 
-__all__ = ["VIEWS", "StemView", "look_at_stem"]
+__all__ = ["VIEWS", "StemView", "look_at_output", "look_at_stem"]
 
 VIEWS: Final = {"before": "Before", "after": "After", "difference": "Difference"}
 """What is looked at, and what it is called."""
@@ -68,6 +69,21 @@ def look_at_stem(plan: StemPlan, gain_db: float, preview_s: float) -> StemView:
         before=sounds[0],
         after=sounds[1],
     )
+
+
+def look_at_output(path: Path, view: StemView) -> tuple[SoundPicture, bytes]:
+    """Return the picture of another output of a stem, and the stretch of it that the stem is heard in."""
+    with AudioReader(path) as output:
+        rate = output.info.sample_rate
+        n_samples, n_channels = round(view.duration_s * rate), output.info.n_channels
+        n_preview = round(view.preview_s * rate)
+        maker = SoundPictureMaker(n_samples, rate)
+        for _ in range(0, n_samples, BLOCK_SAMPLES):
+            maker.push(output.read(BLOCK_SAMPLES))
+    with AudioReader(path) as output:
+        _skip(output, round(view.preview_start_s * rate))
+        heard = _padded(output.read(n_preview), n_channels, n_preview)
+    return maker.result(), encode_preview(heard, rate)
 
 
 def _skip(reader: AlignedReader | SilentReader | AudioReader, n_samples: int) -> None:
