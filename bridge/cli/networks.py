@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
-from bridge.cli.shared_options import JsonOption
-from bridge.errors import InputError
+from bridge.cli.shared_options import JsonOption, SeedOption
+from bridge.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from dream_core.networks.card import NetworkCard
@@ -122,6 +122,75 @@ def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
         f"classes ({len(card.classes)}; {kinds[card.outputs]})" if card.classes else "classes: none",
         *(f"  {name}" for name in card.classes),
     ]
+
+
+@app.command("atlas")
+def atlas_command(
+    name: NameArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder of its own.")],
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="Whose channels.")] = "",
+    what: Annotated[
+        str, typer.Option("--what", metavar="WHAT", help="channels of a layer, classes, or layers.")
+    ] = "channels",
+    channels: Annotated[
+        str | None,
+        typer.Option("--channels", metavar="N-N", help="Which of them, from 0: 0-23 or 1,4,8-11; all."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--from", metavar="noise|silence|STEM", help="What each is dreamed from.")
+    ] = "noise",
+    seconds: Annotated[float, typer.Option("--seconds", metavar="SECONDS", help="Length of each.")] = 1.2,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each dream.")] = 30,
+    update: Annotated[
+        str | None, typer.Option("--update", metavar="NAME", help="mask; from silence, add.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: Annotated[
+        str, typer.Option("--device", "-d", metavar="DEVICE", help="auto, cpu, cuda, cuda:1.")
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an atlas that is there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Dream what each channel, class or layer wants to hear: with a page to listen through."""
+    from rich.progress import BarColumn, TimeRemainingColumn
+
+    from bridge.report.atlas import AtlasRequest, draw_atlas, parse_numbers
+
+    if what not in ("channels", "classes", "layers"):
+        raise InputError(f"--what {what}: {nearest_names(what, ['channels', 'classes', 'layers'])}")
+    request = AtlasRequest(
+        network=name,
+        what=what,
+        layer=layer,
+        numbers=None if channels is None else parse_numbers(channels),
+        start=start,
+        seconds=seconds,
+        steps=steps,
+        update=update,
+        seed=seed,
+        device=device,
+    )
+    bars = open_bars(BarColumn(), TimeRemainingColumn())
+    task = bars.add_task(name, total=None)
+    with bars if bars.console.is_terminal else nullcontext():
+        entries = draw_atlas(
+            request,
+            out,
+            overwrite=overwrite,
+            report=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+    fallen = [entry.name for entry in entries if entry.score_after <= entry.score_before]
+    if fallen:
+        warn(
+            f"of {len(entries)}, {len(fallen)} are no nearer to what they want, {fallen[0]} among them; give "
+            "more --steps, or start elsewhere (--from)"
+        )
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    say(str(out / "index.html"))
 
 
 @app.command("import")
