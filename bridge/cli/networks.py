@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -156,13 +156,13 @@ def atlas_command(
     """Dream what each channel, class or layer wants to hear: with a page to listen through."""
     from rich.progress import BarColumn, TimeRemainingColumn
 
-    from bridge.report.atlas import AtlasRequest, draw_atlas, parse_numbers
+    from bridge.report.atlas import AtlasRequest, What, draw_atlas, parse_numbers
 
     if what not in ("channels", "classes", "layers"):
         raise InputError(f"--what {what}: {nearest_names(what, ['channels', 'classes', 'layers'])}")
     request = AtlasRequest(
         network=name,
-        what=what,
+        what=cast(What, what),
         layer=layer,
         numbers=None if channels is None else parse_numbers(channels),
         start=start,
