@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,6 +37,9 @@ _NOISE_DB: Final = -20.0
 _SILENCE_DB: Final = -80.0
 _LEVEL_DB: Final = -20.0
 """What is listened to is brought to this level, its peaks below full scale."""
+
+_SPEED_OCTAVES: Final = 0.25
+"""Each step is heard at another speed, so that what comes is not of one grid of bands alone."""
 
 _FADE_S: Final = 0.005
 _COLUMNS: Final = 240
@@ -198,9 +201,8 @@ class _Dreamer:
 
         self._network, self._start, self._rate = network, start, rate
         self._depth = float(request.steps)
-        self.settings = DreamSettings(
+        settings = DreamSettings(
             update=request.update or ("add" if request.start == "silence" else "mask"),
-            varispeed_octaves=0.25,
             tv_frequency=0.2,
             # There is no sound to be kept: what the network wants may move as it likes.
             motion=1.0,
@@ -209,11 +211,12 @@ class _Dreamer:
             seed=request.seed,
             window_s=min(60.0, max(4.0, request.seconds)),
         )
+        self.settings = replace(
+            settings, varispeed_octaves=_SPEED_OCTAVES if _may_vary(network, settings) else 0.0
+        )
 
     def dream(self, objective: str) -> tuple[AudioArray, float, float]:
         """Return the dream, and the scores before and after it."""
-        from dataclasses import replace
-
         from dream_core.loop.dream import dream
 
         settings = replace(self.settings, objective=objective)
@@ -232,6 +235,20 @@ class _Dreamer:
         with torch.no_grad():
             scores = [float(listener.score(mono, at)[0]) for at in range(0, listener.jitter_frames, step)]
         return float(np.mean(scores))
+
+
+def _may_vary(network: Any, settings: Any) -> bool:
+    """Return whether an update can hear its steps at other speeds; those of the frames alone cannot."""
+    from dream_core.errors import SettingError
+    from dream_core.updates.registry import build_update, check_networks
+
+    update = build_update(settings.update)
+    try:
+        check_networks(update, [network.card], replace(settings, varispeed_octaves=_SPEED_OCTAVES))
+    except SettingError:
+        check_networks(update, [network.card], settings)  # what else is wrong is said
+        return False
+    return True
 
 
 def _objectives(request: AtlasRequest, card: Any) -> list[tuple[str, str, str]]:

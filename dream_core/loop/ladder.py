@@ -1,8 +1,7 @@
 """A ladder: the sound at several depths from one dream, since ``x_k`` is on the way to ``x_n``.
 
 A rung ``k`` is what a dream gives whose depth is held to ``k``, ``min(d(t), k)``, bit for bit: up to step
-``k`` both do the same. (An update that leaves the sound out of steps nobody hears may differ by float32's
-last bit.) Rungs are whole numbers, since in a dream that goes on step ``k`` happens wholly.
+``k`` both do the same. Rungs are whole numbers, since in a dream that goes on step ``k`` happens wholly.
 """
 
 from __future__ import annotations
