@@ -3,7 +3,7 @@
 The names below are what is promised; modules can be imported too. Nothing heavy is loaded until a name is
 used: importing the package imports neither Torch nor pedalboard.
 
-- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``VST3``
+- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``Dreams``, ``Noise``, ``VST3``
 - whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``;
   what a render tells: ``Progress``, ``StemResult``, ``RenderReport``
 - batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from bridge.presets.model import Preset
     from bridge.processors.chain import Chain, Node
     from bridge.processors.dream import Dream
+    from bridge.processors.dreams import Dreams
     from bridge.processors.mix import Mix
+    from bridge.processors.noise import Noise
     from bridge.processors.vst3 import VST3
     from bridge.render.manifest import Manifest, read_manifest
     from bridge.render.progress import Progress
@@ -45,10 +47,12 @@ __all__ = [
     "Chain",
     "ClockSettings",
     "Dream",
+    "Dreams",
     "Job",
     "Manifest",
     "Mix",
     "Node",
+    "Noise",
     "Plan",
     "Preset",
     "Progress",
@@ -78,10 +82,12 @@ _HOMES = {
     "Chain": "processors.chain",
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
+    "Dreams": "processors.dreams",
     "Job": "plan.job",
     "Manifest": "render.manifest",
     "Mix": "processors.mix",
     "Node": "processors.chain",
+    "Noise": "processors.noise",
     "Plan": "plan.model",
     "Preset": "presets.model",
     "Progress": "render.progress",

@@ -20,13 +20,23 @@ OWNERS = {
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (
-            *("dream", "dream_lanes", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
+            *(
+                "dream",
+                "dream_clocks",
+                "dream_lanes",
+                "dream_needs",
+                "dream_parameters",
+                "dreams",
+                "pitch",
+                "pitch_sources",
+                "played",
+            ),
             "transcribe",
         )
     }
     | {"bridge.plan.played", "bridge.presets.keyswitches"}
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
-    | {"bridge.envelopes.schema", "bridge.envelopes.map_keys"}
+    | {"bridge.envelopes.schema", "bridge.envelopes.map_keys", "bridge.report.atlas"}
     | {
         f"bridge.render.{name}" for name in ("gpu_batches", "open_stem", "runner", "stem_render", "stem_task")
     },

@@ -6,7 +6,7 @@ exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
 
 - `app`             the commands as Typer has them
 - `shared_options`  options that several commands share; `job_options` those made from a job or a clock
-- `render_jobs`     what `render` and `batch` do alike
+- `render_jobs`     what `render`, `imagine` and `batch` do alike
 - `console`         all that is printed goes through it
 - `quantities`      ``-6 dB``, ``40%`` and the like
 - `probes`          what `doctor` tries
@@ -27,6 +27,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, str] = {
     "render": "Render stems through presets.",
+    "imagine": "Dream from nothing: noise or an instrument through a preset.",
     "batch": "Render every job of a list.",
     "plan": "Show what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",

@@ -43,6 +43,7 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "file_format": ("--format",),
     "subtype": ("--subtype",),
     "name_template": ("--name",),
+    "ladder": ("--ladder",),
     "on_missing": ("--on-missing",),
 }
 """Every field of a job in the order of the help, and its option; none is an argument."""
@@ -67,6 +68,7 @@ _METAVARS: Mapping[str, str] = {
     "file_format": "NAME",
     "subtype": "TYPE",
     "name_template": "TEMPLATE",
+    "ladder": "STEPS,STEPS...",
 }
 
 
@@ -141,7 +143,12 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _kind(name: str, annotation: Any) -> Any:
     """Return what Typer shall read for a field's type."""
-    if name in ("bpm", "meter", "out_dir"):  # read by the field itself: as a path, '' would be this folder
+    if name in (
+        "bpm",
+        "meter",
+        "out_dir",
+        "ladder",
+    ):  # read by the field itself: as a path, '' would be this folder
         return str
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (one for one in get_args(annotation) if one is not type(None))

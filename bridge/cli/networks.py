@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
-from bridge.cli.shared_options import JsonOption
-from bridge.errors import InputError
+from bridge.cli.shared_options import JsonOption, SeedOption
+from bridge.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from dream_core.networks.card import NetworkCard
@@ -78,11 +78,23 @@ def _download(card: NetworkCard) -> dict[str, int]:
 
 
 @app.command("show")
-def show_command(name: NameArgument, as_json: JsonOption = False) -> None:
+def show_command(
+    name: NameArgument,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Print the names of its classes alone, one a line.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show a network's card: its layers and classes are what a preset may name."""
     from dream_core.networks.registry import get_card, is_ready, weights_owner, weights_sha256
 
     card = get_card(name)
+    if classes:
+        if as_json:
+            print_json(list(card.classes))
+        for line in () if as_json else card.classes:
+            say(line)
+        return
     if as_json:
         print_json({**asdict(card), "ready": is_ready(name), **_download(card)})
         return
@@ -117,6 +129,75 @@ def _card_lines(card: NetworkCard, sha256: str) -> list[str]:
         f"classes ({len(card.classes)}; {kinds[card.outputs]})" if card.classes else "classes: none",
         *(f"  {name}" for name in card.classes),
     ]
+
+
+@app.command("atlas")
+def atlas_command(
+    name: NameArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder of its own.")],
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYER", help="Whose channels.")] = "",
+    what: Annotated[
+        str, typer.Option("--what", metavar="WHAT", help="channels of a layer, classes, or layers.")
+    ] = "channels",
+    channels: Annotated[
+        str | None,
+        typer.Option("--channels", metavar="N-N", help="Which of them, from 0: 0-23 or 1,4,8-11; all."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--from", metavar="noise|silence|STEM", help="What each is dreamed from.")
+    ] = "noise",
+    seconds: Annotated[float, typer.Option("--seconds", metavar="SECONDS", help="Length of each.")] = 1.2,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Steps of each dream.")] = 30,
+    update: Annotated[
+        str | None, typer.Option("--update", metavar="NAME", help="mask; from silence, add.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: Annotated[
+        str, typer.Option("--device", "-d", metavar="DEVICE", help="auto, cpu, cuda, cuda:1.")
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an atlas that is there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Dream what each channel, class or layer wants to hear: with a page to listen through."""
+    from rich.progress import BarColumn, TimeRemainingColumn
+
+    from bridge.report.atlas import AtlasRequest, What, draw_atlas, parse_numbers
+
+    if what not in ("channels", "classes", "layers"):
+        raise InputError(f"--what {what}: {nearest_names(what, ['channels', 'classes', 'layers'])}")
+    request = AtlasRequest(
+        network=name,
+        what=cast(What, what),
+        layer=layer,
+        numbers=None if channels is None else parse_numbers(channels),
+        start=start,
+        seconds=seconds,
+        steps=steps,
+        update=update,
+        seed=seed,
+        device=device,
+    )
+    bars = open_bars(BarColumn(), TimeRemainingColumn())
+    task = bars.add_task(name, total=None)
+    with bars if bars.console.is_terminal else nullcontext():
+        entries = draw_atlas(
+            request,
+            out,
+            overwrite=overwrite,
+            report=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+    fallen = [entry.name for entry in entries if entry.score_after <= entry.score_before]
+    if fallen:
+        warn(
+            f"of {len(entries)}, {len(fallen)} are no nearer to what they want, {fallen[0]} among them; give "
+            "more --steps, or start elsewhere (--from)"
+        )
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    say(str(out / "index.html"))
 
 
 @app.command("import")

@@ -32,6 +32,7 @@ __all__ = [
     "ReportOption",
     "print_reports",
     "render_jobs",
+    "render_planned",
 ]
 
 SOME_FAILED = 3
@@ -64,10 +65,34 @@ def render_jobs(
 ) -> None:
     """Plan jobs, render them with progress on a terminal, and print what became of them."""
     from bridge.plan.job_list import build_batch
+
+    render_planned(
+        a.ask_for_trust(lambda trusted: build_batch(job_list, trust=trusted), trust),
+        jobs=jobs,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        keep_going=keep_going,
+        report=report,
+        log=log,
+        as_json=as_json,
+    )
+
+
+def render_planned(
+    plans: Sequence[Plan],
+    *,
+    jobs: int,
+    overwrite: bool,
+    dry_run: bool,
+    keep_going: bool,
+    report: bool,
+    log: Path | None,
+    as_json: bool,
+) -> None:
+    """Render plans with progress on a terminal, and print what became of them."""
     from bridge.render.runner import render_plans
 
     began = time.monotonic()
-    plans = a.ask_for_trust(lambda trusted: build_batch(job_list, trust=trusted), trust)
     if dry_run:
         print_plans(plans, as_json)
         return

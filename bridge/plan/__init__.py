@@ -5,6 +5,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 
 - `model`           what a plan holds, and what decides a stem's samples
 - `planner`         stems, a preset and a song to a plan
+- `imagine`         a plan without a stem: silence of a length
 - `checks`          what a plan's parts must be to each other
 - `played`          whether notes that dreams play are there
 - `stem_envelopes`  what moves a stem's parameters over its song

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
+from bridge.plan.model import SELF, StemPlan
 from bridge.plan.played import check_weights
-from bridge.presets.keyswitches import played_params
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, Preset
-from bridge.processors.dream_lanes import clocked
+from bridge.processors.catalogue import DREAMING
+from bridge.processors.dream_clocks import clocked
 
 __all__ = [
     "MISSING",
@@ -20,6 +22,7 @@ __all__ = [
     "channel_warnings",
     "check_dreams",
     "check_followed",
+    "check_ladder",
     "check_pitch",
     "check_plugins",
     "check_sidechains",
@@ -66,7 +69,7 @@ def check_dreams(
         InputError: A network, layer, class, update, device, band or stem that does not exist or fit.
     """
     reference_stems: frozenset[str] = frozenset()
-    nodes = preset.nodes_of("dream")
+    nodes = preset.dream_nodes
     if not nodes and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream
@@ -74,7 +77,7 @@ def check_dreams(
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
-    used = frozenset[str]().union(*(networks_of(played_params(preset, node)) for node in nodes))
+    used = frozenset[str]().union(*(networks_of(own) for node in nodes for own in dreams_of(preset, node)))
     required: dict[str, str] = {}
     for name, _, sha256 in (text.partition("@sha256:") for text in preset.requires.networks):
         if sha256 and required.get(name, sha256) not in ("", sha256):
@@ -83,8 +86,7 @@ def check_dreams(
     used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
-    for node in nodes:
-        params = played_params(preset, node)
+    for node, params in [(one, own) for one in nodes for own in dreams_of(preset, one)]:
         seeded = {**params, "seed": float(params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
         if names is not None:
@@ -95,12 +97,12 @@ def check_dreams(
             check_installed(used)  # without its weights a network may not know its classes' names
             raise
         for name in sorted(dream.reference_stems):
-            if names is not None and name not in names:
+            if names is not None and name not in (SELF, *names):
                 raise PresetError(
                     f"node {node.id!r} dreams towards stem {name!r}, which is not given; "
-                    f"{nearest_names(name, names)}"
+                    f"{nearest_names(name, [SELF, *names])}"
                 )
-        reference_stems |= dream.reference_stems
+        reference_stems |= dream.reference_stems - {SELF}
         check_weights(preset, node)
     hashes = hash_networks(used)
     _check_required(required, hashes)
@@ -119,7 +121,7 @@ def _check_required(required: Mapping[str, str], hashes: Mapping[str, str]) -> N
 
 def follows_notes(node: NodeSpec) -> bool:
     """Say whether a node is a dream that keeps to the song's notes."""
-    return node.use == "dream" and (node.params.get("update"), node.params.get("pitch")) == (
+    return node.use in DREAMING and (node.params.get("update"), node.params.get("pitch")) == (
         "harmonic",
         "midi",
     )
@@ -131,7 +133,7 @@ def clock_rates(node: NodeSpec) -> dict[str, str]:
     >>> clock_rates(NodeSpec(id="dream", use="dream", params={"motion_rate": "1/8"}))
     {'cycles': '1/8'}
     """
-    return {name: rate for name, (_, rate) in clocked(node.params).items()} if node.use == "dream" else {}
+    return {name: rate for name, (_, rate) in clocked(node.params).items()} if node.use in DREAMING else {}
 
 
 def check_pitch(preset: Preset, has_midi: bool) -> None:
@@ -140,7 +142,7 @@ def check_pitch(preset: Preset, has_midi: bool) -> None:
     Raises:
         PresetError: There is no MIDI.
     """
-    for node in preset.nodes_of("dream"):
+    for node in preset.dream_nodes:
         if follows_notes(node) and not has_midi:
             raise PresetError(f"node {node.id!r}: {NEEDS_NOTES}")
 
@@ -171,7 +173,7 @@ def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
     return [
         f"node {node.id!r}: stereo = 'mid_side' needs 2 channels and fails for these stems: "
         f"{', '.join(wrong)}. Use 'linked', or render them separately"
-        for node in preset.nodes_of("dream")
+        for node in preset.dream_nodes
         if wrong and node.params.get("stereo") == "mid_side"
     ]
 
@@ -189,6 +191,26 @@ def check_followed(preset: Preset, names: Sequence[str]) -> None:
                     f"modulator {modulator.id!r} follows stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"
                 )
+
+
+def check_ladder(preset: Preset, ladder: Sequence[int], stems: Sequence[StemPlan]) -> tuple[str, ...]:
+    """Check that there is a dream to climb; say which depths no stem reaches.
+
+    Raises:
+        PresetError: Nothing in the chain dreams.
+    """
+    if not ladder:
+        return ()
+    if not preset.dream_nodes:
+        raise PresetError(f"a ladder of {preset.meta.name}: nothing in its chain dreams; leave --ladder out")
+    deepest = max(stem.peak_depth for stem in stems)
+    beyond = [str(depth) for depth in ladder if depth >= deepest]
+    if not beyond:
+        return ()
+    return (
+        f"ladder: no dream goes beyond {deepest:g} steps, so at {', '.join(beyond)} the stems are as deep as "
+        "they get",
+    )
 
 
 def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from bridge.clock.settings import ClockSettings
@@ -27,6 +27,23 @@ def _not_empty(value: object) -> object:
     return value
 
 
+def _read_ladder(value: object) -> object:
+    """Read depths as they are written, ``1,2,5``; in a list of jobs also as a list or one number."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdecimal() for part in parts):
+            raise ValueError("whole numbers of steps with commas between are accepted, as 1,2,5,10")
+        return [int(part) for part in parts]
+    return [value] if isinstance(value, int) else value
+
+
+def _in_order(depths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(depths)))
+
+
+Ladder = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=100)], ...], BeforeValidator(_read_ladder), AfterValidator(_in_order)
+]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Paths = Annotated[tuple[Annotated[Path, BeforeValidator(_not_empty)], ...], BeforeValidator(_listed)]
 
@@ -86,6 +103,10 @@ class Job(ClockSettings):
         alias="name",
         description="Names of the outputs: reverie, pe-wing, or text with {stem}, {preset}, {variation}, "
         "{midi}, {bpm}, {rate_khz}, {bits}, {index}, {date}; [parts] without a value are left out.",
+    )
+    ladder: Ladder = Field(
+        default=(),
+        description="Deliver each stem at these depths too, as 1,2,5,10: in whole steps of its last dream.",
     )
     on_missing: Literal["fail", "bypass"] = Field(
         default="fail", description="What to do if a plugin is not installed."

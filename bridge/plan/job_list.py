@@ -17,7 +17,7 @@ from bridge.errors import InputError, OutputError, PlanError
 from bridge.files import check_names
 from bridge.plan.job import Job, parse_job
 from bridge.plan.model import Plan
-from bridge.plan.output_names import manifest_path
+from bridge.plan.output_names import manifest_path, stem_outputs
 from bridge.plan.planner import build_plan
 from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
@@ -54,6 +54,7 @@ def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
             file_format=job.file_format,
             subtype=job.subtype,
             name_template=job.name_template,
+            ladder=job.ladder,
             on_missing=job.on_missing,
             trust=trust,
         )
@@ -82,9 +83,10 @@ def build_batch(jobs: Sequence[Job], *, trust: bool = False) -> tuple[Plan, ...]
                 raise
             raise type(error)(f"job {number}: {error}") from None
     check_names(
-        (f"{Path(stem.source).name} ({plan.name})", Path(stem.target))
+        (f"{Path(stem.source).name} ({plan.name})", path)
         for plan in plans.values()
         for stem in plan.stems
+        for path in stem_outputs(stem, plan.ladder).values()
     )
     return tuple(plans.values())
 

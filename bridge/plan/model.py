@@ -35,7 +35,14 @@ from bridge.midi.file import MidiFile, read_midi
 from bridge.presets.model import Preset, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
-__all__ = ["MidiSource", "Plan", "StemPlan"]
+__all__ = ["SELF", "SILENCE", "MidiSource", "Plan", "StemPlan"]
+
+
+SELF = "self"
+"""Stands among references for the stem itself, as it enters its chain."""
+
+SILENCE = "silence"
+"""Stands for the source of a stem that is silent and read from nowhere; files have absolute paths."""
 
 
 _MAX_SAMPLES = 1 << 40
@@ -153,6 +160,11 @@ class StemPlan(_Record):
         return self.n_samples / self.sample_rate
 
     @property
+    def is_silence(self) -> bool:
+        """Whether it is silence, and no file."""
+        return self.source == SILENCE
+
+    @property
     def placement(self) -> Placement:
         """Where the file lies on the session's timeline."""
         return Placement(path=Path(self.source), head_samples=self.head_samples, n_samples=self.own_samples)
@@ -174,6 +186,7 @@ class Plan(_Record):
         device: ``cpu``, ``cuda:0``, ``cuda:0,cuda:1``; ``auto`` is resolved where anything dreams.
         threads: Torch's threads on the CPU; None is resolved likewise.
         seed: Added to every seed in the preset.
+        ladder: Depths, in whole steps of the last dream, at which every stem is delivered too.
         automation_block_samples: How often a parameter moves where it cannot move at every sample.
         on_missing: What a plugin that is not installed means: the render fails, or its node is bypassed.
         warnings: What the user should know before rendering.
@@ -194,6 +207,7 @@ class Plan(_Record):
     device: str = Field(default="auto", description="several, with commas between, take the stems in turn")
     threads: int | None = Field(default=None, ge=1, le=256)
     seed: int = Field(default=0, ge=0, le=1 << 62)
+    ladder: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ()
     automation_block_samples: int = Field(default=AUTOMATION_BLOCK_SAMPLES, ge=1, le=1 << 20)
     on_missing: Literal["fail", "bypass"] = "fail"
     warnings: tuple[str, ...] = ()
@@ -275,6 +289,7 @@ class Plan(_Record):
 
     def _settings(self) -> dict[str, Any]:
         return {
+            **({"ladder": list(self.ladder)} if self.ladder else {}),
             "preset": self.preset.to_dict(),
             "networks": self.networks,
             "plugins": self.plugins,

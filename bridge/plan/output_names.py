@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bridge.errors import OutputError, escape, nearest_names
-from bridge.plan.model import Plan
+from bridge.plan.model import Plan, StemPlan
 
 __all__ = [
     "TEMPLATES",
@@ -23,6 +23,8 @@ __all__ = [
     "check_template",
     "manifest_path",
     "report_path",
+    "rung_path",
+    "stem_outputs",
 ]
 
 TEMPLATES: Mapping[str, str] = {
@@ -164,6 +166,21 @@ _SUFFIX = ".manifest.json"
 def manifest_path(plan: Plan) -> Path:
     """Return where a plan's manifest is: beside its outputs, under the plan's name."""
     return Path(plan.out_dir) / f"{plan.name}{_SUFFIX}"
+
+
+def rung_path(target: Path | str, depth: int) -> Path:
+    """Return where a stem is delivered at one depth of a ladder: beside the stem itself.
+
+    >>> rung_path("out/lead__bloom.wav", 5).name
+    'lead__bloom.depth05.wav'
+    """
+    path = Path(target)
+    return path.with_name(f"{path.stem}.depth{depth:02d}{path.suffix}")
+
+
+def stem_outputs(stem: StemPlan, ladder: Iterable[int]) -> dict[int | None, Path]:
+    """Return all files that a stem gives, by depth of the ladder; the stem itself is under None."""
+    return {None: Path(stem.target), **{depth: rung_path(stem.target, depth) for depth in ladder}}
 
 
 def report_path(manifest: Path) -> Path:

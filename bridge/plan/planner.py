@@ -31,6 +31,7 @@ from bridge.plan.checks import (
     channel_warnings,
     check_dreams,
     check_followed,
+    check_ladder,
     check_pitch,
     check_plugins,
     check_sidechains,
@@ -39,9 +40,10 @@ from bridge.plan.checks import (
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
-from bridge.plan.output_names import audio_values, build_name, check_template
+from bridge.plan.output_names import audio_values, build_name, check_template, stem_outputs
 from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.stem_envelopes import build_preset_envelopes
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.load import load_noted, with_location
 from bridge.presets.model import Preset, node_parameters
 from bridge.presets.overrides import apply_settings, find_overruled
@@ -72,6 +74,7 @@ def build_plan(
     file_format: str | None = None,
     subtype: str | None = None,
     name_template: str = "reverie",
+    ladder: Sequence[int] = (),
     on_missing: Literal["fail", "bypass"] = "fail",
     trust: bool = False,
 ) -> Plan:
@@ -94,6 +97,8 @@ def build_plan(
         file_format: Container to write (``wav``, ``flac``, ``aiff`` ...); None keeps each stem's own.
         subtype: Sample type to write (``24``, ``PCM_24``, ``float`` ...); None keeps each stem's own.
         name_template: How outputs are called: a template of `bridge.plan.output_names`, or the name of one.
+        ladder: Depths, in whole steps of the chain's last dream, at which every stem is delivered too: its
+            sound with the depth held to that.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
         trust: Whether a preset that is read from a file may reach outside its folder, see `load_preset`.
 
@@ -157,7 +162,8 @@ def build_plan(
             "depth_integral_s": integral,
         }
         planned.append(stem.model_copy(update=facts))
-    _check_targets(planned)
+    _check_targets(planned, ladder)
+    warnings += check_ladder(resolved, ladder, planned)
     warnings += held.warnings()
     warnings += unheard_notes(resolved, parsed, tempo_map, max(stem.duration_s for stem in planned))
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
@@ -185,6 +191,7 @@ def build_plan(
         device=dreams.device,
         threads=dreams.threads,
         seed=seed,
+        ladder=tuple(ladder),
         on_missing=on_missing,
         warnings=tuple(dict.fromkeys(warnings)),
     )
@@ -285,7 +292,7 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    keeps_time = any(clock_rates(node) for node in preset.nodes_of("dream"))
+    keeps_time = any(clock_rates(node) for node in preset.dream_nodes)
     if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
@@ -338,18 +345,19 @@ def _plan_stem(
 def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float, float]:
     """Return the deepest dream and the integral of depth over time."""
     peak, integral = 0.0, 0.0
-    for node in preset.nodes_of("dream"):
+    for node in preset.dream_nodes:
         if (node.id, "depth") in envelopes.moving:
-            peak = max(peak, envelopes.peak(node.id, "depth", stem.n_samples))
-            integral += envelopes.integral(node.id, "depth", stem.n_samples)
+            deepest = envelopes.peak(node.id, "depth", stem.n_samples)
+            work = envelopes.integral(node.id, "depth", stem.n_samples)
         else:
-            depth = float(node.params.get("depth", node_parameters(node)["depth"].default))
-            peak, integral = max(peak, depth), integral + depth * stem.duration_s
+            deepest = float(node.params.get("depth", node_parameters(node)["depth"].default))
+            work = deepest * stem.duration_s
+        peak, integral = max(peak, deepest), integral + work * len(dreams_of(preset, node))
     return peak, integral
 
 
-def _check_targets(stems: Sequence[StemPlan]) -> None:
-    check_names((stem.source, Path(stem.target)) for stem in stems)
+def _check_targets(stems: Sequence[StemPlan], ladder: Sequence[int]) -> None:
+    check_names((stem.source, path) for stem in stems for path in stem_outputs(stem, ladder).values())
     named: dict[str, str] = {}
     for stem in stems:
         if stem.name in named:

@@ -14,7 +14,7 @@ from bridge.midi.file import MidiFile
 from bridge.midi.keyswitch_lines import pressed_any
 from bridge.midi.note_matrix import track_named
 from bridge.midi.notes import Notes, read_notes, read_pitched_notes
-from bridge.presets.keyswitches import key_weight, played_params, switched_keys
+from bridge.presets.keyswitches import dreams_of, key_weight, switched_keys
 from bridge.presets.model import NodeSpec, Preset
 from dream_core.objectives.text import weight_names
 
@@ -30,7 +30,8 @@ def check_weights(preset: Preset, node: NodeSpec) -> None:
     moved = {route.target for route in preset.routes if route.enabled}
     moved |= set(controllers(preset.midi_map).values())
     of_keys = {key_weight(key) for key in switched_keys(preset, node)}
-    for name in weight_names(str(played_params(preset, node).get("objective", ""))):
+    names = [n for own in dreams_of(preset, node) for n in weight_names(str(own.get("objective", "")))]
+    for name in dict.fromkeys(names):
         if name not in of_keys | node.params.keys() and f"{node.id}.{name}" not in moved:
             raise PresetError(
                 f"node {node.id!r}: nothing says how much {{{name}}} of its objective is; give it a value "
@@ -44,11 +45,11 @@ def check_played(preset: Preset, midi: MidiFile | None) -> tuple[str, ...]:
     Raises:
         PresetError: There is no MIDI, no such track, or there are no notes.
     """
-    dreams = preset.nodes_of("dream")
     switches = keyswitches(preset.midi_map)
-    for node in dreams:
-        _check_notes(node, str(played_params(preset, node).get("objective", "")), midi, list(switches))
-    if not (dreams and switches):
+    for node in preset.dream_nodes:
+        for own in dreams_of(preset, node):
+            _check_notes(node, str(own.get("objective", "")), midi, list(switches))
+    if not (preset.nodes_of("dream") and switches):
         return ()
     if midi is None:
         return ("no MIDI was given, so no keyswitch of [midi_map] is ever pressed; give --midi FILE",)
@@ -70,8 +71,9 @@ def unheard_notes(
     """
     told: list[str] = []
     switches = keyswitches(preset.midi_map)
-    for node in preset.nodes_of("dream") if midi is not None else ():
-        for name in _targets_of(str(played_params(preset, node).get("objective", ""))):
+    for node in preset.dream_nodes if midi is not None else ():
+        objectives = [str(own.get("objective", "")) for own in dreams_of(preset, node)]
+        for name in dict.fromkeys(name for one in objectives for name in _targets_of(one)):
             kind, _, track = name.partition(":")
             if midi is None or kind != "midi":
                 continue

@@ -9,9 +9,10 @@ from __future__ import annotations
 from bridge.envelopes.map_keys import Keyswitch, keyswitches
 from bridge.parameters import ParamValue
 from bridge.presets.model import NodeSpec, Preset
-from dream_core.objectives.text import split_terms
+from bridge.processors.catalogue import DREAMS_PARAMETERS
+from dream_core.objectives.text import split_each, split_terms, weight_names
 
-__all__ = ["OWN", "key_weight", "played_params", "switched_keys"]
+__all__ = ["OWN", "dreams_of", "key_weight", "played_params", "switched_keys"]
 
 OWN = Keyswitch(-1)
 """Stands for the dream's own objective among the keys: no key presses it."""
@@ -44,6 +45,26 @@ def played_params(preset: Preset, node: NodeSpec) -> dict[str, ParamValue]:
             "+ "
         )
     return params
+
+
+def dreams_of(preset: Preset, node: NodeSpec) -> tuple[dict[str, ParamValue], ...]:
+    """Return the parameters of every dream of a node: one, or of `dreams` one for each objective.
+
+    Keyswitches choose what a `dream` maximises; several are what they say.
+    """
+    if node.use != "dreams":
+        return (played_params(preset, node),)
+    shared = {name: value for name, value in node.params.items() if name not in ("each", "sum")}
+    each = split_each(str(node.params.get("each", DREAMS_PARAMETERS["each"].default)))
+    named = {objective: set(weight_names(objective)) for objective in each}
+    weights = set[str]().union(*named.values())
+    return tuple(
+        {
+            **{name: value for name, value in shared.items() if name not in weights - named[objective]},
+            "objective": objective,
+        }
+        for objective in each
+    )
 
 
 def _weighted(objective: str, weight: str) -> str:

@@ -18,9 +18,11 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -32,7 +34,12 @@ from bridge.parameters import ParamSpec, check_parameter
 from bridge.presets.migrate import migrate
 from bridge.presets.policies import LevelPolicy, TailPolicy
 from bridge.presets.toml_lines import find_line
-from bridge.processors.catalogue import dream_parameters, processor_parameters
+from bridge.processors.catalogue import (
+    DREAMING,
+    dream_parameters,
+    dreams_parameters,
+    processor_parameters,
+)
 from bridge.processors.contract import MIX_SPEC
 
 __all__ = [
@@ -82,6 +89,29 @@ class Meta(_Model):
     preview: str | None = None
 
 
+def _join_list(value: object) -> object:
+    """Turn a list of texts, as `each` may be written, into the one text that parameters hold."""
+    is_list = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    return "; ".join(value) if is_list else value  # type: ignore[arg-type]
+
+
+Param = Annotated[
+    float | bool | str,
+    BeforeValidator(_join_list),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "boolean"},
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
+"""What a parameter may be in a preset."""
+
+
 class NodeSpec(_Model):
     """One node of the chain, as data."""
 
@@ -89,7 +119,7 @@ class NodeSpec(_Model):
     use: str
     enabled: bool = True
     mix: float = Field(default=1.0, ge=0.0, le=1.0)
-    params: dict[str, float | bool | str] = Field(default_factory=dict)
+    params: dict[str, Param] = Field(default_factory=dict)
     plugin: str | None = Field(default=None, description="for `vst3`: the plugin's name or path")
     plugin_name: str | None = Field(default=None, description="which plugin of a bundle with several")
     state: str | None = Field(
@@ -133,7 +163,7 @@ class Variation(_Model):
 
     name: str = Field(pattern=_ID)
     description: str = ""
-    set: dict[str, float | bool | str] = Field(default_factory=dict, description="`node.param` to value")
+    set: dict[str, Param] = Field(default_factory=dict, description="`node.param` to value")
     macros: dict[str, float] = Field(default_factory=dict)
 
 
@@ -225,6 +255,11 @@ class Preset(_Model):
         """Return the enabled nodes of one processor, in the order of the chain."""
         return tuple(node for node in self.chain if node.use == use and node.enabled)
 
+    @property
+    def dream_nodes(self) -> tuple[NodeSpec, ...]:
+        """The enabled nodes that dream, in the order of the chain."""
+        return tuple(node for node in self.chain if node.use in DREAMING and node.enabled)
+
     def node(self, node_id: str) -> NodeSpec:
         """Return the node of an id.
 
@@ -254,6 +289,8 @@ def node_parameters(node: NodeSpec, midi_map: Mapping[str, Any] | None = None) -
     """
     if node.use == "vst3":
         return {"mix": MIX_SPEC}
+    if node.use == "dreams":
+        return {"mix": MIX_SPEC, **dreams_parameters(str(node.params.get("each", "")))}
     if node.use != "dream":
         return {"mix": MIX_SPEC, **processor_parameters(node.use)}
     switched = keyswitches(midi_map or {}).values()
@@ -316,7 +353,7 @@ def _check_chain(preset: Preset, where: str) -> None:
             if not node.plugin:
                 raise PresetError(f"{place}: a vst3 node needs plugin = its name or path")
             continue
-        own = _NOTE_KEYS if node.use == "dream" else ()
+        own = _NOTE_KEYS if node.use in DREAMING else ()
         foreign = [name for name in _PLUGIN_KEYS if getattr(node, name) is not None and name not in own]
         if foreign:
             raise PresetError(f"{place}: {foreign[0]} belongs to vst3 nodes; this one uses {node.use!r}")

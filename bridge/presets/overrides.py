@@ -60,7 +60,7 @@ def apply_settings(
         pairs.append((key.strip(), value, f"--set {text!r}"))
     data = preset.to_dict()
     # Objectives first: they decide which weights can be set.
-    for key, value, where in sorted(pairs, key=lambda pair: not pair[0].endswith(".objective")):
+    for key, value, where in sorted(pairs, key=lambda pair: not pair[0].endswith((".objective", ".each"))):
         _apply(data, preset, key, value, where)
     for node, changed in zip(preset.chain, data["chain"], strict=True):
         _drop_weights(data, preset, node, changed["params"])
@@ -150,7 +150,7 @@ def _drop_weights(
     data: dict[str, Any], preset: Preset, node: NodeSpec, params: dict[str, ParamValue]
 ) -> None:
     """Take out what moved or set weights that went with an objective which another one has replaced."""
-    if params.get("objective") == node.params.get("objective"):
+    if all(params.get(name) == node.params.get(name) for name in ("objective", "each")):
         return
     try:
         known = node_parameters(node.model_copy(update={"params": params}), preset.midi_map)

@@ -6,7 +6,10 @@ names; a stream as a whole is as long as its input and aligned with it, whatever
 - `contract`            what a node must offer
 - `chain`, `mix`        nodes in series, nodes in parallel
 - `dream`               the dream core as a node; `dream_parameters` its types, `dream_needs` what it
-                        needs, `dream_lanes` what it is told at every sample
+                        needs, `dream_lanes` what it is told at every sample, `dream_clocks` what of it
+                        counts on the song's clock
+- `dreams`              several dreams of one sound, added up
+- `noise`               noise to dream from, or beside the sound
 - `pitch`               the pitch of a sound in blocks, for dreams in tune; `pitch_sources` who can hear it
 - `played`              what a song plays, as targets of its dreams
 - `transcribe`          what a network hears in a file, as notes

@@ -8,8 +8,9 @@ from typing import get_args
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
 from bridge.processors.dream_parameters import PitchSource
+from bridge.processors.noise import NOISE_PARAMETERS
 from bridge.processors.pedalboard_table import BUILTINS
-from dream_core.objectives.text import weight_names
+from dream_core.objectives.text import split_each, weight_names
 from dream_core.settings import (
     DEFAULT_DEPTH,
     DEFAULT_NETWORK,
@@ -30,7 +31,18 @@ from dream_core.settings import (
     StereoMode,
 )
 
-__all__ = ["DREAM_PARAMETERS", "dream_parameters", "processor_parameters", "processor_titles"]
+__all__ = [
+    "DREAMING",
+    "DREAMS_PARAMETERS",
+    "DREAM_PARAMETERS",
+    "dream_parameters",
+    "dreams_parameters",
+    "processor_parameters",
+    "processor_titles",
+]
+
+DREAMING = ("dream", "dreams")
+"""The processors that dream."""
 
 _DEFAULTS = DreamSettings()
 _RANGES = {
@@ -160,6 +172,40 @@ _SPECS = (
 DREAM_PARAMETERS: Mapping[str, ParamSpec] = {spec.name: spec for spec in _SPECS}
 
 
+_SPECS_OF_EACH = (
+    ParamSpec(
+        name="each",
+        default="channel:block4:auto; channel:block5:auto; channel:embedding:auto",
+        help="what each dream maximises; as a list, or with ; between them",
+    ),
+    ParamSpec(
+        name="sum",
+        default="changes",
+        choices=("changes", "sounds"),
+        help="adds up what the dreams change, or the dreams themselves, which leaves a share of each change",
+    ),
+)
+
+DREAMS_PARAMETERS: Mapping[str, ParamSpec] = {
+    spec.name: spec for spec in (*_SPECS_OF_EACH, *_SPECS) if spec.name != "objective"
+}
+
+
+def dreams_parameters(each: str) -> Mapping[str, ParamSpec]:
+    """Return the parameters of several dreams that are added up, with the named weights of all of them.
+
+    Raises:
+        ProcessorError: A weight has the name of another parameter.
+
+    >>> dreams_parameters("{air}*class:flute; layer:block2")["air"].maximum
+    1.0
+    """
+    known = dream_parameters(*split_each(each))
+    for name in (known.keys() - DREAM_PARAMETERS.keys()) & DREAMS_PARAMETERS.keys():
+        raise ProcessorError(f"a weight cannot be called {name!r}: dreams have a parameter of that name")
+    return {**DREAMS_PARAMETERS, **{name: known[name] for name in known if name not in DREAM_PARAMETERS}}
+
+
 def dream_parameters(*objectives: str) -> Mapping[str, ParamSpec]:
     """Return the parameters of a dream: those that all have, and the named weights of its objectives.
 
@@ -195,6 +241,8 @@ def processor_titles() -> dict[str, str]:
     """Return every processor a preset can use and what it does."""
     return {
         "dream": "gradient ascent on what a network hears",
+        "dreams": "several dreams of one sound, added up",
+        "noise": "white, pink or brown noise, in place of the sound or beside it",
         "vst3": "a hosted VST3 plugin",
         **{name: builtin.title for name, builtin in BUILTINS.items()},
     }
@@ -211,6 +259,10 @@ def processor_parameters(use: str) -> Mapping[str, ParamSpec]:
     """
     if use == "dream":
         return DREAM_PARAMETERS
+    if use == "dreams":
+        return DREAMS_PARAMETERS
+    if use == "noise":
+        return NOISE_PARAMETERS
     if use in BUILTINS:
         return {spec.name: spec for spec in BUILTINS[use].parameters}
     raise ProcessorError(f"no processor is called {use!r}; {nearest_names(use, processor_titles())}")

@@ -84,6 +84,7 @@ class _Stage:
         self._dry, self._mix_lane = _Queue(), _Queue()
         self._n_begun = -1
         self.watch: SilenceWatch | None = None
+        self.rungs: dict[int, list[AudioArray]] = {}
 
     def whole(
         self, sound: AudioArray, sample_rate: float, buffer_size: int, automation: Mapping[str, Lane]
@@ -136,13 +137,22 @@ class _Stage:
             )
 
     def _blend(self, wet: AudioArray) -> AudioArray:
+        take_ladder = getattr(self.processor, "take_ladder", dict)
+        rungs: Mapping[int, AudioArray] = take_ladder()
         if self._needs_dry and wet.shape[1]:
             dry, mix = self._dry.pop(wet.shape[1]), self._mix_lane.pop(wet.shape[1]).astype(np.float32)
-            # All wet is exactly wet, all dry exactly dry: rounding must not tell.
-            wet = np.where(mix == 1.0, wet, dry + mix * (wet - dry)).astype(np.float32)
+            wet = _mixed(wet, dry, mix)
+            rungs = {depth: _mixed(rung, dry, mix) for depth, rung in rungs.items()}
+        for depth, rung in rungs.items():
+            self.rungs.setdefault(depth, []).append(rung)
         if self.watch is not None:
             self.watch.push_output(wet)
         return wet
+
+
+def _mixed(wet: AudioArray, dry: AudioArray, mix: npt.NDArray[np.float32]) -> AudioArray:
+    # All wet is exactly wet, all dry exactly dry: rounding must not tell.
+    return np.where(mix == 1.0, wet, dry + mix * (wet - dry)).astype(np.float32)
 
 
 class Chain(MutableSequence[Any]):
@@ -290,6 +300,17 @@ class Chain(MutableSequence[Any]):
             if stage.watch is not None and stage.watch.lost_s >= lost_s:
                 return stage.names
         return ()
+
+    def take_ladder(self) -> dict[int, AudioArray]:
+        """Return what the dream with a ladder gave in a stream since the last call, at each of its depths.
+
+        It has been through that node's mix, and through no node after it.
+        """
+        taken: dict[int, AudioArray] = {}
+        for stage in self._heard:
+            taken |= {depth: np.concatenate(pieces, axis=1) for depth, pieces in stage.rungs.items()}
+            stage.rungs.clear()
+        return taken
 
     def reset(self) -> None:
         """Forget every sample seen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Unpack, cast
 
 import numpy as np
@@ -16,7 +16,8 @@ from bridge.errors import InputError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
 from bridge.processors.catalogue import DREAM_PARAMETERS, dream_parameters
 from bridge.processors.contract import DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.dream_lanes import check_lanes, clock_lanes, clocked, still_weights, whole_rate
+from bridge.processors.dream_clocks import clock_lanes, clocked
+from bridge.processors.dream_lanes import check_lanes, push_blocks, still_weights, whole_rate
 from bridge.processors.dream_needs import border
 from bridge.processors.dream_parameters import DreamAttributes, DreamKeywords, PitchSource
 from bridge.processors.frequency_limit import describe_held, highest_hz, parameters_in_hz
@@ -66,6 +67,7 @@ class Dream(DreamAttributes):
         is_cancelled: Asked before every step; true stops.
         on_warning: Called with one line when something had to be given up.
         shared_batches: Shared with dreams of other threads, networks and all.
+        ladder: Depths, in whole steps, at which the sound is kept too: `take_ladder`.
         settings: The fields of :class:`dream_core.DreamSettings`, and `target`: ``reverie processors show
             dream`` lists them.
 
@@ -92,6 +94,7 @@ class Dream(DreamAttributes):
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
         shared_batches: SharedBatches | None = None,
+        ladder: Sequence[int] = (),
         **settings: Unpack[DreamKeywords],
     ) -> None:
         self._device_name = device
@@ -104,9 +107,11 @@ class Dream(DreamAttributes):
             "is_cancelled": is_cancelled,
             "on_warning": on_warning,
             "shared_batches": shared_batches,
+            "ladder": tuple(ladder),
         }
         self._others: dict[str, Network] = {}
         self._stream: DreamStream | None = None
+        self._climbed: DreamStream | None = None
         self._tracker: PitchTracker | None = None
         self._guard = StreamGuard()
         self._shape = (0, 0)
@@ -283,12 +288,12 @@ class Dream(DreamAttributes):
         with border():
             if self._stream is None:
                 self._tracker = self._open_tracker(rate, has_lane="f0_hz" in moving)
-                self._stream = self._open_stream(n_channels, rate, moving)
+                self._stream = self._climbed = self._open_stream(n_channels, rate, moving)
             lanes = {"depth": depth, **self._hold_lanes(moving, rate)}
             known = (
                 [(input_array, lanes)] if self._tracker is None else self._tracker.push(input_array, lanes)
             )
-            done = [out for sound, own in known for out in self._push(self._stream, sound, own)]
+            done = [out for sound, own in known for out in push_blocks(self._stream, sound, own)]
             if is_whole:
                 done += self._finish(self._stream)
                 self._stream = None
@@ -306,11 +311,20 @@ class Dream(DreamAttributes):
                 return np.zeros((self._shape[0], 0), np.float32)
             return torch.cat(list(self._finish(stream)), 1).cpu().numpy()
 
+    def take_ladder(self) -> dict[int, AudioArray]:
+        """Return what was given since the last call, as it was at each depth of the ladder."""
+        rungs = {} if self._climbed is None else self._climbed.take_ladder()
+        return {depth: sound.cpu().numpy() for depth, sound in rungs.items()}
+
+    def hear_by(self, other: Dream) -> None:
+        """Hear by the networks that another dream has loaded, instead of loading them once more."""
+        self._network, self._others = other._network, other._others
+
     def _finish(self, stream: DreamStream) -> Iterator[torch.Tensor]:
         """End the sound; yield all that is withheld."""
         tracker, self._tracker = self._tracker, None
         for sound, lanes in tracker.finish() if tracker is not None else ():
-            yield from self._push(stream, sound, lanes)
+            yield from push_blocks(stream, sound, lanes)
         yield stream.finish()
 
     def _pitch_lane(self, automation: Mapping[str, Lane], n_samples: int) -> Lane | None:
@@ -329,24 +343,6 @@ class Dream(DreamAttributes):
                 "or a lane of f0_hz, or set pitch = 'auto'"
             )
         return PitchTracker(choose_ear(source, self._device_name), sample_rate)
-
-    @staticmethod
-    def _push(
-        stream: DreamStream, input_array: AudioArray, lanes: Mapping[str, Lane]
-    ) -> Iterator[torch.Tensor]:
-        depth = lanes["depth"]
-        moving = {name: lane for name, lane in lanes.items() if name != "depth"}
-        size = stream.window_samples * stream.batch
-        for start in range(0, input_array.shape[1], size):
-            part = slice(start, start + size)
-            pieces = {
-                name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()
-            }
-            yield stream.push(
-                torch.from_numpy(np.ascontiguousarray(input_array[:, part])),
-                torch.from_numpy(np.ascontiguousarray(depth[part])),
-                pieces,
-            )
 
     def _hold_lanes(self, moving: Mapping[str, Lane], sample_rate: int) -> dict[str, Lane]:
         held = dict(moving)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 
-from bridge.arrays import Lane
+from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue
-from dream_core.errors import SettingError
-from dream_core.settings import DreamSettings, parse_row
+from dream_core.loop.stream import DreamStream
 
-__all__ = ["check_lanes", "clock_lanes", "clocked", "still_weights", "whole_rate"]
+__all__ = ["check_lanes", "push_blocks", "still_weights", "whole_rate"]
 
 
 def whole_rate(sample_rate: float) -> int:
@@ -38,41 +37,20 @@ def check_lanes(automation: Mapping[str, Lane], n_samples: int, parameters: Mapp
             )
 
 
-def clocked(values: Mapping[str, object]) -> dict[str, tuple[str, str]]:
-    """Return the lanes that the song's clock gives a dream, each with the setting that asks and what it says.
-
-    Args:
-        values: The dream's parameters; those that are not there have their defaults.
-
-    >>> clocked({"update": "picture", "row": "1/16", "motion_rate": "2 bars"})
-    {'cycles': ('motion_rate', '2 bars'), 'rows': ('row', '1/16')}
-    """
-    found: dict[str, tuple[str, str]] = {}
-    if rate := str(values.get("motion_rate", "")):
-        found["cycles"] = "motion_rate", rate
-    row = str(values.get("row", DreamSettings().row))
-    if values.get("update") == "picture":
-        with contextlib.suppress(SettingError):  # which is said where the dream is checked
-            if parse_row(row).is_clocked:
-                found["rows"] = "row", row
-    return found
-
-
-def clock_lanes(values: Mapping[str, object], automation: Mapping[str, Lane]) -> dict[str, Lane]:
-    """Return the lanes of what counts on the song's clock.
-
-    Raises:
-        ProcessorError: One that is asked for was not given.
-    """
-    wanted = clocked(values)
-    for name, (setting, rate) in wanted.items():
-        if name not in automation:
-            raise ProcessorError(
-                f"dream: {setting} = {rate!r}, and no clock came with the sound; render stems with --midi or "
-                f"--bpm, or give a lane of {name}: how many have passed at each sample, such as "
-                "tempo_map.seconds_to_beats(seconds) / 0.5 for eighths"
-            )
-    return {name: lane for name, lane in automation.items() if name in {"cycles", *wanted}}
+def push_blocks(
+    stream: DreamStream, input_array: AudioArray, lanes: Mapping[str, Lane]
+) -> Iterator[torch.Tensor]:
+    """Push a sound with its depth and all that moves, so much at a time as can step together."""
+    moving = {name: lane for name, lane in lanes.items() if name != "depth"}
+    size = stream.window_samples * stream.batch
+    for start in range(0, input_array.shape[1], size):
+        part = slice(start, start + size)
+        pieces = {name: torch.from_numpy(np.ascontiguousarray(lane[part])) for name, lane in moving.items()}
+        yield stream.push(
+            torch.from_numpy(np.ascontiguousarray(input_array[:, part])),
+            torch.from_numpy(np.ascontiguousarray(lanes["depth"][part])),
+            pieces,
+        )
 
 
 def still_weights(

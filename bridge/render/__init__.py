@@ -10,6 +10,7 @@ the last one stopped. A stem that fails does not touch the others.
 - `manifest`         the plan and what was measured, beside the outputs
 - `stem_task`        one stem's way as a task; `workers` run tasks, here or in processes
 - `stem_render`      a stem through its chain into a scratch file (`scratch`)
+- `ladder`           the same at several depths, from one pass
 - `stem_delivery`    a scratch file to a finished one at its level
 - `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
 - `gpu_batches`      dreams of several stems in one batch

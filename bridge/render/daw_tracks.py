@@ -65,7 +65,7 @@ def _find_track(session: Session, stem: StemPlan) -> str | None:
 
 
 def _depth_points(plan: Plan, stem: StemPlan, midi: MidiFile | None) -> tuple[tuple[float, float], ...]:
-    dreams = {node.id for node in plan.preset.nodes_of("dream")}
+    dreams = {node.id for node in plan.preset.dream_nodes}
     envelopes = stem_envelopes(plan, stem, midi)
     lane = next((one for one in envelopes.moving if one[0] in dreams and one[1] == "depth"), None)
     if lane is None:

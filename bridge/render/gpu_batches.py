@@ -16,7 +16,7 @@ __all__ = ["open_shared_batches"]
 def open_shared_batches(plans: Iterable[Plan]) -> dict[str, SharedBatches]:
     """Return the shared batches of every GPU that plans dream on, for stems rendered in threads."""
     plans = list(plans)
-    if not any(plan.preset.nodes_of("dream") for plan in plans):
+    if not any(plan.preset.dream_nodes for plan in plans):
         return {}
     from dream_core.loop.shared_batches import SharedBatches
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
 from bridge.files import hash_file, stamp_file
 from bridge.plan.model import Plan, StemPlan
-from bridge.presets.keyswitches import played_params
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec
+from bridge.processors.catalogue import DREAMING
 
 __all__ = ["check_after", "check_before", "check_network", "check_plugin"]
 
@@ -22,6 +23,8 @@ def check_before(stem: StemPlan) -> None:
     Raises:
         AudioFileError: It is gone or has changed.
     """
+    if stem.is_silence:
+        return
     source = Path(stem.source)
     try:
         is_same = stamp_file(source) == stem.stamp or hash_file(source) == stem.sha256
@@ -43,7 +46,7 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
         RenderError: A stem, a network or a plugin is gone or has another hash.
     """
     sources = {other.name: other.source for other in plan.stems}
-    heard = {stem.name: stem.sha256, **stem.reference_stems}
+    heard = {**({} if stem.is_silence else {stem.name: stem.sha256}), **stem.reference_stems}
     try:
         for name, sha256 in heard.items():
             if name not in sources:
@@ -51,7 +54,7 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
             if hash_file(Path(sources[name])) != sha256:
                 raise AudioFileError(f"{sources[name]}: has changed since the plan was made; plan again")
         for node in plan.preset.chain:
-            if node.use == "dream" and node.enabled:
+            if node.use in DREAMING and node.enabled:
                 check_network(plan, node)
             elif node.id in plugins:
                 check_plugin(plan, node, plugins[node.id]["sha256"])
@@ -69,7 +72,8 @@ def check_network(plan: Plan, node: NodeSpec) -> None:
     """
     from bridge.processors.dream_needs import check_installed, hash_networks, networks_of
 
-    planned = [name for name in networks_of(played_params(plan.preset, node)) if name in plan.networks]
+    used = frozenset[str]().union(*(networks_of(own) for own in dreams_of(plan.preset, node)))
+    planned = [name for name in sorted(used) if name in plan.networks]
     check_installed(planned)
     for name, sha256 in hash_networks(planned).items():
         if sha256 != plan.networks[name]:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
@@ -62,6 +62,15 @@ class StemRecord(_Record):
     plugins: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="node to its plugin's name, version, id and sha256"
     )
+    ladder: dict[int, StemRecord] = Field(
+        default_factory=dict, description="the same stem at depths of a ladder, beside it"
+    )
+
+    @property
+    def by_depth(self) -> dict[int | None, StemRecord]:
+        """The record, under None, with those of its ladder."""
+        rungs: Mapping[int | None, StemRecord] = dict(self.ladder.items())
+        return {None: self, **rungs}
 
     @classmethod
     def build(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,10 +24,11 @@ from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
 from bridge.presets.model import NodeSpec, Preset
-from bridge.processors.catalogue import processor_parameters
+from bridge.processors.catalogue import DREAMING, processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
+from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import build_builtin
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
@@ -57,12 +58,17 @@ class RenderHooks:
 
 @dataclass(slots=True, kw_only=True)
 class OpenStem:
-    """A stem whose processors are loaded and whose envelopes are built."""
+    """A stem whose processors are loaded and whose envelopes are built.
+
+    `after` holds, for each depth of a ladder, what follows the last dream once more; `copies` its plugins.
+    """
 
     plan: Plan
     stem: StemPlan
     chain: Chain
     envelopes: Envelopes
+    after: Mapping[int, Chain] = field(default_factory=dict)
+    copies: tuple[VST3, ...] = ()
     plugins: dict[str, VST3] = field(default_factory=dict)
     frequencies: frozenset[tuple[str, str]] = frozenset()
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
@@ -92,11 +98,11 @@ class OpenStem:
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
-        _close(self.plugins)
+        _close([*self.plugins.values(), *self.copies])
 
 
-def _close(plugins: Mapping[str, VST3]) -> None:
-    for plugin in plugins.values():
+def _close(plugins: Iterable[VST3]) -> None:
+    for plugin in plugins:
         if isinstance(plugin.sidechain, StemSidechain):
             plugin.sidechain.close()
         plugin.close()
@@ -125,6 +131,7 @@ def open_stem(
     nodes: list[Node] = []
     missing: set[str] = set()
     opened: dict[str, VST3] = {}
+    copies: list[VST3] = []
     plugin_specs: dict[str, Mapping[str, ParamSpec]] = {}
     try:
         for node in preset.chain:
@@ -141,6 +148,7 @@ def open_stem(
                 plugin_specs[node.id] = plugin.parameters
                 _feed(plugin, node, nodes, plan, stem, midi, hooks.on_warning or _ignore)
             nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
+        after = {depth: _open_after(plan, stem, midi, hooks, missing, copies) for depth in plan.ladder}
         envelopes = stem_envelopes(
             plan,
             stem,
@@ -150,13 +158,15 @@ def open_stem(
             followers=_followers(preset, plan, stem),
         )
     except BaseException:
-        _close(opened)
+        _close([*opened.values(), *copies])
         raise
     return OpenStem(
         plan=plan,
         stem=stem,
         chain=Chain(nodes),
         envelopes=envelopes,
+        after=after,
+        copies=tuple(copies),
         plugins=opened,
         frequencies=frozenset(
             (node.id, name)
@@ -171,8 +181,7 @@ def open_stem(
         },
         clocks={
             (node.id, name): CyclePhase(cycle=parse_rate(rate), tempo_map=plan.tempo_map)
-            for node in preset.nodes_of("dream")
-            if node.enabled
+            for node in preset.dream_nodes
             for name, rate in clock_rates(node).items()
         },
         keyswitches={
@@ -181,6 +190,31 @@ def open_stem(
             if (keys := switched_keys(preset, node))
         },
     )
+
+
+def _open_after(
+    plan: Plan,
+    stem: StemPlan,
+    midi: MidiFile | None,
+    hooks: RenderHooks,
+    missing: Collection[str],
+    copies: list[VST3],
+) -> Chain:
+    """Open what follows the last dream once more, for one depth of a ladder; plugins go to `copies` too."""
+    last = plan.preset.dream_nodes[-1]
+    nodes: list[Node] = []
+    for node in plan.preset.chain[plan.preset.chain.index(last) + 1 :]:
+        if not node.enabled or node.id in missing:
+            continue
+        processor = _open_node(node, plan, stem, midi, hooks, None)
+        assert processor is not None
+        if node.use == "vst3":
+            plugin = cast("VST3", processor)
+            copies.append(plugin)
+            if node.sidechain is not None:
+                plugin.sidechain = StemSidechain(find_stem(plan, node.sidechain), stem)
+        nodes.append(Node(processor=processor, name=node.id, mix=node.mix))
+    return Chain(nodes)
 
 
 def _pitch_line(
@@ -212,10 +246,13 @@ def _open_node(
     hooks: RenderHooks,
     batches: SharedBatches | None,
 ) -> Processor | None:
-    if node.use == "dream":
+    if node.use in DREAMING:
         return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
+    if node.use == "noise":
+        seed = float(node.params.get("seed", 0)) + plan.seed
+        return Noise(**{**node.params, "seed": seed}, n_samples=stem.n_samples)  # type: ignore[arg-type]
     params = hold_params(node.params, processor_parameters(node.use), stem.sample_rate)
     native = build_builtin(node.use, params)
     native.automation_block_samples = plan.automation_block_samples
@@ -299,17 +336,19 @@ def _open_dream(
     batches: SharedBatches | None,
 ) -> Processor:
     from bridge.processors.dream import Dream
+    from bridge.processors.dreams import Dreams
     from bridge.processors.played import read_targets
 
     check_network(plan, node)
     own = played_params(plan.preset, node)
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
-    dream = Dream(
+    dream = (Dreams if node.use == "dreams" else Dream)(
         device=plan.device_for(stem),
         on_step=hooks.on_step,
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
+        ladder=plan.ladder if node is plan.preset.dream_nodes[-1] else (),
         **{**params, "seed": float(node.params.get("seed", 0)) + plan.seed},  # type: ignore[arg-type]
     )
     for name in sorted(dream.reference_stems):

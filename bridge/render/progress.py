@@ -12,6 +12,7 @@ from typing import Literal
 
 from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import StemPlan
+from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, node_parameters
 from bridge.processors.dream_parameters import cross_fade_s
 from bridge.render.open_stem import OpenStem
@@ -68,7 +69,8 @@ class WorkMeter:
         """Learn how many steps every window of every dream will take."""
         windows = [
             window
-            for node in opened.plan.preset.nodes_of("dream")
+            for node in opened.plan.preset.dream_nodes
+            for _ in dreams_of(opened.plan.preset, node)
             for window in _windows(node, opened.envelopes, opened.stem)
         ]
         windows.sort(key=lambda window: window.over_at_sample)

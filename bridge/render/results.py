@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,7 @@ class RenderedStem:
         wall_s: How long it took.
         warnings: What the user should know.
         plugins: Who they are, by node.
+        rungs: The same stem at each depth of its plan's ladder.
     """
 
     scratch: Path
@@ -55,6 +57,12 @@ class RenderedStem:
     wall_s: float
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]
+    rungs: Mapping[int, RenderedStem] = field(default_factory=dict)
+
+    @property
+    def scratches(self) -> tuple[Path, ...]:
+        """All files it waits in."""
+        return (self.scratch, *(rung.scratch for rung in self.rungs.values()))
 
     @property
     def after(self) -> Loudness:
@@ -74,10 +82,12 @@ class DeliveredStem:
     Args:
         result: What is true once it has it.
         part: The file.
+        rungs: The files of its ladder, by depth.
     """
 
     result: StemResult
     part: Path
+    rungs: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

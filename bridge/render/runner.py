@@ -18,9 +18,8 @@ from bridge.files import give_name, private_folder, remove_leftovers
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile
 from bridge.plan.model import MidiSource, Plan, StemPlan
-from bridge.plan.output_names import manifest_path
+from bridge.plan.output_names import manifest_path, stem_outputs
 from bridge.render.folder_lock import lock_folder
-from bridge.render.gain import decide_gain, share_gains
 from bridge.render.gpu_batches import open_shared_batches
 from bridge.render.inputs import check_before
 from bridge.render.manifest import Journal, StemRecord, is_settled, write_manifest
@@ -28,7 +27,7 @@ from bridge.render.open_stem import RenderHooks, open_stem
 from bridge.render.progress import Progress
 from bridge.render.results import DeliveredStem, RenderedStem, RenderReport, StemResult
 from bridge.render.resume import begin_manifest, is_replaceable
-from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem
+from bridge.render.stem_task import DeliverStem, RenderStem, failed_stem, shared_levels
 from bridge.render.workers import Task, WorkerDiedError, leave_if_starting, run_tasks
 
 if TYPE_CHECKING:
@@ -145,12 +144,13 @@ class _Run:
         self.plan = plan
         self._overwrite = overwrite
         self._path = manifest_path(plan)
-        self._manifest, self._rendered_by = begin_manifest(plan, overwrite)
+        earlier = begin_manifest(plan, overwrite)
+        self._manifest, self._rendered_by = earlier.manifest, earlier.rendered_by
         self.waiting = [stem for stem in plan.stems if stem.name not in self._manifest.stems]
-        self._replaced: dict[str, StemRecord] = {}
+        self._replaced: dict[str, StemRecord] = dict(earlier.begun)
         if plan.is_shared and self.waiting:
             # One trim and one length for all: a stem that was finished under others is rendered again.
-            self._replaced = dict(self._manifest.stems)
+            self._replaced |= self._manifest.stems
             self.waiting = list(plan.stems)
         self.results = {
             stem.name: StemResult(
@@ -170,17 +170,18 @@ class _Run:
 
     def check(self, midis: dict[MidiSource, MidiFile]) -> None:
         """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
-        existing = [s for s in self.waiting if os.path.lexists(s.target) and not self._may_replace(s)]
-        folder = next((stem.target for stem in self.waiting if Path(stem.target).is_dir()), None)
+        outputs = [one for stem in self.waiting for one in self._outputs(stem)]
+        existing = [path for path, may_replace in outputs if os.path.lexists(path) and not may_replace]
+        folder = next((path for path, _ in outputs if path.is_dir()), None)
         if folder is not None:
             raise OutputError(f"{folder}: is a folder, and a stem would have its name; choose another --out")
         if existing:
             more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-            program, this = self._rendered_by.get(existing[0].name, ""), program_version()
+            owner = next(stem for stem in self.waiting if (existing[0], False) in self._outputs(stem))
+            program, this = self._rendered_by.get(owner.name, ""), program_version()
             by = f", rendered by Reverie {program} (this is {this})" if program not in ("", this) else ""
             raise OutputError(
-                f"{existing[0].target} exists already{more}{by}; "
-                "use --overwrite to replace it, or another --out"
+                f"{existing[0]} exists already{more}{by}; use --overwrite to replace it, or another --out"
             )
         for stem in self.waiting:
             check_before(stem)
@@ -218,18 +219,12 @@ class _Run:
     def deliveries(self, _batches: object) -> list[DeliverStem]:
         """Return the deliveries that had to wait until every chain was heard."""
         done = [stem for stem in self.waiting if stem.name in self._rendered]
-        policy = self.plan.preset.level
-        rendered = [self._rendered[stem.name] for stem in done]
-        decisions = share_gains(policy, [decide_gain(policy, r.before, r.after) for r in rendered])
+        levels = shared_levels(self.plan, {stem.name: self._rendered[stem.name] for stem in done})
         return [
             DeliverStem(
-                plan=self.plan,
-                stem=stem,
-                rendered=self._rendered[stem.name],
-                decision=decision,
-                n_samples=max(r.n_samples for r in rendered),
+                plan=self.plan, stem=stem, rendered=self._rendered[stem.name], level=levels[stem.name]
             )
-            for stem, decision in zip(done, decisions, strict=True)
+            for stem in done
         ]
 
     def take(self, stem: StemPlan, result: object) -> StemResult | None:
@@ -249,12 +244,14 @@ class _Run:
         """Give a finished file its name; what came there meanwhile stays, and fails the stem."""
         record = delivered.result.record
         assert record is not None
-        target = Path(stem.target)
-        may_replace = self._may_replace(stem)
+        outputs, target = self._outputs(stem), Path(stem.target)
+        parts = [delivered.part, *(delivered.rungs[depth] for depth in self.plan.ladder)]
         try:
             # Noted first: a render killed in between finds no such file, and never a file it cannot place.
             self._journal.append(stem.name, record)
-            give_name(delivered.part, target, overwrite=may_replace)
+            # The stem itself comes last: where it is, all of it is.
+            for (target, may_replace), part in reversed(list(zip(outputs, parts, strict=True))):
+                give_name(part, target, overwrite=may_replace)
         except OutputError as error:
             return failed_stem(stem, str(error))
         except OSError as error:
@@ -262,9 +259,14 @@ class _Run:
         self._manifest = self._manifest.with_stem(stem.name, record)
         return delivered.result
 
-    def _may_replace(self, stem: StemPlan) -> bool:
+    def _outputs(self, stem: StemPlan) -> list[tuple[Path, bool]]:
+        """Return the files a stem gives, itself first, each with whether one that is there may go."""
         replaced = self._replaced.get(stem.name)
-        return self._overwrite or (replaced is not None and is_replaceable(stem, replaced))
+        records = {} if replaced is None else replaced.by_depth
+        return [
+            (path, self._overwrite or (depth in records and is_replaceable(path, records[depth])))
+            for depth, path in stem_outputs(stem, self.plan.ladder).items()
+        ]
 
     def end(self) -> None:
         """Write down what is finished; where nothing is, leave no trace."""

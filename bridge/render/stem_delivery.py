@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bridge.audio.reader import read_info, read_metadata
 from bridge.audio.writer import AudioWriter
 from bridge.files import hash_file
 from bridge.plan.model import Plan, StemPlan
+from bridge.plan.output_names import rung_path
 from bridge.render.gain import GainDecision
 from bridge.render.manifest import StemRecord
 from bridge.render.progress import Progress
@@ -25,23 +27,54 @@ from bridge.render.results import DeliveredStem, RenderedStem, StemResult
 from bridge.render.scratch import read_scratch
 from bridge.render.tail import fade_out
 
-__all__ = ["deliver_stem"]
+__all__ = ["Level", "deliver_stem"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How a rendered stem is delivered.
+
+    Args:
+        decision: Its gain.
+        n_samples: Its length, which others may share.
+        ladder: The same for each depth of its ladder.
+    """
+
+    decision: GainDecision
+    n_samples: int
+    ladder: Mapping[int, Level] = field(default_factory=dict)
 
 
 def deliver_stem(
     plan: Plan,
     stem: StemPlan,
     rendered: RenderedStem,
-    decision: GainDecision,
-    n_samples: int,
+    level: Level,
     tell: Callable[[Progress], None],
 ) -> DeliveredStem:
-    """Write a rendered stem at its level, beside its scratch file.
+    """Write a rendered stem at its level, and at every depth of its ladder, beside its scratch files.
 
     Raises:
         ReverieError: It cannot be written; nothing is left of it.
     """
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="deliver"))
+    record = _write(plan, stem, rendered, level)
+    rungs: dict[int, StemRecord] = {}
+    for depth, rung in rendered.rungs.items():
+        at = stem.model_copy(update={"target": str(rung_path(stem.target, depth))})
+        rungs[depth] = _write(plan, at, rung, level.ladder[depth])
+    record = record.model_copy(update={"ladder": rungs})
+    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
+    result = StemResult(
+        name=stem.name, status="done", target=Path(stem.target), record=record, warnings=record.warnings
+    )
+    parts = {depth: rung.part for depth, rung in rendered.rungs.items()}
+    return DeliveredStem(result=result, part=rendered.part, rungs=parts)
+
+
+def _write(plan: Plan, stem: StemPlan, rendered: RenderedStem, level: Level) -> StemRecord:
+    """Write one file, and return what is known of it."""
+    decision, n_samples = level.decision, level.n_samples
     preset = plan.preset
     target = Path(stem.target)
     warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
@@ -83,7 +116,7 @@ def deliver_stem(
             if foretold is None:
                 final.push(faded)
             writer.write(faded)
-    record = StemRecord.build(
+    return StemRecord.build(
         key=plan.stem_key(stem),
         sha256_samples=writer.sha256_samples,
         sha256_file=hash_file(rendered.part),
@@ -97,9 +130,6 @@ def deliver_stem(
         warnings=warnings,
         plugins=rendered.plugins,
     )
-    tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
-    result = StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
-    return DeliveredStem(result=result, part=rendered.part)
 
 
 def _levelled(
@@ -120,6 +150,8 @@ def _levelled(
 
 def _placed_metadata(stem: StemPlan) -> AudioMetadata:
     """Return what the source says beside its samples, as it holds on the session's timeline."""
+    if stem.is_silence:
+        return AudioMetadata()
     metadata = read_metadata(stem.source)
     ratio = stem.sample_rate / read_info(stem.source).sample_rate
     if stem.start_samples is None and ratio == 1.0:

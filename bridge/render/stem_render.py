@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,13 @@ from bridge.errors import RenderError, RenderStoppedError
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.inputs import check_after
+from bridge.render.ladder import LadderWriter
 from bridge.render.loss import LossWatch
 from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter
-from bridge.render.stem_input import open_stem_sound
+from bridge.render.stem_input import SilentReader, open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
 if TYPE_CHECKING:
@@ -67,14 +69,15 @@ def render_stem(
     try:
         n_tail = _tail_samples(opened)
         measured = _Measurements(stem, opened)
-        _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
+        ladder = _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
         warnings += measured.loss.warnings(measured.before.result(), measured.after_meter().result())
-        warnings += [str(fault) for plugin in opened.plugins.values() for fault in plugin.faults]
+        hosted = [*opened.plugins.values(), *opened.copies]
+        warnings += [str(fault) for plugin in hosted for fault in plugin.faults]
         plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
     finally:
         opened.close()
     check_after(plan, stem, plugins)
-    return RenderedStem(
+    rendered = RenderedStem(
         scratch=scratch,
         before=measured.before.result(),
         meter=measured.after_meter(),
@@ -83,6 +86,7 @@ def render_stem(
         warnings=tuple(warnings),
         plugins=plugins,
     )
+    return replace(rendered, rungs=ladder.rendered(rendered))
 
 
 def _tail_samples(opened: OpenStem) -> int:
@@ -134,27 +138,34 @@ def _write_scratch(
     measured: _Measurements,
     meter: WorkMeter,
     is_cancelled: Callable[[], bool] | None,
-) -> None:
+) -> LadderWriter:
     stem = opened.stem
     n_bytes = (stem.n_samples + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
-    with ScratchWriter(scratch, n_bytes) as writer, open_stem_sound(stem) as reader:
+    with (
+        ScratchWriter(scratch, n_bytes) as writer,
+        LadderWriter(opened, scratch, n_bytes) as ladder,
+        open_stem_sound(stem) as reader,
+    ):
         for block in _stream(opened, reader, n_tail, measured, meter):
             if is_cancelled is not None and is_cancelled():
                 raise RenderStoppedError("stopped while rendering")
             if block.shape[1]:
                 measured.push_output(block)
                 writer.write(block)
+            ladder.push()
+        ladder.finish()
+    return ladder
 
 
 def _stream(
     opened: OpenStem,
-    reader: AlignedReader,
+    reader: AlignedReader | SilentReader,
     n_tail: int,
     measured: _Measurements,
     meter: WorkMeter,
 ) -> Iterator[AudioArray]:
     position = 0
-    n_channels = reader.info.n_channels
+    n_channels = opened.stem.n_channels
     while True:
         block = reader.read(BLOCK_SAMPLES)
         if not block.shape[1]:
@@ -177,7 +188,7 @@ def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:
 
 
 def _fix_threads(plan: Plan) -> None:
-    if plan.preset.nodes_of("dream"):
+    if plan.preset.dream_nodes:
         from dream_core.runtime import set_threads
 
         set_threads(plan.threads)

@@ -7,7 +7,7 @@ rendered first, and delivered when every chain was heard.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,17 @@ from bridge.errors import RenderStoppedError, ReverieError
 from bridge.installation import reason_of, repair_command, unloadable_package
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
-from bridge.render.gain import GainDecision, decide_gain
+from bridge.render.gain import decide_gain, share_gains
+from bridge.render.ladder import scratch_of
 from bridge.render.progress import Progress
 from bridge.render.results import DeliveredStem, RenderedStem, StemResult
-from bridge.render.stem_delivery import deliver_stem
+from bridge.render.stem_delivery import Level, deliver_stem
 from bridge.render.stem_render import render_stem
 
 if TYPE_CHECKING:
     from dream_core.loop.shared_batches import SharedBatches
 
-__all__ = ["DeliverStem", "RenderStem", "failed_stem"]
+__all__ = ["DeliverStem", "RenderStem", "failed_stem", "own_level", "shared_levels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,7 @@ class RenderStem:
             if not self.is_delivered:
                 is_kept = True
                 return rendered
-            decision = decide_gain(self.plan.preset.level, rendered.before, rendered.after)
-            return deliver_stem(self.plan, self.stem, rendered, decision, rendered.n_samples, tell)
+            return deliver_stem(self.plan, self.stem, rendered, own_level(self.plan, rendered), tell)
         except RenderStoppedError:
             raise
         except Exception as error:
@@ -75,8 +75,36 @@ class RenderStem:
                 self.clean_up()
 
     def clean_up(self) -> None:
-        """Remove the scratch file, whole or half."""
-        self.scratch.unlink(missing_ok=True)
+        """Remove the scratch files, whole or half."""
+        for path in (self.scratch, *(scratch_of(self.scratch, depth) for depth in self.plan.ladder)):
+            path.unlink(missing_ok=True)
+
+
+def own_level(plan: Plan, rendered: RenderedStem) -> Level:
+    """Return how a stem is delivered that shares neither gain nor length with others."""
+    return Level(
+        decision=decide_gain(plan.preset.level, rendered.before, rendered.after),
+        n_samples=rendered.n_samples,
+        ladder={depth: own_level(plan, rung) for depth, rung in rendered.rungs.items()},
+    )
+
+
+def shared_levels(plan: Plan, rendered: Mapping[str, RenderedStem]) -> dict[str, Level]:
+    """Return how stems are delivered that share a gain or a length: one for all, at each depth."""
+    policy, stems = plan.preset.level, list(rendered.values())
+    decisions = share_gains(policy, [decide_gain(policy, r.before, r.after) for r in stems])
+    ladders = {
+        depth: shared_levels(plan, {name: r.rungs[depth] for name, r in rendered.items()})
+        for depth in (stems[0].rungs if stems else ())
+    }
+    return {
+        name: Level(
+            decision=decision,
+            n_samples=max(r.n_samples for r in stems),
+            ladder={depth: levels[name] for depth, levels in ladders.items()},
+        )
+        for name, decision in zip(rendered, decisions, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +115,13 @@ class DeliverStem:
         plan: The stem's plan.
         stem: The stem.
         rendered: What its chain gave.
-        decision: Its gain.
-        n_samples: The common length.
+        level: Its gain, and the common length.
     """
 
     plan: Plan
     stem: StemPlan
     rendered: RenderedStem
-    decision: GainDecision
-    n_samples: int
+    level: Level
 
     def run(
         self, tell: Callable[[Progress], None], _is_cancelled: Callable[[], bool]
@@ -106,8 +132,7 @@ class DeliverStem:
             RenderStoppedError: It was stopped.
         """
         try:
-            n_samples = max(self.n_samples, self.rendered.n_samples)
-            return deliver_stem(self.plan, self.stem, self.rendered, self.decision, n_samples, tell)
+            return deliver_stem(self.plan, self.stem, self.rendered, self.level, tell)
         except RenderStoppedError:
             raise
         except Exception as error:
@@ -116,8 +141,9 @@ class DeliverStem:
             self.clean_up()
 
     def clean_up(self) -> None:
-        """Remove the scratch file, whole or half."""
-        self.rendered.scratch.unlink(missing_ok=True)
+        """Remove the scratch files, whole or half."""
+        for path in self.rendered.scratches:
+            path.unlink(missing_ok=True)
 
 
 def failed_stem(stem: StemPlan, error: str) -> StemResult:

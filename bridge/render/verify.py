@@ -8,7 +8,7 @@ dream, which climbs gradients, carries such differences on.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from bridge.audio.hashing import hash_samples
 from bridge.audio.null_test import Comparison, compare_files
 from bridge.errors import InputError
 from bridge.files import private_folder
-from bridge.plan.model import Plan
+from bridge.plan.model import Plan, StemPlan
+from bridge.plan.output_names import rung_path, stem_outputs
 from bridge.presets.trust import check_reaches, find_reaches
-from bridge.render.manifest import Manifest
+from bridge.render.manifest import Manifest, StemRecord
 from bridge.render.progress import Progress
+from bridge.render.results import StemResult
 from bridge.render.runner import render_plan
 
 __all__ = ["StemVerdict", "verify_manifest"]
@@ -30,7 +32,7 @@ class StemVerdict:
     """State whether a stem comes out as the manifest says.
 
     Args:
-        name: The stem.
+        name: The stem; one of its ladder says at which depth.
         is_bit_exact: Whether the new samples have the hash in the manifest.
         is_output_intact: Whether the output still has it; None where the output is gone.
         comparison: New against old, where they differ and the old one is there.
@@ -86,25 +88,26 @@ def verify_manifest(
         plan = _moved(manifest.plan, folder / "again")
         report = render_plan(plan, jobs=jobs, on_progress=on_progress, is_cancelled=is_cancelled)
         results = {result.name: result for result in report.stems}
-        verdicts = []
+        verdicts: list[StemVerdict] = []
         for stem in finished:
-            result, wanted = results.get(stem.name), manifest.stems[stem.name].sha256_samples
-            old = Path(stem.target)
-            intact = hash_samples(old) == wanted if old.exists() else None
-            if result is None or result.record is None:
-                error = "was not rendered" if result is None else result.error
-                verdicts.append(
-                    StemVerdict(name=stem.name, is_bit_exact=False, is_output_intact=intact, error=error)
-                )
-                continue
-            is_exact = result.record.sha256_samples == wanted
-            comparison = None if is_exact or not intact else compare_files(old, result.target)
-            verdicts.append(
-                StemVerdict(
-                    name=stem.name, is_bit_exact=is_exact, is_output_intact=intact, comparison=comparison
-                )
-            )
+            verdicts += _judge(stem, manifest.stems[stem.name], results.get(stem.name))
     return tuple(verdicts)
+
+
+def _judge(stem: StemPlan, noted: StemRecord, result: StemResult | None) -> Iterator[StemVerdict]:
+    """Compare what a stem gave with what is noted of it, at each depth of its ladder too."""
+    for depth, old in stem_outputs(stem, noted.ladder).items():
+        name = stem.name if depth is None else f"{stem.name} at depth {depth}"
+        sha256 = noted.by_depth[depth].sha256_samples
+        intact = hash_samples(old) == sha256 if old.exists() else None
+        if result is None or result.record is None:
+            error = "was not rendered" if result is None else result.error
+            yield StemVerdict(name=name, is_bit_exact=False, is_output_intact=intact, error=error)
+            continue
+        is_exact = result.record.by_depth[depth].sha256_samples == sha256
+        new = result.target if depth is None else rung_path(result.target, depth)
+        comparison = None if is_exact or not intact else compare_files(old, new)
+        yield StemVerdict(name=name, is_bit_exact=is_exact, is_output_intact=intact, comparison=comparison)
 
 
 def _moved(plan: Plan, folder: Path) -> Plan:

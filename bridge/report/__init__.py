@@ -4,5 +4,6 @@
 - `stem_view`  what is seen and heard of a stem: before, after, difference
 - `pictures`   spectrograms and waveforms
 - `charts`     envelopes over bars and markers
-- `assets`     template, style and script of the page
+- `atlas`      what each channel of a network wants to hear, as a page of its own
+- `assets`     templates, styles and scripts of the pages
 """

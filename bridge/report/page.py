@@ -25,11 +25,12 @@ from bridge.errors import InputError, escape
 from bridge.files import check_free, read_regular, write_whole
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
+from bridge.plan.output_names import rung_path
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.render.manifest import Manifest, StemRecord
 from bridge.report.charts import HEIGHT, WIDTH, EnvelopeChart, EnvelopeCurve, draw_chart
-from bridge.report.pictures import frequency_height, spectrogram_png, waveform_path
-from bridge.report.stem_view import VIEWS, StemView, look_at_stem
+from bridge.report.pictures import SoundPicture, frequency_height, spectrogram_png, waveform_path
+from bridge.report.stem_view import VIEWS, StemView, look_at_output, look_at_stem
 
 __all__ = ["build_report", "is_report", "write_report"]
 
@@ -54,6 +55,21 @@ Levels = Mapping[str, float | bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _RungReport:
+    """What the page shows of a stem at one depth of its ladder."""
+
+    depth: int
+    record: StemRecord
+    picture: SoundPicture
+    sound: bytes
+
+    @property
+    def spectrogram(self) -> str:
+        """Its spectrogram as the text of a PNG file."""
+        return _base64(spectrogram_png(self.picture))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _StemReport:
     """What the page shows of one stem."""
 
@@ -61,6 +77,7 @@ class _StemReport:
     record: StemRecord
     view: StemView
     chart: EnvelopeChart
+    ladder: tuple[_RungReport, ...] = ()
 
     @property
     def highest(self) -> float:
@@ -123,7 +140,8 @@ def build_report(manifest: Manifest) -> str:
 
     plan, midi = manifest.plan, manifest.plan.load_midi()
     finished = [stem for stem in plan.stems if stem.name in manifest.stems]
-    stems = [_stem_report(manifest, stem, midi, PREVIEW_S / len(finished)) for stem in finished]
+    n_sounds = sum(1 + len(manifest.stems[stem.name].ladder) for stem in finished)
+    stems = [_stem_report(manifest, stem, midi, PREVIEW_S / n_sounds) for stem in finished]
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -153,7 +171,12 @@ def _stem_report(manifest: Manifest, stem: StemPlan, midi: MidiFile | None, prev
     view = look_at_stem(stem, record.gain_db, preview_s)
     curves = _curves(manifest.plan, stem, midi)
     chart = draw_chart(curves, manifest.plan.tempo_map, view.duration_s)
-    return _StemReport(plan=stem, record=record, view=view, chart=chart)
+    ladder = tuple(
+        _RungReport(depth=depth, record=rung, picture=picture, sound=sound)
+        for depth, rung in sorted(record.ladder.items())
+        for picture, sound in [look_at_output(rung_path(stem.target, depth), view)]
+    )
+    return _StemReport(plan=stem, record=record, view=view, chart=chart, ladder=ladder)
 
 
 def _curves(plan: Plan, stem: StemPlan, midi: MidiFile | None) -> tuple[EnvelopeCurve, ...]:

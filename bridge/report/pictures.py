@@ -65,10 +65,11 @@ class SoundPictureMaker:
     Args:
         n_samples: How many samples the picture is wide.
         sample_rate: Hz.
+        n_columns: How many columns it has, where the sound has as many samples.
     """
 
-    def __init__(self, n_samples: int, sample_rate: int) -> None:
-        n_columns = max(1, min(COLUMNS, n_samples))
+    def __init__(self, n_samples: int, sample_rate: int, n_columns: int = COLUMNS) -> None:
+        n_columns = max(1, min(n_columns, n_samples))
         self._edges = np.rint(np.linspace(0, n_samples, n_columns + 1)).astype(np.int64)
         self._lows, self._highs = np.zeros(n_columns), np.zeros(n_columns)
         self._powers = np.zeros((ROWS, n_columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,10 +15,10 @@ from bridge.audio.alignment import AlignedReader
 from bridge.audio.preview import encode_preview
 from bridge.audio.reader import AudioReader
 from bridge.plan.model import StemPlan
-from bridge.render.stem_input import open_stem_sound
+from bridge.render.stem_input import SilentReader, open_stem_sound
 from bridge.report.pictures import SoundPicture, SoundPictureMaker
 
-__all__ = ["VIEWS", "StemView", "look_at_stem"]
+__all__ = ["VIEWS", "StemView", "look_at_output", "look_at_stem"]
 
 VIEWS: Final = {"before": "Before", "after": "After", "difference": "Difference"}
 """What is looked at, and what it is called."""
@@ -48,13 +49,13 @@ def look_at_stem(plan: StemPlan, gain_db: float, preview_s: float) -> StemView:
     with open_stem_sound(plan) as source, AudioReader(plan.target) as output:
         n_samples = max(source.n_samples, output.info.n_samples)
         makers = {name: SoundPictureMaker(n_samples, rate) for name in VIEWS}
-        for blocks in _three(source, output, inverse_gain, n_samples):
+        for blocks in _three(source, output, inverse_gain, n_samples, plan.n_channels):
             for name, block in blocks.items():
                 makers[name].push(block)
         pictures = {name: maker.result() for name, maker in makers.items()}
         n_preview = min(n_samples, round(preview_s * rate))
         start = _busiest_start(pictures["difference"], n_samples, n_preview)
-        n_channels = max(source.info.n_channels, output.info.n_channels)
+        n_channels = max(plan.n_channels, output.info.n_channels)
     with open_stem_sound(plan) as source, AudioReader(plan.target) as output:
         sounds = []
         for reader in (source, output):
@@ -70,7 +71,22 @@ def look_at_stem(plan: StemPlan, gain_db: float, preview_s: float) -> StemView:
     )
 
 
-def _skip(reader: AlignedReader | AudioReader, n_samples: int) -> None:
+def look_at_output(path: Path, view: StemView) -> tuple[SoundPicture, bytes]:
+    """Return the picture of another output of a stem, and the stretch of it that the stem is heard in."""
+    with AudioReader(path) as output:
+        rate = output.info.sample_rate
+        n_samples, n_channels = round(view.duration_s * rate), output.info.n_channels
+        n_preview = round(view.preview_s * rate)
+        maker = SoundPictureMaker(n_samples, rate)
+        for _ in range(0, n_samples, BLOCK_SAMPLES):
+            maker.push(output.read(BLOCK_SAMPLES))
+    with AudioReader(path) as output:
+        _skip(output, round(view.preview_start_s * rate))
+        heard = _padded(output.read(n_preview), n_channels, n_preview)
+    return maker.result(), encode_preview(heard, rate)
+
+
+def _skip(reader: AlignedReader | SilentReader | AudioReader, n_samples: int) -> None:
     for position in range(0, n_samples, BLOCK_SAMPLES):
         reader.read(min(BLOCK_SAMPLES, n_samples - position))
 
@@ -84,9 +100,13 @@ def _busiest_start(difference: SoundPicture, n_samples: int, n_preview: int) -> 
 
 
 def _three(
-    source: AlignedReader, output: AudioReader, inverse_gain: float, n_samples: int
+    source: AlignedReader | SilentReader,
+    output: AudioReader,
+    inverse_gain: float,
+    n_samples: int,
+    n_source_channels: int,
 ) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-    n_channels = max(source.info.n_channels, output.info.n_channels)
+    n_channels = max(n_source_channels, output.info.n_channels)
     for start in range(0, n_samples, BLOCK_SAMPLES):
         width = min(BLOCK_SAMPLES, n_samples - start)
         before = _padded(source.read(width), n_channels, width)

@@ -6,6 +6,7 @@
 - `pending_steps`   a window that is to take a step, and who takes it
 - `faults`          what can be wrong with a step, and how it is said
 - `shared_batches`  streams of several threads in one batch
+- `ladder`          the sound at several depths from one dream
 - `lanes`           what is said at every sample, and the cycles of a pitch
 - `stereo`          channels dreamed as one, apart, or as middle and side
 """

@@ -48,6 +48,7 @@ def open_stream(
     is_cancelled: Callable[[], bool] | None = None,
     on_warning: Callable[[str], None] | None = None,
     shared_batches: SharedBatches | None = None,
+    ladder: Sequence[int] = (),
 ) -> DreamStream:
     """Open a stream that dreams a sound arriving in blocks.
 
@@ -67,6 +68,8 @@ def open_stream(
         is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
         on_warning: Called with one line when something had to be given up (a smaller batch).
         shared_batches: Shared with streams of other threads, so that their windows step in one batch.
+        ladder: Depths, in whole steps, at which the sound is kept too, as with the depth held to that: the
+            stream's `take_ladder` gives it.
 
     Raises:
         DreamError: The settings do not fit the network or each other.
@@ -119,6 +122,7 @@ def open_stream(
         is_cancelled=is_cancelled,
         on_warning=on_warning,
         shared_batches=shared_batches,
+        ladder=ladder,
     )
 
 

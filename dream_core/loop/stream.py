@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.loop.faults import find_faults
+from dream_core.loop.ladder import Rungs, check_ladder
 from dream_core.loop.lanes import PitchPhase, check_lane, check_weights, crop_weight
 from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
 from dream_core.loop.shared_batches import SharedBatches
@@ -58,6 +59,7 @@ class DreamStream:
         is_cancelled: Asked before every batch; true stops with :class:`CancelledError`.
         on_warning: Called with one line when something had to be given up (a smaller batch).
         shared_batches: Shared with streams of other threads, so that their windows step in one batch.
+        ladder: Depths, in whole steps, at which the sound is kept too: `take_ladder`.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class DreamStream:
         is_cancelled: Callable[[], bool] | None = None,
         on_warning: Callable[[str], None] | None = None,
         shared_batches: SharedBatches | None = None,
+        ladder: Sequence[int] = (),
     ) -> None:
         if update.needs_target and target is None:
             raise SettingError(f"update {settings.update!r} needs a target sound; none was given")
@@ -99,6 +102,7 @@ class DreamStream:
         self._on_warning = on_warning
         self._total_steps: int | None = None
         self._shared_batches = shared_batches
+        self._ladder = check_ladder(ladder)
         self.reset()
 
     @property
@@ -118,6 +122,10 @@ class DreamStream:
 
     def reset(self) -> None:
         """Forget every sample seen."""
+        self._rungs = Rungs(self._ladder)
+        self._begin()
+
+    def _begin(self) -> None:
         self._done_steps, self._total_steps = 0, None
         settings = self._settings
         rate = self._listener.sample_rate
@@ -125,7 +133,9 @@ class DreamStream:
         longest = settings.n_fft_at(rate) * 2 ** ((settings.octaves - 1) // 2)
         # Whole frames, so that those of the window lie where they would without margins.
         margin = longest * math.ceil(max(1.0, self._context_samples() / longest))
-        self._schedule = WindowSchedule(rate, settings.window_s, settings.cross_fade_s, margin, self._device)
+        self._schedule = WindowSchedule(
+            rate, settings.window_s, settings.cross_fade_s, margin, self._device, self._rungs
+        )
 
     def _context_samples(self) -> float:
         """Return how much of the sound around a window the networks hear: a patch on each side."""
@@ -182,8 +192,12 @@ class DreamStream:
             self._warn(NO_PITCH)
         self._schedule.end()
         rest = self._run(is_end=True)
-        self.reset()
+        self._begin()
         return rest
+
+    def take_ladder(self) -> dict[int, Tensor]:
+        """Return what `push` and `finish` gave since the last call, as it was at each depth of the ladder."""
+        return self._rungs.take(torch.zeros(self._n_channels, 0, device=self._device))
 
     def _run(self, is_end: bool) -> Tensor:
         self._schedule.advance()

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dream_core.loop.ladder import Rungs
 from dream_core.runtime import widest_float
 from dream_core.updates.contract import State
 
@@ -40,6 +41,7 @@ class _Segment:
     lanes: Mapping[str, Tensor]
     original: Tensor
     steps_done: int = 0
+    kept: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -103,11 +105,19 @@ class WindowSchedule:
         fade_s: How far windows overlap.
         margin_samples: How much of the undreamed sound on both sides a window may look at.
         device: Where the sound is kept.
+        rungs: Depths at which it is kept on its way, and where that goes.
     """
 
     def __init__(
-        self, sample_rate: int, window_s: float, fade_s: float, margin_samples: int, device: torch.device
+        self,
+        sample_rate: int,
+        window_s: float,
+        fade_s: float,
+        margin_samples: int,
+        device: torch.device,
+        rungs: Rungs | None = None,
     ) -> None:
+        self._rungs = rungs or Rungs()
         self._fade = round(fade_s * sample_rate)
         self._hop = round(window_s * sample_rate) - self._fade
         self._shortest = SHORTEST_S * sample_rate
@@ -166,6 +176,8 @@ class WindowSchedule:
     def needs_sound(self, i: int) -> bool:
         """Say whether what a window's next step proposes is heard: as the last, or blended with the next."""
         k = self.windows[i].taken
+        if k + 1 in self._rungs:
+            return True
         depths = [self._segments[i].depth, *(s.depth[: self._fade] for s in self._segments[i + 1 : i + 2])]
         return any(bool(((depth > k) & (depth < k + 2)).any()) for depth in depths)
 
@@ -218,13 +230,17 @@ class WindowSchedule:
         for s in range(len(self._segments)):
             while self._can_advance(s):
                 self._blend(s)
-                self._segments[s].steps_done += 1
+                segment = self._segments[s]
+                segment.steps_done += 1
+                if segment.steps_done in self._rungs:
+                    segment.kept[segment.steps_done] = segment.x
 
     def take_finished(self) -> list[Tensor]:
         """Return the finished segments from the front, and forget them."""
         done = []
         while self.windows and self._is_first_done():
             done.append(self._segments[0].x)
+            self._rungs.add(self._segments[0].kept, self._segments[0].x)
             self._behind.keep(self._segments[0], self._margin)
             del self._segments[0], self.windows[0]
             self._n_retired += 1

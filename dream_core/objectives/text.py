@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dream_core.errors import ObjectiveError
 
-__all__ = ["Argument", "TermText", "split_terms", "weight_names"]
+__all__ = ["Argument", "TermText", "split_each", "split_terms", "weight_names"]
 
 _WEIGHT = r"\{[^{}]*\}"
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
@@ -93,6 +93,16 @@ def split_terms(text: str) -> list[TermText]:
     if not terms:
         raise ObjectiveError("the objective is empty; write for example layer:NAME or class:auto")
     return terms
+
+
+def split_each(text: str) -> tuple[str, ...]:
+    """Cut a text of several objectives at the ``;`` between them; one in quotes belongs to a name.
+
+    >>> split_each("layer:block2; class:'a; b'")
+    ('layer:block2', "class:'a; b'")
+    """
+    parts = re.findall(r"""(?:"[^"]*"|'[^']*'|[^;])+""", text)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def weight_names(text: str) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
+from bridge.processors.dreams import Dreams
 from bridge.processors.mix import Mix
+from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import PedalboardPlugin, build_builtin
 from bridge.processors.pedalboard_table import BUILTINS
 from bridge.processors.vst3 import VST3
@@ -23,7 +25,7 @@ from bridge.processors.vst3 import VST3
 RATE = 48000
 CODECS = {"mp3_compressor"}
 """They are late by what their own frames hold, which is more or less as blocks come."""
-LOOK_AHEAD = {"dream", "chain"}
+LOOK_AHEAD = {"dream", "dreams", "chain"}
 """A dream waits for whole windows of sound, and gives them back without a delay."""
 RUN_WHOLE = {"pitch_shift", "nested", "mix", "gsm"}
 """pedalboard's plugin cannot stream, so it waits for the end of the sound."""
@@ -31,6 +33,10 @@ RUN_WHOLE = {"pitch_shift", "nested", "mix", "gsm"}
 
 def _dream(**settings: object) -> Dream:
     return Dream(SmallNet(), objective="layer:second", window_s=0.5, **settings)  # type: ignore[arg-type]
+
+
+def _dreams(**settings: object) -> Dreams:
+    return Dreams(SmallNet(), each="layer:second; channel:first:2", window_s=0.5, **settings)  # type: ignore[arg-type]
 
 
 FACTORIES: dict[str, Callable[[], Processor]] = {
@@ -41,6 +47,8 @@ FACTORIES: dict[str, Callable[[], Processor]] = {
         pedalboard.Pedalboard([pedalboard.Compressor(-20, 4), pedalboard.Delay(0.05)])
     ),
     "dream": lambda: _dream(depth=1.6),
+    "dreams": lambda: _dreams(depth=1.6),
+    "noise": lambda: Noise("pink", replace=False),
     "chain": lambda: Chain([pedalboard.Delay(0.01), Node(processor=_dream(depth=1.0), mix=0.5)]),
     "nested": lambda: Chain([Chain([pedalboard.PitchShift(2)]), pedalboard.Gain(-6)]),
     "mix": lambda: Mix([pedalboard.PitchShift(5), pedalboard.Gain(-3)]),
@@ -52,9 +60,12 @@ NEUTRAL: dict[str, Callable[[], Processor]] = {
     "gain": lambda: build_builtin("gain", {"gain_db": 0.0}),
     "delay": lambda: build_builtin("delay", {"mix": 0.0}),
     "dream": lambda: _dream(depth=0.0),
+    "dreams": lambda: _dreams(depth=0.0),
+    "dreams summed whole": lambda: _dreams(depth=0.0, sum="sounds"),
     "empty chain": Chain,
     "dry chain": lambda: Chain([Node(processor=pedalboard.Distortion(), mix=0.0)]),
     "disabled": lambda: Chain([Node(processor=pedalboard.Distortion(), enabled=False)]),
+    "dry noise": lambda: Chain([Node(processor=Noise("brown"), mix=0.0)]),
     "one branch": lambda: Mix([pedalboard.Gain(0.0)]),
     "vst3": lambda: VST3(EFFECT, params={"latency_samples": 2048.0}),
 }
@@ -144,7 +155,7 @@ def test_very_short_sounds_keep_their_layout(name: str) -> None:
         if name not in LOOK_AHEAD:
             long = np.pad(short, ((0, 0), (0, 20000)))
             np.testing.assert_allclose(out, FACTORIES[name]().process(long, RATE)[:, :n_samples], atol=2e-6)
-    if name == "dream":
+    if name in ("dream", "dreams"):
         assert np.array_equal(out, short)  # nothing that short is dreamed
 
 

@@ -200,6 +200,7 @@ def test_torch_in_any_state_is_one_line(how: str, command: str, tmp_path: Path) 
 
 COMMAND_LINES: dict[str, list[str]] = {
     "render": ["stems", "--preset", "under-test.toml", "--out", "out"],
+    "imagine": ["--preset", "under-test.toml", "--seconds", "1", "--out", "out/nothing.wav"],
     "batch": ["jobs.toml"],
     "plan": ["stems", "--preset", "under-test.toml", "--out", "out"],
     "presets": ["check", "under-test.toml"],
@@ -214,7 +215,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "report": ["out/under-test.manifest.json"],
     "doctor": [],
 }
-DREAMING = {"render", "batch", "plan", "presets", "networks", "verify"}
+DREAMING = {"render", "imagine", "batch", "plan", "presets", "networks", "verify"}
 
 
 @pytest.mark.parametrize("name", ["torch", "torchaudio"])

@@ -67,6 +67,21 @@ def test_show_prints_layers_and_classes(capsys: pytest.CaptureFixture[str]) -> N
     assert "synth_lead" in printed
 
 
+def test_classes_are_a_line_each(home: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that a name with a comma in it reads back; as JSON they are a list."""
+    (folder / "commas.csv").write_text(
+        "index,mid,display_name\n" + "".join(f'{i},/m/{i},"Name {i}, or so"\n' for i in range(521))
+    )
+    arguments = ["networks", "import", "yamnet", str(folder / "yamnet.pth")]
+    assert main([*arguments, "--classes", str(folder / "commas.csv")]) == 0
+    capsys.readouterr()
+
+    assert main(["networks", "show", "yamnet", "--classes"]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"Name {i}, or so" for i in range(521)]
+    assert main(["networks", "show", "yamnet", "--classes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[7] == "Name 7, or so"
+
+
 def test_show_of_an_unknown_network_suggests_one_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["networks", "show", "yamnett"]) == 2
 

@@ -72,6 +72,7 @@ DECISIVE: dict[type[BaseModel], dict[str, Any]] = {
         "device": "cuda:0",
         "threads": 2,
         "seed": 1,
+        "ladder": (1, 5),
         "automation_block_samples": 128,
         "on_missing": "bypass",
     },

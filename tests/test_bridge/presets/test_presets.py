@@ -28,8 +28,13 @@ PLAYED = ["chord-ghost", "follow-the-lead", "pitch-follow", "three-voices", "tun
 """They have notes or keys to follow, and tests of their own."""
 PICTURES = ["pixel-sleep", "row-drone", "sixteenth-rows"]
 """They draw into the waveform itself, harsh as that is, with a network that is fetched."""
-DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED, *PICTURES)]
-"""The others made to be liked: one repeats what was published, harsh as it is."""
+FROM_NOISE = ["from-nothing", "what-is-left"]
+"""They make their sound of noise, whatever the stem was, and have tests of their own too."""
+PUBLISHED = ["auditory-dreamer", "dreamsound-0163", "three-layers"]
+"""They repeat what was published, harsh as it is."""
+_OTHERS = ("null-reference", "what-it-hears", *PUBLISHED, *FROM_NOISE, *PLAYED, *PICTURES)
+DREAMING = [name for name in PRESETS if name not in _OTHERS]
+"""The others made to be liked."""
 STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)
 
