@@ -9,6 +9,7 @@
 - `targets`   what is wanted over time, for a network's classes; `heard` what it hears in another sound
 - `hear_patches`  what a network hears in a whole sound: classes or a layer's channels, patch by patch
 - `taps`      activations caught on their way through a network
+- `loudest`   which class is heard most in what is scored
 - `ear`       one network with its front end and its terms: sound in, scores out
 - `listener`  all ears of an objective, one gradient on the sound
 """

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import ObjectiveError, SettingError
 from dream_core.networks.card import Network, NetworkCard
+from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
 from dream_core.objectives.targets import ClassTargets, Targets, TargetUse
@@ -196,12 +197,15 @@ class Ear:
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
+        classes: HeardClasses | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable; see `Listener.score`."""
         n_samples = mono.shape[-1]
         when = when or When(starts_s=[0.0] * len(mono))
         short = {i: n for i, n in enumerate(n_valid or ()) if n < n_samples}
-        whole = self._score(mono, offset_frames, original, speed, when) if len(short) < len(mono) else None
+        whole = None
+        if len(short) < len(mono):
+            whole = self._score(mono, offset_frames, original, speed, when, (classes, 0))
         if whole is not None and not short:
             return whole
         # A sound with padding after it is heard alone and as long as it is: the grid ends where it ends, and
@@ -211,15 +215,20 @@ class Ear:
             if item in short:
                 rows = slice(item, item + 1), slice(short[item])
                 own = None if original is None else original[rows]
-                each.append(
-                    self._score(mono[rows], offset_frames, own, speed, when.item(item, short[item]))[0]
-                )
+                then = when.item(item, short[item])
+                each.append(self._score(mono[rows], offset_frames, own, speed, then, (classes, item))[0])
             elif whole is not None:
                 each.append(whole[item])
         return torch.stack(each)
 
     def _score(
-        self, mono: Tensor, offset_frames: int, original: Tensor | None, speed: float, when: When
+        self,
+        mono: Tensor,
+        offset_frames: int,
+        original: Tensor | None,
+        speed: float,
+        when: When,
+        told: tuple[HeardClasses | None, int],
     ) -> Tensor:
         heard_original = _Heard({})
         if self._needs_original and original is not None:
@@ -227,6 +236,9 @@ class Ear:
                 heard_original = self._hear(original, offset_frames, speed)
         beside = self._hear_beside(when, mono.shape[-1], offset_frames, speed)
         heard = self._hear(mono, offset_frames, speed)
+        classes, first_item = told
+        if classes is not None and LOGITS in self._layers:
+            classes.note(first_item, heard.layers[LOGITS], heard.energy, self.network.card)
         if not self._needs_times:
             return self._scored(heard, heard_original, beside)
         offsets_s = self._patch_times(mono.shape[-1], offset_frames, speed)

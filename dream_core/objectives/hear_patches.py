@@ -133,9 +133,7 @@ class PatchListener:
         around_samples = math.ceil(_AROUND_S * card.sample_rate)
         self._n_before = math.ceil(around_samples / self._hop_samples)
         lead = self._n_before * self._hop_samples
-        self._span = (
-            lead + (_BATCH_PATCHES - 1) * self._hop_samples + self._patch_samples + around_samples
-        )
+        self._span = lead + (_BATCH_PATCHES - 1) * self._hop_samples + self._patch_samples + around_samples
         # Silence before the first sample stands for what is heard before the first patch.
         self._waiting = torch.zeros(lead, device=network.device)
         self._n_heard, self._n_told = 0, 0
