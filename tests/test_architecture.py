@@ -20,7 +20,7 @@ OWNERS = {
         f"bridge.processors.{name}"
         for name in (
             *("dream", "dream_needs", "dream_parameters", "pitch", "pitch_sources", "played"),
-            "transcribe",
+            *("transcribe", "hearing"),
         )
     }
     | {"bridge.plan.played", "bridge.presets.keyswitches"}

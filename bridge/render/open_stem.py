@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,12 +24,13 @@ from bridge.plan.checks import NEEDS_NOTES, follows_notes
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
-from bridge.presets.model import NodeSpec, Preset
+from bridge.presets.model import NodeSpec
 from bridge.processors.catalogue import processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
 from bridge.processors.pedalboard_plugin import build_builtin
+from bridge.render.heard_stems import HeardStems, hear_stems
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
@@ -45,12 +47,12 @@ class RenderHooks:
     """Whom a render tells and asks while it runs.
 
     Args:
-        on_step: Called after every dream step of every window.
+        on_step: Called after every dream step of every window, with the dream's node.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
     """
 
-    on_step: Callable[[StepReport], None] | None = None
+    on_step: Callable[[str, StepReport], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
 
@@ -106,6 +108,7 @@ def open_stem(
     midi: MidiFile | None,
     hooks: RenderHooks,
     batches: SharedBatches | None = None,
+    heard: HeardStems | None = None,
 ) -> OpenStem:
     """Load every processor a stem needs and build what moves them; nothing is written.
 
@@ -115,6 +118,7 @@ def open_stem(
         midi: From ``plan.load_midi()``.
         hooks: Whom to tell and to ask.
         batches: Shared by the dreams of all stems on one device.
+        heard: What modulators listen for, from `hear_stems`; None hears it now.
 
     Raises:
         InputError: A network, plugin or parameter is not there.
@@ -145,7 +149,7 @@ def open_stem(
             midi,
             missing=missing,
             opened=plugin_specs,
-            followers=_followers(preset, plan, stem),
+            followers=_followers(plan, stem, hear_stems(plan, [stem]) if heard is None else heard),
         )
     except BaseException:
         _close(opened)
@@ -303,7 +307,7 @@ def _open_dream(
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
     dream = Dream(
         device=plan.device_for(stem),
-        on_step=hooks.on_step,
+        on_step=None if hooks.on_step is None else partial(hooks.on_step, node.id),
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
@@ -326,11 +330,12 @@ def _open_dream(
     return dream
 
 
-def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
-    curves = {}
-    for name in follower_stems(preset.modulators, stem.name):
+def _followers(plan: Plan, stem: StemPlan, heard: HeardStems) -> dict[str, FollowerSource]:
+    modulators, curves = plan.preset.modulators, {}
+    for name in follower_stems(modulators, stem.name):
         other = next((other for other in plan.stems if other.name == name), None)
         if other is not None:
             with open_stem_sound(other) as reader:
-                curves[name] = build_follower(iter(reader), other.sample_rate, preset.modulators)
+                loudness = build_follower(iter(reader), other.sample_rate, modulators)
+            curves[name] = replace(loudness, heard=heard.get(name, {}))
     return curves

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bridge.audio.loudness import Loudness, LoudnessMeter
 from bridge.plan.model import Plan
+from bridge.render.dream_steps import DreamStep
 from bridge.render.manifest import StemRecord
 
 __all__ = ["DeliveredStem", "RenderReport", "RenderedStem", "StemResult"]
@@ -24,6 +25,7 @@ class StemResult:
         error: Why it failed, in one line.
         record: What was measured, where it is done.
         warnings: What the user should know.
+        steps: What the steps of its dreams did, where they were taken now.
     """
 
     name: str
@@ -32,6 +34,7 @@ class StemResult:
     error: str = ""
     record: StemRecord | None = None
     warnings: tuple[str, ...] = ()
+    steps: tuple[DreamStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class RenderedStem:
         wall_s: How long it took.
         warnings: What the user should know.
         plugins: Who they are, by node.
+        steps: What the steps of its dreams did.
     """
 
     scratch: Path
@@ -55,6 +59,7 @@ class RenderedStem:
     wall_s: float
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]
+    steps: tuple[DreamStep, ...] = ()
 
     @property
     def after(self) -> Loudness:

@@ -22,6 +22,7 @@ from bridge.plan.output_names import manifest_path
 from bridge.render.folder_lock import lock_folder
 from bridge.render.gain import decide_gain, share_gains
 from bridge.render.gpu_batches import open_shared_batches
+from bridge.render.heard_stems import HeardStems, KnownCurves, hear_stems
 from bridge.render.inputs import check_before
 from bridge.render.manifest import Journal, StemRecord, is_settled, write_manifest
 from bridge.render.open_stem import RenderHooks, open_stem
@@ -101,8 +102,9 @@ def render_plans(
             held.enter_context(lock_folder(folder))
         runs = [_Run(plan, overwrite) for plan in plans]
         midis: dict[MidiSource, MidiFile] = {}
+        known: KnownCurves = {}
         for run in runs:
-            run.check(midis)
+            run.check(midis, known, tell, stops)
         for folder in folders:
             _make_folder(folder)
             if not is_there[folder]:
@@ -163,13 +165,23 @@ class _Run:
             if stem not in self.waiting
         }
         self._midi: MidiFile | None = None
+        self._heard: HeardStems = {}
         self._scratch_dir = Path()
         self._journal = Journal(self._path)
         self._rendered: dict[str, RenderedStem] = {}
         self._has_begun = False
 
-    def check(self, midis: dict[MidiSource, MidiFile]) -> None:
-        """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
+    def check(
+        self,
+        midis: dict[MidiSource, MidiFile],
+        known: KnownCurves,
+        tell: Callable[[Progress], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        """Refuse what cannot work, before anything is written.
+
+        The song's MIDI is read and stems are heard now, once for all plans.
+        """
         existing = [s for s in self.waiting if os.path.lexists(s.target) and not self._may_replace(s)]
         folder = next((stem.target for stem in self.waiting if Path(stem.target).is_dir()), None)
         if folder is not None:
@@ -190,9 +202,14 @@ class _Run:
                 midis[self.plan.midi] = self.plan.midi.load()
                 self.plan.midi.check()  # once more: what was read is what counts
             self._midi = midis[self.plan.midi]
+
+        def tell_of(stem: StemPlan) -> None:
+            tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="hear"))
+
         for stem in self.waiting[:1]:
+            self._heard = hear_stems(self.plan, self.waiting, known, tell=tell_of, is_cancelled=is_cancelled)
             # Every processor is opened once before any output is created.
-            open_stem(self.plan, stem, self._midi, RenderHooks()).close()
+            open_stem(self.plan, stem, self._midi, RenderHooks(), heard=self._heard).close()
 
     def begin(self, scratch_dir: Path) -> None:
         """Note what is under way; stems wait in that folder between their chain and their level."""
@@ -210,6 +227,7 @@ class _Run:
                 midi=self._midi,
                 is_delivered=not self.plan.is_shared,
                 batches=batches.get(self.plan.device_for(stem)),
+                heard=self._heard,
                 scratch=self._scratch_dir / str(index),
             )
             for index, stem in enumerate(self.waiting)

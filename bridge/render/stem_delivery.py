@@ -96,9 +96,17 @@ def deliver_stem(
         wall_s=rendered.wall_s,
         warnings=warnings,
         plugins=rendered.plugins,
+        steps=rendered.steps,
     )
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
-    result = StemResult(name=stem.name, status="done", target=target, record=record, warnings=warnings)
+    result = StemResult(
+        name=stem.name,
+        status="done",
+        target=target,
+        record=record,
+        warnings=warnings,
+        steps=rendered.steps,
+    )
     return DeliveredStem(result=result, part=rendered.part)
 
 

@@ -1,4 +1,4 @@
-"""What is noted of a step while it is taken: how its windows score, what is heard in them, what it changes."""
+"""What is noted of a step while it is taken: how windows score, what is heard in them, what it changes."""
 
 from __future__ import annotations
 

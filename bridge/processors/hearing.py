@@ -1,0 +1,251 @@
+"""What a network hears in a stem over time: its classes, or the channels of a layer, patch by patch.
+
+The sound is taken in blocks of one size from its first sample, whatever it comes in, so that what is heard
+does not depend on them; memory does not grow with the file but for what is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+
+from bridge.arrays import AudioArray, Float64Array
+from bridge.audio.reader import AudioReader
+from bridge.envelopes.hearing import HeardCurve, HearingMeasure
+from bridge.envelopes.schema import Hearing
+from bridge.errors import InputError, ProcessorError
+from bridge.processors.dream_needs import check_installed
+from dream_core.errors import DreamError
+from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.registry import get_card, load_network
+from dream_core.objectives.classes import class_index
+from dream_core.objectives.hear_patches import (
+    HeardPatches,
+    PatchListener,
+    check_heard,
+    choose_patch_hop,
+    join_patches,
+)
+from dream_core.runtime import resolve_device, set_threads
+
+__all__ = ["HeardSound", "check_hearing", "hear_blocks", "hear_curves", "hear_files", "open_ear"]
+
+_BLOCK_SAMPLES = 1 << 16
+
+_HEARD_DB = 60.0
+"""A patch so far below the loudest one has no say in a mean."""
+
+Report = Callable[[Path, float], None]
+"""Is told which file is heard, and how many seconds of it have been."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeardSound:
+    """What a network heard in one sound.
+
+    Args:
+        names: Of its classes, or the numbers of a layer's channels.
+        middles_s: (patches,) where each patch has its middle, in seconds.
+        values: (patches, names) probabilities, or means of channels.
+        energy: (patches,) how much sound is in each: a mean power.
+        hop_s: From one patch to the next.
+        duration_s: Length of the sound.
+    """
+
+    names: tuple[str, ...]
+    middles_s: Float64Array
+    values: Float64Array
+    energy: Float64Array
+    hop_s: float
+    duration_s: float
+
+    def level_weights(self, loudest: float) -> Float64Array:
+        """Return how much each patch counts in a mean: by its level above -60 dB of the loudest patch.
+
+        Args:
+            loudest: Energy of that one, in this sound or beside it.
+        """
+        if loudest <= 0:
+            return np.ones(len(self.energy))
+        levels_db = 10.0 * np.log10(np.maximum(self.energy / loudest, 1e-30))
+        weights: Float64Array = np.maximum(levels_db + _HEARD_DB, 0.0) / _HEARD_DB
+        return weights
+
+
+def open_ear(
+    name: str, *, layer: str = "", patch_hop: int = 0, device: str = "cpu", threads: int | None = None
+) -> Network:
+    """Load a network that is to hear, having seen that it can.
+
+    Args:
+        name: As ``reverie networks list`` has it, or the path of its file.
+        layer: The layer it is to tell of; empty for its classes.
+        patch_hop: From one patch to the next, in its frames; 0 takes enough for four a second.
+        device: Where it runs: ``cpu``, ``cuda`` and the like, or ``auto``.
+        threads: Torch's on the CPU; None leaves them as they are.
+
+    Raises:
+        ProcessorError: Its weights are not installed, or it cannot tell what is asked for.
+        DreamError: The network or the device is not there.
+    """
+    card = get_card(name)
+    check_installed([name])
+    check_heard(card, layer)
+    choose_patch_hop(card, patch_hop)
+    if threads is not None:
+        set_threads(threads)
+    return load_network(name, device=resolve_device(device))
+
+
+def hear_blocks(
+    blocks: Iterable[AudioArray], sample_rate: int, network: Network, *, layer: str = "", patch_hop: int = 0
+) -> HeardSound:
+    """Hear a sound that comes in blocks; its channels are heard together.
+
+    Args:
+        blocks: ``(channels, samples)`` float32 arrays in order, of any lengths.
+        sample_rate: Hz.
+        network: From `open_ear`.
+        layer: The layer whose channels are told; empty for the classes.
+        patch_hop: From one patch to the next, in the network's frames; 0 takes enough for four a second.
+    """
+    listener = PatchListener(network, layer, patch_hop)
+    rate = network.card.sample_rate
+    resampler: Any = None
+    if rate != sample_rate:
+        resampler = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="HQ")
+    pieces: list[HeardPatches] = []
+    n_samples = 0
+    for mono in _even_blocks(block.mean(axis=0) for block in blocks):
+        n_samples += len(mono)
+        heard = mono if resampler is None else resampler.resample_chunk(mono)
+        pieces += listener.push(torch.from_numpy(heard))
+    if resampler is not None and n_samples:
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        pieces += listener.push(torch.from_numpy(rest))
+    pieces += listener.finish()
+    joined = join_patches(pieces, len(listener.names))
+    return HeardSound(
+        names=listener.names,
+        middles_s=joined.middles_s.numpy(),
+        values=joined.values.double().numpy(),
+        energy=joined.energy.double().numpy(),
+        hop_s=listener.hop_s,
+        duration_s=n_samples / sample_rate,
+    )
+
+
+def hear_files(
+    paths: Sequence[Path],
+    network: Network,
+    *,
+    layer: str = "",
+    patch_hop: int = 0,
+    report: Report | None = None,
+) -> list[HeardSound]:
+    """Hear files one after another, each at its own rate and from its own start.
+
+    Args:
+        paths: The files.
+        network: From `open_ear`.
+        layer: As `hear_blocks` takes it.
+        patch_hop: As `hear_blocks` takes it.
+        report: Is told how far it has come.
+
+    Raises:
+        AudioFileError: Some cannot be read; all of those are named.
+    """
+    tell = report or (lambda _path, _done_s: None)
+    heard, wrong = [], []
+    for path in paths:
+        try:
+            with AudioReader(path) as reader:
+                rate = reader.info.sample_rate
+                heard.append(
+                    hear_blocks(
+                        _told(reader, path, rate, tell), rate, network, layer=layer, patch_hop=patch_hop
+                    )
+                )
+        except InputError as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        shown = "; ".join(str(error) for error in wrong)
+        raise InputError(f"{len(wrong)} of {len(paths)} stems cannot be heard: {shown}")
+    return heard
+
+
+def hear_curves(
+    blocks: Iterable[AudioArray], sample_rate: int, network: Network, measures: Sequence[HearingMeasure]
+) -> dict[HearingMeasure, HeardCurve]:
+    """Hear a sound for modulators, in one pass.
+
+    Args:
+        blocks: As `hear_blocks` takes them.
+        sample_rate: Hz.
+        network: From `open_ear`.
+        measures: What is listened for; all by that network, in one layer and with one hop.
+    """
+    first = measures[0]
+    heard = hear_blocks(blocks, sample_rate, network, layer=first.layer, patch_hop=first.patch_hop)
+    return {
+        measure: HeardCurve(
+            values=np.ascontiguousarray(heard.values[:, _column(measure, network.card)]),
+            first_s=network.card.patch_s / 2.0,
+            hop_s=heard.hop_s,
+        )
+        for measure in measures
+    }
+
+
+def check_hearing(modulator: Hearing) -> None:
+    """Say now what does not fit: a network, class, layer, channel or hop that there is not. Loads no weights.
+
+    Raises:
+        ProcessorError: It does not.
+    """
+    where = f"modulator {modulator.id!r}"
+    try:
+        card = get_card(modulator.network)
+        names = check_heard(card, modulator.layer or "")
+        choose_patch_hop(card, modulator.patch_hop)
+        if modulator.class_name is not None:
+            class_index(modulator.class_name, card)
+    except DreamError as error:
+        raise ProcessorError(f"{where}: {error}") from error
+    if modulator.channel is not None and modulator.channel >= len(names):
+        raise ProcessorError(
+            f"{where}: channel = {modulator.channel}; layer {modulator.layer!r} of network {card.name!r} has "
+            f"{len(names)} channels, so 0..{len(names) - 1} is accepted"
+        )
+
+
+def _column(measure: HearingMeasure, card: NetworkCard) -> int:
+    return class_index(measure.class_name, card) if measure.class_name else measure.channel
+
+
+def _told(reader: AudioReader, path: Path, rate: int, tell: Report) -> Iterator[AudioArray]:
+    n_samples = 0
+    for block in reader:
+        yield block
+        n_samples += block.shape[1]
+        tell(path, n_samples / rate)
+
+
+def _even_blocks(pieces: Iterable[AudioArray]) -> Iterator[AudioArray]:
+    """Regroup mono sound into blocks of one size: a resampler never sees how it came."""
+    waiting = np.zeros(0, np.float32)
+    for piece in pieces:
+        waiting = np.concatenate([waiting, piece]) if len(waiting) else piece
+        while len(waiting) >= _BLOCK_SAMPLES:
+            yield np.ascontiguousarray(waiting[:_BLOCK_SAMPLES])
+            waiting = waiting[_BLOCK_SAMPLES:]
+    if len(waiting):
+        yield np.ascontiguousarray(waiting)
