@@ -80,9 +80,11 @@ def check_dreams(
         if sha256 and required.get(name, sha256) not in ("", sha256):
             raise PresetError(f"[requires] asks for two kinds of weights of network {name!r}; name one")
         required[name] = sha256 or required.get(name, "")
-    used |= set(required) | {one.network for one in hearing}
+    used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
+        for modulator in hearing:
+            check_installed([modulator.network], f"modulator {modulator.id!r}")
     for node in nodes:
         params = played_params(preset, node)
         seeded = {**params, "seed": float(params.get("seed", 0)) + seed}
@@ -108,8 +110,9 @@ def check_dreams(
         try:
             check_hearing(modulator)
         except InputError:
-            check_installed(used)
+            check_installed([modulator.network], f"modulator {modulator.id!r}")
             raise
+        used |= {modulator.network}
     hashes = hash_networks(used)
     _check_required(required, hashes)
     return DreamFacts(reference_stems=reference_stems, networks=hashes, device=device, threads=threads)

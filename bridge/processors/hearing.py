@@ -7,7 +7,6 @@ does not depend on them; memory does not grow with the file but for what is hear
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import numpy as np
 import soxr
 import torch
 
-from bridge.arrays import AudioArray, Float64Array
-from bridge.audio.reader import AudioReader
+from bridge.arrays import AudioArray
+from bridge.audio.reader import AudioReader, read_info
 from bridge.envelopes.hearing import HeardCurve, HearingMeasure
 from bridge.envelopes.schema import Hearing
-from bridge.errors import InputError, ProcessorError
-from bridge.processors.dream_needs import check_installed
-from dream_core.errors import DreamError
+from bridge.errors import AudioFileError, InputError, ProcessorError
+from bridge.processors.dream_needs import border, check_installed
+from bridge.processors.heard_sound import HeardSound
 from dream_core.networks.card import Network, NetworkCard
 from dream_core.networks.registry import get_card, load_network
 from dream_core.objectives.classes import class_index
@@ -34,48 +33,12 @@ from dream_core.objectives.hear_patches import (
 )
 from dream_core.runtime import resolve_device, set_threads
 
-__all__ = ["HeardSound", "check_hearing", "hear_blocks", "hear_curves", "hear_files", "open_ear"]
+__all__ = ["check_hearing", "hear_blocks", "hear_curves", "hear_files", "open_ear"]
 
 _BLOCK_SAMPLES = 1 << 16
 
-_HEARD_DB = 60.0
-"""A patch so far below the loudest one has no say in a mean."""
-
 Report = Callable[[Path, float], None]
 """Is told which file is heard, and how many seconds of it have been."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HeardSound:
-    """What a network heard in one sound.
-
-    Args:
-        names: Of its classes, or the numbers of a layer's channels.
-        middles_s: (patches,) where each patch has its middle, in seconds.
-        values: (patches, names) probabilities, or means of channels.
-        energy: (patches,) how much sound is in each: a mean power.
-        hop_s: From one patch to the next.
-        duration_s: Length of the sound.
-    """
-
-    names: tuple[str, ...]
-    middles_s: Float64Array
-    values: Float64Array
-    energy: Float64Array
-    hop_s: float
-    duration_s: float
-
-    def level_weights(self, loudest: float) -> Float64Array:
-        """Return how much each patch counts in a mean: by its level above -60 dB of the loudest patch.
-
-        Args:
-            loudest: Energy of that one, in this sound or beside it.
-        """
-        if loudest <= 0:
-            return np.ones(len(self.energy))
-        levels_db = 10.0 * np.log10(np.maximum(self.energy / loudest, 1e-30))
-        weights: Float64Array = np.maximum(levels_db + _HEARD_DB, 0.0) / _HEARD_DB
-        return weights
 
 
 def open_ear(
@@ -95,7 +58,7 @@ def open_ear(
         DreamError: The network or the device is not there.
     """
     card = get_card(name)
-    check_installed([name])
+    check_installed([name], "hearing")
     check_heard(card, layer)
     choose_patch_hop(card, patch_hop)
     if threads is not None:
@@ -162,24 +125,29 @@ def hear_files(
         AudioFileError: Some cannot be read; all of those are named.
     """
     tell = report or (lambda _path, _done_s: None)
-    heard, wrong = [], []
+    _check_files(paths)
+    heard = []
+    for path in paths:
+        with AudioReader(path) as reader:
+            rate = reader.info.sample_rate
+            sound = _told(reader, path, rate, tell)
+            heard.append(hear_blocks(sound, rate, network, layer=layer, patch_hop=patch_hop))
+    return heard
+
+
+def _check_files(paths: Sequence[Path]) -> None:
+    """Say which files cannot be read, all at once, before any is heard."""
+    wrong = []
     for path in paths:
         try:
-            with AudioReader(path) as reader:
-                rate = reader.info.sample_rate
-                heard.append(
-                    hear_blocks(
-                        _told(reader, path, rate, tell), rate, network, layer=layer, patch_hop=patch_hop
-                    )
-                )
+            read_info(path)
         except InputError as error:
             wrong.append(error)
     if len(wrong) == 1:
         raise wrong[0]
     if wrong:
         shown = "; ".join(str(error) for error in wrong)
-        raise InputError(f"{len(wrong)} of {len(paths)} stems cannot be heard: {shown}")
-    return heard
+        raise AudioFileError(f"{len(wrong)} of {len(paths)} stems cannot be heard: {shown}")
 
 
 def hear_curves(
@@ -212,14 +180,12 @@ def check_hearing(modulator: Hearing) -> None:
         ProcessorError: It does not.
     """
     where = f"modulator {modulator.id!r}"
-    try:
+    with border(where):
         card = get_card(modulator.network)
         names = check_heard(card, modulator.layer or "")
         choose_patch_hop(card, modulator.patch_hop)
         if modulator.class_name is not None:
             class_index(modulator.class_name, card)
-    except DreamError as error:
-        raise ProcessorError(f"{where}: {error}") from error
     if modulator.channel is not None and modulator.channel >= len(names):
         raise ProcessorError(
             f"{where}: channel = {modulator.channel}; layer {modulator.layer!r} of network {card.name!r} has "

@@ -30,7 +30,7 @@ HOP_S: Final = 0.256
 _AROUND_S: Final = 0.1
 """How much is heard before and after the patches: frames at their edges reach further."""
 
-_BATCH_PATCHES: Final = 16
+_BATCH_PATCHES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
