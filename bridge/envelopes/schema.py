@@ -11,9 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from bridge.clock.durations import parse_duration, parse_position, parse_rate
 from bridge.errors import InputError
@@ -277,6 +285,10 @@ class Hearing(_Common):
         if not self.floor < self.ceiling:
             raise ValueError(f"floor = {self.floor:g} is not below ceiling = {self.ceiling:g}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"class" if key == "class_name" else key: value for key, value in dump(self).items()}
 
 
 class MidiModulator(_Common):

@@ -207,7 +207,7 @@ class Preset(_Model):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preset as plain data; `parse_preset` reads it back."""
-        return self.model_dump(mode="json", exclude_defaults=False, by_alias=True)
+        return self.model_dump(mode="json", exclude_defaults=False)
 
     def digest(self) -> str:
         """Return the sha256 of the preset's canonical JSON."""
