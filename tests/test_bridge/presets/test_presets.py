@@ -26,7 +26,11 @@ SONG = ROOT / "examples" / "song"
 PRESETS = sorted(path.stem for path in (ROOT / "presets").glob("*.toml"))
 PLAYED = ["chord-ghost", "follow-the-lead", "pitch-follow", "three-voices", "tuned-drums", "vowel-pad"]
 """They have notes or keys to follow, and tests of their own."""
-DREAMING = [name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED)]
+LISTENING = ["when-it-sings"]
+"""These leave alone what they do not wait for, and have tests of their own."""
+DREAMING = [
+    name for name in PRESETS if name not in ("null-reference", "dreamsound-0163", *PLAYED, *LISTENING)
+]
 """The others made to be liked: one repeats what was published, harsh as it is."""
 STEMS = ["bass", "drums", "keys", "lead"]
 EXCERPT_S = (3.0, 7.0)
