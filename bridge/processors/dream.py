@@ -43,7 +43,7 @@ from dream_core.objectives.targets import Targets
 from dream_core.runtime import resolve_device
 from dream_core.settings import DEFAULT_DEPTH, DEFAULT_NETWORK, MOVING_SETTINGS, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
-from dream_core.updates.registry import build_update
+from dream_core.updates.registry import build_update, check_networks
 
 __all__ = ["Dream"]
 
@@ -209,6 +209,7 @@ class Dream(DreamAttributes):
                 check_patch_hop(one, settings.patch_hop)
                 settings.check_band(one.band_hz, one.name)
             update = build_update(str(self._values["update"]))
+            check_networks(update, [cards[name] for name in objective.networks], settings)
             if isinstance(update, Legacy):
                 update.check(self._settings())
         if rate := str(self._values["motion_rate"]):

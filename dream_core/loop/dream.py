@@ -26,7 +26,7 @@ from dream_core.objectives.parse import parse_objective
 from dream_core.objectives.targets import Targets
 from dream_core.settings import DEFAULT_DEPTH, DreamSettings
 from dream_core.updates.legacy_0163 import Legacy
-from dream_core.updates.registry import build_update
+from dream_core.updates.registry import build_update, check_networks
 
 __all__ = ["dream", "dream_each", "open_stream"]
 
@@ -95,6 +95,7 @@ def open_stream(
         targets=targets,
     )
     update = build_update(settings.update)
+    check_networks(update, [one.card for one in listener.networks], settings)
     if isinstance(update, Legacy) and on_warning is not None:
         others = update.deviations(settings, objective.text, network.card.name, sample_rate)
         if others:

@@ -36,12 +36,11 @@ class StepNotes:
             sound: Before the step, ``(channels, samples)``, perhaps with padding after it.
             proposal: After it, as long as it is.
         """
-        assert self._score is not None
         sound = sound[:, : proposal.shape[1]]
         power = float(sound.double().square().sum())
         changed = float((proposal - sound).double().square().sum())
         return StepFacts(
-            score=float(self._score[rows].mean()),
+            score=math.nan if self._score is None else float(self._score[rows].mean()),
             heard=self._classes.loudest(rows),
             change_db=10.0 * math.log10(changed / power) if changed > 0 and power > 0 else -math.inf,
         )

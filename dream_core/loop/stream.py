@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
+from dream_core.loop.faults import find_faults
 from dream_core.loop.lanes import PitchPhase, check_lane, check_weights, crop_weight
 from dream_core.loop.pending_steps import Fault, PendingStep, StepFacts, StepReport
 from dream_core.loop.shared_batches import SharedBatches
@@ -28,14 +29,12 @@ from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
 from dream_core.objectives.ear import When
 from dream_core.objectives.listener import Listener
+from dream_core.objectives.look import Look
 from dream_core.runtime import default_batch, draw_integer, widest_float
 from dream_core.settings import DEPTH_LIMIT, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
 __all__ = ["DreamStream"]
-
-AUDIBLE = 1e-3
-"""Level (-60 dBFS) above which a window must have a gradient."""
 
 NO_PITCH = (
     "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
@@ -267,7 +266,9 @@ class DreamStream:
         # Where there is no gradient there is nothing to do, not nothing to hear.
         is_led = gradient.any(dim=(1, 2)).view(len(filled), groups).any(dim=1)
         proposal = torch.where(is_led[:, None, None], proposal, current)
-        faults = self._check(steps, groups, window.original, proposal, gradient)
+        faults = find_faults(
+            steps, groups, self._listener, window.original, proposal, gradient, may_rest=self._may_rest
+        )
         for n, step in enumerate(steps):
             held = step.window
             held.proposal = proposal[n, :, : held.n_samples]
@@ -325,17 +326,24 @@ class DreamStream:
         weights = {name: lanes.pop(name, value) for name, value in self._weights.items()}
         starts = [one.schedule.start_sample(one.window) for one in filled for _ in range(groups)]
 
-        def score(mono: Tensor) -> Tensor:
-            around = (mono.shape[-1] - whole) // 2  # 0 or the margin
-            original = original_mono[:, margin - around : margin + whole + around]
-            heard = [n + 2 * around for n in lengths]
-            when = When(
+        def when(around: int) -> When:
+            return When(
                 starts_s=[(start - around) / self._listener.sample_rate for start in starts],
                 weights={name: crop_weight(weight, margin - around) for name, weight in weights.items()},
             )
-            value = self._listener.score(mono, offset, original, speed, heard, when, notes.classes)
+
+        def score(mono: Tensor, frames: Tensor | None = None) -> Tensor:
+            around = (mono.shape[-1] - whole) // 2  # 0 or the margin
+            original = original_mono[:, margin - around : margin + whole + around]
+            heard = [n + 2 * around for n in lengths]
+            at = when(around)
+            value = self._listener.score(mono, offset, original, speed, heard, at, frames, notes.classes)
             notes.add(value.detach())
             return value
+
+        ear, first = self._listener.only_ear, offset if isinstance(offset, int) else offset[0]
+        look = None if ear is None else Look(ear=ear, offset_frames=first, score=score, when=when)
+        is_heard = [one.schedule.needs_sound(one.window_index) for one in filled for _ in range(groups)]
 
         window = Window(
             current=fold_channels(current, mode),
@@ -348,6 +356,8 @@ class DreamStream:
             sample_rate=self._listener.sample_rate,
             lanes=lanes,
             settings=self._settings,
+            look=look,
+            needs_sound=tuple(is_heard),
         )
         return window, notes
 
@@ -409,42 +419,3 @@ class DreamStream:
     def _may_rest(self) -> bool:
         """Whether the objective may ask for nothing now and then."""
         return bool(self._weights or self._listener.objective.targets)
-
-    def _check(
-        self,
-        steps: Sequence[PendingStep],
-        groups: int,
-        original: Tensor,
-        proposal: Tensor,
-        gradient: Tensor,
-    ) -> list[Fault]:
-        is_finite = bool(torch.isfinite(proposal).all()) and bool(torch.isfinite(gradient).all())
-        if is_finite and (self._may_rest or bool(gradient.any(dim=(1, 2)).all())):
-            return []
-        faults = []
-        for n, step in enumerate(steps):
-            start_s = step.schedule.start_sample(step.window) / self._listener.sample_rate
-            place = f"step {step.window.taken + 1} of the window at {start_s:.2f} s"
-            part = slice(n * groups, (n + 1) * groups)
-            # The network hears the sum of the rows: where that is silent (a quiet passage, channels that
-            # cancel) there is nothing to say.
-            is_audible = float(original[part].mean(dim=1).square().mean().sqrt()) > AUDIBLE
-            # Less than a patch of sound, at the end, may well leave a network cold.
-            is_audible &= step.window.n_samples >= self._listener.patch_samples or step.schedule.is_whole
-            if not bool(torch.isfinite(gradient[part]).all()):
-                text = (
-                    f"{place}: the gradient of {self._listener.objective.text!r} is not finite; its factors "
-                    "or the network's weights are too large, or the sound is far above full scale"
-                )
-            elif not bool(torch.isfinite(proposal[n]).all()):
-                text = f"{place}: the dream is not finite; use a smaller step"
-            elif is_audible and not self._may_rest and not bool(gradient[part].any()):
-                text = (
-                    f"{place}: the objective {self._listener.objective.text!r} has no gradient: the network "
-                    "does not respond there, or the band is narrower than the transform can tell; "
-                    "choose another layer or channel, a wider band, or depth 0 there"
-                )
-            else:
-                continue
-            faults.append(Fault(owner=step.stream, error=NonFiniteError(text)))
-        return faults

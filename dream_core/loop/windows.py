@@ -163,6 +163,12 @@ class WindowSchedule:
         """Return the sound at its present step under a window, padded to a window's length."""
         return self._gather([s.x for s in self._segments[i : i + 2]])
 
+    def needs_sound(self, i: int) -> bool:
+        """Say whether what a window's next step proposes is heard: as the last, or blended with the next."""
+        k = self.windows[i].taken
+        depths = [self._segments[i].depth, *(s.depth[: self._fade] for s in self._segments[i + 1 : i + 2])]
+        return any(bool(((depth > k) & (depth < k + 2)).any()) for depth in depths)
+
     @property
     def margin_samples(self) -> int:
         """How much of the undreamed sound on both sides a window may look at."""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerInfo", "Network", "NetworkCard"]
+__all__ = ["LayerInfo", "Network", "NetworkCard", "PictureNetwork"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,4 +126,19 @@ class Network(Protocol):
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Return logits ``(n, classes)`` for patches ``(n, *input)``."""
+        ...
+
+
+class PictureNetwork(Protocol):
+    """What a network offers beside that whose card says that it looks at a ``picture``."""
+
+    def see(self, pictures: Tensor) -> Tensor:
+        """Return logits for pictures of any size that its architecture takes.
+
+        Args:
+            pictures: Black is 0, white is 1; across from left to right, then up from the lowest row.
+
+        Shape:
+            ``(n, 3, across, up)`` -> ``(n, classes)``.
+        """
         ...

@@ -59,20 +59,39 @@ class LogMelNetwork(nn.Module):
         Shape:
             ``(batch, samples)`` -> ``(batch, patches, patch_frames, mels)``.
         """
+        frames = self.hear_frames(waveform, patch_hop_frames)
+        return self.cut_patches(frames, waveform.shape[-1], offset_frames, patch_hop_frames)
+
+    def hear_frames(self, waveform: Tensor, patch_hop_frames: int = 0) -> Tensor:
+        """Turn waveforms at the network's rate into the frames that patches are cut of, differentiable.
+
+        Shape:
+            ``(batch, samples)`` -> ``(batch, frames, mels)``.
+        """
         spec = self.spec
         hop_frames = patch_hop_frames or spec.patch_hop_frames
-        n_heard = spec.n_frames(waveform.shape[-1])
-        n_hops = math.ceil(max(0, n_heard - spec.patch_frames) / hop_frames)
+        n_hops = math.ceil(max(0, spec.n_frames(waveform.shape[-1]) - spec.patch_frames) / hop_frames)
         # Silence up to whole patches, before the transform: the last frames hear both the sound and it.
         n_whole = n_hops * hop_frames * spec.hop_samples + spec.patch_samples
-        frames = self.log_mel(nn.functional.pad(waveform, (0, n_whole - waveform.shape[-1])))
+        frames: Tensor = self.log_mel(nn.functional.pad(waveform, (0, n_whole - waveform.shape[-1])))
+        return frames
+
+    def cut_patches(
+        self, frames: Tensor, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0
+    ) -> Tensor:
+        """Cut patches of the frames of so many samples, as `listen` does.
+
+        Shape:
+            ``(batch, frames, mels)`` -> ``(batch, patches, patch_frames, mels)``.
+        """
+        spec = self.spec
         return slice_patches(
             frames,
             spec.patch_frames,
-            hop_frames,
+            patch_hop_frames or spec.patch_hop_frames,
             offset_frames,
             fill=self.silence,
-            n_heard=n_heard,
+            n_heard=spec.n_frames(n_samples),
         )
 
     def patch_starts(self, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0) -> list[int]:

@@ -11,5 +11,7 @@
 - `taps`      activations caught on their way through a network
 - `loudest`   which class is heard most in what is scored
 - `ear`       one network with its front end and its terms: sound in, scores out
+- `answers`   where in time and frequency a network answers to its objective
+- `look`      what a network looks at in a window, for updates that work on that and not on the sound
 - `listener`  all ears of an objective, one gradient on the sound
 """

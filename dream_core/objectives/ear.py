@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 
 from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import ObjectiveError, SettingError
-from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.card import Network, NetworkCard, PictureNetwork
+from dream_core.networks.log_mel_network import LogMelNetwork
 from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
@@ -42,7 +43,7 @@ def _frames_at_once(card: NetworkCard) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class Heard:
     """Layer name to activations ``(items, patches, channels, ...)``, and the energy of the patches."""
 
     layers: Mapping[str, Tensor]
@@ -105,6 +106,11 @@ def _over_patches(
     return (total[:, last] - total[:, first]) / (last - first)
 
 
+def _over_all(weight: float | Tensor) -> float | Tensor:
+    """Return the mean of a weight over each item, as that of its one patch ``(items, 1)``."""
+    return weight.cpu().double().mean(dim=1, keepdim=True) if isinstance(weight, Tensor) else weight
+
+
 def _product(names: Sequence[str], weights: Mapping[str, float | Tensor]) -> float | Tensor:
     """Return the product of weights; of none, 1."""
     product: float | Tensor = 1.0
@@ -150,7 +156,7 @@ class Ear:
         self._keys_layer = network.card.keys_layer or LOGITS
         named = frozenset[str]().union(*(term.layers for term in terms))
         self._hears_keys = KEYS in named
-        self._layers = named - {KEYS} | ({self._keys_layer} if self._hears_keys else set())
+        self.layers = named - {KEYS} | ({self._keys_layer} if self._hears_keys else set())
         uses = (term.target for term in terms if term.target)
         self._targets: dict[TargetUse, ClassTargets] = {
             use: ClassTargets.of((targets or {})[use.name], use, network.card) for use in uses
@@ -197,6 +203,7 @@ class Ear:
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
+        frames: Tensor | None = None,
         classes: HeardClasses | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable; see `Listener.score`."""
@@ -205,7 +212,7 @@ class Ear:
         short = {i: n for i, n in enumerate(n_valid or ()) if n < n_samples}
         whole = None
         if len(short) < len(mono):
-            whole = self._score(mono, offset_frames, original, speed, when, (classes, 0))
+            whole = self._score(mono, offset_frames, original, speed, when, frames, (classes, 0))
         if whole is not None and not short:
             return whole
         # A sound with padding after it is heard alone and as long as it is: the grid ends where it ends, and
@@ -215,8 +222,9 @@ class Ear:
             if item in short:
                 rows = slice(item, item + 1), slice(short[item])
                 own = None if original is None else original[rows]
-                then = when.item(item, short[item])
-                each.append(self._score(mono[rows], offset_frames, own, speed, then, (classes, item))[0])
+                seen = None if frames is None else frames[item : item + 1]
+                at, told = when.item(item, short[item]), (classes, item)
+                each.append(self._score(mono[rows], offset_frames, own, speed, at, seen, told)[0])
             elif whole is not None:
                 each.append(whole[item])
         return torch.stack(each)
@@ -228,16 +236,17 @@ class Ear:
         original: Tensor | None,
         speed: float,
         when: When,
+        frames: Tensor | None,
         told: tuple[HeardClasses | None, int],
     ) -> Tensor:
-        heard_original = _Heard({})
+        heard_original = Heard({})
         if self._needs_original and original is not None:
             with torch.no_grad():
                 heard_original = self._hear(original, offset_frames, speed)
         beside = self._hear_beside(when, mono.shape[-1], offset_frames, speed)
-        heard = self._hear(mono, offset_frames, speed)
+        heard = self._hear(mono, offset_frames, speed, frames)
         classes, first_item = told
-        if classes is not None and LOGITS in self._layers:
+        if classes is not None and LOGITS in self.layers:
             classes.note(first_item, heard.layers[LOGITS], heard.energy, self.network.card)
         if not self._needs_times:
             return self._scored(heard, heard_original, beside)
@@ -269,8 +278,8 @@ class Ear:
 
     def _scored(
         self,
-        heard: _Heard,
-        original: _Heard,
+        heard: Heard,
+        original: Heard,
         beside: Mapping[str, Mapping[str, Tensor]],
         starts_s: Tensor | None = None,
         weights: Sequence[float | Tensor] | None = None,
@@ -310,6 +319,34 @@ class Ear:
         factor = term.factor * weight
         return term.score(known) if factor == 1.0 else factor * term.score(known)
 
+    def patch_times(self, n_samples: int, offset_frames: int) -> list[float]:
+        """Return where each patch begins of sounds of so many samples, in seconds."""
+        times: list[float] = self._patch_times(n_samples, offset_frames, 1.0).tolist()
+        return times
+
+    def score_heard(self, heard: Heard) -> Tensor:
+        """Return each item's score given what was heard, for terms that need nothing else."""
+        return self._scored(heard, Heard({}), {})
+
+    def score_pictures(self, pictures: Tensor, when: When) -> Tensor:
+        """Return the score of each picture ``(items, 3, across, up)``, a patch as long as its item.
+
+        Raises:
+            ObjectiveError: The objective compares with another sound, of which there is no picture.
+        """
+        if self._needs_original or self._references or self._aligned or self._targets:
+            raise ObjectiveError(
+                "update 'picture' shows the network samples; an objective that compares with another sound, "
+                "or asks for notes, needs another update"
+            )
+        with tap(self.network, self.layers - {LOGITS}, leaves_early=LOGITS not in self.layers) as layers:
+            layers[LOGITS] = cast(PictureNetwork, self.network).see(pictures)
+        heard = Heard(
+            {name: value[:, None] for name, value in layers.items()}, pictures.new_ones(len(pictures), 1)
+        )
+        weights = [_over_all(_product(term.weights, when.weights)) for term in self._terms]
+        return self._scored(heard, Heard({}), {}, None, weights)
+
     def _patch_times(self, n_samples: int, offset_frames: int, speed: float) -> Tensor:
         """Return where each patch begins, in seconds from where the sound does that is heard."""
         rate = self._rate(speed)
@@ -325,18 +362,47 @@ class Ear:
         # Rates with a large common divisor keep the resampler's filters few.
         return max(SPEED_GRID_HZ, round(rate / speed / SPEED_GRID_HZ) * SPEED_GRID_HZ)
 
-    def _listen(self, mono: Tensor, offset_frames: int, speed: float) -> Tensor:
+    def listen(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> Tensor:
+        """Return the patches ``(items, patches, *input)`` of sounds at the session's rate."""
         sound = resample(mono, self.sample_rate, self._rate(speed))
         return self.network.listen(sound, offset_frames, self._patch_hop_frames)
 
-    def _hear(self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0) -> _Heard:
-        patches = self._listen(mono, offset_frames, speed)
+    @property
+    def mel_hearing(self) -> LogMelNetwork | None:
+        """What turns sound into the frames the network looks at, where these are log-mel frames."""
+        hearing = getattr(self.network, "hearing", self.network)
+        return hearing if isinstance(hearing, LogMelNetwork) else None
+
+    def hear_frames(self, mono: Tensor) -> Tensor:
+        """Return the log-mel frames ``(items, frames, mels)`` of sounds, as `score` takes them."""
+        assert self.mel_hearing is not None
+        rate = self.network.card.sample_rate
+        return self.mel_hearing.hear_frames(resample(mono, self.sample_rate, rate), self._patch_hop_frames)
+
+    def cut_patches(self, frames: Tensor, n_samples: int, offset_frames: int) -> Tensor:
+        """Return patches of the frames of sounds of so many samples, at the session's rate."""
+        assert self.mel_hearing is not None
+        n_heard = resampled_length(n_samples, self.sample_rate, self.network.card.sample_rate)
+        return self.mel_hearing.cut_patches(frames, n_heard, offset_frames, self._patch_hop_frames)
+
+    def _hear(
+        self, mono: Tensor, offset_frames: int = 0, speed: float = 1.0, frames: Tensor | None = None
+    ) -> Heard:
+        if frames is None:
+            patches = self.listen(mono, offset_frames, speed)
+        else:
+            patches = self.cut_patches(frames, mono.shape[-1], offset_frames)
+        return self.hear_patches(patches)
+
+    def hear_patches(self, patches: Tensor, layers: Sequence[str] = ()) -> Heard:
+        """Return what the network hears in patches ``(items, patches, *input)``, more layers where asked."""
         shape, flat = patches.shape[:2], patches.flatten(0, 1)
-        with tap(self.network, self._layers - {LOGITS}, leaves_early=LOGITS not in self._layers) as heard:
+        named = self.layers.union(layers)
+        with tap(self.network, named - {LOGITS}, leaves_early=LOGITS not in named) as heard:
             heard[LOGITS] = self.network(flat)
         if self._hears_keys:
             heard[KEYS] = heard[self._keys_layer]
         energy = (
             self.network.measure_energy(flat.detach()).unflatten(0, shape) if self._needs_energy else None
         )
-        return _Heard({name: value.unflatten(0, shape) for name, value in heard.items()}, energy)
+        return Heard({name: value.unflatten(0, shape) for name, value in heard.items()}, energy)

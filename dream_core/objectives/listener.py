@@ -104,6 +104,11 @@ class Listener:
         return tuple(ear.network for ear in self._ears)
 
     @property
+    def only_ear(self) -> Ear | None:
+        """The ear of the one network that listens, or None where several do."""
+        return self._ears[0] if len(self._ears) == 1 else None
+
+    @property
     def identity(self) -> Hashable:
         """What two listeners must have in common to score each other's windows alike."""
         return (
@@ -146,6 +151,7 @@ class Listener:
         speed: float = 1.0,
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
+        frames: Tensor | None = None,
         classes: HeardClasses | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
@@ -161,6 +167,7 @@ class Listener:
             n_valid: How many samples of each item are sound; what is padding after them does not count.
             when: Where the items are in the whole sound, and the weights there; None is the sound's start,
                 and an objective without weights.
+            frames: Log-mel frames that are heard in place of the sound, where one network listens.
             classes: Is told which classes are heard, where the objective asks for any.
 
         Shape:
@@ -168,7 +175,7 @@ class Listener:
         """
         offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
         if len(self._ears) == 1:
-            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when, classes)
+            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when, frames, classes)
         n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
         first, last = (
             min(n_fft / 2, hz * n_fft / self.sample_rate) for hz in (self._touched_hz[0], self._touched_hz[1])
@@ -178,7 +185,7 @@ class Listener:
         scores = []
         for ear, offset in zip(self._ears, offsets, strict=True):
             levelled = _Levelled.apply(mono, ear.weigh(when).to(mono), n_fft, bins)
-            scores.append(ear.score(levelled, offset, original, speed, n_valid, when, classes))
+            scores.append(ear.score(levelled, offset, original, speed, n_valid, when, None, classes))
         return torch.stack(scores).sum(dim=0)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dream_core.dsp.stft import bin_frequencies_hz, soft_band
+from dream_core.objectives.look import Look
 from dream_core.settings import DreamSettings
 
 __all__ = ["Score", "State", "Update", "Window", "waveform_gradient"]
@@ -45,6 +46,9 @@ class Window:
             sample of the window and its margins ``(items, 1, samples)``; and what else is said at every
             sample: `f0_hz`, the sound's pitch, with how far it is in its cycle, `f0_cycles`, 0..1.
         settings: The dream's settings.
+        look: What the network looks at, for updates that work on that; None where several networks listen.
+        needs_sound: Of each item, whether what this step proposes is heard, as the last step or blended with
+            the one after; elsewhere an update that keeps a state of its own may leave the sound as it is.
     """
 
     current: Tensor
@@ -57,6 +61,8 @@ class Window:
     sample_rate: int
     lanes: Mapping[str, float | Tensor]
     settings: DreamSettings
+    look: Look | None = None
+    needs_sound: tuple[bool, ...] = ()
 
     @property
     def original(self) -> Tensor:
@@ -147,7 +153,8 @@ class Update(Protocol):
     """An operator from the sound at one step to a proposal for the next.
 
     One that keeps to the sound's pitch says so by an attribute `needs_pitch` that is true: who gives it no
-    pitch is told.
+    pitch is told. One that does not fit every network has a method ``check_networks(cards, settings)`` that
+    raises where the networks that listen do not fit.
     """
 
     @property

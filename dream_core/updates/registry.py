@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast, get_args
 
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
-from dream_core.settings import StepRule
+from dream_core.networks.card import NetworkCard
+from dream_core.settings import DreamSettings, StepRule
 from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
 from dream_core.updates.harmonic import Harmonic
@@ -16,7 +17,7 @@ from dream_core.updates.legacy_2020 import KINDS_2020, Legacy2020
 from dream_core.updates.mask import Mask
 from dream_core.updates.spectral_cut import Base, Source, SpectralCut
 
-__all__ = ["build_update", "list_updates"]
+__all__ = ["build_update", "check_networks", "list_updates"]
 
 _SOUND_CUT = {"operand": "sound", "phase": "sound"}
 
@@ -120,6 +121,17 @@ def build_update(name: str | StepRule) -> Update:
     if name not in updates:
         raise SettingError(f"no update is called {name!r}; {nearest_names(name, updates)}")
     return updates[name][0]
+
+
+def check_networks(update: Update, cards: Sequence[NetworkCard], settings: DreamSettings) -> None:
+    """Raise where an update cannot work with the networks that listen, or with other settings.
+
+    Raises:
+        SettingError: It cannot.
+    """
+    check = getattr(update, "check_networks", None)
+    if check is not None:
+        check(cards, settings)
 
 
 def _spelt_cut(name: str) -> SpectralCut:
