@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dream_core.loop.pending_steps import StepReport
 
 __all__ = ["DreamStep", "first_and_last_heard", "sort_steps"]
 
@@ -36,20 +32,6 @@ class DreamStep:
     score: float
     heard: tuple[str, float] | None
     change_db: float
-
-    @classmethod
-    def of(cls, node: str, report: StepReport) -> DreamStep:
-        """Take over what a dream reports."""
-        return cls(
-            node=node,
-            window=report.window_index,
-            step=report.step_index,
-            n_steps=report.window_steps,
-            start_s=report.start_s,
-            score=report.score,
-            heard=report.heard,
-            change_db=report.change_db,
-        )
 
 
 def sort_steps(steps: Iterable[DreamStep], nodes: Sequence[str]) -> tuple[DreamStep, ...]:

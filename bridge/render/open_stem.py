@@ -30,6 +30,7 @@ from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
 from bridge.processors.pedalboard_plugin import build_builtin
+from bridge.render.dream_steps import DreamStep
 from bridge.render.heard_stems import HeardStems, hear_stems
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
@@ -47,12 +48,12 @@ class RenderHooks:
     """Whom a render tells and asks while it runs.
 
     Args:
-        on_step: Called after every dream step of every window, with the dream's node.
+        on_step: Called after every dream step of every window.
         is_cancelled: Asked often; true stops.
         on_warning: Called with one line the user should see.
     """
 
-    on_step: Callable[[str, StepReport], None] | None = None
+    on_step: Callable[[DreamStep], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
 
@@ -307,7 +308,7 @@ def _open_dream(
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
     dream = Dream(
         device=plan.device_for(stem),
-        on_step=None if hooks.on_step is None else partial(hooks.on_step, node.id),
+        on_step=None if hooks.on_step is None else partial(_tell_step, hooks.on_step, node.id),
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
@@ -328,6 +329,21 @@ def _open_dream(
         )
     dream.open()
     return dream
+
+
+def _tell_step(tell: Callable[[DreamStep], None], node: str, report: StepReport) -> None:
+    tell(
+        DreamStep(
+            node=node,
+            window=report.window_index,
+            step=report.step_index,
+            n_steps=report.window_steps,
+            start_s=report.start_s,
+            score=report.score,
+            heard=report.heard,
+            change_db=report.change_db,
+        )
+    )
 
 
 def _followers(plan: Plan, stem: StemPlan, heard: HeardStems) -> dict[str, FollowerSource]:

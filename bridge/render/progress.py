@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import StemPlan
@@ -16,9 +16,6 @@ from bridge.presets.model import NodeSpec, node_parameters
 from bridge.processors.dream_parameters import cross_fade_s
 from bridge.render.dream_steps import DreamStep
 from bridge.render.open_stem import OpenStem
-
-if TYPE_CHECKING:
-    from dream_core.loop.pending_steps import StepReport
 
 __all__ = ["Progress", "WorkMeter"]
 
@@ -88,11 +85,11 @@ class WorkMeter:
         """How many steps all windows of all dreams will take, where none of them is silent."""
         return self._due[-1] if self._due else 0
 
-    def on_step(self, node: str, report: StepReport) -> None:
+    def on_step(self, step: DreamStep) -> None:
         """Count one step of one window, and keep what it did."""
         self._taken += 1
-        self.steps.append(DreamStep.of(node, report))
-        self._report(self.steps[-1])
+        self.steps.append(step)
+        self._report(step)
 
     def on_input(self, position: int) -> None:
         """Note that the stem has been read, and its chain has run, up to a sample."""
