@@ -35,7 +35,7 @@ NETWORK, CLASS = "musicnn", "drums"
 SILENT_S = ((0.0, 3.5), (8.0, 13.0), (20.0, 23.5))
 STEP_S = 0.01
 MOMENT_S = 0.4
-"""Momentary loudness is of so much sound; a follower tells it where that ends, here it stands at the middle."""
+"""Momentary loudness is of so much sound; followers tell it where that ends, here it stands at the middle."""
 
 MODULATORS = TypeAdapter(tuple[Modulator, ...]).validate_python(
     [
