@@ -1,7 +1,7 @@
 """What a network hears in a stem over time: its classes, or the channels of a layer, patch by patch.
 
-The sound is taken in blocks of one size from its first sample, whatever it comes in, so that what is heard
-does not depend on them; memory does not grow with the file but for what is heard.
+What is heard does not depend on the blocks a sound comes in: the resampler's stream is exact however it is
+cut, and so is the listener. Memory does not grow with the file but for what is heard.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ from dream_core.objectives.hear_patches import (
 from dream_core.runtime import resolve_device, set_threads
 
 __all__ = ["check_hearing", "hear_blocks", "hear_curves", "hear_files", "open_ear"]
-
-_BLOCK_SAMPLES = 1 << 16
 
 Report = Callable[[Path, float], None]
 """Is told which file is heard, and how many seconds of it have been."""
@@ -85,7 +83,8 @@ def hear_blocks(
         resampler = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="HQ")
     pieces: list[HeardPatches] = []
     n_samples = 0
-    for mono in _even_blocks(block.mean(axis=0) for block in blocks):
+    for block in blocks:
+        mono = block.mean(axis=0)
         n_samples += len(mono)
         heard = mono if resampler is None else resampler.resample_chunk(mono)
         pieces += listener.push(torch.from_numpy(heard))
@@ -203,15 +202,3 @@ def _told(reader: AudioReader, path: Path, rate: int, tell: Report) -> Iterator[
         yield block
         n_samples += block.shape[1]
         tell(path, n_samples / rate)
-
-
-def _even_blocks(pieces: Iterable[AudioArray]) -> Iterator[AudioArray]:
-    """Regroup mono sound into blocks of one size: a resampler never sees how it came."""
-    waiting = np.zeros(0, np.float32)
-    for piece in pieces:
-        waiting = np.concatenate([waiting, piece]) if len(waiting) else piece
-        while len(waiting) >= _BLOCK_SAMPLES:
-            yield np.ascontiguousarray(waiting[:_BLOCK_SAMPLES])
-            waiting = waiting[_BLOCK_SAMPLES:]
-    if len(waiting):
-        yield np.ascontiguousarray(waiting)

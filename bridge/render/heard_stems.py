@@ -85,17 +85,19 @@ def _device(plan: Plan) -> str:
 def _hear(
     plan: Plan, stem: StemPlan, measures: Sequence[HearingMeasure], is_cancelled: Callable[[], bool]
 ) -> Mapping[HearingMeasure, HeardCurve]:
+    from bridge.processors.dream_needs import border
     from bridge.processors.hearing import hear_curves, open_ear
 
     first = measures[0]
     check_weights(plan, [first.network], f"what is heard in stem {stem.name!r}")
-    network = open_ear(
-        first.network,
-        layer=first.layer,
-        patch_hop=first.patch_hop,
-        device=_device(plan),
-        threads=plan.threads,
-    )
+    with border("hearing"):
+        network = open_ear(
+            first.network,
+            layer=first.layer,
+            patch_hop=first.patch_hop,
+            device=_device(plan),
+            threads=plan.threads,
+        )
 
     def watched() -> Iterator[AudioArray]:
         for block in reader:
