@@ -27,6 +27,7 @@ __all__ = [
     "DreamSettings",
     "Normalisation",
     "Optimiser",
+    "Resynthesis",
     "StepRule",
     "StereoMode",
 ]
@@ -34,6 +35,7 @@ __all__ = [
 StereoMode = Literal["linked", "mid_side", "independent"]
 Normalisation = Literal["frame", "band", "window"]
 Optimiser = Literal["adaptive", "plain", "adam"]
+Resynthesis = Literal["phase", "griffin_lim", "griffin_lim_random", "griffin_lim_full"]
 
 
 class StepRule(Protocol):
@@ -89,6 +91,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "motion": (0.0, 1.0),
     "balance": (0.0, 1.0),
     "peak_guard": (0.0, 1.0),
+    "sharpness": (0.1, 16.0),
 }
 """What is accepted for each number."""
 
@@ -162,6 +165,11 @@ class DreamSettings:
             lacks; what is not turned up is not heard. -96..-12, -96 for none.
         harmonic_mix: What ``harmonic`` does with the sound's own partials: 0 adds the new ones to them, 1
             puts the new ones in their place. 0..1.
+        resynthesis: How ``mel`` comes back to sound: by the sound's own phases, by phases that fit the
+            magnitudes (``griffin_lim``, from the sound's own on; ``griffin_lim_random``, from anywhere), or
+            all of it as it was published (``griffin_lim_full``).
+        sharpness: For ``hear``: how much louder what a network answers to most is than the rest; the power to
+            which its answer, 0..1, is taken. 0.1..16.
         threshold_db: Where a spectral cut begins, below the loudest bin. -96..0.
         knee_db: How soft the cut is. 0..48.
         guard: Holds the change below the sound's own envelope, so that no onset is heard before it is
@@ -202,6 +210,8 @@ class DreamSettings:
     protect_transients: float = 0.0
     excitation_db: float = -30.0
     harmonic_mix: float = 1.0
+    resynthesis: Resynthesis = "phase"
+    sharpness: float = 1.0
     threshold_db: float = -30.0
     knee_db: float = 6.0
     guard: bool = True
@@ -234,6 +244,7 @@ class DreamSettings:
             ("stereo", StereoMode),
             ("normalisation", Normalisation),
             ("optimiser", Optimiser),
+            ("resynthesis", Resynthesis),
         ):
             value, accepted = getattr(self, name), get_args(kinds)
             if value not in accepted:

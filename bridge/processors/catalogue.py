@@ -24,6 +24,7 @@ from dream_core.settings import (
     DreamSettings,
     Normalisation,
     Optimiser,
+    Resynthesis,
     StereoMode,
 )
 
@@ -124,6 +125,8 @@ _SPECS = (
         automation="sample",
         help="harmonic: the pitch itself, where it is set or moved; 0: nobody sets it",
     ),
+    _choice("resynthesis", Resynthesis, "mel: how frames become sound again"),
+    _setting("sharpness", "", "hear: how much louder what the network answers to most is than the rest"),
     _setting("threshold_db", "dB", "where a spectral cut begins, below the loudest bin"),
     _setting("knee_db", "dB", "how soft the cut is"),
     ParamSpec(name="guard", default=True, help="hold the change below the sound's own envelope"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from dream_core.settings import DreamSettings, Normalisation, Optimiser, StereoMode
+from dream_core.settings import DreamSettings, Normalisation, Optimiser, Resynthesis, StereoMode
 
 __all__ = ["DreamAttributes", "DreamKeywords", "PitchSource", "cross_fade_s"]
 
@@ -46,6 +46,8 @@ class DreamKeywords(TypedDict, total=False):
     harmonic_mix: float
     pitch: PitchSource
     f0_hz: float
+    resynthesis: Resynthesis
+    sharpness: float
     threshold_db: float
     knee_db: float
     guard: bool
@@ -91,6 +93,8 @@ class DreamAttributes:
     harmonic_mix: float
     pitch: PitchSource
     f0_hz: float
+    resynthesis: Resynthesis
+    sharpness: float
     threshold_db: float
     knee_db: float
     guard: bool

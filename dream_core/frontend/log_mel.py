@@ -42,7 +42,8 @@ class FrontendSpec:
         mel: Scale and shape of the bands, see :func:`mel_filterbank`.
         power: What the bands add up: 1 magnitudes, 2 their squares.
         centred: Whether frame ``i`` has its middle at sample ``i * hop``, or its start.
-        compress: ``log`` is ``log(band + log_offset)``, ``log10`` is ``log10(band / log_offset + 1)``.
+        compress: ``log`` is ``log(band + log_offset)``, ``log10`` is ``log10(band / log_offset + 1)``,
+            ``none`` the band itself.
 
     >>> spec = FrontendSpec(sample_rate=16000)
     >>> spec.window_samples, spec.hop_samples, spec.n_fft, spec.f_max_hz, spec.patch_hop_frames
@@ -62,7 +63,7 @@ class FrontendSpec:
     mel: Literal["htk", "slaney"] = "htk"
     power: Literal[1, 2] = 1
     centred: bool = False
-    compress: Literal["log", "log10"] = "log"
+    compress: Literal["log", "log10", "none"] = "log"
 
     def __post_init__(self) -> None:
         window_samples = self.window_samples or max(1, self.sample_rate // 40)
@@ -98,13 +99,17 @@ class FrontendSpec:
         return 1 + math.ceil(max(0, n_samples - first) / self.hop_samples)
 
     def compressed(self, bands: Tensor) -> Tensor:
-        """Return the logarithm of bands."""
+        """Return the logarithm of bands, or bands as they are."""
+        if self.compress == "none":
+            return bands
         if self.compress == "log":
             return torch.log(bands + self.log_offset)
         return torch.log10(bands / self.log_offset + 1.0)
 
     def bands_in(self, log_mel: Tensor) -> Tensor:
         """Return the bands whose logarithms are given; none is below 0."""
+        if self.compress == "none":
+            return log_mel.clamp(min=0.0)
         if self.compress == "log":
             return (log_mel.exp() - self.log_offset).clamp(min=0.0)
         return (self.log_offset * torch.expm1(math.log(10.0) * log_mel)).clamp(min=0.0)

@@ -96,6 +96,11 @@ def open_stream(
     )
     update = build_update(settings.update)
     check_networks(update, [one.card for one in listener.networks], settings)
+    if getattr(update, "needs_frames", False) and listener.only_ear and not listener.only_ear.mel_hearing:
+        raise SettingError(
+            f"update {settings.update!r} ascends on a network's log-mel frames; {network.card.name!r} does "
+            "not offer them (dream_core.networks.card.MelHearing says how). Use update 'mask'"
+        )
     if isinstance(update, Legacy) and on_warning is not None:
         others = update.deviations(settings, objective.text, network.card.name, sample_rate)
         if others:

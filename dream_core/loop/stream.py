@@ -341,8 +341,10 @@ class DreamStream:
             notes.add(value.detach())
             return value
 
+        look = None
         ear, first = self._listener.only_ear, offset if isinstance(offset, int) else offset[0]
-        look = None if ear is None else Look(ear=ear, offset_frames=first, score=score, when=when)
+        if ear is not None:
+            look = Look(ear=ear, offset_frames=first, score=score, when=when, tell=scores.append)
         is_heard = [one.schedule.needs_sound(one.window_index) for one in filled for _ in range(groups)]
 
         window = Window(

@@ -314,7 +314,8 @@ class WindowSchedule:
             head = tail + ramp * (proposal[:, :n_head] - tail)
             proposal = torch.cat([head, proposal[:, n_head:]], 1)
         amount = torch.clamp(segment.depth - k, 0.0, 1.0).to(torch.float32)
-        segment.x = torch.where(amount > 0, x + amount * (proposal - x), x)
+        blend = torch.where(amount < 1, x + amount * (proposal - x), proposal)
+        segment.x = torch.where(amount > 0, blend, x)
 
     def _is_first_done(self) -> bool:
         n_steps = self.windows[0].n_steps

@@ -9,7 +9,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerInfo", "Network", "NetworkCard", "PictureNetwork"]
+from dream_core.frontend.log_mel import FrontendSpec
+
+__all__ = ["LayerInfo", "MelHearing", "Network", "NetworkCard", "PictureNetwork"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,28 @@ class Network(Protocol):
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Return logits ``(n, classes)`` for patches ``(n, *input)``."""
+        ...
+
+
+class MelHearing(Protocol):
+    """What a network offers beside that looks at patches of log-mel frames, for updates that ascend on those.
+
+    `LogMelNetwork` has it. A network whose attribute `hearing` has it offers it too.
+    """
+
+    @property
+    def spec(self) -> FrontendSpec:
+        """The numbers of its front end."""
+        ...
+
+    def hear_frames(self, waveform: Tensor, patch_hop_frames: int = 0) -> Tensor:
+        """Turn waveforms ``(batch, samples)`` into all their frames ``(batch, frames, mels)``."""
+        ...
+
+    def cut_patches(
+        self, frames: Tensor, n_samples: int, offset_frames: int = 0, patch_hop_frames: int = 0
+    ) -> Tensor:
+        """Cut the frames of so many samples into what `listen` returns of these."""
         ...
 
 

@@ -3,7 +3,7 @@
 A map is the sum of a layer's channels, each times the mean of the score's gradient over the channel's
 places. For ``channel:L:3`` that is channel 3, for ``layer:L`` the mean of all channels, for a class what
 speaks for it. An objective that asks only for what has no places any more (classes, an embedding) is answered
-by the last layer that has.
+by the last layer that has enough of them to say when.
 
 Source:
     Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
@@ -23,6 +23,9 @@ from dream_core.objectives.objective import LOGITS
 
 __all__ = ["Answer", "find_answers"]
 
+FINE_TIMES = 4
+"""Places in time of a patch from which on a layer says when it answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -40,8 +43,8 @@ class Answer:
     values: Tensor
 
 
-def find_answers(ear: Ear, mono: Tensor, offset_frames: int) -> list[Answer]:
-    """Return how a network answers to its objective, patch by patch.
+def find_answers(ear: Ear, mono: Tensor, offset_frames: int) -> tuple[list[Answer], Tensor]:
+    """Return how a network answers to its objective, patch by patch, and each item's score.
 
     Args:
         ear: The network's, with its objective.
@@ -53,25 +56,30 @@ def find_answers(ear: Ear, mono: Tensor, offset_frames: int) -> list[Answer]:
     """
     patches = ear.listen(mono, offset_frames).detach().requires_grad_(True)
     with torch.enable_grad():
-        heard = ear.hear_patches(patches, [info.name for info in ear.network.card.layers])
+        outputs: dict[str, object] = {}
+        heard = ear.hear_patches(patches, [info.name for info in ear.network.card.layers], outputs)
         maps = _maps(ear, heard.layers)
-        score = ear.score_heard(heard).sum()
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            score, list(maps.values()), allow_unused=True
+        score = ear.score_heard(heard)
+        reached = {name: output for name in maps if isinstance(output := outputs[name], Tensor)}
+        slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
+            score.sum(), list(reached.values()), allow_unused=True
         )
     total = None
-    for value, gradient in zip(maps.values(), gradients, strict=True):
-        if gradient is None:
+    for name, slope in zip(reached, slopes, strict=True):
+        if slope is None:
             continue
-        places = tuple(range(3, value.ndim))
-        weight = gradient.mean(dim=places, keepdim=True)
+        value = maps[name]
+        # Layers are read by putting their places into one order: their slopes are too.
+        gradient = ear.network.read_layer(name, slope).reshape(value.shape)
+        weight = gradient.mean(dim=tuple(range(3, value.ndim)), keepdim=True)
         answer = _as_places((weight * value).sum(dim=2))
         total = answer if total is None else _added(total, answer)
     if total is None:
         raise ObjectiveError(f"network {ear.network.card.name!r} answers nothing that has a place in time")
     starts_s = ear.patch_times(mono.shape[-1], offset_frames)
     duration_s = ear.network.card.patch_s
-    return [Answer(start, duration_s, total[:, index].detach()) for index, start in enumerate(starts_s)]
+    answers = [Answer(start, duration_s, total[:, index].detach()) for index, start in enumerate(starts_s)]
+    return answers, score.detach()
 
 
 def _maps(ear: Ear, layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +95,8 @@ def _maps(ear: Ear, layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "network, or another update than 'hear'"
         )
     asked = [name for name in placed if name in ear.layers]
-    return {name: layers[name] for name in asked or placed[-1:]}
+    fine = [name for name in placed if layers[name].shape[3] >= FINE_TIMES]
+    return {name: layers[name] for name in asked or (fine or placed)[-1:]}
 
 
 def _as_places(value: Tensor) -> Tensor:

@@ -12,8 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import ObjectiveError, SettingError
-from dream_core.networks.card import Network, NetworkCard, PictureNetwork
-from dream_core.networks.log_mel_network import LogMelNetwork
+from dream_core.networks.card import MelHearing, Network, NetworkCard, PictureNetwork
 from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
@@ -368,10 +367,11 @@ class Ear:
         return self.network.listen(sound, offset_frames, self._patch_hop_frames)
 
     @property
-    def mel_hearing(self) -> LogMelNetwork | None:
+    def mel_hearing(self) -> MelHearing | None:
         """What turns sound into the frames the network looks at, where these are log-mel frames."""
         hearing = getattr(self.network, "hearing", self.network)
-        return hearing if isinstance(hearing, LogMelNetwork) else None
+        is_known = all(hasattr(hearing, name) for name in ("spec", "hear_frames", "cut_patches"))
+        return cast(MelHearing, hearing) if is_known else None
 
     def hear_frames(self, mono: Tensor) -> Tensor:
         """Return the log-mel frames ``(items, frames, mels)`` of sounds, as `score` takes them."""
@@ -394,11 +394,19 @@ class Ear:
             patches = self.cut_patches(frames, mono.shape[-1], offset_frames)
         return self.hear_patches(patches)
 
-    def hear_patches(self, patches: Tensor, layers: Sequence[str] = ()) -> Heard:
-        """Return what the network hears in patches ``(items, patches, *input)``, more layers where asked."""
+    def hear_patches(
+        self, patches: Tensor, layers: Sequence[str] = (), outputs: dict[str, object] | None = None
+    ) -> Heard:
+        """Return what the network hears in patches ``(items, patches, *input)``.
+
+        Args:
+            patches: What `listen` returns.
+            layers: Which layers are to be heard beside those the terms ask for.
+            outputs: Filled with the layers' own outputs, as `tap` says.
+        """
         shape, flat = patches.shape[:2], patches.flatten(0, 1)
         named = self.layers.union(layers)
-        with tap(self.network, named - {LOGITS}, leaves_early=LOGITS not in named) as heard:
+        with tap(self.network, named - {LOGITS}, leaves_early=LOGITS not in named, outputs=outputs) as heard:
             heard[LOGITS] = self.network(flat)
         if self._hears_keys:
             heard[KEYS] = heard[self._keys_layer]

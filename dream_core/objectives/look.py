@@ -28,12 +28,14 @@ class Look:
         offset_frames: Where this step's patch grid begins.
         score: Scores sound, or the frames heard in place of it.
         when: When in the whole sound what is that many samples before the windows is, and the weights there.
+        tell: Called with the scores ``(items,)`` of what is looked at, for reports.
     """
 
     ear: Ear
     offset_frames: int
     score: ScoreFrames
     when: Callable[[int], When]
+    tell: Callable[[Tensor], None]
 
     @property
     def spec(self) -> FrontendSpec:
@@ -64,7 +66,9 @@ class Look:
         Args:
             pictures: ``(items, 3, across, up)``; black is 0, white is 1.
         """
-        return self.ear.score_pictures(pictures, self.when(0))
+        score = self.ear.score_pictures(pictures, self.when(0))
+        self.tell(score.detach())
+        return score
 
     def answers(self, mono: Tensor) -> list[Answer]:
         """Return where in each patch of the sounds the network answers to the objective, patch by patch.
@@ -72,7 +76,9 @@ class Look:
         Args:
             mono: ``(items, samples)``, the windows or the windows with their margins.
         """
-        return find_answers(self.ear, mono, self.offset_frames)
+        answers, score = find_answers(self.ear, mono, self.offset_frames)
+        self.tell(score)
+        return answers
 
     def frames_gradient(self, mono: Tensor, frames: Tensor) -> Tensor:
         """Return the gradient of the score with respect to the frames ``(items, frames, mels)``."""

@@ -22,7 +22,11 @@ class _AllLayersSeenError(Exception):
 
 @contextmanager
 def tap(
-    network: Network, layers: Collection[str], *, leaves_early: bool = False
+    network: Network,
+    layers: Collection[str],
+    *,
+    leaves_early: bool = False,
+    outputs: dict[str, object] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of named layers while the block runs.
 
@@ -33,6 +37,7 @@ def tap(
         layers: Names from its card.
         leaves_early: Leave the block as soon as every layer has been heard: what lies behind the last one
             costs nothing.
+        outputs: Filled with what the modules themselves gave, before it is read: what a gradient reaches.
 
     Returns:
         A mapping that is filled at every forward pass: layer name to its latest output.
@@ -47,6 +52,8 @@ def tap(
     def keeper(name: str) -> Callable[[nn.Module, Any, object], None]:
         def keep(_module: nn.Module, _inputs: Any, output: object) -> None:
             activations[name] = network.read_layer(name, output)
+            if outputs is not None:
+                outputs[name] = output
             if leaves_early and len(activations) == len(layers):
                 raise _AllLayersSeenError
 

@@ -116,14 +116,21 @@ class Window:
         """
         if not self.settings.context:
             return waveform_gradient(sound, self.score)
-        is_sound = torch.arange(sound.shape[-1], device=sound.device) < self.n_valid
+        gradient = waveform_gradient(self.surrounded(sound), self.score)
+        return torch.where(self._is_sound, self.crop(gradient), 0.0)
+
+    @property
+    def _is_sound(self) -> Tensor:
+        return torch.arange(self.current.shape[-1], device=self.current.device) < self.n_valid
+
+    def surrounded(self, sound: Tensor) -> Tensor:
+        """Return a sound in the window's place with the undreamed sound around it."""
         before, own, after = (
             self.context[..., : self.margin],
-            torch.where(is_sound, sound, self.original),
+            torch.where(self._is_sound, sound, self.original),
             self.context[..., self.context.shape[-1] - self.margin :],
         )
-        gradient = waveform_gradient(torch.cat([before, own, after], dim=-1), self.score)
-        return torch.where(is_sound, self.crop(gradient), 0.0)
+        return torch.cat([before, own, after], dim=-1)
 
     def band_weights(self, n_fft: int, hop_samples: int, n_frames: int, margin: int = 0) -> Tensor:
         """Return how much of each bin the dream may touch, ``(items or 1, bins, frames or 1)``."""
@@ -153,8 +160,8 @@ class Update(Protocol):
     """An operator from the sound at one step to a proposal for the next.
 
     One that keeps to the sound's pitch says so by an attribute `needs_pitch` that is true: who gives it no
-    pitch is told. One that does not fit every network has a method ``check_networks(cards, settings)`` that
-    raises where the networks that listen do not fit.
+    pitch is told; one that ascends on log-mel frames by `needs_frames`. One that does not fit every network
+    has a method ``check_networks(cards, settings)`` that raises where those that listen do not fit.
     """
 
     @property

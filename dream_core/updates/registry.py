@@ -12,9 +12,11 @@ from dream_core.settings import DreamSettings, StepRule
 from dream_core.updates.additive import Add, Gradient
 from dream_core.updates.contract import Update
 from dream_core.updates.harmonic import Harmonic
+from dream_core.updates.hear import Hear
 from dream_core.updates.legacy_0163 import Legacy
 from dream_core.updates.legacy_2020 import KINDS_2020, Legacy2020
 from dream_core.updates.mask import Mask
+from dream_core.updates.mel import Mel
 from dream_core.updates.spectral_cut import Base, Source, SpectralCut
 
 __all__ = ["build_update", "check_networks", "list_updates"]
@@ -30,6 +32,9 @@ def _updates() -> dict[str, tuple[Update, str]]:
             Harmonic(),
             "turn partials of the sound's pitch and bands of noise up and down; in tune",
         ),
+        "mel": (Mel(), "ascend on the frames the network looks at, and come back to sound: many cheap steps"),
+        "hear": (Hear(), "play of the sound what the network answers to"),
+        "hear_inverted": (Hear(is_inverted=True), "play of the sound what the network does not answer to"),
         "add": (Add(), "add the gradient (DeepDream, DreamSound's additive mode)"),
         "filter": (
             cut(operand="gradient", mask="gradient", phase="gradient", adds=True, expands=True),

@@ -1,9 +1,10 @@
-"""A small network with random weights, for tests of the loop."""
+"""Small networks with random weights, for tests of the loop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from dream_core.frontend.patches import patch_starts, slice_patches
 from dream_core.frontend.samples import sample_starts, slice_samples
 from dream_core.names import key_hz, name_key
 from dream_core.networks.card import LayerInfo, NetworkCard
+from dream_core.networks.log_mel_network import LogMelNetwork
 
 SPEC = FrontendSpec(
     sample_rate=16000,
@@ -85,6 +87,35 @@ class SmallNet(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         hidden = self.act(self.second(self.act(self.first(patches[:, None]))))
         return self.head(hidden.mean(dim=(2, 3)))
+
+
+class MelNet(LogMelNetwork):
+    """As `SmallNet`, listening as the project's own networks do.
+
+    Args:
+        seed: Of its weights.
+        spec: Of its front end.
+    """
+
+    def __init__(self, seed: int = 0, spec: FrontendSpec = SPEC) -> None:
+        small = SmallNet(seed)
+        card = replace(
+            small.card,
+            name="mel",
+            sample_rate=spec.sample_rate,
+            band_hz=(spec.f_min_hz, spec.f_max_hz),
+            patch_s=spec.patch_samples / spec.sample_rate,
+            frame_s=spec.hop_samples / spec.sample_rate,
+        )
+        super().__init__(card, spec)
+        self.small = small
+        self.float().requires_grad_(False)
+
+    def layer_modules(self) -> Mapping[str, nn.Module]:
+        return self.small.layer_modules()
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.small(patches)
 
 
 class KeyNet(nn.Module):
