@@ -26,7 +26,7 @@ class StepNotes:
 
     def add(self, score: Tensor) -> None:
         """Take the scores of all items."""
-        self._score = score if self._score is None else self._score
+        self._score = score.detach() if self._score is None else self._score
 
     def facts(self, rows: slice, sound: Tensor, proposal: Tensor) -> StepFacts:
         """Return what is known of one window.
