@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dream_core.networks.card import Network, NetworkCard
     from dream_core.networks.registry import NetworkEntry, get_card, list_networks, load_network
     from dream_core.networks.wrap import wrap
+    from dream_core.objectives.hear_patches import HeardPatches, hear_patches
     from dream_core.objectives.objective import Objective
     from dream_core.objectives.parse import parse_objective
     from dream_core.objectives.targets import Targets
@@ -38,6 +39,7 @@ __all__ = [
     "DreamError",
     "DreamSettings",
     "FrontendSpec",
+    "HeardPatches",
     "LogMel",
     "Network",
     "NetworkCard",
@@ -49,6 +51,7 @@ __all__ = [
     "dream",
     "dream_each",
     "get_card",
+    "hear_patches",
     "list_devices",
     "list_networks",
     "list_updates",
@@ -64,6 +67,7 @@ _HOMES = {
     "DreamError": "errors",
     "DreamSettings": "settings",
     "FrontendSpec": "frontend.log_mel",
+    "HeardPatches": "objectives.hear_patches",
     "LogMel": "frontend.log_mel",
     "Network": "networks.card",
     "NetworkCard": "networks.card",
@@ -75,6 +79,7 @@ _HOMES = {
     "dream": "loop.dream",
     "dream_each": "loop.dream",
     "get_card": "networks.registry",
+    "hear_patches": "objectives.hear_patches",
     "list_devices": "runtime",
     "list_networks": "networks.registry",
     "list_updates": "updates.registry",

@@ -27,11 +27,12 @@ OWNERS = {
                 "dream_needs",
                 "dream_parameters",
                 "dreams",
+                "hearing",
                 "pitch",
                 "pitch_sources",
                 "played",
+                "transcribe",
             ),
-            "transcribe",
         )
     }
     | {"bridge.plan.played", "bridge.presets.keyswitches"}

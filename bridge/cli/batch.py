@@ -24,6 +24,8 @@ def batch(
     keep_going: r.KeepGoingOption = True,
     report: r.ReportOption = False,
     log: r.LogOption = None,
+    steps_log: r.StepsLogOption = None,
+    verbose: r.VerboseOption = False,
     trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -41,6 +43,8 @@ def batch(
         keep_going=keep_going,
         report=report,
         log=log,
+        steps_log=steps_log,
+        verbose=verbose,
         trust=trust,
         as_json=as_json,
     )

@@ -53,6 +53,8 @@ def imagine(
     overwrite: r.OverwriteOption = False,
     dry_run: r.DryRunOption = False,
     report: r.ReportOption = False,
+    steps_log: r.StepsLogOption = None,
+    verbose: r.VerboseOption = False,
     trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -91,6 +93,7 @@ def imagine(
         dry_run=dry_run,
         keep_going=True,
         report=report,
-        log=None,
+        steps_log=steps_log,
+        verbose=verbose,
         as_json=as_json,
     )

@@ -1,4 +1,7 @@
-"""`reverie networks`: which networks there are, what they hear, and where weights come from."""
+"""`reverie networks`: which networks there are, what they hear, and where weights come from.
+
+`hear` has a file of its own, `networks_hear`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
+from bridge.cli.networks_hear import hear_command
 from bridge.cli.shared_options import JsonOption, SeedOption
 from bridge.errors import InputError, nearest_names
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
+app.command("hear")(hear_command)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
 ImportableArgument = Annotated[

@@ -28,6 +28,8 @@ def render(
     keep_going: r.KeepGoingOption = True,
     report: r.ReportOption = False,
     log: r.LogOption = None,
+    steps_log: r.StepsLogOption = None,
+    verbose: r.VerboseOption = False,
     trust: a.TrustOption = False,
     as_json: a.JsonOption = False,
 ) -> None:
@@ -43,6 +45,8 @@ def render(
         keep_going=keep_going,
         report=report,
         log=log,
+        steps_log=steps_log,
+        verbose=verbose,
         trust=trust,
         as_json=as_json,
     )

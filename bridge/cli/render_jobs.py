@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bridge.plan.job import Job
     from bridge.plan.model import Plan, StemPlan
+    from bridge.render.dream_steps import DreamStep
     from bridge.render.progress import Progress
     from bridge.render.results import RenderReport, StemResult
 
@@ -30,6 +31,8 @@ __all__ = [
     "LogOption",
     "OverwriteOption",
     "ReportOption",
+    "StepsLogOption",
+    "VerboseOption",
     "print_reports",
     "render_jobs",
     "render_planned",
@@ -46,6 +49,13 @@ KeepGoingOption = Annotated[
 ReportOption = Annotated[
     bool, typer.Option("--report", help="Write a report, one HTML file, beside each manifest.")
 ]
+StepsLogOption = Annotated[
+    Path | None,
+    typer.Option("--steps-log", metavar="FILE", help="Write every step of every dream to a file, as CSV."),
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell of every step of every dream, and what is heard.")
+]
 LogOption = Annotated[
     Path | None, typer.Option("--log", metavar="FILE", help="Append events to a file, as JSON lines.")
 ]
@@ -60,6 +70,8 @@ def render_jobs(
     keep_going: bool,
     report: bool,
     log: Path | None,
+    steps_log: Path | None,
+    verbose: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -74,6 +86,8 @@ def render_jobs(
         keep_going=keep_going,
         report=report,
         log=log,
+        steps_log=steps_log,
+        verbose=verbose,
         as_json=as_json,
     )
 
@@ -86,7 +100,9 @@ def render_planned(
     dry_run: bool,
     keep_going: bool,
     report: bool,
-    log: Path | None,
+    log: Path | None = None,
+    steps_log: Path | None = None,
+    verbose: bool = False,
     as_json: bool,
 ) -> None:
     """Render plans with progress on a terminal, and print what became of them."""
@@ -110,7 +126,16 @@ def render_planned(
             events.begin(plans)
             listeners.append(events.on_progress)
             takers.append(events.on_result)
-        if not as_json and sys.stderr.isatty():
+        if steps_log is not None:
+            from bridge.render.steps_log import StepsLog
+
+            rows = held.enter_context(StepsLog(steps_log, plans, overwrite=overwrite))
+            takers.append(rows.on_result)
+        if verbose:
+            lines = _StepLines()
+            listeners.append(lines.on_progress)
+            takers.append(lines.on_result)
+        elif not as_json and sys.stderr.isatty():
             listeners.append(held.enter_context(_Display(plans)).on_progress)
         reports = render_plans(
             plans,
@@ -136,6 +161,33 @@ def _to_all(listeners: Sequence[Callable[[T], None]]) -> Callable[[T], None]:
             listener(what)
 
     return tell
+
+
+class _StepLines:
+    """A line for every step of every dream."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """Tell of a step as it is taken."""
+        if progress.phase == "hear":
+            note(f"{progress.stem}: a network listens to it")
+        if progress.step is not None:
+            note(_step_line(progress.stem, progress.step))
+
+    def on_result(self, result: StemResult) -> None:
+        """Tell how a stem went."""
+        for node, heard in () if result.record is None else result.record.heard.items():
+            note(
+                f"{result.name}: {node} heard {heard.first} ({heard.first_probability:.0%}) before its first "
+                f"step, {heard.last} ({heard.last_probability:.0%}) before its last"
+            )
+
+
+def _step_line(stem: str, step: DreamStep) -> str:
+    heard = "" if step.heard is None else f", hears {step.heard[0]} ({step.heard[1]:.0%})"
+    return (
+        f"{stem}: {step.node} at {step.start_s:.1f} s, step {step.step + 1} of {step.n_steps}: "
+        f"score {step.score:.4g}{heard}, change {step.change_db:.1f} dB"
+    )
 
 
 class _Display:

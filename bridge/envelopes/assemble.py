@@ -45,8 +45,8 @@ def build_envelopes(
         sample_rate: Hz, of the stem.
         seed: Mixed into the modulators' own seeds.
         stem: Name of the stem that is rendered, which ``self`` followers follow.
-        followers: How loud stems are, by name. None while an estimate is made: followers then stand at their
-            highest, and audio triggers stay silent.
+        followers: How loud stems are, and what is heard in them, by name. None while an estimate is made:
+            followers and hearing then stand at their highest, and audio triggers stay silent.
         macro_values: Positions of knobs that win over the macros' own.
 
     Raises:

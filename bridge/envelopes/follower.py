@@ -9,17 +9,16 @@ one hop for peaks, 30 ms for RMS, 400 ms for momentary loudness.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from bridge.arrays import AudioArray, BoolArray, Float64Array
+from bridge.arrays import AudioArray, Float64Array
 from bridge.audio.loudness import k_weighting
-from bridge.envelopes.grid import Grid
+from bridge.envelopes.hearing import HeardCurve, HearingMeasure, hearing_measures
+from bridge.envelopes.measured_curve import CurveSource, attack_release
 from bridge.envelopes.schema import (
     Adsr,
     Breakpoints,
@@ -33,10 +32,8 @@ from bridge.errors import EnvelopeError, nearest_names
 
 __all__ = [
     "TRIGGER_MEASURE",
-    "CurveSource",
     "FollowerSource",
     "Measure",
-    "attack_release",
     "build_follower",
     "follower_curve",
     "follower_stems",
@@ -70,22 +67,26 @@ TRIGGER_MEASURE = Measure(detector="peak")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FollowerSource:
-    """How loud one stem is over time.
+    """How loud one stem is over time, and what networks hear in it.
 
     Args:
         level_db: One curve of (n,) levels for each measure, in dB relative to full scale.
         hop_samples: Samples a row.
         sample_rate: Hz.
+        heard: What was listened for, and how much of it was heard.
     """
 
     level_db: Mapping[Measure, Float64Array]
     hop_samples: int
     sample_rate: float
+    heard: Mapping[HearingMeasure, HeardCurve] = field(default_factory=dict)
 
 
 def follower_stems(modulators: Sequence[Modulator], stem: str) -> tuple[str, ...]:
-    """List the stems whose loudness the modulators of one stem need."""
-    return tuple(sorted({name or stem for name, _ in _needs(modulators)}))
+    """List the stems whose sound the modulators of one stem need, to measure or to hear it."""
+    return tuple(
+        sorted({name or stem for name, _ in _needs(modulators)} | {*hearing_measures(modulators, stem)})
+    )
 
 
 def build_follower(
@@ -129,23 +130,6 @@ def level_of(source: FollowerSource, measure: Measure, where: str) -> Float64Arr
             f"{where}: {measure} was not measured; {known}. Hand the modulators to build_follower"
         )
     return source.level_db[measure]
-
-
-def attack_release(values: Float64Array, attack_rows: float, release_rows: float) -> Float64Array:
-    """Follow a curve with one speed upwards and another downwards.
-
-    Args:
-        values: (n,) any curve.
-        attack_rows: Time constant upwards, in rows; 0 follows at once.
-        release_rows: Time constant downwards, in rows.
-    """
-    up = math.exp(-1.0 / attack_rows) if attack_rows > 0 else 0.0
-    down = math.exp(-1.0 / release_rows) if release_rows > 0 else 0.0
-    followed, now = [], 0.0
-    for value in values.tolist():
-        now = value + (now - value) * (up if value > now else down)
-        followed.append(now)
-    return np.array(followed)
 
 
 class _Meter:
@@ -223,39 +207,6 @@ def _whole_hops(blocks: Iterable[AudioArray]) -> Iterable[AudioArray]:
         rest = sound[:, n_whole:]
     if rest is not None and rest.shape[1]:
         yield np.pad(rest, ((0, 0), (0, HOP_SAMPLES - rest.shape[1])))
-
-
-_STRAIGHT = 1e-3  # a change of slope, as a step to the next value, that a cubic may round off
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CurveSource:
-    """Evenly spaced values, straight between them.
-
-    Args:
-        values: (n,) row k stands at sample (k + 1) x `spacing_samples`; 0 stands at the start.
-        spacing_samples: Distance of rows.
-    """
-
-    values: Float64Array
-    spacing_samples: float
-
-    def at(self, grid: Grid) -> Float64Array:
-        """Return the value at each instant."""
-        padded = np.concatenate(([0.0], self.values))
-        position = np.minimum(grid.samples * (1.0 / self.spacing_samples), len(padded) - 1.0)
-        index = np.minimum(position.astype(np.intp), max(len(padded) - 2, 0))
-        low, high = padded[index], padded[np.minimum(index + 1, len(padded) - 1)]
-        return np.asarray(low + (position - index) * (high - low))
-
-    def breaks(self, points: Grid) -> BoolArray:
-        """Return between which instants the line has a corner worth keeping."""
-        return points.cells_of(self._corners)
-
-    @cached_property
-    def _corners(self) -> Float64Array:
-        bends = np.diff(np.concatenate(([0.0, 0.0], self.values, self.values[-1:])), 2)
-        return np.flatnonzero(np.abs(bends) > _STRAIGHT).astype(np.float64) * self.spacing_samples
 
 
 def follower_curve(

@@ -11,9 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from bridge.clock.durations import parse_duration, parse_position, parse_rate
 from bridge.errors import InputError
@@ -25,6 +33,7 @@ __all__ = [
     "Breakpoints",
     "Combine",
     "Follower",
+    "Hearing",
     "Lfo",
     "Macro",
     "MacroModulator",
@@ -242,6 +251,46 @@ class Follower(_Common):
         return self
 
 
+class Hearing(_Common):
+    """How much a network hears of a class, or a layer's channel, from `floor` (0) to `ceiling` (1)."""
+
+    type: Literal["hearing"] = "hearing"
+    network: str = Field(default="timbre", min_length=1, description="Who hears, as `networks list` names it")
+    class_name: str | None = Field(
+        default=None, alias="class", min_length=1, description="One of the network's classes"
+    )
+    layer: str | None = Field(default=None, min_length=1, description="A layer, in place of a class")
+    channel: int | None = Field(default=None, ge=0, description="Which channel of that layer")
+    stem: str | None = Field(
+        default=None, description="Another stem to listen to; none means the stem itself"
+    )
+    floor: float = Field(
+        default=0.0, allow_inf_nan=False, description="The probability, or mean of the channel, that gives 0"
+    )
+    ceiling: float = Field(default=1.0, allow_inf_nan=False, description="That which gives 1")
+    attack: DurationText = "10 ms"
+    release: DurationText = "150 ms"
+    patch_hop: int = Field(
+        default=0,
+        ge=0,
+        description="Frames of the network from one value to the next; 0: four values a second",
+    )
+
+    @model_validator(mode="after")
+    def _hears_one_thing(self) -> Hearing:
+        if (self.class_name is None) == (self.layer is None):
+            raise ValueError("say what is heard: class = 'vocal', or layer = 'block3' with channel = 12")
+        if (self.layer is None) != (self.channel is None):
+            raise ValueError("layer and channel go together: layer = 'block3', channel = 12")
+        if not self.floor < self.ceiling:
+            raise ValueError(f"floor = {self.floor:g} is not below ceiling = {self.ceiling:g}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"class" if key == "class_name" else key: value for key, value in dump(self).items()}
+
+
 class MidiModulator(_Common):
     """What the MIDI file plays: controllers hold, smoothed by 20 ms unless `smooth` says otherwise."""
 
@@ -307,7 +356,7 @@ class Combine(_Common):
 
 
 Modulator = Annotated[
-    Lfo | Adsr | Breakpoints | Steps | Follower | MidiModulator | MacroModulator | Combine,
+    Lfo | Adsr | Breakpoints | Steps | Follower | Hearing | MidiModulator | MacroModulator | Combine,
     Field(discriminator="type"),
 ]
 """Any modulator, told apart by its ``type``."""
@@ -323,7 +372,8 @@ def modulator_keys(location: Sequence[str | int]) -> list[str]:
     models: dict[str, type[BaseModel]] = {kind.model_fields["type"].default: kind for kind in kinds}
     models |= {"trigger": Trigger, "points": Breakpoint}
     names = [part for part in location if isinstance(part, str) and part in models]
-    return list(models[names[-1]].model_fields) if names else []
+    fields = models[names[-1]].model_fields if names else {}
+    return [field.alias or name for name, field in fields.items()]
 
 
 class Macro(_Model):

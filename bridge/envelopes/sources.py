@@ -20,6 +20,7 @@ from bridge.envelopes.curve import Curve
 from bridge.envelopes.cycle_phase import CyclePhase
 from bridge.envelopes.follower import FollowerSource, follower_curve
 from bridge.envelopes.grid import Grid
+from bridge.envelopes.hearing import hearing_curve, hearing_measure
 from bridge.envelopes.midi_map import mapped_lane
 from bridge.envelopes.midi_sources import midi_source
 from bridge.envelopes.oscillators import Counter, Fade, LfoSource, StepSource
@@ -28,6 +29,7 @@ from bridge.envelopes.schema import (
     Breakpoints,
     Combine,
     Follower,
+    Hearing,
     Lfo,
     Macro,
     MacroModulator,
@@ -186,6 +188,9 @@ class _Builder:
             if source is None:
                 return Constant(1.0)
             return follower_curve(modulator, source, self._song, self._sample_rate, where)
+        if isinstance(modulator, Hearing):
+            source = self._follower(modulator.stem, where)
+            return Constant(1.0) if source is None else self._heard(modulator, source, where)
         if isinstance(modulator, MidiModulator):
             return midi_source(modulator, self._song, self._sample_rate, where, self._warnings)
         if isinstance(modulator, MacroModulator):
@@ -193,6 +198,15 @@ class _Builder:
         if isinstance(modulator, Combine):
             return Combined(modulator.op, tuple(self.sources[name] for name in modulator.inputs))
         assert_never(modulator)
+
+    def _heard(self, modulator: Hearing, source: FollowerSource, where: str) -> Curve:
+        measure = hearing_measure(modulator)
+        if measure not in source.heard:
+            raise EnvelopeError(
+                f"{where}: nobody listened to stem {modulator.stem or self._stem!r} for it; hand what is "
+                "heard to FollowerSource"
+            )
+        return hearing_curve(modulator, source.heard[measure], self._song, self._sample_rate)
 
     def _lfo(self, modulator: Lfo, ahead_degrees: float) -> LfoSource:
         counter, fade = self._counter(modulator, modulator.delay, modulator.fade_in, 1)
@@ -267,7 +281,7 @@ class _Builder:
         return build_gates(trigger, self._song, self._sample_rate, follower, modulator.id, self._warnings)
 
     def _follower(self, stem: str | None, where: str) -> FollowerSource | None:
-        """Return how loud a stem is; None while an estimate is made and nothing is measured yet."""
+        """Return how loud a stem is and what is heard in it; None while nothing is measured yet."""
         if self._followers is None:
             return None
         name = stem or self._stem

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.envelopes.follower import follower_stems
+from bridge.envelopes.schema import Hearing
 from bridge.errors import InputError, PresetError, nearest_names
 from bridge.files import hash_file
 from bridge.plan.model import SELF, StemPlan
@@ -38,10 +39,10 @@ NEEDS_NOTES = "pitch = 'midi' keeps to the song's notes; give --midi FILE, or se
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DreamFacts:
-    """What the dreams of a preset depend on.
+    """What the dreams of a preset depend on, and the modulators that hear.
 
     Args:
-        reference_stems: Stems they follow or dream towards.
+        reference_stems: Stems dreams follow or dream towards.
         networks: Network to sha256 of its weights.
         device: Where they will run.
         threads: Torch's threads, where that is a CPU.
@@ -56,7 +57,7 @@ class DreamFacts:
 def check_dreams(
     preset: Preset, names: Sequence[str] | None, device: str, threads: int | None, seed: int
 ) -> DreamFacts:
-    """Check every dream of a preset and resolve where they will run.
+    """Check every dream of a preset and every modulator that hears, and resolve where they will run.
 
     Args:
         preset: The preset.
@@ -70,7 +71,8 @@ def check_dreams(
     """
     reference_stems: frozenset[str] = frozenset()
     nodes = preset.dream_nodes
-    if not nodes and not preset.requires.networks:
+    hearing = [one for one in preset.modulators if isinstance(one, Hearing)]
+    if not nodes and not hearing and not preset.requires.networks:
         return DreamFacts(reference_stems=reference_stems, networks={}, device=device, threads=threads)
     from bridge.processors.dream import Dream
     from bridge.processors.dream_needs import check_installed, hash_networks, networks_of, resolve_compute
@@ -86,6 +88,8 @@ def check_dreams(
     used |= set(required)
     if names is not None:  # a preset can be checked without the weights it needs
         check_installed(used)
+        for modulator in hearing:
+            check_installed([modulator.network], f"modulator {modulator.id!r}")
     for node, params in [(one, own) for one in nodes for own in dreams_of(preset, one)]:
         seeded = {**params, "seed": float(params.get("seed", 0)) + seed}
         dream = Dream(device=resolved[0][0], **seeded)  # type: ignore[arg-type]
@@ -104,6 +108,15 @@ def check_dreams(
                 )
         reference_stems |= dream.reference_stems - {SELF}
         check_weights(preset, node)
+    if hearing:
+        from bridge.processors.hearing import check_hearing
+    for modulator in hearing:
+        try:
+            check_hearing(modulator)
+        except InputError:
+            check_installed([modulator.network], f"modulator {modulator.id!r}")
+            raise
+        used |= {modulator.network}
     hashes = hash_networks(used)
     _check_required(required, hashes)
     return DreamFacts(reference_stems=reference_stems, networks=hashes, device=device, threads=threads)
@@ -179,7 +192,7 @@ def channel_warnings(preset: Preset, channels: Mapping[str, int]) -> list[str]:
 
 
 def check_followed(preset: Preset, names: Sequence[str]) -> None:
-    """Check that the stems whose loudness modulators follow are given.
+    """Check that the stems whose sound modulators follow are given.
 
     Raises:
         PresetError: One is not.

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bridge.envelopes.schema import modulator_keys
 from bridge.errors import PresetError, ProcessorError, escape, nearest_names
 from bridge.parameters import ParamValue, check_parameter
 from bridge.presets.model import NodeSpec, Preset, node_parameters, parse_preset
@@ -129,7 +130,8 @@ def _targets(preset: Preset) -> dict[str, list[str]]:
     """Return what can be set: names by what they belong to."""
     targets = {node.id: list(node_parameters(node, preset.midi_map)) for node in preset.chain}
     for modulator in preset.modulators:
-        targets[modulator.id] = [name for name in type(modulator).model_fields if name not in ("id", "type")]
+        names = modulator_keys([modulator.type])
+        targets[modulator.id] = [name for name in names if name not in ("id", "type")]
     if preset.macros:
         targets["macro"] = [macro.id for macro in preset.macros]
     return targets | {name: list(policy.model_fields) for name, policy in _POLICIES.items()}

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bridge.envelopes.schema import Hearing
 from bridge.errors import PluginError, UntrustedError
 from bridge.presets.model import Preset
 
@@ -45,6 +46,9 @@ def find_files(preset: Preset, folder: Path | None) -> Iterator[str]:
     """Name the networks of other folders that a preset reads."""
     values = [(f"node {node.id!r}", value) for node in preset.chain for value in node.params.values()]
     values += [(f"variation {one.name!r}", value) for one in preset.variations for value in one.set.values()]
+    values += [
+        (f"modulator {one.id!r}", one.network) for one in preset.modulators if isinstance(one, Hearing)
+    ]
     values += [("[requires]", name.partition("@sha256:")[0]) for name in preset.requires.networks]
     for where, value in values:
         is_file = isinstance(value, str) and value.endswith(".safetensors")

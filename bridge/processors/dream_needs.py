@@ -41,13 +41,17 @@ def networks_of(params: Mapping[str, object]) -> frozenset[str]:
     return frozenset({own, *named, *pitch_networks(params)} - {""})
 
 
-def check_installed(names: Iterable[str]) -> None:
+def check_installed(names: Iterable[str], where: str = "dream") -> None:
     """Say which network's weights are not here, and how they come here.
+
+    Args:
+        names: The networks.
+        where: Who needs them.
 
     Raises:
         ProcessorError: There is no such network, or its weights are not installed.
     """
-    with border():
+    with border(where):
         for name in sorted(names):
             if not is_ready(name):
                 raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
@@ -80,13 +84,13 @@ def hash_networks(names: Iterable[str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def border() -> Iterator[None]:
-    """Turn the dream core's errors into the bridge's, once."""
+def border(where: str = "dream") -> Iterator[None]:
+    """Turn the dream core's errors into the bridge's, once; they begin with who needs what is wrong."""
     try:
         yield
     except CancelledError as error:
         raise RenderStoppedError("stopped while dreaming") from error
     except NonFiniteError as error:
-        raise RenderError(f"dream: {error}") from error
+        raise RenderError(f"{where}: {error}") from error
     except DreamError as error:
-        raise ProcessorError(f"dream: {error}") from error
+        raise ProcessorError(f"{where}: {error}") from error

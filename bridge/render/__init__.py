@@ -13,10 +13,12 @@ the last one stopped. A stem that fails does not touch the others.
 - `ladder`           the same at several depths, from one pass
 - `stem_delivery`    a scratch file to a finished one at its level
 - `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
+- `heard_stems`      what modulators hear in stems, heard once before
 - `gpu_batches`      dreams of several stems in one batch
 - `loss`             sound that a chain loses
 - `gain`, `tail`     how loud and how long it comes out
 - `progress`, `results`, `event_log`  what is told on the way and at the end
+- `dream_steps`      what each step of a dream did; `steps_log` all of them as a table
 - `verify`           does a manifest still make what it says
 - `daw_tracks`, `instrument_stem`     a render for a DAW; a stem made of MIDI
 - `folder_lock`      one render at a time into one folder

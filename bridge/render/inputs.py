@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bridge.envelopes.schema import Hearing
 from bridge.errors import AudioFileError, InputError, PluginError, ProcessorError, RenderError
 from bridge.files import hash_file, stamp_file
 from bridge.plan.model import Plan, StemPlan
@@ -12,7 +13,7 @@ from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec
 from bridge.processors.catalogue import DREAMING
 
-__all__ = ["check_after", "check_before", "check_network", "check_plugin"]
+__all__ = ["check_after", "check_before", "check_network", "check_plugin", "check_weights"]
 
 
 def check_before(stem: StemPlan) -> None:
@@ -58,6 +59,9 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
                 check_network(plan, node)
             elif node.id in plugins:
                 check_plugin(plan, node, plugins[node.id]["sha256"])
+        for modulator in plan.preset.modulators:
+            if isinstance(modulator, Hearing):
+                check_weights(plan, [modulator.network], f"modulator {modulator.id!r}")
     except OSError as error:
         raise RenderError(f"{error.filename}: is gone or cannot be read ({error.strerror})") from None
     except InputError as error:
@@ -65,21 +69,36 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
 
 
 def check_network(plan: Plan, node: NodeSpec) -> None:
-    """Refuse a network whose weights are not those of the plan.
+    """Refuse a dream's network whose weights are not those of the plan.
 
     Raises:
         ProcessorError: They are not.
     """
-    from bridge.processors.dream_needs import check_installed, hash_networks, networks_of
+    from bridge.processors.dream_needs import networks_of
 
     used = frozenset[str]().union(*(networks_of(own) for own in dreams_of(plan.preset, node)))
-    planned = [name for name in sorted(used) if name in plan.networks]
+    check_weights(plan, sorted(used), f"node {node.id!r}")
+
+
+def check_weights(plan: Plan, names: Iterable[str], where: str) -> None:
+    """Refuse networks whose weights are not those of the plan.
+
+    Args:
+        plan: The plan.
+        names: The networks.
+        where: Who needs them.
+
+    Raises:
+        ProcessorError: They are not.
+    """
+    from bridge.processors.dream_needs import check_installed, hash_networks
+
+    planned = [name for name in names if name in plan.networks]
     check_installed(planned)
     for name, sha256 in hash_networks(planned).items():
         if sha256 != plan.networks[name]:
             raise ProcessorError(
-                f"node {node.id!r}: the weights of network {name!r} have changed since the plan was made; "
-                "plan again"
+                f"{where}: the weights of network {name!r} have changed since the plan was made; plan again"
             )
 
 

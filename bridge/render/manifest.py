@@ -19,9 +19,18 @@ from bridge.errors import InputError, OutputError, PlanError
 from bridge.files import read_regular, write_whole
 from bridge.installation import DISTRIBUTION, program_version
 from bridge.plan.model import Plan
+from bridge.render.dream_steps import DreamStep, first_and_last_heard
 from bridge.render.gain import GainDecision
 
-__all__ = ["Journal", "Manifest", "StemRecord", "is_settled", "read_manifest", "write_manifest"]
+__all__ = [
+    "HeardRecord",
+    "Journal",
+    "Manifest",
+    "StemRecord",
+    "is_settled",
+    "read_manifest",
+    "write_manifest",
+]
 
 _LIMIT_BYTES = 1 << 28
 _JOURNAL_REMEDY = "remove it, and the stems it tells of are rendered again"
@@ -43,6 +52,15 @@ def _check_levels(levels: dict[str, float | bool | None]) -> dict[str, float | b
 Levels = Annotated[dict[str, float | bool | None], AfterValidator(_check_levels)]
 
 
+class HeardRecord(_Record):
+    """What a dream heard in a stem, as it began and as it ended."""
+
+    first: str = Field(description="class that leads before the first step of its windows")
+    first_probability: float
+    last: str = Field(description="class that leads before the last one")
+    last_probability: float
+
+
 class StemRecord(_Record):
     """What is known of a finished stem."""
 
@@ -61,6 +79,9 @@ class StemRecord(_Record):
     warnings: tuple[str, ...] = ()
     plugins: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="node to its plugin's name, version, id and sha256"
+    )
+    heard: dict[str, HeardRecord] = Field(
+        default_factory=dict, description="dreams that ask for classes to what they heard"
     )
     ladder: dict[int, StemRecord] = Field(
         default_factory=dict, description="the same stem at depths of a ladder, beside it"
@@ -88,6 +109,7 @@ class StemRecord(_Record):
         wall_s: float,
         warnings: Iterable[str],
         plugins: dict[str, dict[str, str]],
+        steps: Iterable[DreamStep] = (),
     ) -> StemRecord:
         """Gather what was measured."""
         return cls(
@@ -105,6 +127,15 @@ class StemRecord(_Record):
             wall_s=round(wall_s, 3),
             warnings=tuple(warnings),
             plugins=plugins,
+            heard={
+                node: HeardRecord(
+                    first=first[0],
+                    first_probability=round(first[1], 4),
+                    last=last[0],
+                    last_probability=round(last[1], 4),
+                )
+                for node, (first, last) in first_and_last_heard(steps).items()
+            },
         )
 
 

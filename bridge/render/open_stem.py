@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,13 +24,15 @@ from bridge.plan.checks import NEEDS_NOTES, clock_rates, follows_notes
 from bridge.plan.model import Plan, StemPlan
 from bridge.plan.stem_envelopes import stem_envelopes
 from bridge.presets.keyswitches import key_weight, played_params, switched_keys
-from bridge.presets.model import NodeSpec, Preset
+from bridge.presets.model import NodeSpec
 from bridge.processors.catalogue import DREAMING, processor_parameters
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.frequency_limit import highest_hz, hold_params, parameters_in_hz
 from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import build_builtin
+from bridge.render.dream_steps import DreamStep
+from bridge.render.heard_stems import HeardStems, hear_stems
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
@@ -51,7 +54,7 @@ class RenderHooks:
         on_warning: Called with one line the user should see.
     """
 
-    on_step: Callable[[StepReport], None] | None = None
+    on_step: Callable[[DreamStep], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     on_warning: Callable[[str], None] | None = None
 
@@ -114,6 +117,7 @@ def open_stem(
     midi: MidiFile | None,
     hooks: RenderHooks,
     batches: SharedBatches | None = None,
+    heard: HeardStems | None = None,
 ) -> OpenStem:
     """Load every processor a stem needs and build what moves them; nothing is written.
 
@@ -123,6 +127,7 @@ def open_stem(
         midi: From ``plan.load_midi()``.
         hooks: Whom to tell and to ask.
         batches: Shared by the dreams of all stems on one device.
+        heard: What modulators listen for, from `hear_stems`; None hears it now.
 
     Raises:
         InputError: A network, plugin or parameter is not there.
@@ -155,7 +160,7 @@ def open_stem(
             midi,
             missing=missing,
             opened=plugin_specs,
-            followers=_followers(preset, plan, stem),
+            followers=_followers(plan, stem, hear_stems(plan, [stem]) if heard is None else heard),
         )
     except BaseException:
         _close([*opened.values(), *copies])
@@ -344,7 +349,7 @@ def _open_dream(
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
     dream = (Dreams if node.use == "dreams" else Dream)(
         device=plan.device_for(stem),
-        on_step=hooks.on_step,
+        on_step=None if hooks.on_step is None else partial(_tell_step, hooks.on_step, node.id),
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
@@ -368,11 +373,27 @@ def _open_dream(
     return dream
 
 
-def _followers(preset: Preset, plan: Plan, stem: StemPlan) -> dict[str, FollowerSource]:
-    curves = {}
-    for name in follower_stems(preset.modulators, stem.name):
+def _tell_step(tell: Callable[[DreamStep], None], node: str, report: StepReport) -> None:
+    tell(
+        DreamStep(
+            node=node,
+            window=report.window_index,
+            step=report.step_index,
+            n_steps=report.window_steps,
+            start_s=report.start_s,
+            score=report.score,
+            heard=report.heard,
+            change_db=report.change_db,
+        )
+    )
+
+
+def _followers(plan: Plan, stem: StemPlan, heard: HeardStems) -> dict[str, FollowerSource]:
+    modulators, curves = plan.preset.modulators, {}
+    for name in follower_stems(modulators, stem.name):
         other = next((other for other in plan.stems if other.name == name), None)
         if other is not None:
             with open_stem_sound(other) as reader:
-                curves[name] = build_follower(iter(reader), other.sample_rate, preset.modulators)
+                loudness = build_follower(iter(reader), other.sample_rate, modulators)
+            curves[name] = replace(loudness, heard=heard.get(name, {}))
     return curves

@@ -15,6 +15,7 @@ from bridge.plan.model import StemPlan
 from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, node_parameters
 from bridge.processors.dream_parameters import cross_fade_s
+from bridge.render.dream_steps import DreamStep
 from bridge.render.open_stem import OpenStem
 
 __all__ = ["Progress", "WorkMeter"]
@@ -34,13 +35,16 @@ class Progress:
         stem: Its name.
         target: Where it will be; tells stems of one name in several renders apart.
         fraction: 0..1.
-        phase: ``open``, ``render``, ``deliver`` or ``done``.
+        step: What a step of a dream did, where that is why it is told.
+        phase: ``hear`` (a network listens to it before anything is rendered), ``open``, ``render``,
+            ``deliver`` or ``done``.
     """
 
     stem: str
     target: Path
     fraction: float
-    phase: Literal["open", "render", "deliver", "done"]
+    phase: Literal["hear", "open", "render", "deliver", "done"]
+    step: DreamStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class WorkMeter:
         self._over_at: list[int] = []
         self._due: list[int] = []
         self._taken, self._read = 0, 0.0
+        self.steps: list[DreamStep] = []
 
     def expect(self, opened: OpenStem) -> None:
         """Learn how many steps every window of every dream will take."""
@@ -82,10 +87,11 @@ class WorkMeter:
         """How many steps all windows of all dreams will take, where none of them is silent."""
         return self._due[-1] if self._due else 0
 
-    def on_step(self, _report: object) -> None:
-        """Count one step of one window."""
+    def on_step(self, step: DreamStep) -> None:
+        """Count one step of one window, and keep what it did."""
         self._taken += 1
-        self._report()
+        self.steps.append(step)
+        self._report(step)
 
     def on_input(self, position: int) -> None:
         """Note that the stem has been read, and its chain has run, up to a sample."""
@@ -96,11 +102,12 @@ class WorkMeter:
             self._taken = max(self._taken, self._due[n_over - 1])
         self._report()
 
-    def _report(self) -> None:
+    def _report(self, step: DreamStep | None = None) -> None:
         dreamed = min(1.0, self._taken / self.n_steps) if self.n_steps else self._read
         fraction = min(0.99, _READING * self._read + (1.0 - _READING) * dreamed)
+        target = Path(self._stem.target)
         self._tell(
-            Progress(stem=self._stem.name, target=Path(self._stem.target), fraction=fraction, phase="render")
+            Progress(stem=self._stem.name, target=target, fraction=fraction, phase="render", step=step)
         )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from bridge.audio.loudness import Loudness, LoudnessMeter
 from bridge.plan.model import Plan
+from bridge.render.dream_steps import DreamStep
 from bridge.render.manifest import StemRecord
 
 __all__ = ["DeliveredStem", "RenderReport", "RenderedStem", "StemResult"]
@@ -25,6 +26,7 @@ class StemResult:
         error: Why it failed, in one line.
         record: What was measured, where it is done.
         warnings: What the user should know.
+        steps: What the steps of its dreams did, where they were taken now.
     """
 
     name: str
@@ -33,6 +35,7 @@ class StemResult:
     error: str = ""
     record: StemRecord | None = None
     warnings: tuple[str, ...] = ()
+    steps: tuple[DreamStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class RenderedStem:
         warnings: What the user should know.
         plugins: Who they are, by node.
         rungs: The same stem at each depth of its plan's ladder.
+        steps: What the steps of its dreams did.
     """
 
     scratch: Path
@@ -58,6 +62,7 @@ class RenderedStem:
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]
     rungs: Mapping[int, RenderedStem] = field(default_factory=dict)
+    steps: tuple[DreamStep, ...] = ()
 
     @property
     def scratches(self) -> tuple[Path, ...]:

@@ -21,6 +21,7 @@ from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import manifest_path, stem_outputs
 from bridge.render.folder_lock import lock_folder
 from bridge.render.gpu_batches import open_shared_batches
+from bridge.render.heard_stems import HeardStems, KnownCurves, hear_stems
 from bridge.render.inputs import check_before
 from bridge.render.manifest import Journal, StemRecord, is_settled, write_manifest
 from bridge.render.open_stem import RenderHooks, open_stem
@@ -100,8 +101,9 @@ def render_plans(
             held.enter_context(lock_folder(folder))
         runs = [_Run(plan, overwrite) for plan in plans]
         midis: dict[MidiSource, MidiFile] = {}
+        known: KnownCurves = {}
         for run in runs:
-            run.check(midis)
+            run.check(midis, known, tell, stops)
         for folder in folders:
             _make_folder(folder)
             if not is_there[folder]:
@@ -163,13 +165,23 @@ class _Run:
             if stem not in self.waiting
         }
         self._midi: MidiFile | None = None
+        self._heard: HeardStems = {}
         self._scratch_dir = Path()
         self._journal = Journal(self._path)
         self._rendered: dict[str, RenderedStem] = {}
         self._has_begun = False
 
-    def check(self, midis: dict[MidiSource, MidiFile]) -> None:
-        """Refuse what cannot work, before anything is written; read the song's MIDI, once for all plans."""
+    def check(
+        self,
+        midis: dict[MidiSource, MidiFile],
+        known: KnownCurves,
+        tell: Callable[[Progress], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        """Refuse what cannot work, before anything is written.
+
+        The song's MIDI is read and stems are heard now, once for all plans.
+        """
         outputs = [one for stem in self.waiting for one in self._outputs(stem)]
         existing = [path for path, may_replace in outputs if os.path.lexists(path) and not may_replace]
         folder = next((path for path, _ in outputs if path.is_dir()), None)
@@ -191,9 +203,14 @@ class _Run:
                 midis[self.plan.midi] = self.plan.midi.load()
                 self.plan.midi.check()  # once more: what was read is what counts
             self._midi = midis[self.plan.midi]
+
+        def tell_of(stem: StemPlan) -> None:
+            tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="hear"))
+
         for stem in self.waiting[:1]:
+            self._heard = hear_stems(self.plan, self.waiting, known, tell=tell_of, is_cancelled=is_cancelled)
             # Every processor is opened once before any output is created.
-            open_stem(self.plan, stem, self._midi, RenderHooks()).close()
+            open_stem(self.plan, stem, self._midi, RenderHooks(), heard=self._heard).close()
 
     def begin(self, scratch_dir: Path) -> None:
         """Note what is under way; stems wait in that folder between their chain and their level."""
@@ -211,6 +228,7 @@ class _Run:
                 midi=self._midi,
                 is_delivered=not self.plan.is_shared,
                 batches=batches.get(self.plan.device_for(stem)),
+                heard=self._heard,
                 scratch=self._scratch_dir / str(index),
             )
             for index, stem in enumerate(self.waiting)

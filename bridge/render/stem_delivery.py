@@ -66,7 +66,12 @@ def deliver_stem(
     record = record.model_copy(update={"ladder": rungs})
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
     result = StemResult(
-        name=stem.name, status="done", target=Path(stem.target), record=record, warnings=record.warnings
+        name=stem.name,
+        status="done",
+        target=Path(stem.target),
+        record=record,
+        warnings=record.warnings,
+        steps=rendered.steps,
     )
     parts = {depth: rung.part for depth, rung in rendered.rungs.items()}
     return DeliveredStem(result=result, part=rendered.part, rungs=parts)
@@ -129,6 +134,7 @@ def _write(plan: Plan, stem: StemPlan, rendered: RenderedStem, level: Level) -> 
         wall_s=rendered.wall_s,
         warnings=warnings,
         plugins=rendered.plugins,
+        steps=rendered.steps,
     )
 
 

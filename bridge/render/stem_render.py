@@ -19,6 +19,8 @@ from bridge.audio.loudness import LoudnessMeter
 from bridge.errors import RenderError, RenderStoppedError
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
+from bridge.render.dream_steps import sort_steps
+from bridge.render.heard_stems import HeardStems
 from bridge.render.inputs import check_after
 from bridge.render.ladder import LadderWriter
 from bridge.render.loss import LossWatch
@@ -43,6 +45,7 @@ def render_stem(
     tell: Callable[[Progress], None],
     is_cancelled: Callable[[], bool] | None,
     batches: SharedBatches | None = None,
+    heard: HeardStems | None = None,
 ) -> RenderedStem:
     """Stream a stem through its chain into a scratch file, measuring before and after.
 
@@ -54,6 +57,7 @@ def render_stem(
         tell: Called as the stem gets on.
         is_cancelled: Asked often; true stops.
         batches: Shared with the dreams of stems in other threads.
+        heard: What modulators listen for, from `hear_stems`; None hears it now.
 
     Raises:
         ReverieError: The stem failed; the scratch file is gone.
@@ -64,7 +68,7 @@ def render_stem(
     _fix_threads(plan)
     meter = WorkMeter(stem, tell)
     hooks = RenderHooks(on_step=meter.on_step, is_cancelled=is_cancelled, on_warning=warnings.append)
-    opened = open_stem(plan, stem, midi, hooks, batches)
+    opened = open_stem(plan, stem, midi, hooks, batches, heard)
     meter.expect(opened)
     try:
         n_tail = _tail_samples(opened)
@@ -85,6 +89,7 @@ def render_stem(
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
         plugins=plugins,
+        steps=sort_steps(meter.steps, [node.id for node in plan.preset.chain]),
     )
     return replace(rendered, rungs=ladder.rendered(rendered))
 

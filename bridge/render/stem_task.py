@@ -17,6 +17,7 @@ from bridge.installation import reason_of, repair_command, unloadable_package
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.gain import decide_gain, share_gains
+from bridge.render.heard_stems import HeardStems
 from bridge.render.ladder import scratch_of
 from bridge.render.progress import Progress
 from bridge.render.results import DeliveredStem, RenderedStem, StemResult
@@ -40,6 +41,7 @@ class RenderStem:
         midi: From ``plan.load_midi()``.
         is_delivered: Whether it is delivered as well.
         batches: Shared with the dreams of stems in other threads.
+        heard: What modulators listen for, from `hear_stems`.
     """
 
     plan: Plan
@@ -48,6 +50,7 @@ class RenderStem:
     midi: MidiFile | None = None
     is_delivered: bool = True
     batches: SharedBatches | None = None
+    heard: HeardStems | None = None
 
     def run(
         self, tell: Callable[[Progress], None], is_cancelled: Callable[[], bool]
@@ -60,7 +63,7 @@ class RenderStem:
         is_kept = False
         try:
             rendered = render_stem(
-                self.plan, self.stem, self.scratch, self.midi, tell, is_cancelled, self.batches
+                self.plan, self.stem, self.scratch, self.midi, tell, is_cancelled, self.batches, self.heard
             )
             if not self.is_delivered:
                 is_kept = True

@@ -4,6 +4,7 @@
 - `stream`          a sound that arrives in blocks
 - `windows`         which window may take which step
 - `pending_steps`   a window that is to take a step, and who takes it
+- `step_notes`      how a step's windows score, what is heard in them, what it changes
 - `faults`          what can be wrong with a step, and how it is said
 - `shared_batches`  streams of several threads in one batch
 - `ladder`          the sound at several depths from one dream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -9,7 +10,23 @@ from typing import NamedTuple, Protocol
 from dream_core.errors import DreamError
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
 
-__all__ = ["Fault", "PendingStep", "StepReport", "Stepper"]
+__all__ = ["Fault", "PendingStep", "StepFacts", "StepReport", "Stepper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFacts:
+    """What is known of one step of one window.
+
+    Args:
+        score: The objective before the step.
+        heard: The class heard most before the step and its mean probability, where the objective asks for
+            classes.
+        change_db: How loud the step's whole change is beside the sound before it.
+    """
+
+    score: float
+    heard: tuple[str, float] | None
+    change_db: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +41,10 @@ class StepReport:
         window_steps: How many steps the window takes in all.
         done_steps: How many steps were taken so far, of all windows.
         total_steps: How many there will be; None where the sound has not been seen to its end.
+        heard: The class that is heard most in the window before the step, and its mean probability, each
+            patch counting by its level; None where the objective asks for no classes.
+        change_db: How loud all that the step proposes to change is, relative to the sound under the window
+            before it; minus infinity where it changes nothing. The depth decides how much of it happens.
     """
 
     window_index: int
@@ -33,6 +54,8 @@ class StepReport:
     window_steps: int
     done_steps: int
     total_steps: int | None
+    heard: tuple[str, float] | None = None
+    change_db: float = -math.inf
 
 
 class Stepper(Protocol):
@@ -52,7 +75,7 @@ class Stepper(Protocol):
         """Step windows, of this stream or of others of its kind; return what went wrong with whose."""
         ...
 
-    def report_step(self, window: ScheduledWindow, step_index: int, score: float) -> None:
+    def report_step(self, window: ScheduledWindow, step_index: int, facts: StepFacts) -> None:
         """Tell that a step of a window has been taken."""
         ...
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -22,8 +23,9 @@ from dream_core.errors import CancelledError, NonFiniteError, SettingError
 from dream_core.loop.faults import find_faults
 from dream_core.loop.ladder import Rungs, check_ladder
 from dream_core.loop.lanes import PitchPhase, check_lane, check_weights, crop_weight
-from dream_core.loop.pending_steps import Fault, PendingStep, StepReport
+from dream_core.loop.pending_steps import Fault, PendingStep, StepFacts, StepReport
 from dream_core.loop.shared_batches import SharedBatches
+from dream_core.loop.step_notes import StepNotes
 from dream_core.loop.stereo import fold_channels, groups_of, unfold_channels
 from dream_core.loop.windows import ScheduledWindow, WindowSchedule
 from dream_core.objectives.ear import When
@@ -274,7 +276,7 @@ class DreamStream:
         windows = [step.window for step in filled]
         current = torch.stack([step.schedule.sound_under(step.window_index) for step in filled])
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
-        window, scores = self._build_window(filled, len(steps), current)
+        window, notes = self._build_window(filled, len(steps), current)
         state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
         proposal = unfold_channels(proposal_rows, window.current, current, mode)
@@ -290,25 +292,23 @@ class DreamStream:
             held.taken += 1
             part = slice(n * groups, (n + 1) * groups)
             held.state = {} if held.taken == held.n_steps else {k: v[part] for k, v in state.items()}
-            step.stream.report_step(held, window.step_index, float(scores[0][part].mean()))
+            step.stream.report_step(held, window.step_index, notes.facts(part, current[n], held.proposal))
         return faults
 
-    def report_step(self, window: ScheduledWindow, step_index: int, score: float) -> None:
+    def report_step(self, window: ScheduledWindow, step_index: int, facts: StepFacts) -> None:
         """Tell that a step of a window has been taken."""
         self._done_steps += 1
         if self._on_step is not None:
-            start_s = self._schedule.start_sample(window) / self._listener.sample_rate
-            self._on_step(
-                StepReport(
-                    window_index=window.index,
-                    step_index=step_index,
-                    start_s=start_s,
-                    score=score,
-                    window_steps=window.n_steps,
-                    done_steps=self._done_steps,
-                    total_steps=self._total_steps,
-                )
+            report = StepReport(
+                window_index=window.index,
+                step_index=step_index,
+                start_s=self._schedule.start_sample(window) / self._listener.sample_rate,
+                window_steps=window.n_steps,
+                done_steps=self._done_steps,
+                total_steps=self._total_steps,
+                **asdict(facts),
             )
+            self._on_step(report)
 
     def count_steps(self, samples: Tensor, depth: Tensor) -> None:
         """Count the steps a whole sound will take, so that reports can say how many there are.
@@ -325,7 +325,7 @@ class DreamStream:
 
     def _build_window(
         self, filled: Sequence[PendingStep], n_steps: int, current: Tensor
-    ) -> tuple[Window, list[Tensor]]:
+    ) -> tuple[Window, StepNotes]:
         windows = [step.window for step in filled]
         mode, groups = self._settings.stereo, groups_of(self._settings.stereo, self._n_channels)
         context = fold_channels(torch.stack([t.schedule.context_under(t.window_index) for t in filled]), mode)
@@ -338,7 +338,7 @@ class DreamStream:
         ]
         step_index = self._first_step + windows[0].taken
         offset, speed = self._offsets(step_index), self._speed(step_index)
-        scores: list[Tensor] = []
+        notes = StepNotes()
         lanes = self._moving(filled, groups)
         weights = {name: lanes.pop(name, value) for name, value in self._weights.items()}
         starts = [one.schedule.start_sample(one.window) for one in filled for _ in range(groups)]
@@ -353,14 +353,15 @@ class DreamStream:
             around = (mono.shape[-1] - whole) // 2  # 0 or the margin
             original = original_mono[:, margin - around : margin + whole + around]
             heard = [n + 2 * around for n in lengths]
-            value = self._listener.score(mono, offset, original, speed, heard, when(around), frames)
-            scores.append(value.detach())
+            at = when(around)
+            value = self._listener.score(mono, offset, original, speed, heard, at, frames, notes.classes)
+            notes.add(value.detach())
             return value
 
         look = None
         ear, first = self._listener.only_ear, offset if isinstance(offset, int) else offset[0]
         if ear is not None:
-            look = Look(ear=ear, offset_frames=first, score=score, when=when, tell=scores.append)
+            look = Look(ear=ear, offset_frames=first, score=score, when=when, tell=notes.add)
         is_heard = [one.schedule.needs_sound(one.window_index) for one in filled for _ in range(groups)]
 
         window = Window(
@@ -377,7 +378,7 @@ class DreamStream:
             look=look,
             needs_sound=tuple(is_heard),
         )
-        return window, scores
+        return window, notes
 
     def _offsets(self, step_index: int) -> int | tuple[int, ...]:
         if not self._settings.jitter:

@@ -27,10 +27,13 @@ from dream_core.objectives.objective import LOGITS, Activations, Objective, one_
 __all__ = [
     "class_activation",
     "class_index",
+    "class_probabilities",
     "class_score",
     "class_term",
     "logit",
     "loudest_class",
+    "loudest_of",
+    "mean_probabilities",
     "patch_weights",
     "pick_class",
 ]
@@ -66,7 +69,7 @@ def class_score(heard: Activations, index: Tensor) -> Tensor:
     """
     logits = heard.layers[LOGITS]
     weights = patch_weights(heard.energy, logits)
-    log_mean = (weights.log() + pick_class(_log_activations(logits, heard.card), index)).logsumexp(dim=1)
+    log_mean = (weights.log() + pick_class(_log_probabilities(logits, heard.card), index)).logsumexp(dim=1)
     return log_mean + _LOGIT_SHARE * (weights * pick_class(logits, index)).sum(1)
 
 
@@ -137,11 +140,42 @@ def patch_weights(energy: Tensor | None, logits: Tensor) -> Tensor:
     return torch.where(total > 0, levels / total.clamp(min=_HEARD_DB), even).detach()
 
 
-def _log_activations(logits: Tensor, card: NetworkCard) -> Tensor:
-    """Return the logarithm of every class's probability in every patch."""
+def _log_probabilities(logits: Tensor, card: NetworkCard) -> Tensor:
+    """Return the logarithm of every class's probability; classes come last."""
     if card.outputs == "independent":
         return torch.nn.functional.logsigmoid(logits)
-    return logits.log_softmax(dim=2)
+    return logits.log_softmax(dim=-1)
+
+
+def class_probabilities(logits: Tensor, card: NetworkCard) -> Tensor:
+    """Return every class's probability: each of its own, or shares of one, as the card says.
+
+    Shape:
+        ``(..., classes)`` -> ``(..., classes)``.
+    """
+    return _log_probabilities(logits, card).exp()
+
+
+def mean_probabilities(logits: Tensor, energy: Tensor | None, card: NetworkCard) -> Tensor:
+    """Return the mean probability of each item's classes, each patch counting by its level.
+
+    Shape:
+        ``(items, patches, classes)`` and ``(items, patches)`` -> ``(items, classes)``.
+    """
+    weights = patch_weights(energy, logits)
+    return (weights[:, :, None] * class_probabilities(logits.detach(), card)).sum(dim=1)
+
+
+def loudest_of(means: Tensor, card: NetworkCard) -> Tensor:
+    """Return the class of each item with the highest mean probability; silence is never it.
+
+    Shape:
+        ``(items, classes)`` -> ``(items,)``.
+    """
+    silent = [i for i, name in enumerate(card.classes) if name.casefold() == _SILENCE]
+    means = means.clone()
+    means[:, silent] = -1.0
+    return means.argmax(dim=1)
 
 
 def loudest_class(logits: Tensor, energy: Tensor | None, card: NetworkCard) -> Tensor:
@@ -150,11 +184,7 @@ def loudest_class(logits: Tensor, energy: Tensor | None, card: NetworkCard) -> T
     Shape:
         ``(items, patches, classes)`` and ``(items, patches)`` -> ``(items,)``.
     """
-    weights = patch_weights(energy, logits)
-    means = (weights[:, :, None] * _log_activations(logits.detach(), card).exp()).sum(dim=1)
-    silent = [i for i, name in enumerate(card.classes) if name.casefold() == _SILENCE]
-    means[:, silent] = -1.0
-    return means.argmax(dim=1)
+    return loudest_of(mean_probabilities(logits, energy, card), card)
 
 
 def pick_class(values: Tensor, index: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from dream_core.dsp.resample import resample, resampled_length
 from dream_core.errors import ObjectiveError, SettingError
 from dream_core.networks.card import MelHearing, Network, NetworkCard, PictureNetwork
+from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import KEYS, LOGITS, Activations, Term
 from dream_core.objectives.taps import tap
 from dream_core.objectives.targets import ClassTargets, Targets, TargetUse
@@ -202,6 +203,7 @@ class Ear:
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
         frames: Tensor | None = None,
+        classes: HeardClasses | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable; see `Listener.score`."""
         n_samples = mono.shape[-1]
@@ -209,7 +211,7 @@ class Ear:
         short = {i: n for i, n in enumerate(n_valid or ()) if n < n_samples}
         whole = None
         if len(short) < len(mono):
-            whole = self._score(mono, offset_frames, original, speed, when, frames)
+            whole = self._score(mono, offset_frames, original, speed, when, frames, (classes, 0))
         if whole is not None and not short:
             return whole
         # A sound with padding after it is heard alone and as long as it is: the grid ends where it ends, and
@@ -220,8 +222,8 @@ class Ear:
                 rows = slice(item, item + 1), slice(short[item])
                 own = None if original is None else original[rows]
                 seen = None if frames is None else frames[item : item + 1]
-                at = when.item(item, short[item])
-                each.append(self._score(mono[rows], offset_frames, own, speed, at, seen)[0])
+                at, told = when.item(item, short[item]), (classes, item)
+                each.append(self._score(mono[rows], offset_frames, own, speed, at, seen, told)[0])
             elif whole is not None:
                 each.append(whole[item])
         return torch.stack(each)
@@ -234,6 +236,7 @@ class Ear:
         speed: float,
         when: When,
         frames: Tensor | None,
+        told: tuple[HeardClasses | None, int],
     ) -> Tensor:
         heard_original = Heard({})
         if self._needs_original and original is not None:
@@ -241,6 +244,9 @@ class Ear:
                 heard_original = self._hear(original, offset_frames, speed)
         beside = self._hear_beside(when, mono.shape[-1], offset_frames, speed)
         heard = self._hear(mono, offset_frames, speed, frames)
+        classes, first_item = told
+        if classes is not None and LOGITS in self.layers:
+            classes.note(first_item, heard.layers[LOGITS], heard.energy, self.network.card)
         if not self._needs_times:
             return self._scored(heard, heard_original, beside)
         offsets_s = self._patch_times(mono.shape[-1], offset_frames, speed)

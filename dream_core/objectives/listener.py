@@ -21,6 +21,7 @@ from dream_core.errors import NetworkNotFoundError, ObjectiveError
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
 from dream_core.objectives.ear import Ear, When
+from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import Objective, Term
 from dream_core.objectives.targets import Targets
 from dream_core.runtime import draw_integer
@@ -151,6 +152,7 @@ class Listener:
         n_valid: Sequence[int] | None = None,
         when: When | None = None,
         frames: Tensor | None = None,
+        classes: HeardClasses | None = None,
     ) -> Tensor:
         """Return each item's score, differentiable.
 
@@ -166,13 +168,14 @@ class Listener:
             when: Where the items are in the whole sound, and the weights there; None is the sound's start,
                 and an objective without weights.
             frames: Log-mel frames that are heard in place of the sound, where one network listens.
+            classes: Is told which classes are heard, where the objective asks for any.
 
         Shape:
             ``(items, samples)`` -> ``(items,)``.
         """
         offsets = [offset_frames] * len(self._ears) if isinstance(offset_frames, int) else offset_frames
         if len(self._ears) == 1:
-            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when, frames)
+            return self._ears[0].score(mono, offsets[0], original, speed, n_valid, when, frames, classes)
         n_fft = 2 ** round(math.log2(_WINDOW_S * self.sample_rate))
         first, last = (
             min(n_fft / 2, hz * n_fft / self.sample_rate) for hz in (self._touched_hz[0], self._touched_hz[1])
@@ -182,7 +185,7 @@ class Listener:
         scores = []
         for ear, offset in zip(self._ears, offsets, strict=True):
             levelled = _Levelled.apply(mono, ear.weigh(when).to(mono), n_fft, bins)
-            scores.append(ear.score(levelled, offset, original, speed, n_valid, when))
+            scores.append(ear.score(levelled, offset, original, speed, n_valid, when, None, classes))
         return torch.stack(scores).sum(dim=0)
 
 

@@ -14,8 +14,9 @@ from test_bridge.envelopes.test_any import ADSRS, CONTOURS, LANES, LFOS, SONGS, 
 from test_bridge.envelopes.test_sources import ALL_MODULATORS
 
 from bridge.envelopes.evaluate import Envelopes
-from bridge.envelopes.follower import build_follower
+from bridge.envelopes.follower import FollowerSource, build_follower
 from bridge.envelopes.grid import Grid
+from bridge.envelopes.hearing import HeardCurve, HearingMeasure
 from bridge.envelopes.lattice import CELL
 from bridge.envelopes.segments import Contour, Segment
 from bridge.errors import ReverieError
@@ -175,6 +176,25 @@ def test_a_follower_is_as_exact_from_the_lattice() -> None:
 
     assert apart.max() <= 1e-4 * 8.0  # corners below a thousandth are rounded off
     assert np.ptp(built.values("dream", "depth", 0, 400_000)) > 1.0
+
+
+def test_what_is_heard_is_as_exact_from_the_lattice() -> None:
+    """Also where it rests above nothing before its first patch; rows lie between multiples of 64 samples."""
+    values = np.random.default_rng(5).random(40)
+    curve = HeardCurve(values=values, first_s=0.57, hop_s=0.2554)
+    measure = HearingMeasure(network="timbre", class_name="vocal")
+    source = FollowerSource(level_db={}, hop_samples=64, sample_rate=48_000, heard={measure: curve})
+    built = envelopes(
+        [{"type": "hearing", "id": "it", "class": "vocal", "attack": "0 ms", "release": "20 ms"}],
+        [{"source": "it", "target": "dream.depth"}],
+        stem="vox",
+        followers={"vox": source},
+    )
+
+    apart = np.abs(built.values("dream", "depth", 0, 400_000) - sample_by_sample(built, 0, 400_000))
+
+    assert apart.max() <= 1e-4 * 8.0  # as a follower's
+    assert built.values("dream", "depth", 0, 1)[0] == pytest.approx(8.0 * values[0])
 
 
 def test_quantized_routes_are_worked_out_at_every_sample() -> None:

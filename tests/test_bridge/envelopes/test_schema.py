@@ -29,6 +29,8 @@ GOOD: list[dict[str, Any]] = [
     {"type": "breakpoints", "id": "c", "points": [{"at": "@Pre-Chorus+2 bars", "value": 1}]},
     {"type": "steps", "id": "d", "steps": [0, 1, 0.5], "direction": "random"},
     {"type": "follower", "id": "e", "source": "sidechain", "stem": "kick", "detector": "lufs_m"},
+    {"type": "hearing", "id": "i", "network": "musicnn", "class": "vocal", "stem": "vox", "floor": 0.2},
+    {"type": "hearing", "id": "j", "layer": "block3", "channel": 12, "ceiling": 2.5, "patch_hop": 5},
     {"type": "midi", "id": "f", "event": "pitch_bend", "bend_range": 12},
     {"type": "macro", "id": "g", "macro": "depth"},
     {"type": "combine", "id": "h", "op": "xfade", "inputs": ["a", "b", "c"]},
@@ -48,6 +50,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"type": "breakpoints", "id": "a", "points": [{"at": "bar 9", "value": 1}]}, "'9:1'"),
     ({"type": "breakpoints", "id": "a", "points": [{"at": "9:1", "value": 2}]}, "less than or equal to 1"),
     ({"type": "follower", "id": "a", "stem": "kick"}, "sidechain"),
+    ({"type": "hearing", "id": "a"}, "say what is heard: class = 'vocal', or layer"),
+    ({"type": "hearing", "id": "a", "class": "vocal", "layer": "block3", "channel": 1}, "say what is heard"),
+    ({"type": "hearing", "id": "a", "layer": "block3"}, "layer and channel go together"),
+    ({"type": "hearing", "id": "a", "class": "vocal", "channel": 3}, "layer and channel go together"),
+    ({"type": "hearing", "id": "a", "class": "vocal", "floor": 0.5, "ceiling": 0.5}, "is not below ceiling"),
+    ({"type": "hearing", "id": "a", "class": "vocal", "ceiling": float("inf")}, "finite"),
+    ({"type": "hearing", "id": "a", "class_name": "vocal"}, "Extra inputs"),
     ({"type": "midi", "id": "a", "event": "cc"}, r"number = 0\.\.127"),
     ({"type": "midi", "id": "a", "event": "cc14", "number": 40}, r"0\.\.31"),
     ({"type": "combine", "id": "a", "op": "xfade", "inputs": ["b"]}, "three inputs"),
@@ -55,7 +64,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("data", GOOD, ids=[data["type"] for data in GOOD])
+@pytest.mark.parametrize("data", GOOD, ids=[data["id"] for data in GOOD])
 def test_what_is_written_is_read_back(data: dict[str, Any]) -> None:
     """A modulator survives JSON with every word as it was written."""
     modulator = MODULATOR.validate_python(data)
@@ -105,7 +114,7 @@ def test_a_midi_map_names_sources_and_targets() -> None:
 
 
 def test_the_schema_knows_every_modulator() -> None:
-    """The JSON Schema names all eight kinds and refuses unknown keys in each."""
+    """The JSON Schema names all nine kinds and refuses unknown keys in each."""
     schema = MODULATOR.json_schema()
 
     assert set(schema["discriminator"]["mapping"]) == {data["type"] for data in GOOD}

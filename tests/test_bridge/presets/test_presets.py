@@ -32,7 +32,9 @@ FROM_NOISE = ["from-nothing", "what-is-left"]
 """They make their sound of noise, whatever the stem was, and have tests of their own too."""
 PUBLISHED = ["auditory-dreamer", "dreamsound-0163", "three-layers"]
 """They repeat what was published, harsh as it is."""
-_OTHERS = ("null-reference", "what-it-hears", *PUBLISHED, *FROM_NOISE, *PLAYED, *PICTURES)
+LISTENING = ["what-it-hears", "when-it-sings"]
+"""These leave alone what they do not wait for, and have tests of their own."""
+_OTHERS = ("null-reference", *PUBLISHED, *LISTENING, *FROM_NOISE, *PLAYED, *PICTURES)
 DREAMING = [name for name in PRESETS if name not in _OTHERS]
 """The others made to be liked."""
 STEMS = ["bass", "drums", "keys", "lead"]
