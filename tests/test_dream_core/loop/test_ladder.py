@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers.nets import SmallNet
+from helpers.nets import MelNet
 
 from dream_core import DreamSettings, dream, open_stream
 from dream_core.errors import SettingError
@@ -35,7 +35,7 @@ def climb(
     reports: list[object] | None = None,
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     stream = open_stream(
-        SmallNet(), settings, RATE, 2, ladder=LADDER, on_step=None if reports is None else reports.append
+        MelNet(), settings, RATE, 2, ladder=LADDER, on_step=None if reports is None else reports.append
     )
     done, rungs = [], {rung: [np.zeros((2, 0), np.float32)] for rung in LADDER}
     for start in range(0, sound.shape[1] + block, block):
@@ -58,7 +58,7 @@ def climb(
 
 
 @pytest.mark.parametrize("block", [700, 100_000])
-@pytest.mark.parametrize("update", ["mask", "add", "filter"])
+@pytest.mark.parametrize("update", ["mask", "add", "filter", "mel", "hear"])
 def test_a_rung_is_a_dream_held_to_its_depth(update: str, block: int) -> None:
     """Bit for bit ``min(d(t), k)``, for depths that move, in blocks; the whole dream is as without one."""
     settings = DreamSettings(objective="layer:second", window_s=0.5, fade_s=0.03, update=update)
@@ -66,9 +66,9 @@ def test_a_rung_is_a_dream_held_to_its_depth(update: str, block: int) -> None:
     depth = make_depth(sound.shape[1])
     whole, rungs = climb(settings, sound, depth, block)
 
-    assert np.array_equal(whole, dream(sound, RATE, SmallNet(), settings, depth=depth))
+    assert np.array_equal(whole, dream(sound, RATE, MelNet(), settings, depth=depth))
     for rung, found in rungs.items():
-        held = dream(sound, RATE, SmallNet(), settings, depth=np.minimum(depth, rung))
+        held = dream(sound, RATE, MelNet(), settings, depth=np.minimum(depth, rung))
         assert np.array_equal(found, held), rung
     assert not np.array_equal(rungs[2], rungs[5])
     assert np.array_equal(rungs[9], whole)
@@ -82,7 +82,7 @@ def test_a_ladder_takes_no_step_more() -> None:
     with_ladder: list[object] = []
     climb(settings, sound, depth, 4000, with_ladder)
     alone: list[object] = []
-    dream(sound, RATE, SmallNet(), settings, depth=depth, on_step=alone.append)
+    dream(sound, RATE, MelNet(), settings, depth=depth, on_step=alone.append)
 
     assert len(with_ladder) == len(alone) > 0
 
@@ -112,11 +112,11 @@ def test_a_rung_asks_for_the_sound_of_its_step() -> None:
 
     for rung, found in rungs.items():
         np.testing.assert_allclose(found, sound * (1.0 + 0.01 * min(rung, 6)), rtol=1e-5, atol=1e-7)
-        held = dream(sound, RATE, SmallNet(), settings, depth=np.minimum(depth, rung))
+        held = dream(sound, RATE, MelNet(), settings, depth=np.minimum(depth, rung))
         assert np.array_equal(found, held), rung
 
 
 @pytest.mark.parametrize("ladder", [[0], [1.5], [101], [True], ["2"]])
 def test_what_is_no_rung_is_said(ladder: list[int]) -> None:
     with pytest.raises(SettingError, match=r"whole numbers of steps, 1\.\.100"):
-        open_stream(SmallNet(), DreamSettings(objective="layer:second"), RATE, 1, ladder=ladder)
+        open_stream(MelNet(), DreamSettings(objective="layer:second"), RATE, 1, ladder=ladder)
