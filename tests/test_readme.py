@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from helpers.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,9 +26,14 @@ def test_the_readmes_python_runs_and_is_heard(tmp_path: Path, monkeypatch: pytes
     """Its blocks run one after the other beside the examples; every dream is of a sound, and changes it.
 
     What a dream changes, the rest of its chain aside, is above -20 dB of the sound: a dream that nobody hears
-    shows nothing.
+    shows nothing. The session is half a song: the lead, and four seconds of the keys.
     """
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    song = tmp_path / "examples" / "song"
+    song.mkdir(parents=True)
+    for name in ("lead.flac", "song.mid"):
+        (song / name).symlink_to(ROOT / "examples" / "song" / name)
+    keys, rate = soundfile.read(ROOT / "examples" / "song" / "keys.flac", stop=4 * 48000)
+    soundfile.write(song / "keys.flac", keys, rate)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "readme"}
     for code in blocks("python"):

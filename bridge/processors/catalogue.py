@@ -242,7 +242,7 @@ def processor_titles() -> dict[str, str]:
     return {
         "dream": "gradient ascent on what a network hears",
         "dreams": "several dreams of one sound, added up",
-        "noise": "white, pink or brown noise, in place of the sound or beside it",
+        "noise": "white, pink or brown noise",
         "vst3": "a hosted VST3 plugin",
         **{name: builtin.title for name, builtin in BUILTINS.items()},
     }

@@ -13,7 +13,7 @@ from bridge import build_plan, render_plan
 
 SONG = Path(__file__).parents[3] / "examples" / "song"
 STEMS = ("bass", "drums", "keys", "lead")
-SECONDS = 10.0
+SECONDS = 8.0
 FACTORY = ("four-floor-hypnosis", "lucid-bloom", "snare-apparition", "tape-dreams", "undertow")
 """Those that colour a sound. Played ones lead it to other notes, whatever its balance was."""
 
