@@ -361,7 +361,14 @@ class DreamStream:
         look = None
         ear, first = self._listener.only_ear, offset if isinstance(offset, int) else offset[0]
         if ear is not None:
-            look = Look(ear=ear, offset_frames=first, score=score, when=when, tell=notes.add)
+            look = Look(
+                ear=ear,
+                offset_frames=first,
+                score=score,
+                when=when,
+                tell=notes.add,
+                classes=lambda: notes.classes,
+            )
         is_heard = [one.schedule.needs_sound(one.window_index) for one in filled for _ in range(groups)]
 
         window = Window(
