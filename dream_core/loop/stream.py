@@ -306,6 +306,7 @@ class DreamStream:
                 window_steps=window.n_steps,
                 done_steps=self._done_steps,
                 total_steps=self._total_steps,
+                objective=self._listener.objective.text,
                 **asdict(facts),
             )
             self._on_step(report)

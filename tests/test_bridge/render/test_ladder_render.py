@@ -114,6 +114,16 @@ def test_the_manifest_holds_and_verifies_it(stems: list[Path], tmp_path: Path) -
     assert verdicts["a at depth 3"].is_within(-90.0)
 
 
+def test_what_is_to_be_known_of_a_depth_is_told(stems: list[Path], tmp_path: Path) -> None:
+    """Each file has a level of its own, so that one may be too loud where another is not."""
+    chain = [*PRESET["chain"][:3], {"id": "gain", "use": "gain", "params": {"gain_db": 40.0}}]  # type: ignore[index]
+    loud = plan_of(stems[1:], tmp_path / "out", chain=chain, routes=[], level={"mode": "keep"})
+    (result,) = render_plan(loud).stems
+
+    for start in ("its true peak is", "at depth 1: its true peak is", "at depth 3: its true peak is"):
+        assert any(text.startswith(start) for text in result.warnings), start
+
+
 @pytest.mark.parametrize("name", ["a__climb.depth03.wav", "a__climb.wav"])
 def test_a_file_that_is_gone_is_made_again(name: str, stems: list[Path], tmp_path: Path) -> None:
     """What a render wrote may be replaced by the next of the same plan; all there is kept.

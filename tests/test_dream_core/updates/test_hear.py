@@ -136,7 +136,7 @@ def test_a_trained_network_answers_in_places() -> None:
 
 
 def test_a_weight_says_when_an_answer_counts() -> None:
-    """With two terms and two weights that change hands, first the low tone is played and then the high one."""
+    """With two terms and two weights that change hands, first the low tone is played, then the high one."""
     sound = two_tones(8.0)
     objective = "{low}*channel:halves:0 + {high}*channel:halves:1"
     settings = DreamSettings(objective=objective, update="hear", jitter=False, window_s=2.0)
@@ -150,7 +150,7 @@ def test_a_weight_says_when_an_answer_counts() -> None:
 
 
 def test_notes_say_when_an_answer_counts() -> None:
-    """Where the lower half of the bands is one key and the upper another, the song's notes choose the tone."""
+    """Where the lower half of the bands is one key and the upper another, the notes choose the tone."""
     sound = two_tones(8.0)
     network = HalfNet()
     network._card = replace(network.card, keys=(60, 72, 84))
