@@ -64,6 +64,11 @@ def find_answers(
     Raises:
         ObjectiveError: The network has no layer with places in time.
     """
+    if not hasattr(ear.network, "patch_starts"):
+        raise ObjectiveError(
+            f"network {ear.network.card.name!r} does not say when its patches begin, so nobody knows when "
+            "it answers; give it a method patch_starts, as dream_core.Network says"
+        )
     patches = ear.listen(mono, offset_frames).detach().requires_grad_(True)
     with torch.enable_grad():
         outputs: dict[str, object] = {}

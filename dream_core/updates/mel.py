@@ -66,6 +66,7 @@ class Mel:
 
     needs_target = False
     needs_frames = True
+    changes_original = True
 
     @staticmethod
     def check_networks(cards: Sequence[NetworkCard], settings: DreamSettings) -> None:
