@@ -22,6 +22,7 @@ from dream_core.files import (
 __all__ = [
     "check_free",
     "check_names",
+    "check_writable",
     "give_name",
     "hash_file",
     "list_leftovers",
@@ -42,6 +43,21 @@ def check_free(path: Path, overwrite: bool) -> None:
     """
     if not overwrite and os.path.lexists(path):
         raise OutputError(f"{path}: exists already; give another name, or allow it with --overwrite")
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written when it is known what goes into it, which may be much later.
+
+    Raises:
+        OutputError: It is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    there = next(one for one in path.absolute().parents if os.path.lexists(one))
+    if not there.is_dir():
+        raise OutputError(f"{path}: cannot be written ({there} is no folder)")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written (nothing may be put into {there})")
 
 
 def give_name(part: Path, path: Path, *, overwrite: bool) -> None:

@@ -33,6 +33,10 @@ _EXPLAINED: Final = 0.1
 _NOTHING: Final = 1e-12
 
 
+_RUNG = re.compile(r"\.depth\d+(\.\w+)$")
+"""How one depth of a render's ladder ends."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelResidual:
     """State what is left of one channel.
@@ -114,7 +118,8 @@ def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
     """Null-test two files, or two folders file by file.
 
     Files are paired by their path within the folder; what is left over, by the name of the stem: a render is
-    called after its stem, with more before and after it (``bass.wav``, ``bass__bloom.wav``).
+    called after its stem, with more before and after it (``bass.wav``, ``bass__bloom.wav``). Depths of a
+    ladder beside a render (``bass__bloom.depth05.wav``) are compared where both folders have them.
 
     Raises:
         InputError: A folder against a file, folders without audio, or a file that may be paired with several.
@@ -130,6 +135,7 @@ def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
     if not a.is_dir():
         return FolderComparison(files=(compare_files(a, b),))
     names_a, names_b = _audio_names(a), _audio_names(b)
+    names_a, names_b = _without_rungs(names_a, names_b), _without_rungs(names_b, names_a)
     if not names_a and not names_b:
         raise InputError(f"{a} and {b}: neither folder holds audio files")
     pairs = {name: name for name in names_a & names_b}
@@ -139,6 +145,15 @@ def compare_paths(a: Path | str, b: Path | str) -> FolderComparison:
         only_a=tuple(sorted(names_a - pairs.keys())),
         only_b=tuple(sorted(names_b - set(pairs.values()))),
     )
+
+
+def _without_rungs(names: set[str], others: set[str]) -> set[str]:
+    """Leave out depths of a ladder that stand beside their render, and that the other folder has not."""
+    return {
+        name
+        for name in names
+        if name in others or not _RUNG.search(name) or _RUNG.sub(r"\1", name) not in names
+    }
 
 
 def _pair_by_stem(names_a: set[str], names_b: set[str]) -> dict[str, str]:

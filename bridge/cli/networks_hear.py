@@ -55,7 +55,7 @@ def hear_command(
     """Tell what a network hears in stems: the strongest classes, or channels of a layer, and when."""
     from rich.progress import BarColumn, TimeRemainingColumn
 
-    from bridge.files import check_free, write_whole
+    from bridge.files import check_free, check_writable, write_whole
     from bridge.plan.find_stems import find_stems
     from bridge.processors.heard_sound import hear_together
     from bridge.processors.hearing import hear_files, open_ear
@@ -64,6 +64,7 @@ def hear_command(
     for path in (table, picture):
         if path is not None and str(path) != "-":
             check_free(path, overwrite)
+            check_writable(path)
     if picture is not None:
         check_picture(picture)
     ear = open_ear(network, layer=layer, patch_hop=patch_hop, device=device)

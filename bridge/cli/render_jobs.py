@@ -185,7 +185,7 @@ class _StepLines:
 def _step_line(stem: str, step: DreamStep) -> str:
     heard = "" if step.heard is None else f", hears {step.heard[0]} ({step.heard[1]:.0%})"
     return (
-        f"{stem}: {step.node} at {step.start_s:.1f} s, step {step.step + 1} of {step.n_steps}: "
+        f"{stem}: {step.dream} at {step.start_s:.1f} s, step {step.step + 1} of {step.n_steps}: "
         f"score {step.score:.4g}{heard}, change {step.change_db:.1f} dB"
     )
 

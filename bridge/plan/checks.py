@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.envelopes.follower import follower_stems
 from bridge.envelopes.schema import Hearing
-from bridge.errors import InputError, PresetError, nearest_names
+from bridge.errors import InputError, PlanError, PresetError, nearest_names
 from bridge.files import hash_file
 from bridge.plan.model import SELF, StemPlan
 from bridge.plan.played import check_weights
@@ -15,6 +15,7 @@ from bridge.presets.keyswitches import dreams_of
 from bridge.presets.model import NodeSpec, Preset
 from bridge.processors.catalogue import DREAMING
 from bridge.processors.dream_clocks import clocked
+from dream_core.settings import DEPTH_LIMIT
 
 __all__ = [
     "MISSING",
@@ -29,6 +30,7 @@ __all__ = [
     "check_sidechains",
     "clock_rates",
     "follows_notes",
+    "sort_ladder",
 ]
 
 MISSING = "missing"
@@ -79,6 +81,12 @@ def check_dreams(
 
     resolved = [resolve_compute(one.strip(), threads) for one in device.split(",")]
     device, threads = ",".join(dict.fromkeys(one for one, _ in resolved)), resolved[0][1]
+    for node in nodes:
+        if not dreams_of(preset, node):
+            raise PresetError(
+                f"node {node.id!r}: each names no objective; write some, as each = ['layer:block2', "
+                "'class:flute']"
+            )
     used = frozenset[str]().union(*(networks_of(own) for node in nodes for own in dreams_of(preset, node)))
     required: dict[str, str] = {}
     for name, _, sha256 in (text.partition("@sha256:") for text in preset.requires.networks):
@@ -204,6 +212,21 @@ def check_followed(preset: Preset, names: Sequence[str]) -> None:
                     f"modulator {modulator.id!r} follows stem {name!r}, which is not given; "
                     f"{nearest_names(name, names)}"
                 )
+
+
+def sort_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
+    """Return the depths of a ladder in order, each once.
+
+    Raises:
+        PlanError: One is no whole number of steps.
+    """
+    for depth in ladder:
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= DEPTH_LIMIT:
+            raise PlanError(
+                f"ladder: {depth!r} is no depth of one; whole numbers of steps, 1..{DEPTH_LIMIT:g}, are "
+                "accepted"
+            )
+    return tuple(sorted(set(ladder)))
 
 
 def check_ladder(preset: Preset, ladder: Sequence[int], stems: Sequence[StemPlan]) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 from bridge.arrays import BLOCK_SAMPLES
-from bridge.audio.formats import MAX_CHANNELS, container_of
+from bridge.audio.formats import container_of
 from bridge.audio.writer import AudioWriter
 from bridge.clock.durations import parse_duration
 from bridge.clock.settings import ClockSettings, bpm_from_name
+from bridge.envelopes.follower import follower_stems
 from bridge.errors import InputError, OutputError
 from bridge.midi.file import read_midi
 from bridge.midi.song_clock import build_clock
@@ -27,6 +28,9 @@ from bridge.presets.overrides import apply_settings
 __all__ = ["plan_imagined"]
 
 _MAX_LENGTH_S = 86_400.0
+
+_MAX_CHANNELS, _MAX_RATE = 8, 655_350
+"""What a file of silence can have that takes no room."""
 
 
 def plan_imagined(
@@ -80,12 +84,17 @@ def plan_imagined(
     container = container_of(target)
     if target.is_dir():
         raise OutputError(f"{target}: is a folder; name a file, such as {target / 'imagined.wav'}")
-    if not 1 <= n_channels <= MAX_CHANNELS:
-        raise InputError(f"{n_channels} channels; 1..{MAX_CHANNELS} are accepted")
+    if not 1 <= n_channels <= _MAX_CHANNELS:
+        raise InputError(f"{n_channels} channels; 1..{_MAX_CHANNELS} are accepted")
+    if not 1 <= sample_rate <= _MAX_RATE:
+        raise InputError(f"a sample rate of {sample_rate} Hz; at most {_MAX_RATE} is accepted here")
     loaded, notes = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
     resolved = apply_settings(loaded, settings, variation)
     clock = clock or ClockSettings()
-    n_samples = round(_length_s(length, midi, clock, resolved, target.stem) * sample_rate)
+    length_s = _length_s(length, midi, clock, resolved, target.stem)
+    n_samples = round(length_s * sample_rate)
+    if not n_samples:
+        raise InputError(f"it would be {length_s:.3g} s long, less than a sample; give a greater length")
     with tempfile.TemporaryDirectory() as folder:
         silent = Path(folder) / f"{target.stem}.flac"
         # FLAC holds one value for a block of silence: it takes next to no room, whatever its length.
@@ -108,9 +117,10 @@ def plan_imagined(
             on_missing=on_missing,
             trust=trust,
         )
-    facts = {"source": SILENCE, "sha256": "", "stamp": "", "target": str(target)}
+    # What listens to the stem itself hears silence, which no file has to be there for.
+    facts = {"source": SILENCE, "sha256": "", "stamp": "", "target": str(target), "reference_stems": {}}
     stem = plan.stems[0].model_copy(update=facts)
-    warnings = (*notes, *plan.warnings, *_no_source(resolved))
+    warnings = (*notes, *plan.warnings, *_no_source(resolved), *_hear_nothing(resolved, stem.name))
     update = {"name": target.stem, "stems": (stem,), "warnings": tuple(dict.fromkeys(warnings))}
     return plan.model_copy(update=update)
 
@@ -141,4 +151,13 @@ def _no_source(preset: Preset) -> tuple[str, ...]:
     return (
         f"nothing in the chain of {preset.meta.name} makes sound, so this will be silent; begin it with a "
         "node that uses noise, or with an instrument (vst3) and --midi",
+    )
+
+
+def _hear_nothing(preset: Preset, name: str) -> tuple[str, ...]:
+    """Name what moves by the sound of the stem, of which there is none."""
+    return tuple(
+        f"modulator {modulator.id!r} listens to the stem as it enters its chain, which is silence here"
+        for modulator in preset.modulators
+        if name in follower_stems([modulator], name)
     )

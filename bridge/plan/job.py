@@ -34,7 +34,7 @@ def _read_ladder(value: object) -> object:
         if not all(part.isdecimal() for part in parts):
             raise ValueError("whole numbers of steps with commas between are accepted, as 1,2,5,10")
         return [int(part) for part in parts]
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _in_order(depths: tuple[int, ...]) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ from bridge.plan.checks import (
     check_plugins,
     check_sidechains,
     clock_rates,
+    sort_ladder,
 )
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.held_frequencies import HeldFrequencies
@@ -120,7 +121,7 @@ def build_plan(
         stamps = dict(zip(found, pool.map(_stamp, found), strict=True))
         infos = _usable(found, list(pool.map(_inspect, found)))
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
-    clock = clock or ClockSettings()
+    clock, ladder = clock or ClockSettings(), sort_ladder(ladder)
     parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
     warnings = [*notes, *tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     warnings += find_overruled(resolved, settings)

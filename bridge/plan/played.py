@@ -49,8 +49,13 @@ def check_played(preset: Preset, midi: MidiFile | None) -> tuple[str, ...]:
     for node in preset.dream_nodes:
         for own in dreams_of(preset, node):
             _check_notes(node, str(own.get("objective", "")), midi, list(switches))
-    if not (preset.nodes_of("dream") and switches):
+    if not switches or not preset.dream_nodes:
         return ()
+    if not preset.nodes_of("dream"):
+        return (
+            "the keyswitches of [midi_map] choose what a node that uses dream maximises, and this preset has "
+            "none; those that use dreams keep to their own each",
+        )
     if midi is None:
         return ("no MIDI was given, so no keyswitch of [midi_map] is ever pressed; give --midi FILE",)
     if not pressed_any(read_notes(midi), switches).any():

@@ -10,6 +10,7 @@ from pathlib import Path
 from bridge.arrays import AudioArray
 from bridge.audio.loudness import LoudnessMeter
 from bridge.processors.chain import Chain
+from bridge.render.dream_steps import hold_steps
 from bridge.render.open_stem import OpenStem
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter
@@ -102,12 +103,17 @@ class LadderWriter:
         return dict(self._each(stem))
 
     def _each(self, stem: RenderedStem) -> Iterator[tuple[int, RenderedStem]]:
+        climbed = self._opened.plan.preset.dream_nodes[-1].id if self._rungs else ""
         for depth, rung in self._rungs.items():
             assert rung.meter is not None
             n_samples = rung.tail.n_samples
-            yield (
-                depth,
-                replace(
-                    stem, scratch=rung.scratch, meter=rung.meter, n_samples=n_samples, warnings=(), rungs={}
-                ),
+            own = replace(
+                stem,
+                scratch=rung.scratch,
+                meter=rung.meter,
+                n_samples=n_samples,
+                warnings=(),
+                rungs={},
+                steps=hold_steps(stem.steps, climbed, depth),
             )
+            yield depth, own

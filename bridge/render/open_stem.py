@@ -349,7 +349,7 @@ def _open_dream(
     params = hold_params(own, processor_parameters(node.use), stem.sample_rate)
     dream = (Dreams if node.use == "dreams" else Dream)(
         device=plan.device_for(stem),
-        on_step=None if hooks.on_step is None else partial(_tell_step, hooks.on_step, node.id),
+        on_step=None if hooks.on_step is None else partial(_tell_step, hooks.on_step, node),
         is_cancelled=hooks.is_cancelled,
         on_warning=hooks.on_warning,
         shared_batches=batches,
@@ -373,10 +373,10 @@ def _open_dream(
     return dream
 
 
-def _tell_step(tell: Callable[[DreamStep], None], node: str, report: StepReport) -> None:
+def _tell_step(tell: Callable[[DreamStep], None], node: NodeSpec, report: StepReport) -> None:
     tell(
         DreamStep(
-            node=node,
+            node=node.id,
             window=report.window_index,
             step=report.step_index,
             n_steps=report.window_steps,
@@ -384,6 +384,7 @@ def _tell_step(tell: Callable[[DreamStep], None], node: str, report: StepReport)
             score=report.score,
             heard=report.heard,
             change_db=report.change_db,
+            each=report.objective if node.use == "dreams" else "",
         )
     )
 

@@ -64,13 +64,14 @@ def deliver_stem(
         at = stem.model_copy(update={"target": str(rung_path(stem.target, depth))})
         rungs[depth] = _write(plan, at, rung, level.ladder[depth])
     record = record.model_copy(update={"ladder": rungs})
+    below = [f"at depth {depth}: {one}" for depth, rung in rungs.items() for one in rung.warnings]
     tell(Progress(stem=stem.name, target=Path(stem.target), fraction=1.0, phase="done"))
     result = StemResult(
         name=stem.name,
         status="done",
         target=Path(stem.target),
         record=record,
-        warnings=record.warnings,
+        warnings=(*record.warnings, *below),
         steps=rendered.steps,
     )
     parts = {depth: rung.part for depth, rung in rendered.rungs.items()}

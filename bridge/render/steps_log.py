@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bridge.files import check_free, write_whole
+from bridge.files import check_free, check_writable, write_whole
 from bridge.plan.model import Plan
 from bridge.render.dream_steps import DreamStep
 from bridge.render.results import StemResult
@@ -21,6 +21,7 @@ COLUMNS = (
     "start_s",
     "stem",
     "node",
+    "each",
     "score",
     "class",
     "probability",
@@ -33,23 +34,26 @@ class StepsLog:
     """Gather the steps of a render and write them as CSV when it ends, whole.
 
     Rows stand in the order of the plans, their stems, the nodes of a chain, windows and steps, whatever
-    finished first. Stems that failed, and those that an earlier render finished, have none.
+    finished first. Stems that failed have none. A log that is there goes on where all its rows are of these
+    stems: those of stems that an earlier render finished stay.
 
     Args:
         path: The file.
         plans: What is rendered.
-        overwrite: Whether a file that is there is replaced.
+        overwrite: Whether another file that is there is replaced.
 
     Raises:
-        OutputError: It exists, or cannot be written.
+        OutputError: It exists and is another, or cannot be written.
     """
 
     def __init__(self, path: Path, plans: Sequence[Plan], *, overwrite: bool = False) -> None:
-        check_free(path, overwrite)
-        self._path, self._overwrite = path, overwrite
         self._results: dict[str, StemResult | None] = {
             stem.target: None for plan in plans for stem in plan.stems
         }
+        self._earlier = _read_log(path, self._results)
+        check_free(path, overwrite or self._earlier is not None)
+        check_writable(path)
+        self._path, self._overwrite = path, overwrite or self._earlier is not None
 
     def __enter__(self) -> Self:
         return self
@@ -72,12 +76,31 @@ class StepsLog:
         ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(COLUMNS)
-            for result in self._results.values():
-                if result is not None:
+            for target, result in self._results.items():
+                if result is not None and result.status == "kept":
+                    writer.writerows((self._earlier or {}).get(target, ()))
+                elif result is not None:
                     writer.writerows(_row(result, step) for step in result.steps)
+
+
+def _read_log(path: Path, targets: Collection[str]) -> dict[str, list[list[str]]] | None:
+    """Return the rows of a log by their stems' targets; None where there is none, or one of other stems."""
+    rows: dict[str, list[list[str]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.reader(stream)
+            if tuple(next(reader, ())) != COLUMNS:
+                return None
+            for row in reader:
+                if len(row) != len(COLUMNS) or row[-1] not in targets:
+                    return None
+                rows.setdefault(row[-1], []).append(row)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+    return rows
 
 
 def _row(result: StemResult, one: DreamStep) -> list[object]:
     heard = ("", "") if one.heard is None else (one.heard[0], f"{one.heard[1]:.4f}")
-    place = (one.window, one.step, f"{one.start_s:.6f}", result.name, one.node)
+    place = (one.window, one.step, f"{one.start_s:.6f}", result.name, one.node, one.each)
     return [*place, f"{one.score:.6g}", *heard, f"{one.change_db:.2f}", str(result.target)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
@@ -119,11 +120,11 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     """
     numbers: list[int] = []
     for part in text.split(","):
-        first, dash, last = (one.strip() for one in part.partition("-"))
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
-            raise InputError(f"{text!r}: write numbers from 0 as 0-23 or 1,4,8-11")
-        numbers += range(int(first), int(last) + 1)
+        found = re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", part.strip(), re.ASCII)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if first > last:
+            raise InputError(f"{text!r}: write numbers from 0, at most 99999, as 0-23 or 1,4,8-11")
+        numbers += range(first, last + 1)
     return tuple(dict.fromkeys(numbers))
 
 

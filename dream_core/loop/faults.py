@@ -11,7 +11,12 @@ from dream_core.errors import NonFiniteError
 from dream_core.loop.pending_steps import Fault, PendingStep
 from dream_core.objectives.listener import Listener
 
-__all__ = ["find_faults"]
+__all__ = ["NO_PITCH", "find_faults"]
+
+NO_PITCH = (
+    "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
+    "lane of f0_hz, or use update 'mask'"
+)
 
 AUDIBLE = 1e-3
 """Level (-60 dBFS) above which a window must have a gradient."""

@@ -45,6 +45,7 @@ class StepReport:
             patch counting by its level; None where the objective asks for no classes.
         change_db: How loud all that the step proposes to change is, relative to the sound under the window
             before it; minus infinity where it changes nothing. The depth decides how much of it happens.
+        objective: What is maximised: which of several dreams it is.
     """
 
     window_index: int
@@ -56,6 +57,7 @@ class StepReport:
     total_steps: int | None
     heard: tuple[str, float] | None = None
     change_db: float = -math.inf
+    objective: str = ""
 
 
 class Stepper(Protocol):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import CancelledError, NonFiniteError, SettingError
-from dream_core.loop.faults import find_faults
+from dream_core.loop.faults import NO_PITCH, find_faults
 from dream_core.loop.ladder import Rungs, check_ladder
 from dream_core.loop.lanes import PitchPhase, check_lane, check_weights, crop_weight
 from dream_core.loop.pending_steps import Fault, PendingStep, StepFacts, StepReport
@@ -36,11 +36,6 @@ from dream_core.settings import DEPTH_LIMIT, DreamSettings
 from dream_core.updates.contract import State, Update, Window
 
 __all__ = ["DreamStream"]
-
-NO_PITCH = (
-    "update 'harmonic' was given no pitch anywhere in this sound: it dreams in bands of noise alone; give a "
-    "lane of f0_hz, or use update 'mask'"
-)
 
 
 class DreamStream:
@@ -279,9 +274,14 @@ class DreamStream:
         window, notes = self._build_window(filled, len(steps), current)
         state = self._collect_state(windows, window.context, groups)
         proposal_rows, state, gradient = self._update.step(window, state)
-        proposal = unfold_channels(proposal_rows, window.current, current, mode)
         # Where there is no gradient there is nothing to do, not nothing to hear.
         is_led = gradient.any(dim=(1, 2)).view(len(filled), groups).any(dim=1)
+        folded, unfolded = window.current, current
+        if getattr(self._update, "changes_original", False):
+            folded = window.original
+            unfolded = torch.stack([step.schedule.original_under(step.window_index) for step in filled])
+            is_led &= torch.tensor(window.needs_sound[::groups], device=is_led.device)
+        proposal = unfold_channels(proposal_rows, folded, unfolded, mode)
         proposal = torch.where(is_led[:, None, None], proposal, current)
         faults = find_faults(
             steps, groups, self._listener, window.original, proposal, gradient, may_rest=self._may_rest
@@ -306,6 +306,7 @@ class DreamStream:
                 window_steps=window.n_steps,
                 done_steps=self._done_steps,
                 total_steps=self._total_steps,
+                objective=self._listener.objective.text,
                 **asdict(facts),
             )
             self._on_step(report)
@@ -361,7 +362,14 @@ class DreamStream:
         look = None
         ear, first = self._listener.only_ear, offset if isinstance(offset, int) else offset[0]
         if ear is not None:
-            look = Look(ear=ear, offset_frames=first, score=score, when=when, tell=notes.add)
+            look = Look(
+                ear=ear,
+                offset_frames=first,
+                score=score,
+                when=when,
+                tell=notes.add,
+                classes=lambda: notes.classes,
+            )
         is_heard = [one.schedule.needs_sound(one.window_index) for one in filled for _ in range(groups)]
 
         window = Window(

@@ -173,6 +173,10 @@ class WindowSchedule:
         """Return the sound at its present step under a window, padded to a window's length."""
         return self._gather([s.x for s in self._segments[i : i + 2]])
 
+    def original_under(self, i: int) -> Tensor:
+        """Return the undreamed sound under a window, padded to a window's length."""
+        return self._gather([s.original for s in self._segments[i : i + 2]])
+
     def needs_sound(self, i: int) -> bool:
         """Say whether what a window's next step proposes is heard: as the last, or blended with the next."""
         k = self.windows[i].taken

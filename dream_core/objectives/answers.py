@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import ObjectiveError
-from dream_core.objectives.ear import Ear
+from dream_core.objectives.ear import Ear, When
+from dream_core.objectives.loudest import HeardClasses
 from dream_core.objectives.objective import LOGITS
 
 __all__ = ["Answer", "find_answers"]
@@ -43,23 +44,37 @@ class Answer:
     values: Tensor
 
 
-def find_answers(ear: Ear, mono: Tensor, offset_frames: int) -> tuple[list[Answer], Tensor]:
+def find_answers(
+    ear: Ear,
+    mono: Tensor,
+    offset_frames: int,
+    when: When | None = None,
+    classes: HeardClasses | None = None,
+) -> tuple[list[Answer], Tensor]:
     """Return how a network answers to its objective, patch by patch, and each item's score.
 
     Args:
         ear: The network's, with its objective.
         mono: ``(items, samples)`` at the session's rate.
         offset_frames: Where the patch grid begins.
+        when: When in the whole sound the items are, and the objective's weights there: what counts less there
+            is answered less.
+        classes: Is told which classes are heard, where the objective asks for any.
 
     Raises:
         ObjectiveError: The network has no layer with places in time.
     """
+    if not hasattr(ear.network, "patch_starts"):
+        raise ObjectiveError(
+            f"network {ear.network.card.name!r} does not say when its patches begin, so nobody knows when "
+            "it answers; give it a method patch_starts, as dream_core.Network says"
+        )
     patches = ear.listen(mono, offset_frames).detach().requires_grad_(True)
     with torch.enable_grad():
         outputs: dict[str, object] = {}
         heard = ear.hear_patches(patches, [info.name for info in ear.network.card.layers], outputs)
         maps = _maps(ear, heard.layers)
-        score = ear.score_heard(heard)
+        score = ear.score_heard(heard, mono.shape[-1], offset_frames, when, classes)
         reached = {name: output for name in maps if isinstance(output := outputs[name], Tensor)}
         slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
             score.sum(), list(reached.values()), allow_unused=True

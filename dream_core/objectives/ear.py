@@ -247,9 +247,22 @@ class Ear:
         classes, first_item = told
         if classes is not None and LOGITS in self.layers:
             classes.note(first_item, heard.layers[LOGITS], heard.energy, self.network.card)
+        return self._scored_at(heard, heard_original, beside, when, mono.shape[-1], offset_frames, speed)
+
+    def _scored_at(
+        self,
+        heard: Heard,
+        original: Heard,
+        beside: Mapping[str, Mapping[str, Tensor]],
+        when: When,
+        n_samples: int,
+        offset_frames: int,
+        speed: float = 1.0,
+    ) -> Tensor:
+        """Return each item's score, with what depends on when its patches are."""
         if not self._needs_times:
-            return self._scored(heard, heard_original, beside)
-        offsets_s = self._patch_times(mono.shape[-1], offset_frames, speed)
+            return self._scored(heard, original, beside)
+        offsets_s = self._patch_times(n_samples, offset_frames, speed)
         starts_s = torch.tensor(when.starts_s, dtype=torch.float64)[:, None] + offsets_s
         weights = [
             _over_patches(
@@ -260,7 +273,7 @@ class Ear:
             )
             for term in self._terms
         ]
-        return self._scored(heard, heard_original, beside, starts_s, weights)
+        return self._scored(heard, original, beside, starts_s, weights)
 
     def _hear_beside(
         self, when: When, n_samples: int, offset_frames: int, speed: float
@@ -323,26 +336,44 @@ class Ear:
         times: list[float] = self._patch_times(n_samples, offset_frames, 1.0).tolist()
         return times
 
-    def score_heard(self, heard: Heard) -> Tensor:
-        """Return each item's score given what was heard, for terms that need nothing else."""
-        return self._scored(heard, Heard({}), {})
+    def score_heard(
+        self,
+        heard: Heard,
+        n_samples: int,
+        offset_frames: int,
+        when: When | None = None,
+        classes: HeardClasses | None = None,
+    ) -> Tensor:
+        """Return each item's score given what was heard in so many samples, compared with no other moment."""
+        if classes is not None and LOGITS in self.layers:
+            classes.note(0, heard.layers[LOGITS], heard.energy, self.network.card)
+        when = when or When(starts_s=[0.0] * len(next(iter(heard.layers.values()))))
+        return self._scored_at(heard, Heard({}), {}, when, n_samples, offset_frames)
 
-    def score_pictures(self, pictures: Tensor, when: When) -> Tensor:
+    def score_pictures(
+        self, pictures: Tensor, when: When, classes: HeardClasses | None = None, first_item: int = 0
+    ) -> Tensor:
         """Return the score of each picture ``(items, 3, across, up)``, a patch as long as its item.
 
         Raises:
-            ObjectiveError: The objective compares with another sound, of which there is no picture.
+            SettingError: The network cannot look at pictures of that size.
         """
-        if self._needs_original or self._references or self._aligned or self._targets:
-            raise ObjectiveError(
-                "update 'picture' shows the network samples; an objective that compares with another sound, "
-                "or asks for notes, needs another update"
-            )
-        with tap(self.network, self.layers - {LOGITS}, leaves_early=LOGITS not in self.layers) as layers:
-            layers[LOGITS] = cast(PictureNetwork, self.network).see(pictures)
+        try:
+            with tap(self.network, self.layers - {LOGITS}, leaves_early=LOGITS not in self.layers) as layers:
+                layers[LOGITS] = cast(PictureNetwork, self.network).see(pictures)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, AssertionError) as error:  # each architecture in its own words
+            across, up = pictures.shape[2:]
+            raise SettingError(
+                f"network {self.network.card.name!r} cannot look at pictures of {across} x {up} pixels "
+                f"({error}); change row, picture_height or window_s, or use another network"
+            ) from None
         heard = Heard(
             {name: value[:, None] for name, value in layers.items()}, pictures.new_ones(len(pictures), 1)
         )
+        if classes is not None and LOGITS in self.layers:
+            classes.note(first_item, heard.layers[LOGITS], heard.energy, self.network.card)
         weights = [_over_all(_product(term.weights, when.weights)) for term in self._terms]
         return self._scored(heard, Heard({}), {}, None, weights)
 

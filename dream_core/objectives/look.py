@@ -13,6 +13,7 @@ from torch import Tensor
 from dream_core.frontend.log_mel import FrontendSpec
 from dream_core.objectives.answers import Answer, find_answers
 from dream_core.objectives.ear import Ear, When
+from dream_core.objectives.loudest import HeardClasses
 
 __all__ = ["Look"]
 
@@ -30,6 +31,7 @@ class Look:
         score: Scores sound, or the frames heard in place of it.
         when: When in the whole sound what is that many samples before the windows is, and the weights there.
         tell: Called with the scores ``(items,)`` of what is looked at, for reports.
+        classes: Asked before a score who is told of the classes heard, for reports too.
     """
 
     ear: Ear
@@ -37,6 +39,7 @@ class Look:
     score: ScoreFrames
     when: Callable[[int], When]
     tell: Callable[[Tensor], None]
+    classes: Callable[[], HeardClasses | None] = lambda: None
 
     @property
     def spec(self) -> FrontendSpec:
@@ -68,24 +71,28 @@ class Look:
             pictures: ``(items, 3, across, up)``; black is 0, white is 1. Or one ``(1, 3, across, up)`` for
                 each item, where they differ in size.
         """
-        when = self.when(0)
+        when, classes = self.when(0), self.classes()
         if isinstance(pictures, Tensor):
-            scores = self.ear.score_pictures(pictures, when)
+            scores = self.ear.score_pictures(pictures, when, classes)
         else:
-            own = (when.item(i, sys.maxsize) for i in range(len(pictures)))
+            own = [when.item(index, sys.maxsize) for index in range(len(pictures))]
             scores = torch.cat(
-                [self.ear.score_pictures(one, at) for one, at in zip(pictures, own, strict=True)]
+                [
+                    self.ear.score_pictures(one, at, classes, index)
+                    for index, (one, at) in enumerate(zip(pictures, own, strict=True))
+                ]
             )
         self.tell(scores.detach())
         return scores
 
-    def answers(self, mono: Tensor) -> list[Answer]:
+    def answers(self, mono: Tensor, n_around: int = 0) -> list[Answer]:
         """Return where in each patch of the sounds the network answers to the objective, patch by patch.
 
         Args:
             mono: ``(items, samples)``, the windows or the windows with their margins.
+            n_around: How many samples these margins have.
         """
-        answers, score = find_answers(self.ear, mono, self.offset_frames)
+        answers, score = find_answers(self.ear, mono, self.offset_frames, self.when(n_around), self.classes())
         self.tell(score)
         return answers
 

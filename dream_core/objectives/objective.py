@@ -131,6 +131,11 @@ class Objective:
         """Names of what has to be given as wanted over time, in the order of its terms."""
         return tuple(dict.fromkeys(term.target.name for term in self.terms if term.target))
 
+    @property
+    def compares_moments(self) -> bool:
+        """Whether it compares with the undreamed sound, or with another moment by moment."""
+        return any(term.needs_original or term.aligned for term in self.terms)
+
     def check_speed(self, varispeed_octaves: float) -> None:
         """Raise where notes are to be heard at other speeds, at which they are other notes.
 

@@ -23,7 +23,17 @@ from dream_core.updates.conditioning import clip_deviations, steady
 from dream_core.updates.contract import State, Window, waveform_gradient
 from dream_core.updates.envelope_guard import envelope_guard, peak_guard
 
-__all__ = ["STEADY_S", "aim", "guard_state", "guarded", "hear", "optimise", "optimiser_state", "swing"]
+__all__ = [
+    "STEADY_S",
+    "aim",
+    "guard_state",
+    "guarded",
+    "hear",
+    "optimise",
+    "optimiser_state",
+    "swing",
+    "swing_at",
+]
 
 ADAM_BETAS = (0.9, 0.99)
 
@@ -85,7 +95,12 @@ def swing(window: Window, hop_samples: int, n_frames: int) -> float | Tensor:
     if "cycles" not in window.lanes:
         return step
     cycles = torch.as_tensor(window.lane_at_frames("cycles", hop_samples, n_frames, window.margin))
-    return step * (1.0 + SWING * torch.cos(2.0 * torch.pi * cycles))
+    return step * swing_at(cycles)
+
+
+def swing_at(cycles: Tensor) -> Tensor:
+    """Return how large a step is at a place in its cycle; 1 on the mean."""
+    return 1.0 + SWING * torch.cos(2.0 * torch.pi * cycles)
 
 
 def optimiser_state(settings: DreamSettings, flat: Tensor, row: Tensor) -> State:

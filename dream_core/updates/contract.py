@@ -161,8 +161,9 @@ class Update(Protocol):
     """An operator from the sound at one step to a proposal for the next.
 
     One that keeps to the sound's pitch says so by an attribute `needs_pitch` that is true: who gives it no
-    pitch is told; one that ascends on log-mel frames by `needs_frames`. One that does not fit every network
-    has a method ``check_networks(cards, settings)`` that raises where those that listen do not fit.
+    pitch is told; one that ascends on log-mel frames by `needs_frames`; one that proposes the undreamed sound
+    and a change, whatever steps it left out before, by `changes_original`. One that does not fit every
+    network has a method ``check_networks(cards, settings)`` that raises where those that listen do not fit.
     """
 
     @property

@@ -20,6 +20,7 @@ from dream_core.errors import SettingError
 from dream_core.networks.card import NetworkCard
 from dream_core.objectives.answers import Answer
 from dream_core.objectives.look import Look
+from dream_core.objectives.parse import parse_objective
 from dream_core.settings import DreamSettings
 from dream_core.updates.contract import State, Window
 from dream_core.updates.network_grid import along, band_positions
@@ -45,14 +46,26 @@ class Hear:
         """Raise where there is no one answer to play.
 
         Raises:
-            SettingError: Several networks listen.
+            SettingError: Several networks listen, or the objective or the settings ask for more than they
+                hear in the sound as it is.
         """
-        del settings
         if len(cards) > 1:
             names = " and ".join(card.name for card in cards)
             raise SettingError(
                 f"update 'hear' plays what one network answers to; the objective asks {names}. Name terms of "
                 "one network; several nodes play several answers"
+            )
+        objective = parse_objective(settings.objective)
+        if objective.compares_moments:
+            raise SettingError(
+                f"update 'hear' plays what a network answers to in the sound itself; {objective.text!r} "
+                "compares it with another at the same moment. Name a layer, channel or class, or use update "
+                "'mask'"
+            )
+        if settings.varispeed_octaves:
+            raise SettingError(
+                "update 'hear' plays what is heard at the sound's own speed; varispeed_octaves = "
+                f"{settings.varispeed_octaves:g}, 0 is accepted"
             )
 
     def begin(self, context: Tensor, settings: DreamSettings, sample_rate: int) -> State:
@@ -67,8 +80,9 @@ class Hear:
         n_fft, hop = window.n_fft, window.hop_samples
         spectrum = stft(window.current, n_fft, hop)
         sound = window.surrounded(window.current) if window.settings.context else window.current
-        before_s = window.margin / window.sample_rate if window.settings.context else 0.0
-        answers = look.answers(sound.mean(dim=1))
+        n_around = window.margin if window.settings.context else 0
+        before_s = n_around / window.sample_rate
+        answers = look.answers(sound.mean(dim=1), n_around)
         times_s = torch.arange(spectrum.shape[-1], dtype=torch.float64) * hop / window.sample_rate + before_s
         answer = _over_time(answers, times_s)
         gain = _unit(answer).pow(window.settings.sharpness)

@@ -39,7 +39,7 @@ from dream_core.objectives.look import Look
 from dream_core.resynthesis.griffin_lim import griffin_lim
 from dream_core.resynthesis.mel_inversion import mel_to_magnitude
 from dream_core.settings import DreamSettings
-from dream_core.updates.ascent import aim, guard_state, guarded
+from dream_core.updates.ascent import aim, guard_state, guarded, swing_at
 from dream_core.updates.conditioning import clip_deviations, gaussian_smooth
 from dream_core.updates.contract import State, Window
 from dream_core.updates.network_grid import along, band_centres_hz, frame_middle_s, matching_n_fft
@@ -66,6 +66,7 @@ class Mel:
 
     needs_target = False
     needs_frames = True
+    changes_original = True
 
     @staticmethod
     def check_networks(cards: Sequence[NetworkCard], settings: DreamSettings) -> None:
@@ -166,9 +167,11 @@ def _ascend(window: Window, look: Look, mono: Tensor, state: State) -> tuple[Ten
     largest = followed.abs().amax(dim=(1, 2), keepdim=True)
     followed = followed / torch.where(largest > 0, largest, 1.0)
     deviation = followed.std(dim=(1, 2), keepdim=True)
-    step = _at_frames(
-        window, "step", spec.hop_samples * window.sample_rate / spec.sample_rate, frames.shape[1], look
-    )
+    hop = spec.hop_samples * window.sample_rate / spec.sample_rate
+    step = _at_frames(window, "step", hop, frames.shape[1], look)
+    if "cycles" in window.lanes:
+        cycles = torch.as_tensor(_at_frames(window, "cycles", hop, frames.shape[1], look))
+        step = step * swing_at(cycles).to(frames)
     moved = frames + step * _unit(spec) * clip_deviations(followed / (deviation + 1e-12))
     loudest = spec.bands_in(state["heard"]).amax(dim=(1, 2), keepdim=True)
     most = spec.compressed(loudest * MOST_RISE**spec.power)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from dream_core.errors import SettingError
 from dream_core.networks.card import NetworkCard
+from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import widest_float
 from dream_core.settings import DreamSettings, Row, parse_row
 from dream_core.updates.ascent import guard_state, guarded
@@ -53,7 +54,7 @@ class Picture:
     needs_target = False
 
     def check_networks(self, cards: Sequence[NetworkCard], settings: DreamSettings) -> None:
-        """Refuse networks that do not see, and rows that are none.
+        """Refuse networks that do not see, what no picture shows, and rows that are none.
 
         Raises:
             SettingError: Of either.
@@ -67,6 +68,18 @@ class Picture:
             raise SettingError(
                 "update 'picture' needs a network that looks at pictures: image, image:vgg19 and other "
                 f"classifiers of photographs; network {cards[0].name!r} does not"
+            )
+        objective = parse_objective(settings.objective)
+        if objective.compares_moments or objective.references or objective.targets:
+            raise SettingError(
+                f"update 'picture' shows the network samples; {objective.text!r} compares with another sound "
+                "or asks for notes, of which there is no picture. Name a layer, channel or class, or use "
+                "update 'mask'"
+            )
+        if settings.varispeed_octaves:
+            raise SettingError(
+                "update 'picture' shows samples, which have no other speed; varispeed_octaves = "
+                f"{settings.varispeed_octaves:g}, 0 is accepted"
             )
         parse_row(settings.row)
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from bridge.audio.null_test import compare_files, compare_paths
 from bridge.cli.compare import app
 from bridge.errors import AudioFileError, InputError
+from bridge.plan.output_names import rung_path
 
 
 def write(path: Path, samples: np.ndarray, subtype: str = "FLOAT", sample_rate: int = 48000) -> Path:
@@ -125,6 +126,20 @@ def test_a_folder_of_renders_is_paired_with_its_stems(tmp_path: Path, is_swapped
     found = {(c.b.name, c.a.name) if is_swapped else (c.a.name, c.b.name) for c in result.files}
     assert found == set(zip(stems[:4], renders[:4], strict=True))
     assert {*result.only_a, *result.only_b} == {"room.wav", "rooms.wav"}  # a part of a word is no name
+
+
+def test_depths_of_a_ladder_are_compared_with_their_like(tmp_path: Path) -> None:
+    """They stand in nobody's way beside their render; two renders with ladders are compared file by file."""
+    write(tmp_path / "stems" / "lead.wav", noise(1_000))
+    for folder in ("one", "two"):
+        render = tmp_path / folder / "lead__x.wav"
+        for path in (render, rung_path(render, 5), rung_path(render, 100)):
+            write(path, noise(1_000))
+    mixed = compare_paths(tmp_path / "stems", tmp_path / "one")
+
+    assert [(pair.a.name, pair.b.name) for pair in mixed.files] == [("lead.wav", "lead__x.wav")]
+    assert (mixed.only_a, mixed.only_b) == ((), ())
+    assert len(compare_paths(tmp_path / "one", tmp_path / "two").files) == 3
 
 
 def test_a_stem_with_two_renders_is_not_guessed(tmp_path: Path) -> None:

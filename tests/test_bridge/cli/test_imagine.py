@@ -184,3 +184,63 @@ def test_noise_becomes_more_of_a_flute(tmp_path: Path) -> None:
             scores.append(float(listener.score(torch.from_numpy(sound.T.copy()))[0]))
 
     assert scores[1] > scores[0] + 2.0  # log odds
+
+
+def test_what_listens_to_the_stem_hears_silence_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A follower and a network both listen to what is not there: it renders, verifies, and is told."""
+    listening = (
+        PRESET
+        + """
+[[modulators]]
+id = "loud"
+type = "follower"
+[[modulators]]
+id = "voice"
+type = "hearing"
+class = "vocal"
+[[routes]]
+source = "loud"
+target = "noise.level_db"
+min = -30.0
+max = -20.0
+op = "replace"
+[[routes]]
+source = "voice"
+target = "dream.depth"
+max = 1.0
+op = "replace"
+"""
+    )
+    (tmp_path / "listening.toml").write_text(listening)
+    out = tmp_path / "x.wav"
+    given = ["imagine", "-p", str(tmp_path / "listening.toml"), "--seconds", "1", "--rate", "22050"]
+    assert main([*given, "--bpm", "90", "--out", str(out)]) == 0
+
+    told = capsys.readouterr().err
+    assert "modulator 'loud' listens to the stem" in told
+    assert "modulator 'voice' listens to the stem" in told
+    assert all(
+        verdict.is_bit_exact for verdict in verify_manifest(read_manifest(out.with_suffix(".manifest.json")))
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--channels", "12"], "12 channels; 1..8 are accepted"),
+        (["--rate", "768000"], "768000 Hz; at most 655350 is accepted"),
+        (["--seconds", "0.00001"], "less than a sample"),
+    ],
+)
+def test_what_silence_cannot_be_is_said_without_a_word_of_other_files(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], said: str
+) -> None:
+    seconds = [] if "--seconds" in given else ["--seconds", "1"]
+    assert main(["imagine", "-p", preset, *seconds, *given, "--out", str(tmp_path / "x.wav")]) == 2
+
+    told = capsys.readouterr().err
+    assert said in told
+    assert ".flac" not in told
+    assert not (tmp_path / "x.wav").exists()

@@ -94,11 +94,60 @@ def test_finished_stems_have_no_steps_to_tell_and_a_file_is_not_replaced_unasked
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command("out", "--steps-log", "steps.csv")) == 0
-    capsys.readouterr()
-    assert main(command("out", "--steps-log", "steps.csv")) == 2
-    assert "steps.csv: exists already" in capsys.readouterr().err
     assert main(command("out", "--steps-log", "again.csv")) == 0
     assert (folder / "again.csv").read_text() == ",".join(COLUMNS) + "\n"
+    (folder / "mine.csv").write_text("mine")
+    (folder / "there").mkdir()
+    capsys.readouterr()
+    for name, said in (
+        ("mine.csv", "mine.csv: exists already"),
+        ("mine.csv/steps.csv", "mine.csv is no folder"),
+        ("there", "there: exists already"),
+    ):
+        assert main(command("new", "--steps-log", name)) == 2
+        assert said in capsys.readouterr().err
+    assert main(command("new", "--steps-log", "steps.csv")) == 2, "a log of other outputs"
+    assert not (folder / "new").exists()
+    assert (folder / "mine.csv").read_text() == "mine"
+
+
+def test_the_same_command_again_goes_on_in_the_same_log(folder: Path) -> None:
+    """Where a stem is gone its rows come anew; those of a stem that is finished stay, all in one order."""
+    unshared = ("--set", "level.common_trim=false")
+    assert main(command("out", "--steps-log", "steps.csv", *unshared)) == 0
+    whole = (folder / "steps.csv").read_text()
+    (folder / "out" / "line__two.wav").unlink()
+    assert main(command("out", "--steps-log", "steps.csv", *unshared)) == 0
+
+    assert {row["stem"] for row in rows(folder / "steps.csv")} == {"line", "vox"}
+    assert (folder / "steps.csv").read_text() == whole
+
+
+def test_dreams_of_one_node_are_told_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each row, line and record says which of the objectives it is of."""
+    text = PRESET.replace('use = "dream"', 'use = "dreams"', 1).replace(
+        'objective = "class:auto"', 'each = ["class:vocal", "class:brass"]'
+    )
+    (folder / "two.toml").write_text(text)
+    assert main(command("out", "-v", "--steps-log", "steps.csv")) == 0
+
+    told = rows(folder / "steps.csv")
+    assert {row["each"] for row in told if row["node"] == "second"} == {"class:vocal", "class:brass"}
+    assert {row["each"] for row in told if row["node"] == "first"} == {""}
+    assert "vox: second (class:brass) at 0.0 s, step 1 of 2: score" in capsys.readouterr().err
+    heard = read_manifest(folder / "out" / "two.manifest.json").stems["vox"].heard
+    assert list(heard) == ["second (class:vocal)", "second (class:brass)"]
+
+
+def test_a_depth_of_a_ladder_tells_what_it_heard_last(folder: Path) -> None:
+    """At depth 1 the last step is the first: what is heard before both is the same."""
+    (folder / "two.toml").write_text(PRESET.replace("depth = 2.0", "depth = 4.0"))
+    assert main(command("out", "--ladder", "1,2", "--set", "first.enabled=false")) == 0
+
+    record = read_manifest(folder / "out" / "two.manifest.json").stems["line"]
+    shallow, deep = record.ladder[1].heard["second"], record.heard["second"]
+    assert (shallow.last, shallow.last_probability) == (deep.first, deep.first_probability)
+    assert (deep.last, deep.last_probability) != (deep.first, deep.first_probability)
 
 
 def test_batch_takes_it_too_and_a_failed_stem_leaves_the_others_rows(folder: Path) -> None:

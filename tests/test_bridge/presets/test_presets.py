@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -360,3 +361,10 @@ def test_wrong_extensions_are_explained(extends: str, more: str, expected: str, 
     """What is extended must be there; what is laid over it is checked like any preset."""
     with pytest.raises(PresetError, match=expected):
         read_preset(write_child(tmp_path / "child.toml", extends, more))
+
+
+def test_the_page_lists_every_preset_of_the_factory() -> None:
+    text = (ROOT / "presets" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([\w-]+)` \|", text.partition("## The factory's")[2], re.MULTILINE)
+
+    assert sorted(listed) == PRESETS

@@ -122,3 +122,9 @@ def test_three_layers_is_their_sum_written_out(tmp_path: Path, monkeypatch: pyte
 
     np.testing.assert_allclose(rendered, sum(alone) / 3, rtol=1e-5, atol=1e-6)
     assert not np.allclose(rendered, sound.T, atol=1e-3)
+
+
+def test_no_objective_at_all_is_said_by_the_plan(tmp_path: Path) -> None:
+    stem = write_stem(tmp_path / "a.wav")
+    with pytest.raises(PresetError, match="node 'dreams': each names no objective"):
+        build_plan([stem], parse_preset(preset(each=" ; "), "test"), out_dir=tmp_path / "out")

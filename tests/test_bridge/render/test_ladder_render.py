@@ -11,7 +11,7 @@ from helpers.session import write_stem
 
 from bridge import Dream, build_plan, read_manifest, render_plan, stem_envelopes
 from bridge.cli import main
-from bridge.errors import OutputError, PresetError
+from bridge.errors import OutputError, PlanError, PresetError
 from bridge.plan.model import Plan
 from bridge.presets.model import parse_preset
 from bridge.render.verify import verify_manifest
@@ -112,6 +112,23 @@ def test_the_manifest_holds_and_verifies_it(stems: list[Path], tmp_path: Path) -
     verdicts = {verdict.name: verdict for verdict in verify_manifest(manifest)}
     assert verdicts["a at depth 1"].is_output_intact is False
     assert verdicts["a at depth 3"].is_within(-90.0)
+
+
+def test_a_ladder_of_a_program_is_put_in_order_or_refused(stems: list[Path], tmp_path: Path) -> None:
+    assert plan_of(stems, tmp_path / "out", ladder=(3, 1, 3)).ladder == (1, 3)
+    for ladder in ((0,), (101,), (True,)):
+        with pytest.raises(PlanError, match=r"whole numbers of steps, 1\.\.100"):
+            plan_of(stems, tmp_path / "out", ladder=ladder)
+
+
+def test_what_is_to_be_known_of_a_depth_is_told(stems: list[Path], tmp_path: Path) -> None:
+    """Each file has a level of its own, so that one may be too loud where another is not."""
+    chain = [*PRESET["chain"][:3], {"id": "gain", "use": "gain", "params": {"gain_db": 40.0}}]  # type: ignore[index]
+    loud = plan_of(stems[1:], tmp_path / "out", chain=chain, routes=[], level={"mode": "keep"})
+    (result,) = render_plan(loud).stems
+
+    for start in ("its true peak is", "at depth 1: its true peak is", "at depth 3: its true peak is"):
+        assert any(text.startswith(start) for text in result.warnings), start
 
 
 @pytest.mark.parametrize("name", ["a__climb.depth03.wav", "a__climb.wav"])

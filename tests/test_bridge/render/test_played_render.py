@@ -235,6 +235,14 @@ def test_keyswitches_that_nobody_presses_are_a_warning(tmp_path: Path) -> None:
     assert any("no keyswitch" in text for text in plan_of(tmp_path, other).warnings)
 
 
+def test_keyswitches_of_a_preset_without_a_dream_to_choose_for_are_a_warning(tmp_path: Path) -> None:
+    """Those choose what `dream` maximises; `dreams` keep to what they say."""
+    data = preset(tmp_path, notes={"C1": "note:C3"}).to_dict()
+    data["chain"][0] |= {"use": "dreams", "params": {"network": "keys", "each": "note:C3; note:A3"}}
+    made = parse_preset(data, "test")
+    assert any("keep to their own each" in text for text in plan_of(tmp_path, made).warnings)
+
+
 def test_whose_notes_a_dream_plays_may_be_said_by_channel(tmp_path: Path) -> None:
     """As for instruments; other plugin keys stay theirs."""
     data = preset(tmp_path, objective="notes:midi").to_dict()

@@ -199,6 +199,9 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, capsys: pytest.Captu
 
 def test_numbers_are_read_as_written() -> None:
     assert parse_numbers("0-2, 9,1") == (0, 1, 2, 9)
+    for text in ("0-99999999999", "3-1", "1,,2", "-1", "a"):
+        with pytest.raises(InputError, match="write numbers from 0, at most 99999"):
+            parse_numbers(text)
 
 
 @pytest.mark.slow

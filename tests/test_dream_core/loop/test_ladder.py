@@ -9,6 +9,7 @@ from helpers.nets import MelNet
 
 from dream_core import DreamSettings, dream, open_stream
 from dream_core.errors import SettingError
+from dream_core.settings import StereoMode
 from dream_core.updates.contract import State, Window
 
 RATE = 16000
@@ -91,6 +92,7 @@ class Lazy:
     """Makes the sound only in the steps it is asked for, as updates with a state of their own may."""
 
     needs_target = False
+    changes_original = True
 
     def begin(self, context: torch.Tensor, settings: DreamSettings, sample_rate: int) -> State:
         return {"steps": context.new_zeros(len(context), 1, 1)}
@@ -103,12 +105,18 @@ class Lazy:
         return sound, {"steps": steps}, torch.ones_like(window.current)
 
 
-def test_a_rung_asks_for_the_sound_of_its_step() -> None:
-    """An update that leaves the sound out of steps nobody hears makes it for every rung, bit for bit."""
-    settings = DreamSettings(objective="layer:second", window_s=0.5, update=Lazy())
+@pytest.mark.parametrize("stereo", ["linked", "mid_side", "independent"])
+def test_a_rung_asks_for_the_sound_of_its_step(stereo: StereoMode) -> None:
+    """An update that leaves the sound out of steps nobody hears makes it for every rung, bit for bit.
+
+    Also in mid and side, which rounding brings back to left and right.
+    """
+    settings = DreamSettings(objective="layer:second", window_s=0.5, update=Lazy(), stereo=stereo)
     sound = make_sound()
     depth = np.full(sound.shape[1], 6.0)
-    _, rungs = climb(settings, sound, depth, 4000)
+    whole, rungs = climb(settings, sound, depth, 4000)
+
+    assert np.array_equal(whole, dream(sound, RATE, SmallNet(), settings, depth=depth))
 
     for rung, found in rungs.items():
         np.testing.assert_allclose(found, sound * (1.0 + 0.01 * min(rung, 6)), rtol=1e-5, atol=1e-7)

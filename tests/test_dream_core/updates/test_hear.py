@@ -11,7 +11,7 @@ import torch
 from helpers.nets import KeyNet, MelNet
 from torch import Tensor, nn
 
-from dream_core import DreamSettings, dream, load_network, open_stream
+from dream_core import DreamSettings, StepReport, Targets, dream, load_network, open_stream
 from dream_core.errors import ObjectiveError, SettingError
 from dream_core.networks.card import LayerInfo
 from dream_core.objectives.answers import find_answers
@@ -135,10 +135,61 @@ def test_a_trained_network_answers_in_places() -> None:
     assert float(values.std(dim=2).max()) > 0
 
 
-def test_what_cannot_be_heard_is_said() -> None:
-    settings = DreamSettings(objective="layer:second + timbre@layer:block3", update="hear")
-    with pytest.raises(SettingError, match="mel and timbre"):
-        open_stream(MelNet(), settings, RATE, 1)
+def test_a_weight_says_when_an_answer_counts() -> None:
+    """With two terms and two weights that change hands, first the low tone is played, then the high one."""
+    sound = two_tones(8.0)
+    objective = "{low}*channel:halves:0 + {high}*channel:halves:1"
+    settings = DreamSettings(objective=objective, update="hear", jitter=False, window_s=2.0)
+    later = (np.arange(sound.shape[1]) >= 4 * RATE).astype(np.float64)
+    weights = {"low": 1.0 - later, "high": later}
+    out = dream(sound, RATE, HalfNet(), settings, 1.0, weights=weights)
+    first, last = out[:, : 2 * RATE], out[:, -2 * RATE :]
+
+    assert level_at(first, 300.0) - level_at(first, 4000.0) > 20.0
+    assert level_at(last, 4000.0) - level_at(last, 300.0) > 20.0
+
+
+def test_notes_say_when_an_answer_counts() -> None:
+    """Where the lower half of the bands is one key and the upper another, the notes choose the tone."""
+    sound = two_tones(8.0)
+    network = HalfNet()
+    network._card = replace(network.card, keys=(60, 72, 84))
+    values = torch.zeros(128, 2)
+    values[60, 0] = values[72, 1] = 1.0
+    settings = DreamSettings(objective="notes:riff", update="hear", jitter=False, window_s=2.0)
+    riff = {"riff": Targets(values=values, frame_s=4.0)}
+    out = dream(sound, RATE, network, settings, 1.0, targets=riff)
+    first, last = out[:, : 2 * RATE], out[:, -2 * RATE :]
+
+    assert level_at(first, 300.0) - level_at(first, 4000.0) > 10.0
+    assert level_at(last, 4000.0) - level_at(last, 300.0) > 10.0
+
+
+@pytest.mark.parametrize("objective", ["class:low", "layer:halves"])
+def test_steps_tell_the_class_heard_where_one_is_asked_for(objective: str) -> None:
+    reports: list[StepReport] = []
+    settings = DreamSettings(objective=objective, update="hear")
+    dream(two_tones(), RATE, HalfNet(), settings, 1.0, on_step=reports.append)
+
+    assert [report.heard is not None for report in reports] == [objective == "class:low"] * len(reports)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"objective": "layer:second + timbre@layer:block3"}, "mel and timbre"),
+        ({"objective": "content:second"}, "compares it with another at the same moment"),
+        ({"objective": "invert:second:pad"}, "compares it with another at the same moment"),
+        ({"varispeed_octaves": 0.5}, "varispeed_octaves = 0.5, 0 is accepted"),
+    ],
+)
+def test_what_cannot_be_heard_is_said(changes: dict[str, object], said: str) -> None:
+    given = {"objective": "layer:second", "update": "hear", **changes}
+    with pytest.raises(SettingError, match=said):
+        open_stream(MelNet(), DreamSettings(**given), RATE, 1, references={"pad": two_tones()})  # type: ignore[arg-type]
+
+
+def test_a_network_without_places_is_told() -> None:
     keys = KeyNet()
     with pytest.raises(ObjectiveError, match="no layer whose places in time are known"):
         dream(two_tones(), RATE, keys, DreamSettings(objective="class:C3", update="hear"), 1.0)

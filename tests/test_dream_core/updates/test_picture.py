@@ -11,8 +11,9 @@ import pytest
 import torch
 from helpers.nets import SmallNet, SmallPictureNet
 
-from dream_core.errors import NonFiniteError, ObjectiveError, SettingError
+from dream_core.errors import NonFiniteError, SettingError
 from dream_core.loop.dream import dream, open_stream
+from dream_core.loop.pending_steps import StepReport
 from dream_core.settings import DreamSettings, parse_row
 from dream_core.updates.registry import build_update, check_networks, list_updates
 
@@ -328,8 +329,39 @@ def test_a_network_that_does_not_see_is_refused_and_so_are_two() -> None:
 
 
 def test_an_objective_that_compares_sounds_says_that_pixels_are_none() -> None:
-    with pytest.raises(ObjectiveError, match="needs another update"):
-        dreamed(noise(2.0), 1.0, objective="content:second", row="200")
+    for objective in ("content:second", "guided:second:pad", "invert:second:pad"):
+        with pytest.raises(SettingError, match="of which there is no picture"):
+            check_networks(build_update("picture"), [SmallPictureNet().card], settings(objective=objective))
+
+
+def test_another_speed_is_refused_for_samples_have_none() -> None:
+    with pytest.raises(SettingError, match="varispeed_octaves = 1, 0 is accepted"):
+        check_networks(build_update("picture"), [SmallPictureNet().card], settings(varispeed_octaves=1.0))
+
+
+def test_pictures_too_small_for_a_network_are_told_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def see(self: SmallPictureNet, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.max_pool2d(pictures, 1024).mean((2, 3))
+
+    monkeypatch.setattr(SmallPictureNet, "see", see)
+    with pytest.raises(SettingError, match=r"cannot look at pictures of 200 x \d+ pixels .* change row"):
+        dreamed(noise(2.0), 1.0, row="200")
+
+
+@pytest.mark.parametrize("row", ["200", "1/16"])
+def test_steps_tell_the_class_that_is_seen(row: str) -> None:
+    """Where a class is asked for: in one picture for all windows, and in one for each."""
+    reports: list[StepReport] = []
+    asked = settings(objective="logit:high", row=row, window_s=1.0, planes="delays")
+    stream = open_stream(SmallPictureNet(), asked, RATE, 1, on_step=reports.append)
+    sound = torch.from_numpy(noise(2.5))
+    lanes = {"rows": torch.arange(sound.shape[1]) / 200.0} if row == "1/16" else {}
+    stream.push(sound, torch.ones(sound.shape[1]), lanes)
+    stream.finish()
+
+    assert len(reports) > 1
+    assert {report.heard[0] for report in reports if report.heard} <= {*SmallPictureNet().card.classes}
+    assert all(report.heard for report in reports)
 
 
 def test_what_leads_nowhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
