@@ -85,7 +85,9 @@ class Hear:
         answers = look.answers(sound.mean(dim=1), n_around)
         times_s = torch.arange(spectrum.shape[-1], dtype=torch.float64) * hop / window.sample_rate + before_s
         answer = _over_time(answers, times_s)
-        gain = _unit(answer).pow(window.settings.sharpness)
+        # Silence that fills up a last window is no part of the sound: it has no say in what is least.
+        n_sound = torch.arange(spectrum.shape[-1], device=spectrum.device) * hop
+        gain = _unit(answer, n_sound < window.n_valid).pow(window.settings.sharpness)
         if self._is_inverted:
             gain = 1.0 - gain
         gain = _over_bins(gain, look, bin_frequencies_hz(n_fft, window.sample_rate, torch.device("cpu")))
@@ -121,9 +123,16 @@ def _filled(values: Tensor, is_known: Tensor) -> Tensor:
     return values[..., places.to(values.device)]
 
 
-def _unit(answer: Tensor) -> Tensor:
-    """Return an answer from 0, where it is least, to 1 in each item; 0 everywhere where it is the same."""
-    low, high = answer.amin(dim=(1, 2), keepdim=True), answer.amax(dim=(1, 2), keepdim=True)
+def _unit(answer: Tensor, is_sound: Tensor) -> Tensor:
+    """Return an answer from 0, where it is least, to 1 in each item; 0 everywhere where it is the same.
+
+    Args:
+        answer: ``(items, bands, times)``.
+        is_sound: Which times count, ``(items, 1, times)``; others are held to 0..1.
+    """
+    low = torch.where(is_sound, answer, torch.inf).amin(dim=(1, 2), keepdim=True)
+    high = torch.where(is_sound, answer, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    answer = torch.minimum(torch.maximum(answer, low), high)
     span = high - low
     is_flat = span == 0  # so that what is not a number stays none, and is told
     return torch.where(is_flat, 0.0, (answer - low) / torch.where(is_flat, 1.0, span))

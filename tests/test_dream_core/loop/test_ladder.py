@@ -116,7 +116,7 @@ def test_a_rung_asks_for_the_sound_of_its_step(stereo: StereoMode) -> None:
     depth = np.full(sound.shape[1], 6.0)
     whole, rungs = climb(settings, sound, depth, 4000)
 
-    assert np.array_equal(whole, dream(sound, RATE, SmallNet(), settings, depth=depth))
+    assert np.array_equal(whole, dream(sound, RATE, MelNet(), settings, depth=depth))
 
     for rung, found in rungs.items():
         np.testing.assert_allclose(found, sound * (1.0 + 0.01 * min(rung, 6)), rtol=1e-5, atol=1e-7)

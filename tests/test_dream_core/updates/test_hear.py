@@ -122,6 +122,23 @@ def test_blocks_change_nothing_and_silence_stays() -> None:
     assert not whole[:, 2 * RATE + 8192 :].any()
 
 
+def test_the_silence_that_fills_a_window_up_has_no_say() -> None:
+    """The end of a sound, half a window, is played as the same sound is that is a window by itself."""
+    rng = np.random.default_rng(3)
+    sound = (0.1 * rng.standard_normal((1, 3 * RATE))).astype(np.float32)
+    settings = DreamSettings(
+        objective="channel:second:3", update="hear", window_s=2.0, fade_s=0.01, jitter=False, context=False
+    )
+    whole = dream(sound, RATE, MelNet(), settings, 1.0)
+    start = round(1.99 * RATE)
+    alone = dream(sound[:, start:], RATE, MelNet(), settings, 1.0)
+
+    # Past the cross-fade and the frames that reach over it.
+    part = slice(8192, alone.shape[1] - 8192)
+    apart = (whole[:, start:] - alone)[:, part]
+    assert float(np.std(apart)) < 0.05 * float(np.std(alone[:, part]))
+
+
 def test_a_trained_network_answers_in_places() -> None:
     """`timbre` answers to a class from its last block with places: the gain differs along time and bands."""
     network = load_network("timbre")
