@@ -1,7 +1,8 @@
 """Recordings to train a network on: found, rendered, looked at and prepared.
 
 A folder becomes a table of recordings, which people may edit, and the table a prepared set of segments, which
-`dream_core.training` draws from. What is never split is a group: what one recording, instrument or preset gave.
+`dream_core.training` draws from. What is never split is a group: all that one recording, instrument or preset
+gave.
 
 - `table`         recordings as lines of a CSV file
 - `published`     data sets as they are published: NSynth, Philharmonia, IRMAS, ESC-50, UrbanSound8K

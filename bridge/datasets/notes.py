@@ -1,15 +1,16 @@
-"""Notes and chords of soundfonts, rendered by FluidSynth into files with a table: a data set out of nothing."""
+"""Notes and chords of soundfonts, rendered by FluidSynth into files with a table."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from bridge.arrays import Float32Array
 from bridge.audio.writer import AudioWriter
 from bridge.datasets.table import Recording, write_table
 from bridge.errors import InputError, OutputError, nearest_names
@@ -26,7 +27,9 @@ from dream_core.training.write_segments import name_folder
 
 __all__ = ["NoteSettings", "Rendered", "render_soundfonts"]
 
-CHORD_INTERVALS: Final = ((0, 4, 7), (0, 3, 7), (0, 5, 7), (0, 4, 7, 10), (0, 3, 7, 10), (0, 7), (0, 4), (0, 12))
+CHORD_INTERVALS: Final = (
+    (0, 4, 7), (0, 3, 7), (0, 5, 7), (0, 4, 7, 10), (0, 3, 7, 10), (0, 7), (0, 4), (0, 12),
+)  # fmt: skip
 """Above the lowest note, in semitones."""
 
 _SILENT_PEAK: Final = 1e-4
@@ -53,7 +56,9 @@ class NoteSettings:
     def __post_init__(self) -> None:
         """Check names and numbers."""
         if self.n_notes < 0 or self.n_chords < 0 or self.n_notes + self.n_chords == 0:
-            raise InputError(f"--notes {self.n_notes} --chords {self.n_chords}: one of them must be 1 or more")
+            raise InputError(
+                f"--notes {self.n_notes} --chords {self.n_chords}: one of them must be 1 or more"
+            )
         for name in self.families:
             if name not in FAMILY_PRESETS:
                 near = nearest_names(name, FAMILY_PRESETS)
@@ -85,8 +90,8 @@ def render_soundfonts(
 ) -> Rendered:
     """Render notes and chords of every General MIDI preset into a folder; it appears whole or not at all.
 
-    The folder holds a FLAC a note, ``data.csv`` to prepare it with, and ``notes.csv``: which keys go down and up
-    when in each file, to the sample. A preset of a soundfont is a group; its family is the label.
+    The folder holds a FLAC a note, ``data.csv`` to prepare it with, and ``notes.csv``: which keys are
+    down from when to when in each file. A preset of a soundfont is a group; its family is the label.
 
     Args:
         soundfonts: SF2 or SF3 files.
@@ -117,12 +122,13 @@ def render_soundfonts(
                 name = f"{soundfont.stem} {preset[0]:03d}-{preset[1]:03d}"
                 report(name, index, len(wanted))
                 slots = _draw_slots(preset, family, settings)
-                for notes, sound in zip(slots, render_slots(preset, slots, soundfont), strict=True):
+                rendered = render_slots(preset, slots, soundfont)
+                for number, (notes, sound) in enumerate(zip(slots, rendered, strict=True)):
                     peak = float(np.abs(sound).max(initial=0.0))
                     if peak < _SILENT_PEAK:
                         n_silent += 1
                         continue
-                    inside = Path(soundfont.stem, f"{preset[0]:03d}-{preset[1]:03d}", _file_name(notes))
+                    inside = Path(soundfont.stem, name.split()[-1], _file_name(number, notes))
                     _write_note(work / inside, sound / peak)
                     for note in notes:
                         writer.writerow(
@@ -130,7 +136,8 @@ def render_soundfonts(
                         )
                     recordings.append(_describe(inside, notes, len(sound), family, name, soundfont))
         if not recordings:
-            raise InputError(f"{', '.join(map(str, soundfonts))}: every note is silent; the presets hold no sound")
+            names = ", ".join(map(str, soundfonts))
+            raise InputError(f"{names}: every note is silent; the presets hold no sound")
         write_table(work / "data.csv", [_moved(one, work) for one in recordings])
         if out.exists():
             out.rmdir()
@@ -166,10 +173,8 @@ def _draw_slots(preset: tuple[int, int], family: str, settings: NoteSettings) ->
     """Choose notes over the family's range, each pitch in a place of its own, then chords."""
     rng = np.random.default_rng((settings.seed, *preset))
     lowest, highest = PITCH_RANGES[family]
-    slots: list[tuple[Note, ...]] = []
     pitches = np.linspace(lowest, highest - 1, max(1, settings.n_notes)).round().astype(int)
-    for pitch in pitches[: settings.n_notes]:
-        slots.append((_draw_note(int(pitch), rng),))
+    slots: list[tuple[Note, ...]] = [(_draw_note(int(pitch), rng),) for pitch in pitches[: settings.n_notes]]
     for _ in range(settings.n_chords):
         intervals = CHORD_INTERVALS[int(rng.integers(len(CHORD_INTERVALS)))]
         root = int(rng.integers(lowest, max(lowest + 1, highest - intervals[-1])))
@@ -183,16 +188,14 @@ def _draw_note(pitch: int, rng: np.random.Generator) -> Note:
     return Note(pitch, int(rng.integers(30, 121)), round(duration_s * 1920) / 1920)
 
 
-def _file_name(notes: Sequence[Note]) -> str:
+def _file_name(number: int, notes: Sequence[Note]) -> str:
     keys = "-".join(f"{note.pitch:03d}" for note in notes)
     velocities = "-".join(f"{note.velocity:03d}" for note in notes)
-    return f"{keys}_{velocities}.flac"
+    return f"{number:04d}_{keys}_{velocities}.flac"
 
 
-def _write_note(path: Path, sound: np.ndarray) -> None:
-    with AudioWriter(
-        path, sample_rate=RENDER_RATE, n_channels=1, subtype="PCM_16", overwrite=True
-    ) as writer:
+def _write_note(path: Path, sound: Float32Array) -> None:
+    with AudioWriter(path, sample_rate=RENDER_RATE, n_channels=1, subtype="PCM_16", overwrite=True) as writer:
         writer.write(0.99 * sound[None, :].astype(np.float32))
 
 
@@ -212,6 +215,4 @@ def _describe(
 
 
 def _moved(one: Recording, folder: Path) -> Recording:
-    from dataclasses import replace
-
     return replace(one, path=folder / one.path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -27,7 +27,7 @@ from dream_core.training.segments import FULL_SCALE, StoredSegments
 from dream_core.training.splitting import Group, Sides, check_folds, find_joined, split_groups
 from dream_core.training.write_segments import Segment, check_folder, write_segments
 
-__all__ = ["Prepared", "PrepareSettings", "prepare_table"]
+__all__ = ["PrepareSettings", "Prepared", "prepare_table"]
 
 STRETCH: Final = 2
 _PIECE_SEGMENTS: Final = 32
@@ -49,7 +49,8 @@ class PrepareSettings:
         folds: Shares of train, validation and test.
         seed: Of what is dealt out.
         trim_db: What is below at both ends is cut off, in dB relative to the recording's peak, below 0.
-        stretches: Whether classes below the median get stretched copies in train.
+        stretches: Whether classes below the median get stretched copies in train, as long as these do not make
+            them the largest.
         knows: Whether the caller knows what splitting by segment means.
     """
 
@@ -179,26 +180,20 @@ def sides_of_names(names: Iterator[str] | Sequence[str]) -> dict[str, int]:
     {'fold1': 0, 'fold2': 0, 'fold3': 0, 'fold4': 1, 'fold5': 2}
     """
     found = sorted(set(names))
-    folds = sorted(int(number[1]) for name in found if (number := re.fullmatch(r"fold ?(\d{1,6})", name)))
-    wrong = [name for name in found if name and name.casefold() not in _SIDES and not name.startswith("fold")]
+    matches = {name: re.fullmatch(r"(?:fold)? ?(\d{1,6})", name.casefold()) for name in found}
+    folds = {name: int(match[1]) for name, match in matches.items() if match}
+    wrong = [name for name in found if name and name not in folds and name.casefold() not in _SIDES]
     if wrong or (folds and len(folds) + ("" in found) < len(found)):
         raise InputError(
-            f"column split: {', '.join(wrong or found)}: it holds train, validation and test, or fold1, fold2 "
-            "..., or nothing"
+            f"column split: {', '.join(wrong or found)}: it holds train, validation and test, or fold1, "
+            "fold2 ..., or nothing"
         )
-    if len(folds) == 1:
-        raise InputError(f"column split: fold{folds[0]} is the only fold, so nothing could be tested")
-    number_sides = {number: 0 for number in folds}
-    if len(folds) > 2:
-        number_sides[folds[-2]] = 1
-    if folds:
-        number_sides[folds[-1]] = 2
+    order = sorted(set(folds.values()))
+    if len(order) == 1:
+        raise InputError(f"column split: fold{order[0]} is the only fold, so nothing could be tested")
+    later = {number: side for number, side in zip(order[::-1], (2, 1)[: len(order) - 1], strict=False)}
     return {
-        name: number_sides[int(name[4:])]
-        if folds and name
-        else _SIDES[name.casefold()]
-        if name
-        else -1
+        name: later.get(folds[name], 0) if name in folds else _SIDES[name.casefold()] if name else -1
         for name in found
     }
 
@@ -274,7 +269,9 @@ def _deal(
         settings.seed,
     )
     n_parted = sum(len(one) > 1 for one in given.values())
-    parted = [f"{n_parted} groups stand on two sides of the split that the table gives; each goes to the later"]
+    parted = [
+        f"{n_parted} groups stand on two sides of the split that the table gives; each goes to the later"
+    ]
     return sides, [*(parted if n_parted else []), *sides.notes]
 
 
@@ -304,7 +301,11 @@ class _Cutting:
                 more[one.label] += n_starts(STRETCH * length, whole, whole)
         if self.settings.stretches:
             median = float(np.median(list(counts.values())))
-            self.stretched = {label for label, count in counts.items() if count < median}
+            # One whose copies would make it the largest is not rare, only smaller than half of them.
+            largest = max(counts.values())
+            self.stretched = {
+                label for label, n in counts.items() if n < median and n + more[label] <= largest
+            }
         divisors = choose_divisors(
             {label: n + (more[label] if label in self.stretched else 0) for label, n in counts.items()}
         )
@@ -338,7 +339,11 @@ class _Cutting:
             n_found = 0
             for start_s, times, part in self._cut(sound, one):
                 n_found += 1
-                side = int(rng.choice(3, p=self.settings.folds)) if self.sides is None else self.sides.of[one.group]
+                side = (
+                    int(rng.choice(3, p=self.settings.folds))
+                    if self.sides is None
+                    else self.sides.of[one.group]
+                )
                 yield Segment(
                     samples=_integers(part),
                     label=one.label,
@@ -371,4 +376,3 @@ class _Cutting:
 
 def _integers(sound: Float32Array) -> np.ndarray[Any, np.dtype[np.int16]]:
     return np.clip(np.round(sound * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype("<i2")
-

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from bridge.arrays import Float32Array
+from bridge.arrays import Float32Array, Int64Array
 from bridge.errors import escape
 from bridge.files import write_whole
 from bridge.report.hearing_picture import check_picture
@@ -65,12 +65,13 @@ def draw_sheet(path: Path, segments: StoredSegments, seed: int = 0) -> None:
         figure.savefig(part, format=path.suffix.lower().removeprefix("."))
 
 
-def _choose(segments: StoredSegments, label: int, rng: np.random.Generator) -> np.ndarray:
+def _choose(segments: StoredSegments, label: int, rng: np.random.Generator) -> Int64Array:
     """Choose rows of a class, first one of each group."""
     rows = rng.permutation(np.flatnonzero(segments.labels == label))
     _, firsts = np.unique(segments.groups[rows], return_index=True)
     order = np.concatenate([np.sort(firsts), np.setdiff1d(np.arange(len(rows)), firsts)])
-    return rows[order[:_COLUMNS]]
+    chosen: Int64Array = rows[order[:_COLUMNS]]
+    return chosen
 
 
 def _spectrogram_db(sound: Float32Array) -> Float32Array:
@@ -80,5 +81,5 @@ def _spectrogram_db(sound: Float32Array) -> Float32Array:
     from dream_core.dsp.stft import stft
 
     magnitude = stft(torch.from_numpy(sound), 1024, 256).abs().numpy()
-    level: Float32Array = 20.0 * np.log10(np.maximum(magnitude / max(float(magnitude.max()), 1e-9), 1e-6))
-    return level
+    relative = magnitude / max(float(magnitude.max()), 1e-9)
+    return np.asarray(20.0 * np.log10(np.maximum(relative, 1e-6)), np.float32)

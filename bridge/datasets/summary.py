@@ -1,4 +1,4 @@
-"""What a table or a prepared set holds: counts, balance, and what leaks from one side of a split to another."""
+"""What a table or a prepared set holds: counts, balance, and what stands on two sides of a split."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ def _same_files(
                 found[hash_samples(path)].append(str(path))
             except AudioFileError as error:
                 unreadable.append(str(error))
-    return [f"the same recording twice: {' and '.join(paths)}" for paths in found.values() if len(paths) > 1], (
-        unreadable
-    )
+    return [
+        f"the same recording twice: {' and '.join(paths)}" for paths in found.values() if len(paths) > 1
+    ], (unreadable)
 
 
 def _same_segments(segments: StoredSegments, report: Callable[[int, int], None]) -> Iterable[str]:
@@ -184,12 +184,9 @@ def _same_segments(segments: StoredSegments, report: Callable[[int, int], None])
         for row, samples in zip(rows.tolist(), segments.integers(rows), strict=True):
             other = first.setdefault(hashlib.blake2b(samples.tobytes(), digest_size=16).digest(), row)
             if segments.splits[other] != segments.splits[row]:
-                leaks.append(
-                    f"the same sound in {SPLITS[segments.splits[other]]} and in {SPLITS[segments.splits[row]]}: "
-                    f"{_name(segments, other)} and {_name(segments, row)}"
-                )
+                leaks.append(f"the same sound in {_name(segments, other)} and in {_name(segments, row)}")
     return leaks
 
 
 def _name(segments: StoredSegments, row: int) -> str:
-    return f"segment {row} of {segments.path_names[segments.paths[row]]}"
+    return f"{SPLITS[segments.splits[row]]}, segment {row} of {segments.path_names[segments.paths[row]]}"

@@ -138,8 +138,8 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         near = [f"{found[0]} for {name}" for name in missing if (found := nearest_names(name, columns))]
         hint = f" ({', '.join(near)}?)" if near else ""
         raise InputError(
-            f"{path}: has no column {' and no '.join(missing)}{hint}; a table of recordings begins with a line "
-            f"of {','.join(COLUMNS)}, of which path and label are needed"
+            f"{path}: has no column {' and no '.join(missing)}{hint}; a table of recordings begins with a "
+            f"line of {','.join(COLUMNS)}, of which path and label are needed"
         )
 
 

@@ -79,7 +79,7 @@ def plain_name(text: str) -> str:
 
 
 def read_map(name: str) -> dict[str, str]:
-    """Read a map of labels to classes: the one built in, ``add10``, or a TOML file of ``"cor anglais" = "reed"``.
+    """Read a map of labels to classes: ``add10``, which is built in, or TOML with ``"cor anglais" = "reed"``.
 
     Raises:
         InputError: It is neither.
@@ -96,8 +96,8 @@ def read_map(name: str) -> dict[str, str]:
     wrong = [key for key, value in lines.items() if not isinstance(value, str)]
     if wrong or not lines:
         raise InputError(
-            f'{path}: {", ".join(wrong) or "it is empty"}: a map has lines as "cor anglais" = "reed", with "" '
-            "for labels to leave out"
+            f'{path}: {", ".join(wrong) or "it is empty"}: a map has lines as "cor anglais" = "reed", '
+            'with "" for labels to leave out'
         )
     return {plain_name(key): str(value) for key, value in lines.items()}
 

@@ -133,7 +133,7 @@ def n_starts(n_samples: int, segment_samples: int, hop_samples: int) -> int:
 
 
 def group_counts(counts: Sequence[int], n_groups: int) -> list[int]:
-    """Divide counts into groups of near ones, exactly: the least sum of squared distances to the groups' means.
+    """Divide counts into groups of near ones, exactly: squared distances to the groups' means are least.
 
     In one dimension each group is a run of the sorted counts, so dynamic programming over where the runs end
     finds the best of all divisions; random starts find some.
@@ -168,7 +168,7 @@ def group_counts(counts: Sequence[int], n_groups: int) -> list[int]:
     cuts: list[list[int]] = []
     for group in range(1, n_groups):
         choices = [
-            min((best[cut] + cost(cut, end), cut) for cut in range(group, end)) if end > group else (np.inf, 0)
+            min((best[at] + cost(at, end), at) for at in range(group, end)) if end > group else (np.inf, 0)
             for end in range(len(values) + 1)
         ]
         best = [choice[0] for choice in choices]
@@ -184,8 +184,8 @@ def choose_divisors(counts: Mapping[str, int]) -> dict[str, int]:
     """Choose for each class how often its hop goes into a segment: more where there is less of it.
 
     Classes form four groups by how many segments they have without overlap, fewer where fewer counts differ;
-    from the rarest up the divisors are 4, 3, 2 and 1. None is larger than what makes the class as large as the
-    largest: classes alike in size stay so.
+    from the rarest up the divisors are 4, 3, 2 and 1. None is larger than what makes the class as large as
+    the largest: classes alike in size stay so.
 
     Args:
         counts: Segments of each class, 1 or more.

@@ -71,7 +71,7 @@ def check_fluidsynth(package: str = "") -> None:
     """
     if shutil.which("fluidsynth") is None:
         remedy = f"apt install fluidsynth {package}".rstrip()
-        raise SettingError(f"fluidsynth is not installed; on Debian: {remedy}; on a Mac: brew install fluidsynth")
+        raise SettingError(f"fluidsynth is not installed; on Debian: {remedy}")
 
 
 def check_soundfont(path: Path, package: str) -> None:

@@ -56,7 +56,6 @@ PITCH_RANGES = {
 }
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteBank:
     """A soundfont, and which of its notes are rendered.
@@ -204,8 +203,9 @@ def render_notes(
             if not path.exists():
                 _check_tools(source)
                 notes = _draw_notes(bank, program, family, source)
-                slots = render_slots((bank, program), [(note,) for note in notes], source.soundfont, sample_rate)
-                scaled = _at_full_scale(slots)
+                slots = [(note,) for note in notes]
+                rendered = render_slots((bank, program), slots, source.soundfont, sample_rate)
+                scaled = _at_full_scale(rendered)
                 with write_whole(path) as part, part.open("wb") as file:
                     np.save(file, scaled)
                 report(f"{source.name} {path.name}: {len(scaled)} notes of {family}")

@@ -1,17 +1,20 @@
 """Prepared data sets: segments of sound on disk, more than memory holds, and the batches drawn from them.
 
-A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16, ``segments.csv``
-says of each what it is, and ``prepared.toml`` what made them, with the hash of every other file. Whoever draws
-batches sees `Segments` and nothing of that.
+A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16,
+``segments.csv`` says of each what it is, and ``prepared.toml`` what made them, with the hash of every other
+file. Whoever draws batches sees `Segments` and nothing of that.
 
-Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation, 2 test.
+Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation and
+2 test.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -97,7 +100,7 @@ class StoredSegments:
         sample_rate: Hz.
         segment_samples: Length of each sound.
         licence: Of the recordings.
-        sha256: Of ``prepared.toml``, which holds the hashes of all else.
+        sha256: Of the hashes of the other files, and of what is said here.
         labels: Index into the classes.
         groups: Index into the names of the groups.
         splits: 0 train, 1 validation, 2 test.
@@ -207,7 +210,7 @@ def open_segments(folder: Path) -> StoredSegments:
             sample_rate=int(record["sample_rate"]),
             segment_samples=int(record["segment_samples"]),
             licence=str(record["licence"]),
-            sha256=hash_file(folder / "prepared.toml"),
+            sha256=_hash_of_all(record),
             starts=tuple(int(start) for start in np.cumsum([0, *sizes])),
             offsets=offsets,
             **rows,
@@ -284,8 +287,14 @@ def _read_record(folder: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _damaged(path, str(error)) from None
     if record.get("format") != FORMAT:
-        raise DataError(f"{path}: format {record.get('format')!r}; this version reads {FORMAT}. Prepare again")
+        found = record.get("format")
+        raise DataError(f"{path}: format {found!r}; this version reads {FORMAT}. Prepare it again")
     return record
+
+
+def _hash_of_all(record: Mapping[str, Any]) -> str:
+    told = {key: value for key, value in record.items() if key != "made_by"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _find_samples(path: Path, shape: tuple[int, int]) -> int:
@@ -293,7 +302,7 @@ def _find_samples(path: Path, shape: tuple[int, int]) -> int:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="numpy") as file:
             kept = file.get_slice("waveforms")
             found = (tuple(kept.get_shape()), kept.get_dtype())
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Which groups a network learns from, which choose its best epoch, and which it is tested on: none is split."""
+"""Which groups a network learns from, which choose its best epoch, which test it: none is split."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def split_groups(
         one = len(lonely) == 1
         raise DataError(
             f"{', '.join(lonely)}: {'has' if one else 'have'} one group each, so no unheard one could tell "
-            "whether anything was learned. Add recordings, or give finer groups in the column group of the table"
+            "whether anything was learned. Add recordings, or give finer groups in the table's column group"
         )
     given = {group.side for group in groups} - {-1}
     lacking = {side for side in (1, 2) if given and side not in given}
@@ -92,10 +92,14 @@ def split_groups(
     unlearned = [label for label, sides in notes.items() if 0 in sides]
     if unlearned:
         raise DataError(
-            f"{', '.join(unlearned)}: the split that the table gives leaves none to learn from; empty its column "
-            "split, and groups are dealt out anew"
+            f"{', '.join(unlearned)}: the split that the table gives leaves none to learn from; empty its "
+            "column split, and groups are dealt out anew"
         )
-    lines = (f"{label}: too few groups, none is in {SPLITS[i]}" for label, sides in notes.items() for i in sides)
+    lines = [
+        f"{label}: too few groups, none is in {SPLITS[side]}"
+        for label, sides in notes.items()
+        for side in sides
+    ]
     return Sides(of=of, notes=tuple(lines))
 
 

@@ -25,7 +25,7 @@ from dream_core.training.segments import (
     shard_name,
 )
 
-__all__ = ["SHARD_SEGMENTS", "Segment", "name_folder", "write_segments"]
+__all__ = ["SHARD_SEGMENTS", "Segment", "check_folder", "name_folder", "write_segments"]
 
 SHARD_SEGMENTS: Final = 65536
 """At most so many lie in one file."""
@@ -80,7 +80,8 @@ def write_segments(
         sample_rate: Hz.
         segment_samples: Length of each.
         licence: Of the recordings.
-        made_by: What made it: strings, numbers, lists of them, and tables of those.
+        made_by: What made it: strings, numbers, lists of them, and tables of those; read when the
+            last segment is written.
         overwrite: Whether a prepared set of that name may be replaced.
         shard_segments: At most so many in one file.
 
@@ -101,7 +102,7 @@ def write_segments(
     with private_folder(folder.parent) as private:
         work = private / "set"
         work.mkdir()
-        sizes = []
+        sizes: list[int] = []
         rest = iter(segments)
         table = work / "segments.csv"
         with table.open("w", encoding="utf-8", newline="") as file:
@@ -165,8 +166,8 @@ def _write_shard(path: Path, segments: Iterable[Segment], segment_samples: int, 
         for segment in segments:
             if segment.samples.shape != (segment_samples,) or segment.samples.dtype != np.int16:
                 raise DataError(
-                    f"{segment.path}: a segment is {segment.samples.dtype} {segment.samples.shape}, not int16 "
-                    f"({segment_samples},)"
+                    f"{segment.path}: a segment is {segment.samples.dtype} {segment.samples.shape}, not "
+                    f"int16 ({segment_samples},)"
                 )
             file.write(segment.samples.astype("<i2").tobytes())
             pitch = segment.pitch if segment.pitch >= 0 else ""
@@ -200,7 +201,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(key: str) -> str:
-    return json.dumps(key, ensure_ascii=False)
+    return key if key.isascii() and key.replace("_", "").isalnum() else _value(key)
 
 
 def _value(value: Any) -> str:
