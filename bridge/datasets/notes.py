@@ -14,7 +14,7 @@ from bridge.arrays import Float32Array
 from bridge.audio.writer import AudioWriter
 from bridge.datasets.table import Recording, write_table
 from bridge.errors import InputError, OutputError, nearest_names
-from bridge.files import private_folder
+from bridge.files import private_folder, remove_leftovers
 from dream_core.training.fluidsynth import (
     RENDER_RATE,
     Note,
@@ -61,9 +61,7 @@ class NoteSettings:
             )
         for name in self.families:
             if name not in FAMILY_PRESETS:
-                near = nearest_names(name, FAMILY_PRESETS)
-                hint = f"; {near[0]}?" if near else ""
-                raise InputError(f"--family {name}: known are {', '.join(FAMILY_PRESETS)}{hint}")
+                raise InputError(f"--family {name}: no such family; {nearest_names(name, FAMILY_PRESETS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +108,7 @@ def render_soundfonts(
         raise OutputError(f"{out}: exists already; give another name")
     wanted, n_absent = _choose_presets(soundfonts, settings)
     out.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out.parent)
     recordings: list[Recording] = []
     n_silent = 0
     with private_folder(out.parent) as private:

@@ -21,7 +21,7 @@ from bridge.datasets.decode import read_mono
 from bridge.datasets.scan import Reasons
 from bridge.datasets.table import Recording, list_mistakes, read_table, shown_path
 from bridge.errors import AudioFileError, InputError
-from bridge.files import hash_file, private_folder
+from bridge.files import hash_file, private_folder, remove_leftovers
 from dream_core.training.cutting import choose_divisors, cut, n_starts, stretch, trim
 from dream_core.training.segments import FULL_SCALE, StoredSegments
 from dream_core.training.splitting import Group, Sides, check_folds, find_joined, split_groups
@@ -49,7 +49,7 @@ class PrepareSettings:
         folds: Shares of train, validation and test.
         seed: Of what is dealt out.
         trim_db: What is below at both ends is cut off, in dB relative to the recording's peak, below 0.
-        stretches: Whether classes below the median get stretched copies in train, as long as these do not make
+        stretches: Whether classes below the median get stretched copies in train, unless these would make
             them the largest.
         knows: Whether the caller knows what splitting by segment means.
     """
@@ -76,9 +76,9 @@ class PrepareSettings:
             raise InputError(f"--split {self.split}: group or segment; group keeps a recording on one side")
         if self.split == "segment" and not self.knows:
             raise InputError(
-                "--split segment lets pieces of one recording stand on both sides, so a network is tested on what "
-                "it has heard: a trial told 84% where unheard instruments got 23%. Use --split group, or say "
-                "--i-know"
+                "--split segment lets pieces of one recording stand on both sides, so a network is tested on "
+                "what it has heard: a trial told 84% where unheard instruments got 23%. Use --split group, or "
+                "say --i-know"
             )
 
     @property
@@ -145,6 +145,7 @@ def prepare_table(
     sides_of_names(one.split for one in recordings)  # before an hour of decoding
     left_out, failed = Reasons(), list[str]()
     out.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out.parent)
     with private_folder(out.parent) as folder, (folder / "sounds").open("w+b") as scratch:
         kept = _decode(recordings, scratch, settings, left_out, failed, report)
         counts = Counter(recordings[row].label for row in kept.rows)
@@ -191,7 +192,7 @@ def sides_of_names(names: Iterator[str] | Sequence[str]) -> dict[str, int]:
     order = sorted(set(folds.values()))
     if len(order) == 1:
         raise InputError(f"column split: fold{order[0]} is the only fold, so nothing could be tested")
-    later = {number: side for number, side in zip(order[::-1], (2, 1)[: len(order) - 1], strict=False)}
+    later = dict(zip(order[::-1], (2, 1)[: len(order) - 1], strict=False))
     return {
         name: later.get(folds[name], 0) if name in folds else _SIDES[name.casefold()] if name else -1
         for name in found

@@ -127,7 +127,7 @@ def _load_nsynth_part(part: Path, split: str) -> Loading:
         raise InputError(f"{index}: is missing; NSynth's archives hold it beside audio/") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{index}: is no JSON ({error}); unpack the archive again") from None
-    there = set(os.listdir(audio)) if audio.is_dir() else set()
+    there = {path.name for path in audio.iterdir()} if audio.is_dir() else set()
     for name, about in sorted(examples.items()):
         path = audio / f"{name}.wav"
         if path.name not in there:

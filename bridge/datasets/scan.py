@@ -74,9 +74,7 @@ def scan_folder(
         InputError: There is no such kind or folder, it holds something else, or nothing of it is left.
     """
     if kind not in LOADERS:
-        near = nearest_names(kind, LOADERS)
-        hint = f"; {near[0]}?" if near else ""
-        raise InputError(f"--as {kind}: known are {', '.join(LOADERS)}{hint}")
+        raise InputError(f"--as {kind}: no such kind of folder; {nearest_names(kind, LOADERS)}")
     if not folder.is_dir() and not (kind == "csv" and folder.is_file()):
         raise InputError(f"{folder}: no such folder; --as {kind} needs one with {LOADERS[kind].holds}")
     reasons = Reasons()

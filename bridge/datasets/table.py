@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bridge.errors import InputError, nearest_names
+from bridge.errors import InputError
 from bridge.files import write_whole
 
 __all__ = ["COLUMNS", "Recording", "list_mistakes", "read_table", "shown_path", "write_table"]
@@ -135,11 +135,9 @@ def list_mistakes(mistakes: Sequence[str]) -> str:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     missing = [name for name in ("path", "label") if name not in columns]
     if missing:
-        near = [f"{found[0]} for {name}" for name in missing if (found := nearest_names(name, columns))]
-        hint = f" ({', '.join(near)}?)" if near else ""
         raise InputError(
-            f"{path}: has no column {' and no '.join(missing)}{hint}; a table of recordings begins with a "
-            f"line of {','.join(COLUMNS)}, of which path and label are needed"
+            f"{path}: has no column {' and no '.join(missing)}, its first line has {','.join(columns) or 'none'}; "
+            f"a table of recordings begins with {','.join(COLUMNS)}, of which path and label are needed"
         )
 
 

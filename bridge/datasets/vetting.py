@@ -116,10 +116,9 @@ def read_drops(texts: Sequence[str]) -> list[dict[str, str]]:
         pairs = [pair.partition("=") for pair in text.split(",")]
         for key, equals, _ in pairs:
             if not equals or key.strip() not in DROP_KEYS:
-                near = nearest_names(key.strip(), DROP_KEYS)
-                hint = f"; {near[0]}?" if near else ""
+                told = nearest_names(key.strip(), DROP_KEYS)
                 raise InputError(
-                    f"--drop {text}: pairs of KEY=VALUE are needed, keys are {', '.join(DROP_KEYS)}{hint}"
+                    f"--drop {text}: pairs of KEY=VALUE are needed, of a table's columns; {told}"
                 )
         drops.append({key.strip(): plain_name(value) for key, _, value in pairs})
     return drops

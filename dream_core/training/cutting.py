@@ -6,7 +6,7 @@ Conventions: one recording is a mono waveform ``(samples,)`` float32.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ def stretch(waveform: NDArray[np.float32], factor: float = 2.0) -> NDArray[np.fl
         ``(samples,)`` -> ``(round(samples * factor),)``.
 
     Source:
-        Flanagan and Golden 1966; Dolson 1986: phases advance by what each bin turned between two frames.
+        Laroche and Dolson 1999, "Improved phase vocoder time-scale modification": a peak's phase advances by
+        what it turned between two frames, and the bins around it keep their phases to it.
 
     >>> stretch(np.zeros(1000, np.float32), 2.0).shape
     (2000,)
@@ -74,20 +75,38 @@ def stretch(waveform: NDArray[np.float32], factor: float = 2.0) -> NDArray[np.fl
         raise SettingError(f"factor {factor} must be above 0")
     length = round(len(waveform) * factor)
     padded = np.pad(waveform, (0, _N_FFT))  # the last frame has one after it
-    spectrum = stft(torch.from_numpy(padded), _N_FFT, _HOP)
-    steps = torch.arange(1 + length // _HOP + _N_FFT // _HOP, dtype=torch.float64) / factor
-    left = steps.long().clamp_max(spectrum.shape[1] - 2)
-    share = (steps - left).clamp(0.0, 1.0).float()
-    before, after = spectrum[:, left], spectrum[:, left + 1]
-    magnitude = before.abs() * (1.0 - share) + after.abs() * share
-    turn = 2.0 * torch.pi * _HOP * torch.arange(_N_FFT // 2 + 1, dtype=torch.float64)[:, None] / _N_FFT
-    # In float64: of a sum of many turns float32 would not keep what tells the pitch.
-    advance = after.angle().double() - before.angle().double() - turn
-    advance = advance - 2.0 * torch.pi * torch.round(advance / (2.0 * torch.pi)) + turn
-    phase = spectrum[:, :1].angle().double() + torch.cumsum(advance, dim=1) - advance
-    turned = torch.polar(magnitude, torch.remainder(phase, 2.0 * torch.pi).float())
-    stretched: NDArray[np.float32] = istft(turned, _N_FFT, _HOP, length).numpy()
+    spectrum = stft(torch.from_numpy(padded), _N_FFT, _HOP).numpy().T
+    steps = np.arange(1 + length // _HOP + _N_FFT // _HOP) / factor
+    left = np.minimum(steps.astype(np.int64), len(spectrum) - 2)
+    share = np.clip(steps - left, 0.0, 1.0)[:, None]
+    levels, angles = np.abs(spectrum), np.angle(spectrum).astype(np.float64)
+    magnitude = levels[left] * (1.0 - share) + levels[left + 1] * share
+    turn = 2.0 * np.pi * _HOP * np.arange(_N_FFT // 2 + 1) / _N_FFT
+    advance = np.diff(angles, axis=0) - turn
+    advance += turn - 2.0 * np.pi * np.round(advance / (2.0 * np.pi))
+    phase = np.empty_like(magnitude, dtype=np.float64)
+    phase[0] = angles[0]
+    for frame in range(1, len(left)):
+        turned = phase[frame - 1] + advance[left[frame - 1]] - angles[left[frame]]
+        phase[frame] = angles[left[frame]] + turned[_nearest_peaks(magnitude[frame])]
+    turned_spectrum = torch.from_numpy((magnitude * np.exp(1j * phase)).T.astype(np.complex64))
+    stretched: NDArray[np.float32] = istft(turned_spectrum, _N_FFT, _HOP, length).numpy()
     return stretched
+
+
+def _nearest_peaks(magnitude: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Return for every bin the peak of the spectrum whose partial it belongs to; itself where there is none."""
+    padded = np.pad(magnitude, 2, constant_values=-1.0)
+    middle = padded[2:-2]
+    is_peak = (
+        (middle > padded[:-4]) & (middle > padded[1:-3]) & (middle >= padded[3:-1]) & (middle >= padded[4:])
+    )
+    peaks = np.flatnonzero(is_peak)
+    bins = np.arange(len(magnitude))
+    if len(peaks) == 0:
+        return bins
+    nearest: NDArray[np.int64] = peaks[np.searchsorted((peaks[1:] + peaks[:-1]) / 2.0, bins)]
+    return nearest
 
 
 def cut(

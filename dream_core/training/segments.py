@@ -195,6 +195,8 @@ def open_segments(folder: Path) -> StoredSegments:
     record = _read_record(folder)
     table = folder / "segments.csv"
     try:
+        if not table.is_file():
+            raise _damaged(table, "it is missing")
         if hash_file(table) != record["segments_sha256"]:
             raise _damaged(table, "it is not the table that was written with the sounds")
         classes = tuple(str(one) for one in record["classes"])
@@ -215,8 +217,6 @@ def open_segments(folder: Path) -> StoredSegments:
             offsets=offsets,
             **rows,
         )
-    except FileNotFoundError as error:
-        raise _damaged(Path(error.filename), "it is missing") from None
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder / "prepared.toml", f"{type(error).__name__}: {error}") from None
 
@@ -301,6 +301,8 @@ def _find_samples(path: Path, shape: tuple[int, int]) -> int:
     """Return where a shard's samples begin, once they are known to be all there."""
     from safetensors import SafetensorError, safe_open
 
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
     try:
         with safe_open(path, framework="numpy") as file:
             kept = file.get_slice("waveforms")

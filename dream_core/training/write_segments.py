@@ -128,6 +128,7 @@ def write_segments(
         }
         (work / "prepared.toml").write_text("".join(_toml_lines(record)), encoding="utf-8")
         open_segments(work)  # what cannot be read again gets no name
+        check_folder(folder, overwrite=overwrite)  # it may have come meanwhile
         name_folder(work, folder, private / "before")
     return open_segments(folder)
 
