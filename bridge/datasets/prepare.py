@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -77,8 +78,8 @@ class PrepareSettings:
         if self.split == "segment" and not self.knows:
             raise InputError(
                 "--split segment lets pieces of one recording stand on both sides, so a network is tested on "
-                "what it has heard: a trial told 84% where unheard instruments got 23%. Use --split group, or "
-                "say --i-know"
+                "what it has heard: a trial told 84% where unheard instruments got 23%. Use --split group, "
+                "or say --i-know"
             )
 
     @property
@@ -146,7 +147,7 @@ def prepare_table(
     left_out, failed = Reasons(), list[str]()
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out.parent)
-    with private_folder(out.parent) as folder, (folder / "sounds").open("w+b") as scratch:
+    with _naming(out), private_folder(out.parent) as folder, (folder / "sounds").open("w+b") as scratch:
         kept = _decode(recordings, scratch, settings, left_out, failed, report)
         counts = Counter(recordings[row].label for row in kept.rows)
         gone = sorted({one.label for one in recordings} - set(counts))
@@ -167,6 +168,16 @@ def prepare_table(
             overwrite=overwrite,
         )
     return Prepared(segments=segments, left_out=left_out, failed=tuple(failed), notes=tuple(notes))
+
+
+@contextmanager
+def _naming(out: Path) -> Iterator[None]:
+    """Say which set could not be written: a full disk is met in the middle of a file without a name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(out)
+        raise
 
 
 def sides_of_names(names: Iterator[str] | Sequence[str]) -> dict[str, int]:

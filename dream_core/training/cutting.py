@@ -95,7 +95,7 @@ def stretch(waveform: NDArray[np.float32], factor: float = 2.0) -> NDArray[np.fl
 
 
 def _nearest_peaks(magnitude: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Return for every bin the peak of the spectrum whose partial it belongs to; itself where there is none."""
+    """Return for every bin the peak of the spectrum that is nearest; itself where there is none."""
     padded = np.pad(magnitude, 2, constant_values=-1.0)
     middle = padded[2:-2]
     is_peak = (

@@ -97,7 +97,11 @@ def esc50(root: Path) -> Path:
         if fold != 4:
             tone(root / "audio" / name, 300.0 + fold)
     tone(root / "audio" / "5-999999-B-1.wav")
-    _table(root / "meta" / "esc50.csv", "filename,fold,target,category,esc10,src_file,take".split(","), rows)
+    _table(
+        root / "meta" / "esc50.csv",
+        ["filename", "fold", "target", "category", "esc10", "src_file", "take"],
+        rows,
+    )
     return root
 
 
@@ -108,7 +112,7 @@ def urbansound8k(root: Path) -> Path:
         name = f"10003{fold}-3-0-0.wav"
         rows.append([name, f"10003{fold}", 12.5, 16.5, 1, fold, 3, "dog_bark"])
         tone(root / "audio" / f"fold{fold}" / name, duration_s=0.4)
-    header = "slice_file_name,fsID,start,end,salience,fold,classID,class".split(",")
+    header = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
     _table(root / "metadata" / "UrbanSound8K.csv", header, rows)
     return root
 

@@ -79,7 +79,7 @@ def test_a_segment_is_what_its_line_says(tmp_path: Path) -> None:
     for row in (0, 1, len(lines) - 2):
         mono = soundfile.read(tmp_path / "in" / lines[row]["path"])[0].mean(axis=1)
         start = round(float(lines[row]["start_s"]) * RATE)
-        assert 3000 - 256 <= start
+        assert start >= 3000 - 256
         part = mono[start : start + 4000]
         stored = kept.sounds(np.array([row]))[0].numpy()
         np.testing.assert_allclose(stored[: len(part)], part / np.abs(mono).max(), atol=1.0 / 32767)
@@ -103,8 +103,9 @@ def test_a_recording_is_mixed_to_one_channel_and_resampled(tmp_path: Path) -> No
 
 def test_rare_classes_are_stretched_in_train_alone_and_overlap_more(tmp_path: Path) -> None:
     """What is tested is left as it was played; the hop of the rarest goes four times into a segment."""
-    class_folders(tmp_path / "in", n_files=20, labels=("much",))
-    class_folders(tmp_path / "in", n_files=3, labels=("rare",))
+    class_folders(tmp_path / "in", n_files=20, labels=("much", "rare"))
+    for k in range(3, 20):
+        (tmp_path / "in" / "rare" / f"{k:02d}.wav").unlink()
     prepared = prepare_table(_table(tmp_path / "in"), tmp_path / "out", SHORT)
 
     lines = _lines(tmp_path / "out")
@@ -185,8 +186,7 @@ def test_splitting_by_segment_is_refused_unless_it_is_meant_and_then_leaks(tmp_p
 
     assert "split by segment" in prepared.notes[0]
     leaks = summarise_segments(tmp_path / "out").leaks
-    assert len(leaks) > 9  # of 18 recordings of three segments and more
-    assert all(leak.startswith("group ") for leak in leaks)
+    assert sum(leak.startswith("group ") for leak in leaks) > 9  # of 18 recordings of three segments and more
 
 
 def test_folds_of_a_data_set_are_kept(tmp_path: Path) -> None:

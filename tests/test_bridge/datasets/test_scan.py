@@ -1,4 +1,4 @@
-"""Data sets as they are published, and folders and tables of one's own: what is found and what is left out."""
+"""Data sets as they are published, folders and tables of one's own: what is found, what is left out."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from bridge.errors import InputError, OutputError
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
     """Paths below the table are relative to it, so both can be moved together."""
     inside = Recording(
-        path=tmp_path / "set" / "夢, a.wav", label="bell", group="one", pitch=60, velocity=1, source="acoustic",
+        path=tmp_path / "set" / "夢, a.wav", label="bell", group="one", pitch=60, velocity=1,
+        source="acoustic",
         split="fold3", start_s=1.5, duration_s=0.25, licence="CC0",
     )  # fmt: skip
     outside = Recording(path=tmp_path / "other.wav", label="drum", group="two")
