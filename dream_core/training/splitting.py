@@ -88,6 +88,7 @@ def split_groups(
         is_free = all(group.side < 0 for group in own)
         shares = [share if is_free or side in {0, *lacking} else 0.0 for side, share in enumerate(folds)]
         of.update(_deal([group for group in own if group.side <= 0], shares, rng))
+    _teach_all(groups, of)
     notes = _missing(groups, of, folds)
     unlearned = [label for label, sides in notes.items() if 0 in sides]
     if unlearned:
@@ -154,6 +155,15 @@ def _lonely(groups: Sequence[Group]) -> Iterator[str]:
         for label in group.sizes:
             n_groups[label] = n_groups.get(label, 0) + 1
     yield from (label for label, n in n_groups.items() if n == 1)
+
+
+def _teach_all(groups: Sequence[Group], of: dict[str, int]) -> None:
+    """Move a group to train for each class that has none there, as where groups hold several classes."""
+    for label in sorted({label for group in groups for label in group.sizes}):
+        own = [group for group in groups if label in group.sizes]
+        movable = [group for group in own if group.side <= 0]
+        if movable and all(of[group.name] for group in own):
+            of[max(movable, key=lambda group: (group.sizes[label], group.name)).name] = 0
 
 
 def _missing(groups: Sequence[Group], of: Mapping[str, int], folds: Sequence[float]) -> dict[str, list[int]]:

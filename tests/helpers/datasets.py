@@ -97,11 +97,8 @@ def esc50(root: Path) -> Path:
         if fold != 4:
             tone(root / "audio" / name, 300.0 + fold)
     tone(root / "audio" / "5-999999-B-1.wav")
-    _table(
-        root / "meta" / "esc50.csv",
-        ["filename", "fold", "target", "category", "esc10", "src_file", "take"],
-        rows,
-    )
+    header = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
+    _table(root / "meta" / "esc50.csv", header, rows)
     return root
 
 

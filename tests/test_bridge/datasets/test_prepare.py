@@ -178,7 +178,7 @@ def test_a_class_with_one_group_is_refused_and_nothing_is_left_behind(tmp_path: 
 
 def test_splitting_by_segment_is_refused_unless_it_is_meant_and_then_leaks(tmp_path: Path) -> None:
     """The summary names every group that stands on two sides."""
-    with pytest.raises(InputError, match="84% where unheard instruments got 23%.*--i-know"):
+    with pytest.raises(InputError, match=r"84% where unheard instruments got 23%.*--i-know"):
         replace(SHORT, split="segment")
     table = _table(class_folders(tmp_path / "in"))
     settings = replace(SHORT, split="segment", knows=True, folds=(0.4, 0.3, 0.3))

@@ -117,9 +117,9 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 def test_the_folder_of_another_set_is_told_from_it(tmp_path: Path) -> None:
     datasets.esc50(tmp_path)
-    with pytest.raises(InputError, match="--as nsynth needs.*looks like --as esc50"):
+    with pytest.raises(InputError, match=r"--as nsynth needs.*looks like --as esc50"):
         scan_folder(tmp_path, "nsynth")
-    with pytest.raises(InputError, match="--as nsinth.*nsynth"):
+    with pytest.raises(InputError, match=r"--as nsinth.*nsynth"):
         scan_folder(tmp_path, "nsinth")
     with pytest.raises(InputError, match="no such folder"):
         scan_folder(tmp_path / "gone", "folders")
@@ -155,7 +155,7 @@ def test_maps_and_drops_that_are_none_are_refused(tmp_path: Path) -> None:
         read_map(str(tmp_path / "map.toml"))
     with pytest.raises(InputError, match="add10"):
         read_map("add11")
-    with pytest.raises(InputError, match="sorce.*source"):
+    with pytest.raises(InputError, match=r"sorce.*source"):
         read_drops(["sorce=synthetic"])
     with pytest.raises(InputError, match="KEY=VALUE"):
         read_drops(["synthetic"])

@@ -32,7 +32,7 @@ def test_all_lines_that_make_no_sense_are_named(tmp_path: Path) -> None:
     table.write_text("path,label,pitch,start_s\na.wav,,,\n,bell,,\na.wav,bell,128,\na.wav,bell,,-1\n")
 
     with pytest.raises(
-        InputError, match="line 2: no label; line 3: no path; line 4: pitch '128'.*line 5: start"
+        InputError, match=r"line 2: no label; line 3: no path; line 4: pitch '128'.*line 5: start"
     ):
         read_table(table)
 

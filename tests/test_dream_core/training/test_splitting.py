@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dream_core.errors import DataError, SettingError
@@ -19,12 +21,10 @@ def _groups(label: str, n: int, side: int = -1) -> list[Group]:
 @given(st.lists(SIZES, min_size=6, max_size=30), st.integers(0, 99))
 def test_every_group_has_one_side_whatever_it_holds(sizes: list[dict[str, float]], seed: int) -> None:
     """Also where a group holds two classes; the same seed deals the same."""
+    counts = Counter(label for own in sizes for label in own)
+    assume(min(counts.values()) > 1)
     groups = [Group(name=f"g{i}", sizes=own) for i, own in enumerate(sizes)]
-    try:
-        sides = split_groups(groups, seed=seed)
-    except DataError as error:
-        assert "one group" in str(error) or "none to learn from" in str(error)
-        return
+    sides = split_groups(groups, seed=seed)
 
     assert set(sides.of) == {group.name for group in groups}
     assert split_groups(groups[::-1], seed=seed).of == sides.of
@@ -55,7 +55,7 @@ def test_few_groups_are_in_train_first_and_what_is_missing_is_told() -> None:
 
 
 def test_classes_with_one_group_are_refused_all_at_once() -> None:
-    with pytest.raises(DataError, match="bell, oboe: have one group each.*column group"):
+    with pytest.raises(DataError, match=r"bell, oboe: have one group each.*column group"):
         split_groups([*_groups("bell", 1), *_groups("drum", 5), *_groups("oboe", 1)])
 
 
