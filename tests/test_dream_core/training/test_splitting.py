@@ -59,6 +59,14 @@ def test_classes_with_one_group_are_refused_all_at_once() -> None:
         split_groups([*_groups("bell", 1), *_groups("drum", 5), *_groups("oboe", 1)])
 
 
+def test_a_class_that_is_the_smaller_part_of_its_groups_is_learned_from() -> None:
+    """However the groups are dealt by what they have most of."""
+    groups = [*_groups("bell", 4), *(Group(name=f"m{i}", sizes={"bell": 2, "drum": 1}) for i in range(2))]
+    for seed in range(20):
+        of = split_groups(groups, (0.4, 0.3, 0.3), seed).of
+        assert 0 in (of["m0"], of["m1"])
+
+
 def test_a_given_split_is_kept_and_validation_comes_out_of_train() -> None:
     """As IRMAS and UrbanSound8K have train and test alone."""
     groups = [*_groups("bell", 20, side=0), *_groups("bell", 6, side=2), *_groups("drum", 20, side=0)]
