@@ -127,6 +127,8 @@ def _load_nsynth_part(part: Path, split: str) -> Loading:
         raise InputError(f"{index}: is missing; NSynth's archives hold it beside audio/") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{index}: is no JSON ({error}); unpack the archive again") from None
+    if not isinstance(examples, dict):
+        raise InputError(f"{index}: names no notes; NSynth's has one entry a file. Unpack the archive again")
     there = {path.name for path in audio.iterdir()} if audio.is_dir() else set()
     for name, about in sorted(examples.items()):
         path = audio / f"{name}.wav"
@@ -268,23 +270,30 @@ def _by_index(
 ) -> Loading:
     """Go through a CSV that names files, then through the files that it does not name."""
     named = set()
-    with index.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                path, about = audio / name_of(row), read(row)
-            except (KeyError, TypeError, ValueError):
-                yield LeftOut(index, f"lines of {index.name} lack a column or a number")
-                continue
-            named.add(path)
-            if path.is_file():
-                yield Recording(path=path, **about)
-            else:
-                yield LeftOut(path, f"in {index.name}, but there is no such file")
+    for row in _read_index(index):
+        try:
+            path, about = audio / name_of(row), read(row)
+        except (KeyError, TypeError, ValueError):
+            yield LeftOut(index, f"lines of {index.name} lack a column or a number")
+            continue
+        named.add(path)
+        if path.is_file():
+            yield Recording(path=path, **about)
+        else:
+            yield LeftOut(path, f"in {index.name}, but there is no such file")
     for found in _audio_below(audio):
         if isinstance(found, LeftOut):
             yield found
         elif found not in named:
             yield LeftOut(found, f"not in {index.name}")
+
+
+def _read_index(index: Path) -> list[dict[str, str]]:
+    try:
+        with index.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{index}: is no table in UTF-8 ({error}); unpack the archive again") from None
 
 
 def _load_csv(folder: Path) -> Loading:

@@ -135,7 +135,7 @@ def list_mistakes(mistakes: Sequence[str]) -> str:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     missing = [name for name in ("path", "label") if name not in columns]
     if missing:
-        found = ",".join(columns) or "none"
+        found = " ".join(",".join(columns).split())[:200] or "none"
         raise InputError(
             f"{path}: has no column {' and no '.join(missing)}; its first line has {found}, a table of "
             f"recordings begins with {','.join(COLUMNS)}, of which path and label are needed"

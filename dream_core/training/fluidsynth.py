@@ -37,6 +37,7 @@ SLOT_S: Final = 2.0
 RENDER_RATE: Final = 44100
 _TICKS_PER_SECOND: Final = 1920  # 960 a beat at 120 BPM
 _PRESET_BYTES: Final = 38  # of a record of a soundfont's list of presets
+_MOST_PRESETS: Final = 1 << 16  # more cannot be called
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def list_presets(path: Path) -> dict[tuple[int, int], str]:
         while len(header := file.read(8)) == 8:
             name, size = struct.unpack("<4sI", header)
             if name == b"LIST" and file.read(4) == b"pdta":
-                return _read_presets(file.read(size - 4), path)
+                return _read_presets(file.read(_MOST_PRESETS * _PRESET_BYTES), path)
             file.seek(size + size % 2 - (4 if name == b"LIST" else 0), 1)
     raise SettingError(f"{path}: its list of presets is missing: the file is cut short. Copy it again")
 

@@ -217,7 +217,7 @@ def open_segments(folder: Path) -> StoredSegments:
             offsets=offsets,
             **rows,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _damaged(folder / "prepared.toml", f"{type(error).__name__}: {error}") from None
 
 

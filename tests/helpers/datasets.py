@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,20 @@ def urbansound8k(root: Path) -> Path:
     header = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
     _table(root / "metadata" / "UrbanSound8K.csv", header, rows)
     return root
+
+
+def _chunk(name: bytes, payload: bytes) -> bytes:
+    return name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) % 2)
+
+
+def soundfont(presets: list[tuple[bytes, int, int]]) -> bytes:
+    """Return a soundfont's frame: its list of presets behind a chunk of odd length, no sound."""
+    records = [*presets, (b"EOP", 0, 0)]
+    phdr = b"".join(struct.pack("<20sHH14x", name, program, bank) for name, program, bank in records)
+    lists = _chunk(b"LIST", b"INFO" + _chunk(b"INAM", b"odd")) + _chunk(
+        b"LIST", b"sdta" + _chunk(b"smpl", b"x")
+    )
+    return _chunk(b"RIFF", b"sfbk" + lists + _chunk(b"LIST", b"pdta" + _chunk(b"phdr", phdr)))
 
 
 def _table(path: Path, header: list[str], rows: list[list[object]]) -> None:

@@ -125,6 +125,18 @@ def test_the_folder_of_another_set_is_told_from_it(tmp_path: Path) -> None:
         scan_folder(tmp_path / "gone", "folders")
 
 
+def test_indexes_that_are_none_are_named(tmp_path: Path) -> None:
+    datasets.nsynth(tmp_path / "n")
+    index = datasets.esc50(tmp_path / "e") / "meta" / "esc50.csv"
+    for text in ("[]", "{", "\xff"):
+        (tmp_path / "n" / "nsynth-test" / "examples.json").write_text(text, encoding="latin-1")
+        with pytest.raises(InputError, match=r"examples\.json"):
+            scan_folder(tmp_path / "n", "nsynth")
+    index.write_bytes(b"filename\n\xff")
+    with pytest.raises(InputError, match=r"esc50\.csv"):
+        scan_folder(tmp_path / "e", "esc50")
+
+
 def test_labels_are_merged_as_in_the_dissertation(tmp_path: Path) -> None:
     """Ten classes; percussion is left out by the map, with its count."""
     assert sorted(set(ADD10.values()) - {""}) == [

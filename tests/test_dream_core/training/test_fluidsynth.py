@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.datasets import soundfont
 
 from dream_core.errors import SettingError
 from dream_core.training.fluidsynth import (
@@ -21,20 +21,6 @@ from dream_core.training.fluidsynth import (
 )
 
 TIM = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
-
-
-def _chunk(name: bytes, payload: bytes) -> bytes:
-    return name + struct.pack("<I", len(payload)) + payload + b"\0" * (len(payload) % 2)
-
-
-def soundfont(presets: list[tuple[bytes, int, int]]) -> bytes:
-    """Return a soundfont's frame: its list of presets behind a chunk of odd length, no sound."""
-    records = [*presets, (b"EOP", 0, 0)]
-    phdr = b"".join(struct.pack("<20sHH14x", name, program, bank) for name, program, bank in records)
-    lists = _chunk(b"LIST", b"INFO" + _chunk(b"INAM", b"odd")) + _chunk(
-        b"LIST", b"sdta" + _chunk(b"smpl", b"x")
-    )
-    return _chunk(b"RIFF", b"sfbk" + lists + _chunk(b"LIST", b"pdta" + _chunk(b"phdr", phdr)))
 
 
 def test_presets_are_listed_by_bank_and_program(tmp_path: Path) -> None:
