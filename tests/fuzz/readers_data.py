@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from helpers.datasets import soundfont
 from helpers.dawproject import write_project
 from helpers.paths import ROOT
 
+from bridge.datasets.table import read_table
 from bridge.daw.read import read_session
 from bridge.errors import PluginError
 from bridge.hosts.bundle import check_bundle
@@ -25,6 +27,7 @@ from bridge.plan.planner import check_preset
 from bridge.presets.load import read_preset
 from dream_core.networks import mel_cnn, timbre, yamnet_files
 from dream_core.networks.weights import read_header
+from dream_core.training.fluidsynth import list_presets
 from fuzz.reader import Reader
 
 __all__ = ["DATA_READERS"]
@@ -201,5 +204,15 @@ DATA_READERS = (
     Reader(name="cache", seeds=_caches, read=_read_cache),
     Reader(name="jobs", seeds=_jobs, read=_read_jobs),
     Reader(name="weights", seeds=_weights, read=_read_weights),
+    Reader(
+        name="recordings",
+        seeds=lambda: {"data.csv": b"path,label,pitch,start_s\na.wav,bell,60,0.5\n"},
+        read=read_table,
+    ),
+    Reader(
+        name="soundfont",
+        seeds=lambda: {"a.sf2": soundfont([(b"Piano", 0, 0), (b"Flute", 73, 0)])},
+        read=list_presets,
+    ),
     Reader(name="class-map", seeds=_class_maps, read=yamnet_files.read_class_map),
 )
