@@ -43,7 +43,7 @@ def plain_card(name: str, segments: Segments) -> NetworkCard:
     """Return the card of a network to be trained: its shape completes it, its accuracies later describe it."""
     return NetworkCard(
         name=name,
-        title=f"{len(segments.classes)} classes of your own: {', '.join(segments.classes)}"[:200],
+        title=f"{len(segments.classes)} classes of your own: {', '.join(segments.classes)}"[:200] + ".",
         sample_rate=segments.sample_rate,
         band_hz=(0.0, segments.sample_rate / 2.0),
         patch_s=segments.segment_samples / segments.sample_rate,

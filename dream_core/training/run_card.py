@@ -68,6 +68,7 @@ def run_card(card: NetworkCard, unheard: Heard, heard: Heard, record: RunRecord,
         command=_command(record),
         made_on=dt.date.today().isoformat(),
         sha256=sha256,
+        things="segments",
     )
 
 

@@ -45,7 +45,7 @@ def write_run(folder: Path, record: RunRecord) -> None:
     lines = []
     for table, values in record.items():
         # JSON's texts, numbers, truth values and lists of these are TOML's.
-        lines += [f"[{table}]", *(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()), ""]
+        lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
     write_text(folder / "run.toml", "\n".join(lines))
 
 
