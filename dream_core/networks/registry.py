@@ -381,9 +381,9 @@ def load_base(name: str) -> tuple[nn.Module, str]:
         WeightsError: The weights are absent or damaged, or it is such a head itself.
     """
     entry = _find(name)
-    if entry.path is not None and entry.path.exists():
-        if read_header(entry.path).get("kind") == embedding_head.KIND:
-            raise WeightsError(f"network {name!r} is an embedding head itself; a head stands on no other one")
+    is_file = entry.path is not None and entry.path.exists()
+    if entry.path is not None and is_file and read_header(entry.path).get("kind") == embedding_head.KIND:
+        raise WeightsError(f"network {name!r} is an embedding head itself; a head stands on no other one")
     return _load(name, entry).eval().requires_grad_(False), weights_sha256(name)
 
 

@@ -1,4 +1,13 @@
-"""How the shipped networks were made; `README.md` beside this tells the whole story.
+"""How networks are trained, ours and the user's; `README.md` beside this tells the whole story.
+
+- `loop`          trains any network; `run` is its state, `run_settings` what it depends on
+- `segments`      a prepared data set; `segment_rows` says what of it is learnt from, and draws batches
+- `learners`      what the loop trains for each kind; `learner` is its shape, `head_learner` that of a head
+- `hearing`       segments as a network hears them; `evaluation` counts and calibrates
+- `run_folder`    what is kept of a run; `run_card` its card; `install` puts its network in place
+- `search`        trials by Optuna; `search_space` is what they try
+
+The recipe of the shipped network:
 
 - `notes`         single notes rendered from soundfonts; `synthesis` those of drawn instruments
 - `sampler`       batches of them, seeded; `augmentation` what is done to them

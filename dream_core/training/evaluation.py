@@ -34,14 +34,18 @@ class Heard:
     @property
     def guesses(self) -> NDArray[np.int64]:
         """The likeliest class of each."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     @property
     def accuracy(self) -> float:
         """Mean over the classes there are of the share that was heard right: rare ones count as much."""
         confusion = self.confusion
         counts = confusion.sum(axis=1)
-        return float((confusion.diagonal() / np.maximum(1, counts))[counts > 0].mean()) if len(self.rows) else 0.0
+        return (
+            float((confusion.diagonal() / np.maximum(1, counts))[counts > 0].mean())
+            if len(self.rows)
+            else 0.0
+        )
 
     @property
     def loss(self) -> float:

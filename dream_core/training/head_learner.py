@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network
 from dream_core.networks.kinds.embedding_head import EmbeddingHead, head_card, write
 from dream_core.networks.registry import load_base
-from dream_core.training import augmentation
+from dream_core.training.hearing import some_patches
 from dream_core.training.learner import Learner, Rows, plain_card
 from dream_core.training.segment_rows import draw_rows
 from dream_core.training.segments import Segments
 
 __all__ = ["learn_head"]
 
-_LEVEL_DBFS = -20.0
 _PATCHES = 4
 _AT_ONCE = 16
 _NOISE = 0.3
@@ -48,7 +46,9 @@ def learn_head(base: str, options: Mapping[str, str], segments: Segments, name: 
         raise SettingError(f"--from {base!r}: NETWORK:LAYER is needed, such as timbre:embedding")
     unknown = [key for key in options if key != "dropout"]
     if unknown:
-        raise SettingError(f"embedding_head: there is no {unknown[0]!r}; {nearest_names(unknown[0], ['dropout'])}")
+        raise SettingError(
+            f"embedding_head: there is no {unknown[0]!r}; {nearest_names(unknown[0], ['dropout'])}"
+        )
     try:
         dropout = float(options.get("dropout", "0.2"))
         if not 0.0 <= dropout <= 0.9:
@@ -121,18 +121,7 @@ class _Features:
 
     def _hear(self, rows: Rows) -> Tensor:
         """Return ``(rows, patches, channels)``."""
-        network = cast(Network, self.head.base)
-        sounds = self.segments.sounds(rows)
-        sounds = resample(sounds, self.segments.sample_rate, network.card.sample_rate)
-        # A network that looks at more than a segment hears it over and over, not silence behind it.
-        n_patch = round(network.card.patch_s * network.card.sample_rate)
-        if sounds.shape[1] < n_patch:
-            sounds = sounds.repeat(1, -(-n_patch // sounds.shape[1]))[:, :n_patch]
-        sounds = augmentation.level_to(sounds, torch.tensor(_LEVEL_DBFS))
+        patches = some_patches(cast(Network, self.head.base), self.segments, rows, _PATCHES)
         with torch.no_grad():
-            patches = network.listen(sounds)
-            n_all = patches.shape[1]
-            # The last patch may hear little but the silence behind the sound.
-            chosen = np.unique(np.linspace(0, max(0, n_all - 2), min(_PATCHES, n_all)).round().astype(int))
-            some: Any = patches[:, torch.from_numpy(chosen)]
-            return self.head.embed(some.flatten(0, 1)).float().unflatten(0, (len(rows), len(chosen)))
+            heard = self.head.embed(patches.flatten(0, 1)).float()
+        return heard.reshape(*patches.shape[:2], -1)

@@ -40,7 +40,7 @@ class Learner:
 
 
 def plain_card(name: str, segments: Segments) -> NetworkCard:
-    """Return the card of a network to be trained: its shape completes it, its accuracies later describe it."""
+    """Return the card of a network to be trained: its shape completes it, accuracies describe it later."""
     return NetworkCard(
         name=name,
         title=f"{len(segments.classes)} classes of your own: {', '.join(segments.classes)}"[:200] + ".",

@@ -1,7 +1,7 @@
 """What the loop trains, whatever the network: a module, what it is given, and what becomes of it.
 
-The loop knows a `Learner` alone. `learner_for` makes one of a kind's name: networks learn from sounds that are
-changed anew each time, a head from what a network below it makes of them, worked out once.
+The loop knows a `Learner` alone. `learner_for` makes one of a kind's name: networks learn from sounds that
+are changed anew each time, a head from what a network below it makes of them, worked out once.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def learner_for(
     if (kind == embedding_head.KIND) != bool(base):
         raise SettingError(
             f"kind {kind}: --from NETWORK:LAYER says on what an embedding_head stands, such as "
-            "timbre:embedding; "
-            + ("it is needed" if not base else "no other kind takes it")
+            "timbre:embedding; " + ("it is needed" if not base else "no other kind takes it")
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -92,12 +91,26 @@ def _frontend(options: MelOptions, segments: Segments) -> FrontendSpec:
     usual: dict[str, dict[str, Any]] = {
         "log_mel": {"n_mels": 64},
         "power_mel": {
-            **{"window_samples": 2048, "hop_samples": 512, "n_fft": 2048, "n_mels": 300},
-            **{"power": 2, "compress": "none", "patch_frames": 44, "f_min_hz": 20.0},
+            "window_samples": 2048,
+            "hop_samples": 512,
+            "n_fft": 2048,
+            "n_mels": 300,
+            "power": 2,
+            "compress": "none",
+            "patch_frames": 44,
+            "f_min_hz": 20.0,
         },
         "musicnn": {
-            **{"window_samples": 512, "hop_samples": 256, "n_fft": 512, "n_mels": 96, "f_min_hz": 0.0},
-            **{"log_offset": 1e-4, "mel": "slaney", "power": 2, "centred": True, "compress": "log10"},
+            "window_samples": 512,
+            "hop_samples": 256,
+            "n_fft": 512,
+            "n_mels": 96,
+            "f_min_hz": 0.0,
+            "log_offset": 1e-4,
+            "mel": "slaney",
+            "power": 2,
+            "centred": True,
+            "compress": "log10",
         },
     }
     numbers = usual[options.frontend]
@@ -110,7 +123,7 @@ def _frontend(options: MelOptions, segments: Segments) -> FrontendSpec:
 
 
 def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: str) -> Learner:
-    options = parse_options(option_names(kind), texts, kind)
+    options: MelOptions = parse_options(option_names(kind), texts, kind)
     spec = _frontend(options, segments)
     card = plain_card(name, segments)
     network: nn.Module
@@ -235,5 +248,3 @@ class _Sounds:
             spread_db = _LEVEL_SPREAD_DB * strength
             levels = _LEVEL_DBFS + spread_db * (2.0 * torch.rand(len(drawn), generator=generator) - 1.0)
             yield augmentation.level_to(sounds, levels), targets, generator
-
-

@@ -74,7 +74,6 @@ def train(
     base: str = "",
     device: torch.device | str = "cpu",
     resume: bool = False,
-    should_stop: Callable[[EpochReport], bool] = lambda _report: False,
 ) -> Trained:
     """Train a network, or go on training.
 
@@ -89,7 +88,6 @@ def train(
         base: For an embedding head, on what it stands: ``NETWORK:LAYER``.
         device: Where it runs; the same bits come of the same device alone.
         resume: Go on where the folder's run stopped; where there is none, begin.
-        should_stop: Asked after each epoch.
 
     Raises:
         SettingError: A setting, the data or the folder's run does not fit.
@@ -98,10 +96,7 @@ def train(
         segments, kind, settings, folder, name=name, options=options, base=base, device=device, resume=resume
     )
     while not run.is_done:
-        told = run.epoch()
-        report(told)
-        if should_stop(told):
-            break
+        report(run.epoch())
     return _finish(run, record)
 
 
@@ -148,8 +143,13 @@ def _record(
     """Return everything that the run depends on."""
     return {
         "run": {
-            **{"name": name, "kind": kind, "from": base, "device": device.type},
-            **{"torch": torch.__version__, "threads": torch.get_num_threads(), "state": "unfinished"},
+            "name": name,
+            "kind": kind,
+            "from": base,
+            "device": device.type,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "state": "unfinished",
         },
         "settings": asdict(settings),
         "options": dict(options),

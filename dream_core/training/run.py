@@ -116,7 +116,10 @@ class Run:
             torch.manual_seed(settings.seed * 100_003 + number)  # dropout draws from the global generator
             losses = self._learn(number)
         self._measure_norms(number)
-        validation, heard = self.hear(self.mean, self.parts.validation), self.hear(self.mean, self.parts.heard)
+        validation, heard = (
+            self.hear(self.mean, self.parts.validation),
+            self.hear(self.mean, self.parts.heard),
+        )
         is_best = _merit(validation.accuracy, validation.loss) > max(
             (_merit(row["validation_accuracy"], row["validation_loss"]) for row in self.history),
             default=(-1.0, 0.0),
@@ -162,8 +165,8 @@ class Run:
             )
             if not torch.isfinite(loss):
                 raise NonFiniteError(
-                    f"{self.folder}: the loss of epoch {number + 1} is not finite; a lower learning rate than "
-                    f"{settings.learning_rate:g} may help"
+                    f"{self.folder}: the loss of epoch {number + 1} is not finite; a lower learning "
+                    f"rate than {settings.learning_rate:g} may help"
                 )
             self.optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)

@@ -15,8 +15,8 @@ from dream_core.training.run_folder import RunRecord
 __all__ = ["describe", "run_card"]
 
 _SPLIT = """A group, such as a recording or an instrument, is on one side alone: learnt from, used to choose
-the epoch, or heard once in the end. The accuracy that counts is that on groups it never heard. The other is of
-segments it never heard, of groups it did hear; the distance between the two is what an accuracy is
+the epoch, or heard once in the end. The accuracy that counts is that on groups it never heard. The other is
+of segments it never heard, of groups it did hear; the distance between the two is what an accuracy is
 overestimated by where a data set is split by segments."""
 
 

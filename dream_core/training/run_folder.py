@@ -17,7 +17,16 @@ import torch
 from dream_core.errors import SettingError
 from dream_core.files import read_regular, write_whole
 
-__all__ = ["HISTORY", "RunRecord", "log_events", "read_run", "read_state", "write_history", "write_run", "write_text"]
+__all__ = [
+    "HISTORY",
+    "RunRecord",
+    "log_events",
+    "read_run",
+    "read_state",
+    "write_history",
+    "write_run",
+    "write_text",
+]
 
 HISTORY = (
     "epoch",
@@ -59,7 +68,9 @@ def read_run(folder: Path) -> RunRecord:
     try:
         record = tomllib.loads(read_regular(path, 1 << 20).decode())
     except (OSError, ValueError) as error:
-        raise SettingError(f"{path} cannot be read ({error}); it is no training run, or a damaged one") from None
+        raise SettingError(
+            f"{path} cannot be read ({error}); it is no training run, or a damaged one"
+        ) from None
     wanted = ("run", "settings", "options", "data")
     if missing := [table for table in wanted if not isinstance(record.get(table), dict)]:
         raise SettingError(f"{path} lacks [{missing[0]}]; it is damaged or was written by another version")

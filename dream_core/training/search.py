@@ -120,7 +120,7 @@ def search(
         trial = study.ask()
         values = {one.name: _suggest(trial, one) for one in space}
         state, accuracy, remark = _try(
-            optuna, trial, segments, kind, settings, values, _trial_folder(folder, len(done)), base, device
+            trial, segments, kind, settings, values, _trial_folder(folder, len(done)), base, device
         )
         trial.set_user_attr(_DONE, len(done))
         is_failed = state == "failed"
@@ -160,7 +160,9 @@ def search(
 
 def _optuna() -> Any:
     if importlib.util.find_spec("optuna") is None:
-        raise SettingError("a search needs Optuna, which is not installed; call: pip install 'reverie-audio[train]'")
+        raise SettingError(
+            "a search needs Optuna, which is not installed; call: pip install 'reverie-audio[train]'"
+        )
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
@@ -169,7 +171,9 @@ def _optuna() -> Any:
 def _open_study(optuna: Any, folder: Path, fingerprint: str, resume: bool) -> Any:
     journal = folder / "search.journal"
     if journal.exists() and not resume:
-        raise SettingError(f"{folder} holds a search already; --resume goes on with it, --overwrite begins anew")
+        raise SettingError(
+            f"{folder} holds a search already; --resume goes on with it, --overwrite begins anew"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     backend = importlib.import_module("optuna.storages.journal").JournalFileBackend(str(journal))
     study = optuna.create_study(
@@ -186,7 +190,13 @@ def _open_study(optuna: Any, folder: Path, fingerprint: str, resume: bool) -> An
         study.set_user_attr("space", fingerprint)
     elif kept != fingerprint:
         before, now = json.loads(kept), json.loads(fingerprint)
-        changed = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]]
+        changed = [
+            "what is tried is another"
+            if key == "space"
+            else f"{key} was {before.get(key)!r}, is {now[key]!r}"
+            for key in now
+            if before.get(key) != now[key]
+        ]
         raise SettingError(
             f"{folder} holds another search: {'; '.join(changed)[:400]}. Give what it was begun with, or "
             "--overwrite"
@@ -200,7 +210,7 @@ def _fingerprint(segments: Segments, kind: str, settings: RunSettings, base: str
             "kind": kind,
             "from": base,
             "data": segments.sha256,
-            "settings": asdict(settings),
+            **asdict(settings),
             "space": [asdict(one) for one in space_of(kind)],
         },
         sort_keys=True,
@@ -209,7 +219,9 @@ def _fingerprint(segments: Segments, kind: str, settings: RunSettings, base: str
 
 def _done(study: Any) -> list[Any]:
     """Return the trials that came to an end, one way or another, in order."""
-    trials = [one for one in study.get_trials(deepcopy=False) if _DONE in one.user_attrs and one.state.is_finished()]
+    trials = [
+        one for one in study.get_trials(deepcopy=False) if _DONE in one.user_attrs and one.state.is_finished()
+    ]
     return sorted(trials, key=lambda one: int(one.user_attrs[_DONE]))
 
 
@@ -236,7 +248,6 @@ def _suggest(trial: Any, one: Dimension) -> float:
 
 
 def _try(
-    optuna: Any,
     trial: Any,
     segments: Segments,
     kind: str,
@@ -284,8 +295,11 @@ def _write_table(folder: Path, done: list[Any]) -> None:
     for one in done:
         value = "" if one.value is None else f"{one.value:.6f}"
         writer.writerow(
-            [one.user_attrs[_DONE] + 1, one.state.name.lower(), value, *(one.params.get(name, "") for name in names)]
+            [
+                one.user_attrs[_DONE] + 1,
+                one.state.name.lower(),
+                value,
+                *(one.params.get(name, "") for name in names),
+            ]
         )
     write_text(folder / "search.csv", stream.getvalue())
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dream_core.networks import mel_cnn
 from dream_core.networks.kinds import embedding_head
@@ -47,7 +48,11 @@ class Dimension:
         low, high, at = (self._scaled(one) for one in (self.low, self.high, value))
         half = (high - low) / 2.0
         first, last = (max(self.least, self._unscaled(at - half)), min(self.most, self._unscaled(at + half)))
-        return replace(self, low=round(first), high=round(last)) if self.is_whole else replace(self, low=first, high=last)
+        return (
+            replace(self, low=round(first), high=round(last))
+            if self.is_whole
+            else replace(self, low=first, high=last)
+        )
 
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.is_log else value
@@ -110,13 +115,14 @@ def space_of(kind: str) -> tuple[Dimension, ...]:
     return (*_ALL, *_OWN[kind])
 
 
-def options_from(kind: str, values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, str]]:
+def options_from(kind: str, values: Mapping[str, float]) -> tuple[dict[str, Any], dict[str, str]]:
     """Part the values of a trial into settings of the run and options of the kind.
 
     >>> options_from("mel_full", {"learning_rate": 0.001, "width": 64, "dropout": 0.1})
     ({'learning_rate': 0.001}, {'widths': '64,64,96', 'dropout': '0.1'})
     """
-    settings, options = {}, {}
+    settings: dict[str, Any] = {}
+    options: dict[str, str] = {}
     for name, value in values.items():
         if name in ("learning_rate", "weight_decay", "strength"):
             settings[name] = float(value)
@@ -127,7 +133,9 @@ def options_from(kind: str, values: Mapping[str, float]) -> tuple[dict[str, floa
     return settings, options
 
 
-def recentre(space: Sequence[Dimension], best: Mapping[str, float]) -> tuple[tuple[Dimension, ...], list[str]]:
+def recentre(
+    space: Sequence[Dimension], best: Mapping[str, float]
+) -> tuple[tuple[Dimension, ...], list[str]]:
     """Move the bounds that the best trial lies at, and say which: a best at an edge may lie beyond it.
 
     Args:

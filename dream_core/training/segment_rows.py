@@ -87,7 +87,7 @@ def check_splits(segments: Segments) -> None:
         for side, what in ((TRAIN, "learn from"), (VALIDATION, "validate with")):
             if not (own & (segments.splits == side)).any():
                 mistakes.append(f"class {name!r} has no group to {what}; prepare the data with other folds")
-    sides = {}
+    sides: dict[int, set[int]] = {}
     for group, side in zip(segments.groups.tolist(), segments.splits.tolist(), strict=True):
         sides.setdefault(group, set()).add(side)
     split = [group for group, found in sides.items() if len(found) > 1]

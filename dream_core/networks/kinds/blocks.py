@@ -78,7 +78,9 @@ class Decimate(nn.Module):
             return x[..., :: self.factor]
         n_channels = x.shape[1]
         weights = self.kernel.to(x.dtype).expand(n_channels, 1, -1)
-        return nn.functional.conv1d(x, weights, stride=self.factor, padding=self.factor - 1, groups=n_channels)
+        return nn.functional.conv1d(
+            x, weights, stride=self.factor, padding=self.factor - 1, groups=n_channels
+        )
 
 
 class _Blur(nn.Module):

@@ -48,7 +48,7 @@ class Chain(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return logits."""
-        x = self.first(patches)
+        x: Tensor = self.first(patches)
         for part in self.parts.values():
             x = part(x)
         return x
@@ -245,6 +245,8 @@ class TimbralBody(nn.Module):
             heard.append(module(heard[-1]))
         joined = torch.cat(heard, dim=1)
         # Half of what is pooled is a soft maximum over time, half the mean.
-        pooled = torch.cat([torch.logsumexp(joined, dim=2) - math.log(joined.shape[2]), joined.mean(dim=2)], 1)
+        pooled = torch.cat(
+            [torch.logsumexp(joined, dim=2) - math.log(joined.shape[2]), joined.mean(dim=2)], 1
+        )
         logits: Tensor = self.logits(self.dropout(self.penultimate(pooled)))
         return logits

@@ -284,7 +284,7 @@ def _read(kind: str, path: Path) -> tuple[NetworkCard, MelShape | WaveShape]:
 
 def _shape_from(kind: str, data: dict[str, Any]) -> MelShape | WaveShape:
     if kind in MEL_KINDS:
-        options = o.read_options(MEL_KINDS[kind].options, data["options"])
+        options: Any = o.read_options(MEL_KINDS[kind].options, data["options"])
         return MelShape(kind=kind, frontend=read_frontend(data["frontend"]), options=options)
     return WaveShape(
         kind=kind,
@@ -301,9 +301,7 @@ def _complete(card: NetworkCard, shape: MelShape | WaveShape) -> NetworkCard:
     # On no device at all, whatever size the header speaks of.
     with torch.device("meta"):
         body = fold_batch_norm(shape.build_body(len(card.classes)))
-    layers = tuple(
-        LayerInfo(name=name, n_channels=width) for name, (_, width) in _layers(body).items()
-    )
+    layers = tuple(LayerInfo(name=name, n_channels=width) for name, (_, width) in _layers(body).items())
     n_parameters = sum(tensor.numel() for tensor in body.state_dict().values())
     return replace(card, layers=layers, n_parameters=n_parameters, keys=(), **shape.hears)
 

@@ -38,7 +38,8 @@ def gabor_filters(n_filters: int, sample_rate: int, taps: int = _TAPS) -> NDArra
     (8, 1, 512)
     """
     highest_hz = min(_BAND_HZ[1], 0.475 * sample_rate)
-    mels = np.linspace(*(1127.0 * np.log1p(hz / 700.0) for hz in (_BAND_HZ[0], highest_hz)), n_filters + 1)
+    lowest, highest = (1127.0 * np.log1p(hz / 700.0) for hz in (_BAND_HZ[0], highest_hz))
+    mels = np.linspace(lowest, highest, n_filters + 1)
     edges_hz = 700.0 * np.expm1(mels / 1127.0)
     centres_hz, widths_hz = (edges_hz[1:] + edges_hz[:-1]) / 2.0, np.diff(edges_hz)
     time_s = (np.arange(taps) - (taps - 1) / 2.0) / sample_rate
