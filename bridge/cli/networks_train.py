@@ -42,7 +42,7 @@ NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What th
 FromOption = Annotated[
     str,
     typer.Option(
-        "--from", metavar="NETWORK:LAYER", help="On what an embedding_head stands, such as timbre:embedding."
+        "--from", metavar="NETWORK:LAYER", help="On what an embedding_head stands, such as timbre:block5."
     ),
 ]
 EpochsOption = Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="At most so many.")]

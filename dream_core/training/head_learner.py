@@ -43,7 +43,7 @@ def learn_head(base: str, options: Mapping[str, str], segments: Segments, name: 
     """
     below, _, layer = base.rpartition(":")
     if not below or not layer:
-        raise SettingError(f"--from {base!r}: NETWORK:LAYER is needed, such as timbre:embedding")
+        raise SettingError(f"--from {base!r}: NETWORK:LAYER is needed, such as timbre:block5")
     unknown = [key for key in options if key != "dropout"]
     if unknown:
         raise SettingError(

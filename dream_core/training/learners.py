@@ -67,7 +67,7 @@ def learner_for(
     if (kind == embedding_head.KIND) != bool(base):
         raise SettingError(
             f"kind {kind}: --from NETWORK:LAYER says on what an embedding_head stands, such as "
-            "timbre:embedding; " + ("it is needed" if not base else "no other kind takes it")
+            "timbre:block5; " + ("it is needed" if not base else "no other kind takes it")
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

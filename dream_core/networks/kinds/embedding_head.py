@@ -159,7 +159,7 @@ def head_card(card: NetworkCard, base: NetworkCard, layer: str) -> NetworkCard:
     if base.looks == "picture":
         raise WeightsError(
             f"network {base.name!r} looks at pictures of sound; a head stands on one that hears log-mel or "
-            "the waveform, such as timbre:embedding or musicnn:penultimate"
+            "the waveform, such as timbre:block5 or musicnn:penultimate"
         )
     n_features = _width(base, layer)
     names = [one.name for one in base.layers]

@@ -75,7 +75,7 @@ def test_every_kind_trains_and_its_file_loads_by_name_and_dreams(
         tmp_path / "run",
         name="mine",
         options=SMALL[kind],
-        base="texture:block2" if kind == "embedding_head" else "",
+        base="texture:frames8" if kind == "embedding_head" else "",
     )
     made.path.rename(home / "mine.safetensors")
     network = load_network("mine")
@@ -101,9 +101,8 @@ def test_every_kind_trains_and_its_file_loads_by_name_and_dreams(
     network(network.listen(silent).flatten(0, 1))[:, 0].sum().backward()
     assert silent.grad is not None
     assert torch.isfinite(silent.grad).all()
-    settings = DreamSettings(network="mine", objective="class:class0", steps=1)
-    stereo = sound[0].double().numpy()[None].repeat(2, 0)
-    dreamt = dream(stereo, 16000, settings)
+    stereo = sound.numpy().repeat(2, 0)
+    dreamt = dream(stereo, 16000, network, DreamSettings(objective="class:class0"), depth=1)
     assert np.isfinite(dreamt).all()
     assert not np.array_equal(dreamt, stereo)
 
@@ -153,9 +152,7 @@ def test_a_step_that_leaves_out_samples_lets_no_tone_fold() -> None:
 
 def test_filters_of_the_bank_let_through_the_tone_they_are_named_for() -> None:
     filters = gabor_filters(16, 16000)[:, 0]
-    spectrum = np.abs(np.fft.rfft(filters[:16] + 1j * filters[16:], axis=1) if False else np.fft.fft(
-        filters[:16] + 1j * filters[16:], axis=1
-    ))[:, :257]
+    spectrum = np.abs(np.fft.fft(filters[:16] + 1j * filters[16:], axis=1))[:, :257]
     peaks_hz = spectrum.argmax(axis=1) * 16000 / 512
 
     assert np.all(np.diff(peaks_hz) > 0)
@@ -203,29 +200,29 @@ def test_a_file_of_another_kind_is_refused(home: Path) -> None:
 
 def write_head(path: Path, network: str, layer: str, sha256: str) -> None:
     base = load_network("texture").card
-    card = embedding_head.head_card(replace(TEN, classes=("a", "b")), base, "block2")
+    card = embedding_head.head_card(replace(TEN, classes=("a", "b")), base, "frames8")
     shape = {"network": network, "layer": layer, "sha256": sha256}
-    width = next(one.n_channels for one in base.layers if one.name == "block2")
+    width = next(one.n_channels for one in base.layers if one.name == "frames8")
     tensors = {"weight": torch.zeros(2, width), "bias": torch.zeros(2)}
     write_tensors(path, tensors, {"kind": "embedding_head", "card": asdict(card), "shape": shape})
 
 
 def test_a_head_wants_the_weights_it_was_made_for(home: Path) -> None:
-    write_head(home / "head.safetensors", "texture", "block2", "f" * 64)
+    write_head(home / "head.safetensors", "texture", "frames8", "f" * 64)
 
     with pytest.raises(WeightsError, match=r"made for other weights of 'texture'"):
         load_network("ten")
 
 
 def test_a_head_on_a_head_or_on_itself_is_refused(home: Path) -> None:
-    write_head(home / "head.safetensors", "ten", "block2", "")
+    write_head(home / "head.safetensors", "ten", "frames8", "")
 
     with pytest.raises(WeightsError, match="an embedding head itself"):
         load_network("ten")
 
 
 def test_a_head_whose_network_is_not_installed_is_not_ready(home: Path) -> None:
-    write_head(home / "head.safetensors", "musicnn", "block2", "")
+    write_head(home / "head.safetensors", "musicnn", "frames8", "")
 
     assert not is_ready("ten")
 

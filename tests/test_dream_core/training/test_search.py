@@ -14,7 +14,7 @@ from dream_core.training.search import SearchBudget, TrialReport, search
 from dream_core.training.search_space import options_from, recentre, space_of
 
 SETTINGS = RunSettings(epochs=4, steps_per_epoch=2, batch_size=8, calibration_batches=1)
-BASE = "texture:block2"
+BASE = "texture:frames8"
 
 
 @pytest.fixture(scope="module")
