@@ -28,7 +28,9 @@ _AT_ONCE = 16
 _NOISE = 0.3
 
 
-def learn_head(base: str, options: Mapping[str, str], segments: Segments, name: str) -> Learner:
+def learn_head(
+    base: str, options: Mapping[str, str], segments: Segments, name: str, heard: dict[int, Tensor]
+) -> Learner:
     """Return what the loop trains for a head on another network's layer.
 
     Args:
@@ -36,6 +38,7 @@ def learn_head(base: str, options: Mapping[str, str], segments: Segments, name: 
         options: Of a head: `dropout` alone.
         segments: The data set, at any rate.
         name: What the head will be called.
+        heard: What the layer says of segments, by row: filled, so that another run need not ask again.
 
     Raises:
         SettingError: The base or an option cannot be read.
@@ -60,7 +63,7 @@ def learn_head(base: str, options: Mapping[str, str], segments: Segments, name: 
     network, sha256 = load_base(below)
     card = head_card(plain_card(name, segments), cast(Network, network).card, layer)
     head = EmbeddingHead(card, network.float(), layer, sha256)
-    features = _Features(segments, head, {})
+    features = _Features(segments, head, heard)
     n_features, n_classes = head.logits.in_features, len(segments.classes)
     module = nn.Sequential(
         OrderedDict(

@@ -46,7 +46,13 @@ _MOST_PATCH_S = 1.02
 
 
 def learner_for(
-    kind: str, options: Mapping[str, str], segments: Segments, name: str, seed: int, base: str = ""
+    kind: str,
+    options: Mapping[str, str],
+    segments: Segments,
+    name: str,
+    seed: int,
+    base: str = "",
+    heard: dict[int, Tensor] | None = None,
 ) -> Learner:
     """Return what the loop trains for a kind of network.
 
@@ -57,6 +63,7 @@ def learner_for(
         name: What the network will be called.
         seed: Of initial weights.
         base: For a head, on what it stands: ``NETWORK:LAYER``.
+        heard: For a head, what that layer says of segments: filled, and taken from by later runs on it.
 
     Raises:
         SettingError: The kind or an option does not exist or does not fit the data.
@@ -72,7 +79,7 @@ def learner_for(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == embedding_head.KIND:
-            return learn_head(base, options, segments, name)
+            return learn_head(base, options, segments, name, {} if heard is None else heard)
         if kind in trained.WAVE_KINDS:
             return _learn_wave(kind, options, segments, name)
         return _learn_mel(kind, options, segments, name)

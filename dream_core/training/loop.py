@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dream_core.errors import SettingError
 from dream_core.training.evaluation import Heard
@@ -74,6 +74,7 @@ def train(
     base: str = "",
     device: torch.device | str = "cpu",
     resume: bool = False,
+    heard: dict[int, Tensor] | None = None,
 ) -> Trained:
     """Train a network, or go on training.
 
@@ -88,12 +89,22 @@ def train(
         base: For an embedding head, on what it stands: ``NETWORK:LAYER``.
         device: Where it runs; the same bits come of the same device alone.
         resume: Go on where the folder's run stopped; where there is none, begin.
+        heard: For a head, what the layer says of segments: filled, and taken from by later runs on it.
 
     Raises:
         SettingError: A setting, the data or the folder's run does not fit.
     """
     run, record = open_run(
-        segments, kind, settings, folder, name=name, options=options, base=base, device=device, resume=resume
+        segments,
+        kind,
+        settings,
+        folder,
+        name=name,
+        options=options,
+        base=base,
+        device=device,
+        resume=resume,
+        heard=heard,
     )
     while not run.is_done:
         report(run.epoch())
@@ -111,6 +122,7 @@ def open_run(
     base: str = "",
     device: torch.device | str = "cpu",
     resume: bool = False,
+    heard: dict[int, Tensor] | None = None,
 ) -> tuple[Run, RunRecord]:
     """Begin a run or take one up, without training; arguments are those of `train`.
 
@@ -119,7 +131,7 @@ def open_run(
     """
     where = torch.device(device)
     parts = part_rows(segments, settings.heard_share, settings.seed)
-    learner = learner_for(kind, options or {}, segments, name, settings.seed, base)
+    learner = learner_for(kind, options or {}, segments, name, settings.seed, base, heard)
     record = _record(segments, kind, settings, name, options or {}, base, where)
     run = Run(learner, segments, parts, settings, folder, where, _fingerprint(record))
     state = folder / "state.pt"

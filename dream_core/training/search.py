@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dream_core.errors import NonFiniteError, SettingError
 from dream_core.training.learners import learner_for
@@ -105,6 +106,7 @@ def search(
     """
     optuna = _optuna()
     # What is wrong with the data or the kind is wrong with every trial: it is said before the first.
+    heard: dict[int, Tensor] = {}
     learner_for(kind, {}, segments, name, settings.seed, base)
     study = _open_study(optuna, folder, _fingerprint(segments, kind, settings, base), resume)
     started = time.monotonic()
@@ -120,7 +122,7 @@ def search(
         trial = study.ask()
         values = {one.name: _suggest(trial, one) for one in space}
         state, accuracy, remark = _try(
-            trial, segments, kind, settings, values, _trial_folder(folder, len(done)), base, device
+            trial, segments, kind, settings, values, _trial_folder(folder, len(done)), base, device, heard
         )
         trial.set_user_attr(_DONE, len(done))
         is_failed = state == "failed"
@@ -155,6 +157,7 @@ def search(
         base=base,
         device=device,
         resume=True,
+        heard=heard,
     )
 
 
@@ -256,6 +259,7 @@ def _try(
     folder: Path,
     base: str,
     device: torch.device | str,
+    heard: dict[int, Tensor],
 ) -> tuple[str, float, tuple[str, ...]]:
     """Run one trial; returns how it ended, the validation accuracy, and what is to be said of it."""
     changed, options = options_from(kind, values)
@@ -271,6 +275,7 @@ def _try(
             options=options,
             base=base,
             device=device,
+            heard=heard,
         )
         while not run.is_done:
             told = run.epoch()

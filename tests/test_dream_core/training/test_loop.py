@@ -45,7 +45,9 @@ def test_sixty_steps_tell_tones_from_noises_it_never_heard(tmp_path: Path) -> No
     settings = RunSettings(epochs=6, steps_per_epoch=10, batch_size=24, strength=0.1, calibration_batches=2)
     told: list[EpochReport] = []
 
-    made = train(segments, "mel_full", settings, tmp_path / "run", told.append, options={"widths": "48,48,64"})
+    made = train(
+        segments, "mel_full", settings, tmp_path / "run", told.append, options={"widths": "48,48,64"}
+    )
 
     assert len(segments.labels) == 200
     assert made.unheard.accuracy >= 0.9
@@ -79,7 +81,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
     assert parts.sha256 == whole.sha256
     assert parts.epochs == whole.epochs == 3
-    assert (tmp_path / "parts/evaluation.csv").read_bytes() == (tmp_path / "whole/evaluation.csv").read_bytes()
+    assert (tmp_path / "parts/evaluation.csv").read_bytes() == (
+        tmp_path / "whole/evaluation.csv"
+    ).read_bytes()
 
 
 def test_another_seed_gives_other_bits(few: MemorySegments, tmp_path: Path) -> None:
@@ -263,7 +267,7 @@ def test_a_class_from_twenty_files_is_raised_on_sounds_it_never_heard(home: Path
     raised = []
     for index in range(3):
         wanted = DreamSettings(objective=f"class:class{index}")
-        chosen = held_out[segments.labels[held_out] != index][::2]
+        chosen = held_out[segments.labels[held_out] != index][::4]
         dreamt = replace(segments, waveforms=segments.waveforms.copy())
         for row in chosen:
             sound = segments.waveforms[row][None]
@@ -274,11 +278,13 @@ def test_a_class_from_twenty_files_is_raised_on_sounds_it_never_heard(home: Path
         raised += (after > before).tolist()
 
     assert made.unheard.accuracy >= 0.9
-    assert len(raised) == 12
+    assert len(raised) == 6
     assert np.mean(raised) >= 0.9
 
 
-def test_a_test_on_another_set_matches_classes_by_name(few: MemorySegments, home: Path, tmp_path: Path) -> None:
+def test_a_test_on_another_set_matches_classes_by_name(
+    few: MemorySegments, home: Path, tmp_path: Path
+) -> None:
     made = train(few, "mel_full", QUICK, tmp_path / "run", options=SHAPE)
     network = made.network.double()
     rows = np.flatnonzero(few.splits == 2)
