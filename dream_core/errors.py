@@ -10,6 +10,7 @@ DreamError
   WrapError               a module cannot be made a network as it was asked (also a TypeError)
   WeightsError            weights are absent, of another network, damaged, or not plain tensors
     WeightsMismatchError  a file is another than the one expected, by its hash
+  DataError               a data set is absent, damaged, or cannot be made
   DeviceError             the device is not there
   NonFiniteError          a sound, an activation or a gradient is not finite
   CancelledError          the caller asked to stop
@@ -21,6 +22,7 @@ __all__ = [
     "CancelledError",
     "ChannelNotFoundError",
     "ClassNotFoundError",
+    "DataError",
     "DeviceError",
     "DreamError",
     "LayerNotFoundError",
@@ -72,6 +74,10 @@ class WeightsError(DreamError):
 
 class WeightsMismatchError(WeightsError):
     """A file is another than the one expected, by its hash."""
+
+
+class DataError(DreamError):
+    """A data set is absent, damaged, or cannot be made."""
 
 
 class DeviceError(DreamError):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = {
     "bridge": "errors arrays parameters files installation | clock | audio midi hosts "
-    "| envelopes processors daw | presets | plan | render | report | cli",
+    "| envelopes processors daw | presets | plan | render | report | datasets | cli",
     "dream_core": "errors names files runtime | dsp | frontend resynthesis | networks | objectives "
     "| settings | updates | loop | training",
 }

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "presets": "List, show and check presets.",
     "processors": "List the nodes of a chain, and show what each can be told.",
     "networks": "List, show, install and train networks, and tell what they hear in stems.",
+    "data": "Make data sets of recordings to train networks on: scan, render, prepare, show.",
     "plugins": "Scan, list, show and check VST3 plugins.",
     "midi": "Show a MIDI file as a render reads it, or write what a network hears as one.",
     "envelope": "Draw a preset's envelopes over a song, or export them for a DAW.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "open_data"]
 
+_FOLDS = (0.7, 0.15, 0.15)
+"""How a plain folder is dealt out: of twenty files a class, three validate and three test."""
+
 DataOption = Annotated[
-    Path, typer.Option("--data", metavar="DIR", help="A data set that reverie data prepare wrote.")
+    Path,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="A prepared data set, or a folder with a folder of sounds for each class.",
+    ),
 ]
 KindOption = Annotated[
     str,
@@ -94,9 +103,9 @@ def train_command(
     folder = runs_folder() / name
     place = check_name(name, may_replace=overwrite or (resume and (folder / "run.toml").exists()))
     where = resolve_device(device)
-    segments = open_data(data)
     if overwrite and not resume:
         clear_run(folder)
+    segments = open_data(data, folder)
     bars = open_bars(BarColumn(), TimeRemainingColumn())
     task = bars.add_task(name, total=epochs)
 
@@ -153,9 +162,9 @@ def search_command(
     folder = runs_folder() / f"{name}.search"
     place = check_name(name, may_replace=overwrite or (resume and (folder / "search.journal").exists()))
     where = resolve_device(device)
-    segments = open_data(data)
     if overwrite and not resume:
         clear_run(folder)
+    segments = open_data(data, folder)
     bars = open_bars(BarColumn(), TimeRemainingColumn())
     task = bars.add_task(name, total=trials)
 
@@ -235,25 +244,20 @@ def judge_command(
     as_json: JsonOption = False,
 ) -> None:
     """Test a network on another data set: accuracy, confusion, and how far to believe its probabilities."""
-    import numpy as np
-
-    from dream_core.networks.registry import load_network
-    from dream_core.training.hearing import OTHER, hear_segments
+    from dream_core.training.hearing import OTHER
 
     sides = ["train", "validation", "test", "all"]
     if split not in sides:
         raise InputError(f"--split {split}: {nearest_names(split, sides)}")
-    segments = open_data(data)
-    rows = np.flatnonzero((segments.splits == sides.index(split)) | (split == "all"))
-    if not len(rows):
-        raise InputError(f"{data} has no segments in its {split} part")
-    heard = hear_segments(load_network(name), segments, rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        segments = open_data(data, Path(scratch))
+        heard = _hear(name, data, segments, split, sides.index(split))
     names = [*segments.classes, OTHER]
     if as_json:
         print_json(
             {
                 "network": name,
-                "segments": len(rows),
+                "segments": len(heard.rows),
                 "accuracy": heard.accuracy,
                 "confusion": {"classes": names, "counts": heard.confusion.tolist()},
                 "calibration_error": heard.calibration_error,
@@ -264,17 +268,49 @@ def judge_command(
     _print_heard(heard, names)
 
 
-def open_data(path: Path) -> Segments:
-    """Open what is learnt from.
+def open_data(path: Path, folder: Path) -> Segments:
+    """Open what is learnt from; a plain folder of sounds is prepared first.
+
+    Args:
+        path: A prepared data set, or a folder with a folder for each class.
+        folder: Where a plain folder's table and segments go; those that are there are taken.
 
     Raises:
-        InputError: The folder holds no prepared data set.
+        InputError: The folder is not there or holds neither, or its sounds cannot be dealt out.
+        DataError: The data set is damaged.
     """
+    from bridge.datasets.prepare import PrepareSettings, prepare_table
+    from bridge.datasets.scan import scan_folder
+    from bridge.datasets.table import write_table
     from dream_core.training import segments
 
     if not path.is_dir():
         raise InputError(f"--data {path}: no such folder; reverie data prepare writes one")
-    return segments.open_segments(path)
+    if (path / "prepared.toml").exists():
+        return segments.open_segments(path)
+    if not (folder / "data/prepared.toml").exists():
+        scan = scan_folder(path)
+        write_table(folder / "data.csv", scan.recordings, overwrite=True)
+        made = prepare_table(
+            folder / "data.csv", folder / "data", PrepareSettings(folds=_FOLDS), overwrite=True
+        )
+        for line in (*scan.left_out.lines(), *made.left_out.lines(), *made.notes):
+            note(line)
+        for line in made.failed:
+            warn(f"left out: {line}")
+    return segments.open_segments(folder / "data")
+
+
+def _hear(name: str, data: Path, segments: Segments, split: str, side: int) -> Heard:
+    import numpy as np
+
+    from dream_core.networks.registry import load_network
+    from dream_core.training.hearing import hear_segments
+
+    rows = np.flatnonzero((segments.splits == side) | (split == "all"))
+    if not len(rows):
+        raise InputError(f"{data} has no segments in its {split} part")
+    return hear_segments(load_network(name), segments, rows)
 
 
 def _settings(

@@ -8,22 +8,16 @@ a held-out instrument in other banks are left out altogether.
 
 from __future__ import annotations
 
-import shutil
-import struct
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from dream_core.dsp.resample import resample
-from dream_core.errors import SettingError
 from dream_core.files import write_whole
 from dream_core.networks.timbre import CLASSES
+from dream_core.training.fluidsynth import Note, check_fluidsynth, check_soundfont, render_slots
 
 __all__ = ["BANKS", "FAMILY_PRESETS", "NoteBank", "NoteTable", "is_held_out", "join", "render_notes"]
 
@@ -60,10 +54,6 @@ PITCH_RANGES = {
     "synth_lead": (36, 96),
     "vocal": (38, 86),
 }
-
-SLOT_S = 2.0
-_RENDER_RATE = 44100
-_TICKS_PER_SECOND = 1920  # 960 a beat at 120 BPM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,22 +145,12 @@ def is_held_out(bank: int, program: int) -> bool:
     return bank == 0 and program % 8 == 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
-    pitch: int
-    velocity: int
-    duration_s: float
-    bend: int
-    reverb: int
-    chorus: int
-
-
-def _draw_notes(bank: int, program: int, family: str, source: NoteBank) -> list[_Note]:
+def _draw_notes(bank: int, program: int, family: str, source: NoteBank) -> list[Note]:
     """Choose a preset's notes: pitches and velocities of the bank, each with its own length and room."""
     generator = np.random.default_rng(program + 128 * bank)
     lowest, highest = PITCH_RANGES[family]
     return [
-        _Note(
+        Note(
             pitch=pitch,
             velocity=int(np.clip(velocity + generator.integers(-8, 8), 1, 127)),
             duration_s=float(0.12 * 12.0 ** generator.uniform()),
@@ -181,58 +161,6 @@ def _draw_notes(bank: int, program: int, family: str, source: NoteBank) -> list[
         for pitch in range(lowest + int(generator.integers(0, 2)), highest, source.pitch_step)
         for velocity in source.velocities
     ]
-
-
-def _variable_length(value: int) -> bytes:
-    encoded = [value & 0x7F]
-    while value := value >> 7:
-        encoded.append(0x80 | (value & 0x7F))
-    return bytes(reversed(encoded))
-
-
-def _midi_bytes(bank: int, program: int, notes: list[_Note]) -> bytes:
-    """Write one track, a note every `SLOT_S`, as a Standard MIDI File."""
-    events: list[tuple[int, bytes]] = [(0, bytes([0xB0, 0, bank])), (0, bytes([0xC0, program]))]
-    slot_ticks = round(SLOT_S * _TICKS_PER_SECOND)
-    for index, note in enumerate(notes):
-        start = index * slot_ticks
-        end = start + round(note.duration_s * _TICKS_PER_SECOND)
-        events += [
-            (start, bytes([0xE0, note.bend & 0x7F, note.bend >> 7])),
-            (start, bytes([0xB0, 91, note.reverb])),
-            (start, bytes([0xB0, 93, note.chorus])),
-            (start, bytes([0x90, note.pitch, note.velocity])),
-            (end, bytes([0x80, note.pitch, 0])),
-            (start + slot_ticks - 20, bytes([0xB0, 120, 0])),  # all sound off: no tail into the next slot
-        ]
-    track = b""
-    now = 0
-    for tick, message in events:
-        track += _variable_length(tick - now) + message
-        now = tick
-    track += _variable_length(slot_ticks) + b"\xff\x2f\x00"
-    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, _TICKS_PER_SECOND // 2)
-    return header + b"MTrk" + struct.pack(">I", len(track)) + track
-
-
-def _render_preset(
-    bank: int, program: int, notes: list[_Note], soundfont: Path, sample_rate: int
-) -> NDArray[np.float32]:
-    """Render a preset's notes to ``(notes, samples)``, mono."""
-    with tempfile.TemporaryDirectory() as folder:
-        midi_path, raw_path = Path(folder, "notes.mid"), Path(folder, "notes.raw")
-        midi_path.write_bytes(_midi_bytes(bank, program, notes))
-        command = ["fluidsynth", "-niq", "-g", "0.5", "-r", str(_RENDER_RATE), "-F", str(raw_path)]
-        command += ["-T", "raw", "-O", "float", str(soundfont), str(midi_path)]
-        subprocess.run(command, check=True, capture_output=True)
-        stereo = np.fromfile(raw_path, dtype="<f4").reshape(-1, 2)
-    slot_samples = round(SLOT_S * _RENDER_RATE)
-    mono = np.zeros(len(notes) * slot_samples, dtype=np.float32)
-    n_rendered = min(len(mono), len(stereo))
-    mono[:n_rendered] = stereo[:n_rendered].mean(axis=1)
-    slots = torch.from_numpy(mono.reshape(len(notes), slot_samples))
-    result: NDArray[np.float32] = resample(slots, _RENDER_RATE, sample_rate).numpy()
-    return result
 
 
 def _at_full_scale(rendered: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -275,7 +203,9 @@ def render_notes(
             if not path.exists():
                 _check_tools(source)
                 notes = _draw_notes(bank, program, family, source)
-                scaled = _at_full_scale(_render_preset(bank, program, notes, source.soundfont, sample_rate))
+                slots = [(note,) for note in notes]
+                rendered = render_slots((bank, program), slots, source.soundfont, sample_rate)
+                scaled = _at_full_scale(rendered)
                 with write_whole(path) as part, part.open("wb") as file:
                     np.save(file, scaled)
                 report(f"{source.name} {path.name}: {len(scaled)} notes of {family}")
@@ -306,8 +236,5 @@ def join(tables: Sequence[NoteTable]) -> NoteTable:
 
 
 def _check_tools(source: NoteBank) -> None:
-    remedy = f"on Debian: apt install fluidsynth {source.package}"
-    if shutil.which("fluidsynth") is None:
-        raise SettingError(f"fluidsynth is not installed; {remedy}")
-    if not source.soundfont.exists():
-        raise SettingError(f"soundfont {source.soundfont} is not there; {remedy}")
+    check_fluidsynth(source.package)
+    check_soundfont(source.soundfont, source.package)

@@ -1,21 +1,51 @@
-"""A prepared data set: segments of sound with what they are, and on which side they stand."""
+"""Prepared data sets: segments of sound on disk, more than memory holds, and the batches drawn from them.
+
+A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16,
+``segments.csv`` says of each what it is, and ``prepared.toml`` what made them, with the hash of every other
+file. Whoever draws batches sees `Segments` and nothing of that.
+
+Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation and
+2 test.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dream_core.errors import SettingError
+from dream_core.errors import DataError, SettingError
+from dream_core.files import hash_file
 
-__all__ = ["Segments", "open_segments"]
+__all__ = ["COLUMNS", "SPLITS", "Segments", "StoredSegments", "class_balanced_batches", "open_segments"]
+
+SPLITS: Final = ("train", "validation", "test")
+"""What the numbers of `Segments.splits` mean."""
+
+COLUMNS: Final = ("path", "label", "group", "split", "pitch", "start_s", "stretch")
+"""Of ``segments.csv``."""
+
+FORMAT: Final = 1
+"""Of the folder; another is refused."""
+
+FULL_SCALE: Final = 32767.0
 
 
 class Segments(Protocol):
-    """A prepared data set: equally long sounds, and what each of them is."""
+    """A prepared data set: equally long sounds, and what each of them is.
+
+    What is never split is a group: the recording, instrument or preset that a segment was cut from.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -35,7 +65,7 @@ class Segments(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of all of it."""
+        """Of all of it: the same sounds and the same labels have the same."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -57,10 +87,263 @@ class Segments(Protocol):
         """Return the sounds of some rows, ``(len(rows), segment_samples)`` float32."""
 
 
-def open_segments(folder: Path) -> Segments:
-    """Open a prepared data set.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSegments:
+    """A prepared set in a folder; see `Segments` for what the fields hold.
+
+    Sounds stay on disk until they are asked for, and another process may be handed this object: it opens
+    the shards for itself.
+
+    Args:
+        folder: Where it lies.
+        classes: Names.
+        sample_rate: Hz.
+        segment_samples: Length of each sound.
+        licence: Of the recordings.
+        sha256: Of the hashes of the other files, and of what is said here.
+        labels: Index into the classes.
+        groups: Index into the names of the groups.
+        splits: 0 train, 1 validation, 2 test.
+        pitches: MIDI keys, -1 where unknown.
+        group_names: What the groups are called.
+        paths: Number of the recording's path in ``path_names``, of each segment.
+        path_names: The recordings.
+        starts: Number of the first segment in each shard, and of the one after the last.
+        offsets: Where the samples begin in each shard, in bytes.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    sample_rate: int
+    segment_samples: int
+    licence: str
+    sha256: str
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    splits: NDArray[np.int8]
+    pitches: NDArray[np.int64]
+    group_names: tuple[str, ...]
+    paths: NDArray[np.int64]
+    path_names: tuple[str, ...]
+    starts: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def integers(self, rows: NDArray[np.int64]) -> NDArray[np.int16]:
+        """Return the sounds of some rows as they are stored.
+
+        Shape:
+            ``(len(rows), segment_samples)``.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"{self.folder} holds segments 0 to {len(self) - 1}; asked for {rows.max()}")
+        found = np.empty((len(rows), self.segment_samples), dtype=np.int16)
+        shards = np.searchsorted(np.asarray(self.starts), rows, side="right") - 1
+        for shard in np.unique(shards):
+            stored = np.memmap(
+                self.folder / shard_name(int(shard)),
+                dtype="<i2",
+                mode="r",
+                offset=self.offsets[shard],
+                shape=(self.starts[shard + 1] - self.starts[shard], self.segment_samples),
+            )
+            here = shards == shard
+            found[here] = stored[rows[here] - self.starts[shard]]
+        return found
+
+    def sounds(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the sounds of some rows.
+
+        Shape:
+            ``(len(rows), segment_samples)`` float32, -1..1.
+        """
+        return torch.from_numpy(self.integers(rows).astype(np.float32) / np.float32(FULL_SCALE))
+
+    def check(self) -> None:
+        """Compare every byte of the sounds with the hashes kept; opening looks at sizes alone.
+
+        Raises:
+            DataError: A shard holds other bytes than were written.
+        """
+        record = _read_record(self.folder)
+        for index, shard in enumerate(record["shards"]):
+            if hash_file(self.folder / shard_name(index)) != shard["sha256"]:
+                raise _damaged(self.folder / shard_name(index), "its bytes are not those that were written")
+
+
+def shard_name(index: int) -> str:
+    """Return what a shard is called.
+
+    >>> shard_name(3)
+    'segments-0003.safetensors'
+    """
+    return f"segments-{index:04d}.safetensors"
+
+
+def open_segments(folder: Path) -> StoredSegments:
+    """Open a prepared set; its sounds stay on disk.
+
+    Args:
+        folder: What `reverie data prepare` wrote.
 
     Raises:
-        SettingError: The folder holds none.
+        DataError: The folder is none, or a file of it is missing, cut short or of another set.
     """
-    raise SettingError(f"{folder}: no prepared data; call: reverie data prepare")
+    record = _read_record(folder)
+    table = folder / "segments.csv"
+    try:
+        if not table.is_file():
+            raise _damaged(table, "it is missing")
+        if hash_file(table) != record["segments_sha256"]:
+            raise _damaged(table, "it is not the table that was written with the sounds")
+        classes = tuple(str(one) for one in record["classes"])
+        sizes = [int(shard["n_segments"]) for shard in record["shards"]]
+        offsets = tuple(
+            _find_samples(folder / shard_name(index), (size, int(record["segment_samples"])))
+            for index, size in enumerate(sizes)
+        )
+        rows = _read_table(table, classes, sum(sizes))
+        return StoredSegments(
+            folder=folder,
+            classes=classes,
+            sample_rate=int(record["sample_rate"]),
+            segment_samples=int(record["segment_samples"]),
+            licence=str(record["licence"]),
+            sha256=_hash_of_all(record),
+            starts=tuple(int(start) for start in np.cumsum([0, *sizes])),
+            offsets=offsets,
+            **rows,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder / "prepared.toml", f"{type(error).__name__}: {error}") from None
+
+
+def class_balanced_batches(
+    segments: Segments,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    n_per_class: int | None = None,
+) -> Iterator[NDArray[np.int64]]:
+    """Yield an epoch's batches of rows: every class equally often, the same batches whoever asks.
+
+    A class with more segments than are drawn gives others in each epoch; one with fewer gives each of its own
+    once before any comes again. Every class comes once before any comes again, so batches are balanced as
+    well. Nothing is kept from epoch to epoch, and no sound is read.
+
+    Args:
+        segments: The set.
+        rows: Which of its segments to draw from.
+        batch_size: Rows in a batch at most; they are as alike in size as can be.
+        seed: Of the run.
+        epoch: From 0.
+        n_per_class: How many of each class an epoch has; the median of the classes by default.
+
+    Raises:
+        SettingError: There is nothing to draw, or too little is asked for.
+
+    >>> import types
+    >>> few = types.SimpleNamespace(labels=np.array([0, 0, 0, 0, 1]))
+    >>> [few.labels[batch].tolist().count(1) for batch in class_balanced_batches(few, np.arange(5), 2, 0, 0)]
+    [1, 1]
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    if batch_size < 1 or (n_per_class is not None and n_per_class < 1):
+        raise SettingError(f"batch_size {batch_size} and n_per_class {n_per_class} must be 1 or more")
+    if len(rows) == 0:
+        raise SettingError("there are no segments to draw from; choose rows of a split that has some")
+    labels = segments.labels[rows]
+    present = np.unique(labels)
+    own = [rows[labels == label] for label in present]
+    count = n_per_class or int(np.median([len(one) for one in own]))
+    rng = np.random.default_rng((seed, epoch))
+    drawn = np.stack([_draw(one, count, rng) for one in own])
+    for column in drawn.T:
+        rng.shuffle(column)
+    order = drawn.T.reshape(-1)
+    yield from np.array_split(order, -(-len(order) // batch_size))
+
+
+def _draw(rows: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if count <= len(rows):
+        return rng.choice(rows, count, replace=False)
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-count // len(rows)))])[:count]
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / "prepared.toml"
+    if not path.is_file():
+        raise DataError(
+            f"{folder}: is no prepared set, which has a prepared.toml; make one with "
+            f"`reverie data prepare data.csv --out {folder}`"
+        )
+    try:
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _damaged(path, str(error)) from None
+    if record.get("format") != FORMAT:
+        found = record.get("format")
+        raise DataError(f"{path}: format {found!r}; this version reads {FORMAT}. Prepare it again")
+    return record
+
+
+def _hash_of_all(record: Mapping[str, Any]) -> str:
+    told = {key: value for key, value in record.items() if key != "made_by"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _find_samples(path: Path, shape: tuple[int, int]) -> int:
+    """Return where a shard's samples begin, once they are known to be all there."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            kept = file.get_slice("waveforms")
+            found = (tuple(kept.get_shape()), kept.get_dtype())
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from None
+    if found != (shape, "I16"):
+        raise _damaged(path, f"it holds {found[1]} of {found[0]}, not I16 of {shape}")
+    return path.stat().st_size - shape[0] * shape[1] * 2
+
+
+def _read_table(path: Path, classes: tuple[str, ...], n_segments: int) -> dict[str, Any]:
+    index = {name: number for number, name in enumerate(classes)}
+    groups: dict[str, int] = {}
+    paths: dict[str, int] = {}
+    numbers = np.empty((5, n_segments), dtype=np.int64)
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        n_read = 0
+        for row in reader:
+            if n_read < n_segments:
+                numbers[:, n_read] = (
+                    index[row["label"]],
+                    groups.setdefault(row["group"], len(groups)),
+                    SPLITS.index(row["split"]),
+                    int(row["pitch"] or -1),
+                    paths.setdefault(row["path"], len(paths)),
+                )
+            n_read += 1
+    if n_read != n_segments:
+        raise _damaged(path, f"it names {n_read} segments, the shards hold {n_segments}")
+    return {
+        "labels": numbers[0],
+        "groups": numbers[1],
+        "splits": numbers[2].astype(np.int8),
+        "pitches": numbers[3],
+        "paths": numbers[4],
+        "group_names": tuple(groups),
+        "path_names": tuple(paths),
+    }
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: damaged: {reason}. Prepare the set again with `reverie data prepare`")

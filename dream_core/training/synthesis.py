@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from dream_core.networks.timbre import CLASSES
-from dream_core.training.notes import PITCH_RANGES, SLOT_S, NoteTable
+from dream_core.training.fluidsynth import SLOT_S
+from dream_core.training.notes import PITCH_RANGES, NoteTable
 
 __all__ = ["synthesise_notes"]
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 from helpers.segments import MemorySegments, additive
 
 from bridge.cli import main
@@ -26,6 +27,7 @@ def data(few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("dream_core.training.segments.open_segments", lambda _folder: few)
     (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/prepared.toml").touch()
     return str(tmp_path / "prepared")
 
 
@@ -96,6 +98,25 @@ def test_what_is_wrong_is_said_in_one_line(
     assert match in said
     assert len(said.strip().splitlines()) == 1
     assert not list((tmp_path / "home").glob("networks/*"))
+
+
+def test_one_command_makes_a_network_of_a_folder_of_sounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
+    sounds = additive(n_classes=2, groups_per_class=8, segments_per_group=1, seconds=1.0, rate=22050)
+    for row, (label, sound) in enumerate(zip(sounds.labels, sounds.waveforms, strict=True)):
+        folder = tmp_path / "sounds" / ("noise", "tone")[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{row}.wav", sound, 22050)
+    arguments = ["--data", str(tmp_path / "sounds"), "--name", "own", "--epochs", "1", "-d", "cpu", *SMALL]
+
+    assert run("train", *arguments) == 0
+    assert get_card("own").classes == ("noise", "tone")
+    assert run("train", *arguments, "--resume") == 0
+    capsys.readouterr()
+    assert run("test", "own", "--data", str(tmp_path / "sounds"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["confusion"]["classes"] == ["noise", "tone", "other"]
 
 
 def test_no_data_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Kinds of networks that are trained here: built, folded, written, loaded by name, tapped and dreamed with."""
+"""Kinds of networks that are trained here: built, folded, written, loaded by name and dreamed with."""
 
 from __future__ import annotations
 

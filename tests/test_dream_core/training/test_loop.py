@@ -231,7 +231,7 @@ def test_settings_out_of_their_limits_are_all_named() -> None:
 def test_a_learning_rate_far_too_high_is_said_to_be(few: MemorySegments, tmp_path: Path) -> None:
     silent = replace(few, waveforms=np.full_like(few.waveforms, np.nan))
 
-    with pytest.raises(NonFiniteError, match="a lower learning rate than 0.002"):
+    with pytest.raises(NonFiniteError, match=r"a lower learning rate than 0\.002"):
         train(silent, "mel_full", QUICK, tmp_path / "run", options=SHAPE)
 
 

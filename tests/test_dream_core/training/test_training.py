@@ -16,6 +16,7 @@ from dream_core.networks.mel_cnn import MelCnn, fold_batch_norm
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.training import augmentation, notes
 from dream_core.training.attack import attack
+from dream_core.training.fluidsynth import midi_bytes
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
 from dream_core.training.synthesis import synthesise_notes
@@ -299,7 +300,7 @@ def test_rendered_midi_holds_the_notes_that_were_drawn() -> None:
     mido = pytest.importorskip("mido")
     drawn = notes._draw_notes(8, 38, "bass", notes.BANKS[0])
 
-    messages = list(mido.MidiFile(file=io.BytesIO(notes._midi_bytes(8, 38, drawn))))
+    messages = list(mido.MidiFile(file=io.BytesIO(midi_bytes((8, 38), [(note,) for note in drawn]))))
 
     assert [(m.note, m.velocity) for m in messages if m.type == "note_on"] == [
         (note.pitch, note.velocity) for note in drawn
