@@ -1,6 +1,6 @@
 """`reverie networks`: which networks there are, what they hear, and where weights come from.
 
-`hear` has a file of its own, `networks_hear`.
+`hear` has a file of its own, `networks_hear`; `train`, `search`, `runs` and `test` have `networks_train`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
 from bridge.cli.networks_hear import hear_command
+from bridge.cli.networks_train import COMMANDS
 from bridge.cli.shared_options import JsonOption, SeedOption
 from bridge.errors import InputError, nearest_names
 
@@ -24,6 +25,8 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 app.command("hear")(hear_command)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
 ImportableArgument = Annotated[

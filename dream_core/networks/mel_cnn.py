@@ -23,7 +23,7 @@ from dream_core.networks.card_data import number, parse_card, whole
 from dream_core.networks.log_mel_network import LogMelNetwork
 from dream_core.networks.weights import load_into, read_header, read_tensors, write_tensors
 
-__all__ = ["KIND", "MelCnn", "MelCnnSpec", "fold_batch_norm", "load", "read_card", "write"]
+__all__ = ["KIND", "MelCnn", "MelCnnSpec", "fold_batch_norm", "load", "read_card", "read_frontend", "write"]
 
 KIND = "mel_cnn"
 """What a weights file's header calls this kind of network."""
@@ -192,18 +192,28 @@ def read_card(path: Path) -> tuple[NetworkCard, MelCnnSpec]:
 
 
 def _shape_from(data: dict[str, Any]) -> MelCnnSpec:
-    frontend = FrontendSpec(**{key: _checked(key, value) for key, value in data["frontend"].items()})
-    if not frontend.f_min_hz < frontend.f_max_hz <= frontend.sample_rate / 2 or not frontend.log_offset > 0:
-        raise ValueError("its bands make no sense")
+    frontend = read_frontend(data["frontend"])
     widths = tuple(whole(width, 1 << 12) for width in data["widths"])
     depths = tuple(whole(depth, 1 << 6) for depth in data["depths"])
     if not 1 <= len(widths) == len(depths) or not frontend.n_mels >> len(widths):
         raise ValueError("its blocks do not fit its bands")
-    if frontend.window_samples > frontend.n_fft:
-        raise ValueError("its window is longer than its transform")
     return MelCnnSpec(
         frontend=frontend, widths=widths, depths=depths, n_embedding=whole(data["n_embedding"], 1 << 14)
     )
+
+
+def read_frontend(data: Mapping[str, object]) -> FrontendSpec:
+    """Read what a header says of the front end.
+
+    Raises:
+        TypeError, ValueError, AttributeError: It can be none.
+    """
+    frontend = FrontendSpec(**{key: _checked(key, value) for key, value in data.items()})
+    if not frontend.f_min_hz < frontend.f_max_hz <= frontend.sample_rate / 2 or not frontend.log_offset > 0:
+        raise ValueError("its bands make no sense")
+    if frontend.window_samples > frontend.n_fft:
+        raise ValueError("its window is longer than its transform")
+    return frontend
 
 
 def _checked(key: str, value: object) -> Any:

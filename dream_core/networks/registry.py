@@ -40,6 +40,7 @@ from dream_core.networks import (
     yamnet_files,
 )
 from dream_core.networks.card import Network, NetworkCard
+from dream_core.networks.kinds import embedding_head, trained
 from dream_core.networks.picture_network import (
     PICTURE,
     PictureName,
@@ -59,6 +60,7 @@ __all__ = [
     "is_ready",
     "list_damaged",
     "list_networks",
+    "load_base",
     "load_network",
     "weights_owner",
     "weights_sha256",
@@ -108,6 +110,7 @@ class _Kind:
 
     read_card: Callable[[Path], NetworkCard]
     load: Callable[[Path], nn.Module]
+    is_ready: Callable[[Path], bool] = lambda _path: True
 
 
 def _known_card(one: Published, _path: Path) -> NetworkCard:
@@ -117,6 +120,12 @@ def _known_card(one: Published, _path: Path) -> NetworkCard:
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     mel_cnn.KIND: _Kind(lambda path: mel_cnn.read_card(path)[0], mel_cnn.load),
+    **{kind: _Kind(*readers) for kind, readers in trained.readers().items()},
+    embedding_head.KIND: _Kind(
+        embedding_head.read_card,
+        lambda path: embedding_head.load(path, load_base),
+        lambda path: is_ready(embedding_head.read_base(path)),
+    ),
     torchvision_files.KIND: _Kind(torchvision_files.read_card, torchvision_files.load),
     **{
         name: _Kind(partial(_known_card, one), partial(published_files.load, one))
@@ -194,7 +203,12 @@ def _file_entry(path: Path) -> NetworkEntry:
     """
     kind = _KINDS.get(str(read_header(path).get("kind")), _KINDS[mel_cnn.KIND])
     card = kind.read_card(path)
-    return NetworkEntry(card=lambda: card, load=lambda _weights, _seed: kind.load(path), path=path)
+    return NetworkEntry(
+        card=lambda: card,
+        load=lambda _weights, _seed: kind.load(path),
+        is_ready=lambda: kind.is_ready(path),
+        path=path,
+    )
 
 
 def _folder_entries() -> tuple[dict[str, NetworkEntry], tuple[str, ...]]:
@@ -357,6 +371,20 @@ def _load(name: str, entry: NetworkEntry, weights: Path | None = None, seed: int
             "package can make one of any module by dream_core.wrap"
         )
     return module
+
+
+def load_base(name: str) -> tuple[nn.Module, str]:
+    """Load the network that an embedding head stands on, and return what its weights are known by.
+
+    Raises:
+        NetworkNotFoundError: No network has that name.
+        WeightsError: The weights are absent or damaged, or it is such a head itself.
+    """
+    entry = _find(name)
+    is_file = entry.path is not None and entry.path.exists()
+    if entry.path is not None and is_file and read_header(entry.path).get("kind") == embedding_head.KIND:
+        raise WeightsError(f"network {name!r} is an embedding head itself; a head stands on no other one")
+    return _load(name, entry).eval().requires_grad_(False), weights_sha256(name)
 
 
 def load_network(

@@ -1,8 +1,17 @@
-"""How the shipped networks were made; `README.md` beside this tells the whole story.
+"""How networks are trained, ours and the user's; `README.md` beside this tells the whole story.
 
-- `segments`      a prepared data set and its batches; `write_segments` how one is written
+- `loop`          trains any network; `run` is its state, `run_settings` what it depends on
+- `learners`      what the loop trains for each kind; `learner` is its shape, `head_learner` that of a head
+- `hearing`       segments as a network hears them; `evaluation` counts and calibrates
+- `run_folder`    what is kept of a run; `run_card` its card; `install` puts its network in place
+- `search`        trials by Optuna; `search_space` is what they try
+- `segments`      a prepared data set and its batches; `write_segments` how one is written; `segment_rows`
+  which of it are learnt from
 - `cutting`       trimmed, stretched, cut; `splitting` whole groups dealt out to train, validation and test
 - `fluidsynth`    notes and chords of soundfonts
+
+The recipe of the shipped network:
+
 - `notes`         single notes rendered from soundfonts; `synthesis` those of drawn instruments
 - `sampler`       batches of them, seeded; `augmentation` what is done to them
 - `attack`        changes as a dream's, towards a wrong class

@@ -22,11 +22,11 @@ def confusion_table(confusion: NDArray[np.int64], classes: tuple[str, ...]) -> s
     return "\n".join(lines)
 
 
-def accuracy_line(confusion: NDArray[np.int64]) -> str:
+def accuracy_line(confusion: NDArray[np.int64], things: str = "notes") -> str:
     """Say how many were heard right, of all notes and as a mean over the classes."""
     recalls = confusion.diagonal() / np.maximum(1, confusion.sum(axis=1))
     share = confusion.trace() / confusion.sum()
-    return f"{share:.1%} of {confusion.sum()} notes; mean over the classes {recalls.mean():.1%}"
+    return f"{share:.1%} of {confusion.sum()} {things}; mean over the classes {recalls.mean():.1%}"
 
 
 def model_card(
@@ -38,6 +38,7 @@ def model_card(
     command: str,
     made_on: str,
     sha256: str,
+    things: str = "notes",
 ) -> str:
     """Write the model card.
 
@@ -50,10 +51,11 @@ def model_card(
         command: The exact command that trained it.
         made_on: ISO date.
         sha256: Of the weights file.
+        things: What was counted.
     """
     lowest_hz, highest_hz = card.band_hz
     tables = "\n\n".join(
-        f"## {heading}\n\n{accuracy_line(confusion)}. Rows are the truth, columns what was heard:\n\n"
+        f"## {heading}\n\n{accuracy_line(confusion, things)}. Rows are the truth, columns what was heard:\n\n"
         f"{confusion_table(confusion, card.classes)}"
         for heading, confusion in confusions.items()
     )

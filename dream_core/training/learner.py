@@ -1,0 +1,59 @@
+"""What the loop trains: a module, what it is given, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dream_core.networks.card import NetworkCard
+from dream_core.training.segments import Segments
+
+__all__ = ["Learner", "Rows", "plain_card"]
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A module and its data, as the loop wants them.
+
+    Args:
+        module: What is trained; it gives logits.
+        batches: Yields inputs and targets, changed anew, of rows, so many batches of a size, by a key that
+            seeds them, at a strength of augmentation.
+        plain: Returns the inputs of rows as they are.
+        finish: Makes of a trained module the network that is dreamed with.
+        write: Writes that network to a file; returns the file's SHA-256.
+    """
+
+    module: nn.Module
+    batches: Callable[[Rows, int, int, tuple[int, ...], float], Iterable[tuple[Tensor, Tensor]]]
+    plain: Callable[[Rows], Tensor]
+    finish: Callable[[Any], nn.Module]
+    write: Callable[[Path, Any], str]
+
+
+def plain_card(name: str, segments: Segments) -> NetworkCard:
+    """Return the card of a network to be trained: its shape completes it, accuracies describe it later."""
+    return NetworkCard(
+        name=name,
+        title=f"{len(segments.classes)} classes of your own: {', '.join(segments.classes)}"[:200] + ".",
+        sample_rate=segments.sample_rate,
+        band_hz=(0.0, segments.sample_rate / 2.0),
+        patch_s=segments.segment_samples / segments.sample_rate,
+        frame_s=segments.segment_samples / segments.sample_rate,
+        layers=(),
+        classes=segments.classes,
+        n_parameters=1,
+        licence=segments.licence or "unknown",
+        source="Trained here by reverie networks train.",
+        weights="import",
+        sha256="",
+        description="",
+    )

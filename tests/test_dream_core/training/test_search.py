@@ -1,0 +1,95 @@
+"""The search: what it tries, how its bounds move, and that it goes on as if it had not been stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.segments import MemorySegments, additive
+
+from dream_core.errors import SettingError
+from dream_core.training.learners import KINDS, learner_for
+from dream_core.training.run_settings import RunSettings
+from dream_core.training.search import SearchBudget, TrialReport, search
+from dream_core.training.search_space import options_from, recentre, space_of
+
+SETTINGS = RunSettings(epochs=4, steps_per_epoch=2, batch_size=8, calibration_batches=1)
+BASE = "texture:frames8"
+
+
+@pytest.fixture(scope="module")
+def few() -> MemorySegments:
+    """Three classes, small."""
+    return additive(n_classes=3, groups_per_class=6, segments_per_group=2, seconds=0.25)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_corner_of_a_space_is_a_network(kind: str) -> None:
+    """Names and limits of what is tried are those of the kind's options."""
+    one_second = additive(n_classes=2, groups_per_class=5, segments_per_group=1, seconds=1.0)
+    base = BASE if kind == "embedding_head" else ""
+    for at in ("low",) if kind.startswith("mel_vgg") else ("low", "high"):
+        settings, options = options_from(kind, {one.name: getattr(one, at) for one in space_of(kind)})
+        RunSettings(**settings)
+        learner_for(kind, options, one_second, "mine", 0, base)
+
+
+def test_bounds_move_to_a_best_at_their_edge_and_no_others() -> None:
+    space = space_of("mel_conv2d")
+    best = {one.name: (one.low + one.high) / 2 for one in space}
+    best |= {"learning_rate": 9.9e-3, "filters": 128, "blocks": 7, "dropout": 0.0}
+
+    moved, told = recentre(space, best)
+    now = {one.name: one for one in moved}
+
+    # Its middle is the best, it is as wide in ratios as it was.
+    assert now["learning_rate"].place(9.9e-3) == pytest.approx(0.5)
+    assert now["learning_rate"].high / now["learning_rate"].low == pytest.approx(1e3)
+    assert (now["filters"].low, now["filters"].high) == (68, 188)
+    # More than seven blocks, or less than no dropout, make no sense.
+    assert {name: now[name] for name in ("blocks", "dropout", "strength")} == {
+        one.name: one for one in space if one.name in ("blocks", "dropout", "strength")
+    }
+    assert [line.partition(":")[0] for line in told] == ["learning_rate", "filters"]
+
+
+class KilledError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def test_a_search_that_was_stopped_ends_with_the_same_best(few: MemorySegments, tmp_path: Path) -> None:
+    """Twelve trials in one go, and in two: the same trials, the same network."""
+    pytest.importorskip("optuna", reason="the extra train is not installed")
+    budget = SearchBudget(trials=12)
+
+    def stop(told: TrialReport) -> None:
+        if told.number == 6:
+            raise KilledError
+
+    whole = search(few, "embedding_head", SETTINGS, budget, tmp_path / "whole", base=BASE)
+    with pytest.raises(KilledError):
+        search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", stop, base=BASE)
+    # A trial that was being tried when the process ended.
+    import optuna
+
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "parts/search.journal"))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
+    study.ask().suggest_float("strength", 0.0, 0.8)
+    parts = search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", base=BASE, resume=True)
+
+    assert parts.sha256 == whole.sha256
+    assert (tmp_path / "parts/search.csv").read_text() == (tmp_path / "whole/search.csv").read_text()
+    assert len((tmp_path / "whole/search.csv").read_text().splitlines()) == 13
+    with pytest.raises(SettingError, match="kind was 'embedding_head', is 'mel_full'"):
+        search(few, "mel_full", SETTINGS, budget, tmp_path / "parts", resume=True)
+    with pytest.raises(SettingError, match="--resume goes on with it"):
+        search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", base=BASE)
+
+
+def test_without_optuna_one_line_says_what_to_call(
+    few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+
+    with pytest.raises(SettingError, match=r"pip install 'reverie-audio\[train\]'"):
+        search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run")
