@@ -28,6 +28,7 @@ from dream_core.names import nearest_names
 from dream_core.networks import (
     crepe,
     efficientnet,
+    frames_network,
     mel_cnn,
     musicnn,
     notes,
@@ -117,6 +118,7 @@ def _known_card(one: Published, _path: Path) -> NetworkCard:
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     mel_cnn.KIND: _Kind(lambda path: mel_cnn.read_card(path)[0], mel_cnn.load),
+    frames_network.KIND: _Kind(frames_network.read_card, frames_network.load),
     torchvision_files.KIND: _Kind(torchvision_files.read_card, torchvision_files.load),
     **{
         name: _Kind(partial(_known_card, one), partial(published_files.load, one))
