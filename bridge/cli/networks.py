@@ -1,6 +1,6 @@
 """`reverie networks`: which networks there are, what they hear, and where weights come from.
 
-`hear` has a file of its own, `networks_hear`.
+`hear` has a file of its own, `networks_hear`, and so has `train-frames`, `networks_frames`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
+from bridge.cli.networks_frames import train_frames_command
 from bridge.cli.networks_hear import hear_command
 from bridge.cli.shared_options import JsonOption, SeedOption
 from bridge.errors import InputError, nearest_names
@@ -24,6 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 app.command("hear")(hear_command)
+app.command("train-frames")(train_frames_command)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
 ImportableArgument = Annotated[

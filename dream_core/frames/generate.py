@@ -39,7 +39,7 @@ _RANGES: Final = {
     "memory_frames": (0, 100_000),
     "temperature": (0.0, 4.0),
     "tail_s": (0.0, 3600.0),
-    "feedback": (0.0, 4.0),
+    "feedback": (0.0, 1e12),
     "join_s": (0.0, 0.1),
     "seed": (0, 2**63 - 1),
 }
