@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dream_core.errors import CancelledError, SettingError
 from dream_core.frames.domains import decode
@@ -32,8 +32,11 @@ DENORMALISE: Final = get_args(Denormalise)
 _LOUDEST_RMS: Final = 0.5
 """A tail that rises stops rising here."""
 
-_N_GRIDS: Final = 8
-"""So many places of the frames' borders are tried on the sound the network hears first."""
+_N_GRIDS: Final = 256
+"""So many places of the frames' borders are tried on what is heard: high tones turn over within a few samples."""
+
+_JUDGED_FRAMES: Final = 32
+"""So many of the last frames tell which place is best."""
 
 _RANGES: Final = {
     "memory_frames": (0, 100_000),
@@ -106,8 +109,8 @@ def grow(
 ) -> Growth:
     """Play on from where a sound ends.
 
-    A network knows its sound with frames that begin where they did in training; so the borders are laid, of
-    eight places, where it foresees best what it hears.
+    A network knows its sound with frames that begin where they did in training: a few samples later each is
+    another one. So the borders are laid where it foresees best what it hears, and it plays on in time.
 
     Args:
         network: A trained one.
@@ -211,22 +214,24 @@ def _choose_grid(network: FramesNet, before: Tensor) -> tuple[Tensor, int, float
     """Return what the network hears of a sound, how long before its end that ends, and how well it fits."""
     spec = network.spec
     n = spec.frame_samples
-    late = [round(index * n / _N_GRIDS) for index in range(_N_GRIDS)]
+    n_grids = min(n, _N_GRIDS)
+    late = [index * n // n_grids for index in range(n_grids)]
     # As many frames on every grid; before a short sound there is silence.
     n_frames = max(1, (before.shape[0] - late[-1] - spec.reach_samples) // n + 1)
     n_needed = (n_frames - 1) * n + spec.reach_samples
-    padded = torch.nn.functional.pad(before, (max(0, n_needed + late[-1] - before.shape[0]), 0))
-    end = padded.shape[0]
-    grids = torch.stack([padded[end - at - n_needed : end - at] for at in late])
-    frames = network.standardise(network.hear(grids.to(network.mean)))
+    padded = nn.functional.pad(before, (max(0, n_needed + late[-1] - before.shape[0]), 0)).to(network.mean)
     if n_frames == 1:
-        return frames[0], 0, 0.0
-    expected = network(frames).expected[:, :-1]
-    fits = network.fit(expected, frames[:, 1:])
+        return network.standardise(network.hear(padded[-n_needed:])), 0, 0.0
+    n_judged = (min(n_frames, _JUDGED_FRAMES) - 1) * n + spec.reach_samples
+    end = padded.shape[0]
+    grids = torch.stack([padded[end - at - n_judged : end - at] for at in late])
+    frames = network.standardise(network.hear(grids))
+    fits = network.fit(network(frames[:, :-1]).expected, frames[:, 1:])
     # What it has heard little before is hard to foresee on any grid.
     fits = fits[:, fits.shape[1] // 2 :].mean(dim=1)
     best = int(fits.argmax())
-    return frames[best], late[best], float(fits[best])
+    heard = padded[end - late[best] - n_needed : end - late[best]]
+    return network.standardise(network.hear(heard)), late[best], float(fits[best])
 
 
 def _joined(frames: Tensor, network: FramesNet, join_samples: int) -> Tensor:

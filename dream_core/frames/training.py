@@ -59,6 +59,7 @@ class FrameTraining:
         noise: Most noise on what is heard, in deviations; each sequence draws its own share of it.
         level_weight: What a frame's level counts, as a share of its shape.
         clip: Longest gradient.
+        is_loop: Whether the end of each sound leads to its beginning.
         seed: Of weights, sequences and noise.
 
     Raises:
@@ -75,6 +76,7 @@ class FrameTraining:
     noise: float = 0.4
     level_weight: float = 0.1
     clip: float = 1.0
+    is_loop: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -171,11 +173,13 @@ class _Training:
         self._generator = torch.Generator().manual_seed(settings.seed)
         self.network = FramesNet(settings.spec)
         _draw_weights(self.network, self._generator)
-        reach, hop = settings.spec.reach_samples, settings.spec.frame_samples
+        # Silence stands before each sound, for frames that overlap, and none after it: it would be learnt.
+        before = settings.spec.reach_samples - settings.spec.frame_samples
+        again = settings.sequence_frames * settings.spec.frame_samples if settings.is_loop else 0
         with torch.no_grad():
-            # Silence around each sound, so that frames which overlap hear its edges whole.
             parted = [
-                self.network.hear(nn.functional.pad(sound, (reach - hop, reach - 1))) for sound in sounds
+                self.network.hear(nn.functional.pad(torch.cat([sound, sound[:again]]), (before, 0)))
+                for sound in sounds
             ]
             self.network.learn_scale(parted)
             self._frames = [self.network.standardise(one) for one in parted]
