@@ -45,6 +45,15 @@ def train_frames_command(
     frame: Annotated[
         int, typer.Option("--frame", metavar="SAMPLES", help="Of a frame at 22.05 kHz; 0: 512 mdct, else 1024.")
     ] = 0,
+    bpm: Annotated[
+        float | None,
+        typer.Option(
+            "--bpm", metavar="BPM", help="The sound's tempo: frames of which a whole number makes a beat."
+        ),
+    ] = None,
+    is_loop: Annotated[
+        bool, typer.Option("--loop", help="The end of each sound leads to its beginning.")
+    ] = False,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a network of that name.")] = False,
@@ -53,7 +62,7 @@ def train_frames_command(
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
     from bridge.plan.find_stems import find_stems
-    from dream_core.frames.network import FramesSpec
+    from dream_core.frames.network import FramesSpec, frame_for_tempo
     from dream_core.frames.training import FrameTraining, TrainingStep, train_frames
     from dream_core.networks import frames_network
 
@@ -61,14 +70,17 @@ def train_frames_command(
     checkpoint = path.with_suffix(".training")
     if checkpoint.exists() and not resume:
         checkpoint.unlink()
+    samples = frame or (512 if domain == "mdct" else 1024)
+    if bpm is not None:
+        samples = frame_for_tempo(bpm, FramesSpec().sample_rate, samples)
     spec = FramesSpec(
         domain=domain,  # type: ignore[arg-type]  # which it checks
         cell=cell,  # type: ignore[arg-type]
-        frame_samples=frame or (512 if domain == "mdct" else 1024),
+        frame_samples=samples,
         width=width,
         n_layers=layers,
     )
-    settings = FrameTraining(spec=spec, seconds=60.0 * minutes_long, steps=steps, seed=seed)
+    settings = FrameTraining(spec=spec, seconds=60.0 * minutes_long, steps=steps, is_loop=is_loop, seed=seed)
     paths = find_stems(files)
     sounds, sample_rate = _read(paths)
     bars = open_bars(BarColumn(), TextColumn("error {task.fields[error]}"), TimeRemainingColumn())

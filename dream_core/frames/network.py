@@ -23,7 +23,7 @@ from dream_core.errors import SettingError
 from dream_core.frames.domains import DOMAINS, Domain, compand, encode, expand, frame_values, reach_samples
 from dream_core.names import nearest_names
 
-__all__ = ["CELLS", "Cell", "Fit", "FramesNet", "FramesSpec", "Heard", "State"]
+__all__ = ["CELLS", "Cell", "Fit", "FramesNet", "FramesSpec", "Heard", "State", "frame_for_tempo"]
 
 Cell = Literal["gru", "lstm"]
 
@@ -201,3 +201,30 @@ class FramesNet(nn.Module):
             x, after = layer(x, given)
             states += [after] if each == 1 else list(after)
         return Heard(cast(Tensor, self.leave(x)), tuple(states))
+
+
+def frame_for_tempo(bpm: float, sample_rate: int, near: int = 512) -> int:
+    """Return a frame's length of which nearly a whole number makes a beat.
+
+    Then each round of a loop begins where a frame does, and is the same frames again: much easier to learn.
+
+    Args:
+        bpm: Quarter notes a minute.
+        sample_rate: Hz.
+        near: About how long; three quarters to five quarters of it are tried.
+
+    Raises:
+        SettingError: The tempo is out of range.
+
+    >>> frame_for_tempo(126, 22050)
+    500
+    """
+    if not 10.0 <= bpm <= 1000.0:
+        raise SettingError(f"frames: a tempo of {bpm:g} BPM is outside 10..1000")
+    beat = 60.0 / bpm * sample_rate
+
+    def cost(length: int) -> tuple[float, int]:
+        frames = beat / length
+        return round(abs(frames - round(frames)) * length, 3), abs(length - near)
+
+    return min(range(near * 3 // 4 // 2 * 2, near * 5 // 4, 2), key=cost)

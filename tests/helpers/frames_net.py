@@ -12,11 +12,11 @@ from dream_core.frames.network import FramesNet, FramesSpec
 from dream_core.frames.training import FrameTraining, TrainedFrames, train_frames
 
 RATE = 8000
-SPEC = FramesSpec(sample_rate=RATE, frame_samples=128, width=128)
+SPEC = FramesSpec(sample_rate=RATE, frame_samples=200, width=128)
 TRAINING = FrameTraining(
     spec=SPEC,
-    steps=150,
-    sequence_frames=30,
+    steps=140,
+    sequence_frames=50,
     learning_rate=6e-3,
     last_learning_rate=6e-4,
     is_loop=True,

@@ -47,7 +47,7 @@ def test_it_plays_on_what_it_learnt_in_time() -> None:
         before, after = twice[start : start + BEAT], twice[start + BEAT : start + 3 * BEAT]
         played = grow(trained().network, before, 2 * BEAT)
         assert played.fit > -0.5
-        assert likeness(played.sound, after) > 0.7
+        assert likeness(played.sound, after) > 0.9
         assert likeness(played.sound, after.roll(97)) < 0.5
 
 
