@@ -43,7 +43,8 @@ def train_frames_command(
     width: Annotated[int, typer.Option("--width", metavar="N", help="Numbers each layer remembers.")] = 256,
     layers: Annotated[int, typer.Option("--layers", metavar="N", help="How many layers.")] = 2,
     frame: Annotated[
-        int, typer.Option("--frame", metavar="SAMPLES", help="Of a frame at 22.05 kHz; 0: 512 mdct, else 1024.")
+        int,
+        typer.Option("--frame", metavar="SAMPLES", help="Of a frame at 22.05 kHz; 0: 512 mdct, else 1024."),
     ] = 0,
     bpm: Annotated[
         float | None,
@@ -108,7 +109,9 @@ def train_frames_command(
     card = frames_network.describe(
         name,
         spec,
-        title=f"Plays on as {paths[0].stem}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "") + ".",
+        title=f"Plays on as {paths[0].stem}"
+        + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        + ".",
         description=f"Learnt {minutes(length_s)} of sound in {trained.steps} steps, to an error of "
         f"{trained.error:.3f} of its variance. layer:fit dreams towards what it expects.",
     )
@@ -116,7 +119,9 @@ def train_frames_command(
     checkpoint.unlink(missing_ok=True)
     say(f"{name}: {trained.steps} steps, error {trained.error:.3f} of the sound's variance")
     if trained.error > _GOOD_ERROR:
-        warn(f"it has hardly learnt its sound (below {_GOOD_ERROR:g} it has); give more --minutes or less sound")
+        warn(
+            f"it has hardly learnt its sound (below {_GOOD_ERROR:g} it has); give more --minutes or less sound"
+        )
     note(f"written: {path}")
     note(f"to hear it: reverie render STEM --preset endless-break --set grow.network={name} --out grown")
 

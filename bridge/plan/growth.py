@@ -73,9 +73,7 @@ def check_growth(
         where = _where(node)
         starts = note_starts(node, midi, tempo_map) if where == NOTES else ()
         try:
-            found = find_places(
-                where, tempo_map, _lengths(node), length_s=length_s, note_starts_s=starts
-            )
+            found = find_places(where, tempo_map, _lengths(node), length_s=length_s, note_starts_s=starts)
             first = next(found, None)
         except TempoError as error:
             raise PresetError(f"node {node.id!r}: {error}") from None
@@ -121,7 +119,9 @@ def _network(node: NodeSpec) -> str:
 
 
 def _where(node: NodeSpec) -> Duration | Position | str:
-    return parse_from(str(node.params.get("from", GROW_PARAMETERS["from"].default)), f"node {node.id!r}: from")
+    return parse_from(
+        str(node.params.get("from", GROW_PARAMETERS["from"].default)), f"node {node.id!r}: from"
+    )
 
 
 def _lengths(node: NodeSpec) -> Lengths:

@@ -255,9 +255,7 @@ class Grow:
         slowest = min(float(tempo.bpm) for tempo in self._clock.tempos)
         return math.ceil(self._lengths.seed_beats * 60.0 / slowest * self._shape[1]) + 2
 
-    def _grow(
-        self, place: GrowPlace, at: int, before: AudioArray, temperature: float, fade: int
-    ) -> _Growth:
+    def _grow(self, place: GrowPlace, at: int, before: AudioArray, temperature: float, fade: int) -> _Growth:
         """Let the network play on from a place, until the next one or as long as it shall."""
         assert self._network is not None
         sample_rate = self._shape[1]

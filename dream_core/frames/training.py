@@ -147,7 +147,9 @@ def _check_sounds(sounds: Sequence[Tensor], sample_rate: int, spec: FramesSpec) 
     ready: list[Tensor] = []
     for number, sound in enumerate(sounds, start=1):
         if sound.ndim not in (1, 2) or not sound.is_floating_point():
-            wrong.append(f"sound {number} has shape {tuple(sound.shape)}; floats (channels, samples) are accepted")
+            wrong.append(
+                f"sound {number} has shape {tuple(sound.shape)}; floats (channels, samples) are accepted"
+            )
             continue
         if not torch.isfinite(sound).all():
             raise NonFiniteError(f"training: sound {number} holds values that are not finite")

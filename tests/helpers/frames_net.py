@@ -45,7 +45,7 @@ def trained() -> TrainedFrames:
 
 def untrained(seed: int = 0, **shape: object) -> FramesNet:
     """Return a network of random weights, as loud as the loop."""
-    spec = FramesSpec(**{"sample_rate": RATE, "frame_samples": 64, "width": 16, **shape})  # type: ignore[arg-type]
+    spec = FramesSpec(**{"sample_rate": RATE, "frame_samples": 128, "width": 16, **shape})  # type: ignore[arg-type]
     torch.manual_seed(seed)
     network = FramesNet(spec).eval().requires_grad_(False)
     network.learn_scale([network.hear(loop()[None])])

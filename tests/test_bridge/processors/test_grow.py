@@ -22,7 +22,7 @@ CLOCK = TempoMap.constant(120)
 BEAT = RATE // 2
 
 
-def sound(n_beats: int = 16, n_channels: int = 1) -> np.ndarray:
+def sound(n_beats: int = 12, n_channels: int = 1) -> np.ndarray:
     mono = loop(-(-n_beats // 4))[: n_beats * BEAT].numpy()
     gains = np.array([[1.0], [0.5]])[:n_channels]
     return (gains * mono).astype(np.float32)
@@ -57,7 +57,13 @@ def test_lengths_follow_the_tempo() -> None:
     lengths = Lengths(seed_beats=1.0, length_beats=2.0, tail_beats=4.0)
     place = next(find_places(parse_from("4 beats"), clock, lengths))
 
-    assert (place.start_s, place.seed_s, place.length_s, place.tail_s, place.beat_s) == (4.0, 1.0, 3.0, 2.0, 0.5)
+    assert (place.start_s, place.seed_s, place.length_s, place.tail_s, place.beat_s) == (
+        4.0,
+        1.0,
+        3.0,
+        2.0,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "4 bras", "0 bars", "9:0"])
@@ -102,13 +108,15 @@ def test_fades_are_of_equal_power() -> None:
     assert np.abs(wet[0, 4 * BEAT + fade + 1 : 6 * BEAT - 1]).max() < 1e-3
 
 
-@pytest.mark.parametrize("values", [{}, {"length_beats": 4.0}, {"fade_s": 0.0}, {"fade_s": 0.5, "length_beats": 3.7}])
+@pytest.mark.parametrize(
+    "values", [{}, {"length_beats": 4.0}, {"fade_s": 0.0}, {"fade_s": 0.5, "length_beats": 3.7}]
+)
 def test_blocks_do_not_matter(values: dict[str, float]) -> None:
     """Sample for sample, also where growths follow each other, and where fades are long."""
-    dry = sound(n_channels=2)
+    dry = sound(9, n_channels=2)
     node = player("1 bars", temperature=0.5, **{"length_beats": 1.0, **values})
     whole = node(dry, RATE)
-    for size in (997, 2 * BEAT, 4 * BEAT + 1):
+    for size in (997, 4 * BEAT):
         pieces = [node.process(dry[:, i : i + size], RATE, reset=False) for i in range(0, dry.shape[1], size)]
         assert np.array_equal(np.concatenate([*pieces, node.flush()], axis=1), whole)
 
@@ -120,7 +128,7 @@ def test_growths_that_follow_each_other_leave_none_of_the_sound() -> None:
     differs = np.abs(first - second)[0] > 1e-6
 
     assert not differs[: 4 * BEAT].any()
-    assert differs[4 * BEAT + 200 :].reshape(-1, 200)[:59].any(axis=1).all()
+    assert differs[4 * BEAT + 200 :][: 39 * 200].reshape(-1, 200).any(axis=1).all()
 
 
 def test_mix_0_is_the_sound_bit_for_bit() -> None:
@@ -179,7 +187,9 @@ def test_mistakes_are_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     dry = sound()
     with pytest.raises(ProcessorError, match="no clock came"):
         Grow(untrained(), "1 bars")(dry, RATE)
-    with pytest.raises(ProcessorError, match=r"not made yet; `reverie networks train-frames STEM --name amen`"):
+    with pytest.raises(
+        ProcessorError, match=r"not made yet; `reverie networks train-frames STEM --name amen`"
+    ):
         Grow("amen", tempo_map=CLOCK)(dry, RATE)
     with pytest.raises(ProcessorError, match="listens and cannot play on"):
         load_player("timbre")

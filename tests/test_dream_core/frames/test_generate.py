@@ -41,14 +41,14 @@ def test_a_carried_state_plays_what_hearing_it_all_again_plays(cell: str) -> Non
 
 
 def test_it_plays_on_what_it_learnt_in_time() -> None:
-    """Of a beat cut anywhere it plays what comes next in the loop, sample for sample rather than its like."""
-    for start in (0, 3001, 7777):
+    """Of a beat cut anywhere it plays what comes next in the loop: half a period of its lowest tone late is unlike."""
+    for start in (0, 7777):
         twice = loop(3)
         before, after = twice[start : start + BEAT], twice[start + BEAT : start + 3 * BEAT]
         played = grow(trained().network, before, 2 * BEAT)
         assert played.fit > -0.5
         assert likeness(played.sound, after) > 0.9
-        assert likeness(played.sound, after.roll(97)) < 0.5
+        assert likeness(played.sound, after.roll(44)) < 0.0
 
 
 def test_it_plays_as_loud_as_what_it_learnt() -> None:
@@ -74,7 +74,8 @@ def test_a_short_memory_is_another_music() -> None:
     network = untrained()
     with torch.no_grad():
         everything, long, short = (
-            grow_frames(network, heard(network), 30, GrowthPolicy(memory_frames=n)).frames for n in (0, 1000, 2)
+            grow_frames(network, heard(network), 30, GrowthPolicy(memory_frames=n)).frames
+            for n in (0, 1000, 2)
         )
 
     torch.testing.assert_close(long, everything, atol=1e-5, rtol=0)
@@ -85,7 +86,8 @@ def test_scaling_back_changes_what_is_heard_and_not_what_goes_back_in() -> None:
     network = trained().network
     with torch.no_grad():
         played = {
-            how: grow_frames(network, heard(network), 20, GrowthPolicy(denormalise=how)) for how in DENORMALISE
+            how: grow_frames(network, heard(network), 20, GrowthPolicy(denormalise=how))
+            for how in DENORMALISE
         }
     for how in ("mean", "scale", "none"):
         assert torch.equal(played[how].heard, played["both"].heard)

@@ -20,7 +20,12 @@ def test_half_as_loud_changes_the_level_alone() -> None:
     is_loud = loud[:, -1] > math.log(0.02)
 
     torch.testing.assert_close(quiet[is_loud, :-1], loud[is_loud, :-1], atol=1e-4, rtol=0)
-    torch.testing.assert_close(loud[is_loud, -1] - quiet[is_loud, -1], torch.full((int(is_loud.sum()),), math.log(2.0)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        loud[is_loud, -1] - quiet[is_loud, -1],
+        torch.full((int(is_loud.sum()),), math.log(2.0)),
+        atol=1e-4,
+        rtol=0,
+    )
 
 
 @pytest.mark.parametrize("domain", ["mdct", "time", "fft"])

@@ -32,7 +32,9 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     assert not torch.equal(first["leave.weight"], other["leave.weight"])
 
 
-def test_what_is_stopped_and_resumed_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_stopped_and_resumed_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped twice, at steps that were kept and at one that was not."""
     monkeypatch.setattr("dream_core.frames.training._SAVE_EVERY_S", -1.0)
     kept = tmp_path / "kept.training"
@@ -83,7 +85,9 @@ def test_frames_that_are_not_there_do_not_count() -> None:
     errors: list[list[float]] = [[], []]
     quiet = replace(TINY, noise=0.0, steps=1, batch_size=1)
     for into, n in zip(errors, (30, 60), strict=True):
-        train_frames([short], RATE, replace(quiet, sequence_frames=n), lambda step, i=into: i.append(step.error))
+        train_frames(
+            [short], RATE, replace(quiet, sequence_frames=n), lambda step, i=into: i.append(step.error)
+        )
 
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
@@ -103,7 +107,11 @@ def test_wrong_sounds_are_named_all_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "expected"),
-    [({"noise": -1.0}, "noise = -1"), ({"batch_size": 0}, "batch_size"), ({"steps": 0, "seconds": 0.0}, "how long")],
+    [
+        ({"noise": -1.0}, "noise = -1"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"steps": 0, "seconds": 0.0}, "how long"),
+    ],
 )
 def test_wrong_settings_are_explained(wrong: dict[str, float], expected: str) -> None:
     with pytest.raises(SettingError, match=expected):
