@@ -119,9 +119,7 @@ def train_frames_command(
     checkpoint.unlink(missing_ok=True)
     say(f"{name}: {trained.steps} steps, error {trained.error:.3f} of the sound's variance")
     if trained.error > _GOOD_ERROR:
-        warn(
-            f"it has hardly learnt its sound (below {_GOOD_ERROR:g} it has); give more --minutes or less sound"
-        )
+        warn(f"it has hardly learnt its sound (below {_GOOD_ERROR:g} it has); give more --minutes, or less")
     note(f"written: {path}")
     note(f"to hear it: reverie render STEM --preset endless-break --set grow.network={name} --out grown")
 

@@ -1,4 +1,4 @@
-"""What a plan checks of networks that play on: that they are there and can, and where in the song they begin."""
+"""What a plan checks of networks that play on: that they are there and can, and where they begin."""
 
 from __future__ import annotations
 

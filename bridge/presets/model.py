@@ -135,7 +135,7 @@ class NodeSpec(_Model):
         default=None,
         ge=1,
         le=16,
-        description="for an instrument: the MIDI channel it plays; for a dream of notes, or a growth at notes: whose",
+        description="for an instrument: the MIDI channel it plays; for a dream or a growth of notes: whose",
     )
     track: int | str | None = Field(
         default=None, description="the same for a MIDI track, by number (from 1) or name"

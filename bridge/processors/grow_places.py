@@ -180,8 +180,8 @@ def find_places(
     Raises:
         TempoError: A marker that does not exist.
 
-    >>> places = find_places(parse_from("1 bars"), TempoMap.constant(120), Lengths(seed_beats=1, length_beats=2))
-    >>> first = next(places)
+    >>> lengths = Lengths(seed_beats=1, length_beats=2)
+    >>> first = next(find_places(parse_from("1 bars"), TempoMap.constant(120), lengths))
     >>> first.start_s, first.seed_s, first.length_s
     (2.0, 0.5, 1.0)
     """

@@ -1,8 +1,8 @@
-"""Sound as a row of frames, and back: the forms a recurrent network goes on in.
+"""Sound as a row of frames, and back: the forms a recurrent network hears and says.
 
 A frame is so many new samples as numbers that the samples are a linear map of:
 
-- ``mdct``  a modified discrete cosine transform: frames overlap by half and are yet as many numbers as samples;
+- ``mdct``  a modified discrete cosine transform: frames overlap by half and are as many numbers as samples;
             what aliases in one frame cancels in the next, so joins are smooth
 - ``time``  the samples themselves
 - ``fft``   real and imaginary parts of the transform of the samples, side by side
@@ -10,8 +10,9 @@ A frame is so many new samples as numbers that the samples are a linear map of:
 Conventions: waveforms are ``(..., samples)``, frames ``(..., frames, values)``.
 
 Sources:
-    Princen and Bradley 1986, "Analysis/synthesis filter bank design based on time domain aliasing cancellation".
-    Nayebi and Vitelli 2015, "GRUV: algorithmic music generation using recurrent neural networks" (``fft``, ``time``).
+    Princen and Bradley 1986, "Analysis/synthesis filter bank design based on time domain aliasing
+    cancellation" (``mdct``).
+    Nayebi and Vitelli 2015, "GRUV: algorithmic music generation using recurrent neural networks" (the others).
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def reach_samples(domain: Domain, frame_samples: int) -> int:
 def encode(waveform: Tensor, domain: Domain, frame_samples: int) -> Tensor:
     """Cut waveforms into frames, differentiable.
 
-    The end that fills no frame is left out. With ``mdct`` the first half of the first frame, and the second of
-    the last, is heard once only: `decode` gives those back aliased, unless silence stands around the sound.
+    The end that fills no frame is left out. With ``mdct`` the first half of the first frame and the second of
+    the last are heard once only: `decode` gives those back aliased, unless silence stands there.
 
     Args:
         waveform: Any number of sounds.
@@ -107,7 +108,8 @@ def compand(values: Tensor) -> Tensor:
 
 def expand(values: Tensor) -> Tensor:
     """Undo `compand`."""
-    return values.sign() * torch.expm1(values.abs() * math.log1p(_COMPAND)) / _COMPAND
+    size: Tensor = torch.expm1(values.abs() * math.log1p(_COMPAND)) / _COMPAND
+    return values.sign() * size
 
 
 def _mdct_matrix(n: int, like: Tensor) -> Tensor:

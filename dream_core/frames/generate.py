@@ -23,7 +23,7 @@ from dream_core.frames.domains import decode
 from dream_core.frames.network import FramesNet, State
 from dream_core.names import nearest_names
 
-__all__ = ["DENORMALISE", "Denormalise", "Growth", "Grown", "GrowthPolicy", "grow", "grow_frames"]
+__all__ = ["DENORMALISE", "Denormalise", "Grown", "Growth", "GrowthPolicy", "grow", "grow_frames"]
 
 Denormalise = Literal["both", "mean", "scale", "none"]
 
@@ -33,7 +33,7 @@ _LOUDEST_RMS: Final = 0.5
 """A tail that rises stops rising here."""
 
 _N_GRIDS: Final = 256
-"""So many places of the frames' borders are tried on what is heard: high tones turn over within a few samples."""
+"""So many places of the frames' borders are tried: high tones turn over within a few samples."""
 
 _JUDGED_FRAMES: Final = 32
 """So many of the last frames tell which place is best."""
@@ -94,7 +94,7 @@ class Grown(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """What a network played ``(samples,)``, and how well it had foreseen what it heard before: minus an MSE."""
+    """What a network played ``(samples,)``, and how well it foresaw what it heard before: minus an MSE."""
 
     sound: Tensor
     fit: float

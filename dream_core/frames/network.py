@@ -111,7 +111,7 @@ class FramesSpec:
 
 
 class Heard(NamedTuple):
-    """What the network heard and expects: standardised frames ``(batch, frames, n_values)``, and its state."""
+    """What the network expects, standardised frames ``(batch, frames, n_values)``, and its state."""
 
     expected: Tensor
     state: State

@@ -226,7 +226,7 @@ class _Training:
         weighted = (shape + settings.level_weight * level) / (1.0 + settings.level_weight)
         error = (weighted * is_there).sum() / is_there.sum()
         self._optimiser.zero_grad(set_to_none=True)
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self._optimiser.step()
         self._step += 1

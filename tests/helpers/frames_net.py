@@ -1,4 +1,4 @@
-"""A loop of two seconds, and small networks that play on: one that has learnt it, others with random weights."""
+"""A loop of two seconds, and small networks that play on: one has learnt it, others are random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reverie networks train-frames`: a network of files, listed at once; mistakes named before anything is done."""
+"""`reverie networks train-frames`: a network of files, known at once; mistakes are named."""
 
 from __future__ import annotations
 

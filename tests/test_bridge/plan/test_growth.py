@@ -1,4 +1,4 @@
-"""Networks that play on, in plans and renders: there or named, where they begin, the stem that comes of it."""
+"""Networks that play on, in plans and renders: there or named, where they begin, what comes of it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_network_that_is_missing_or_cannot_is_said_with_the_command(home: Path
 
 
 def test_places_that_are_none_or_beyond_the_song_are_said(home: Path) -> None:
-    with pytest.raises(PresetError, match="node 'grow'.*Drop"):
+    with pytest.raises(PresetError, match=r"node 'grow'.*Drop"):
         plan(home, preset(**{"from": "@Drop"}))
     with pytest.raises(ProcessorError, match="neither how often nor where"):
         check_preset(preset(**{"from": "now and then"}))

@@ -41,7 +41,7 @@ def test_a_carried_state_plays_what_hearing_it_all_again_plays(cell: str) -> Non
 
 
 def test_it_plays_on_what_it_learnt_in_time() -> None:
-    """Of a beat cut anywhere it plays what comes next in the loop: half a period of its lowest tone late is unlike."""
+    """Of a beat cut anywhere it plays what comes next in the loop, and not half a low period late."""
     for start in (0, 7777):
         twice = loop(3)
         before, after = twice[start : start + BEAT], twice[start + BEAT : start + 3 * BEAT]

@@ -35,21 +35,21 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 def test_what_is_stopped_and_resumed_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped twice, at steps that were kept and at one that was not."""
+    """StoppedError twice, at steps that were kept and at one that was not."""
     monkeypatch.setattr("dream_core.frames.training._SAVE_EVERY_S", -1.0)
     kept = tmp_path / "kept.training"
     whole = train_frames([loop()], RATE, TINY)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     for last in (4, 9):
 
         def stop(step: TrainingStep, last: int = last) -> None:
             if step.step == last:
-                raise Stopped
+                raise StoppedError
 
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train_frames([loop()], RATE, TINY, stop, checkpoint=kept)
     steps: list[int] = []
     resumed = train_frames([loop()], RATE, TINY, lambda step: steps.append(step.step), checkpoint=kept)
@@ -72,7 +72,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 
 def test_sounds_shorter_than_a_sequence_are_learnt_too() -> None:
-    """What is missing of them is not counted: beside a long one, a short one changes what is drawn, no more."""
+    """Beside a long one, a short one changes what is drawn, no more."""
     short = loop()[: 12 * 64]
     trained = train_frames([short, loop()], RATE, replace(TINY, sequence_frames=60, steps=4))
 

@@ -1,4 +1,4 @@
-"""The network that plays on, as one that listens: its file, its layers, and dreams towards what it expects."""
+"""The network that plays on, as one that listens: file, layers, dreams towards what it expects."""
 
 from __future__ import annotations
 
