@@ -12,7 +12,7 @@ Conventions: waveforms are ``(..., samples)``, frames ``(..., frames, values)``.
 Sources:
     Princen and Bradley 1986, "Analysis/synthesis filter bank design based on time domain aliasing
     cancellation" (``mdct``).
-    Nayebi and Vitelli 2015, "GRUV: algorithmic music generation using recurrent neural networks" (the others).
+    Nayebi and Vitelli 2015, "GRUV: algorithmic music generation using recurrent neural networks" (others).
 """
 
 from __future__ import annotations

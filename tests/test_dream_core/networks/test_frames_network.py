@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dream_core.loop.dream import dream
 from dream_core.networks import frames_network
 from dream_core.networks.frames_network import FramesNetwork, describe, load, read_card, write
 from dream_core.networks.registry import get_card, list_networks, load_network
-from dream_core.networks.weights import write_tensors
+from dream_core.networks.weights import read_header, write_tensors
 from dream_core.objectives.listener import Listener
 from dream_core.objectives.parse import parse_objective
 from dream_core.objectives.taps import tap
@@ -93,6 +94,29 @@ def test_a_dream_goes_towards_what_it_expects_or_away(objective: str, sign: floa
     assert sign * (after - before) > 0.01
 
 
+def test_every_layer_has_a_gradient_down_to_the_waveform() -> None:
+    """In double precision too."""
+    network = FramesNetwork(describe("small", untrained().spec), untrained()).double()
+    for layer in network.card.layers:
+        sound = loop(2)[None].double().requires_grad_()
+        with tap(network, [layer.name]) as heard:
+            network(network.listen(sound)[0])
+            heard[layer.name].mean().backward()
+        assert sound.grad is not None
+        assert torch.isfinite(sound.grad).all()
+        assert sound.grad.abs().max() > 0.0
+
+
+def test_silence_has_no_energy_and_a_finite_answer() -> None:
+    network = player()
+    patches = network.listen(torch.zeros(1, 4 * RATE))[0]
+    with torch.no_grad(), tap(network, ["fit"]) as heard:
+        network(patches)
+
+    assert not network.measure_energy(patches).any()
+    assert torch.isfinite(heard["fit"]).all()
+
+
 def test_another_kind_of_file_or_a_damaged_one_is_refused(home: Path) -> None:
     other = home / "other.safetensors"
     write_tensors(other, {"w": torch.zeros(2)}, {"kind": "mel_cnn"})
@@ -101,24 +125,12 @@ def test_another_kind_of_file_or_a_damaged_one_is_refused(home: Path) -> None:
 
     network = untrained()
     good = frames_network.describe("amen", network.spec)
-    header = {"kind": "frames", "card": {**vars_of(good)}, "shape": {"width": 10**9}}
+    header = {"kind": "frames", "card": asdict(good), "shape": {"width": 10**9}}
     write_tensors(other, network.state_dict(), header)
     with pytest.raises(WeightsError, match="its card cannot be read"):
         load(other)
 
     write(other, network, good)
-    write_tensors(other, {"w": torch.zeros(2)}, read_all(other))
+    write_tensors(other, {"w": torch.zeros(2)}, read_header(other))
     with pytest.raises(WeightsError, match="not those its card speaks of"):
         load(other)
-
-
-def vars_of(card: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(card)  # type: ignore[call-overload, no-any-return]
-
-
-def read_all(path: Path) -> dict[str, object]:
-    from dream_core.networks.weights import read_header
-
-    return read_header(path)
