@@ -92,7 +92,8 @@ def decode(frames: Tensor, domain: Domain, frame_samples: int) -> Tensor:
     if domain == "fft":
         half = frames.shape[-1] // 2
         spectrum = torch.complex(frames[..., :half], frames[..., half:])
-        return torch.fft.irfft(spectrum, n=frame_samples, norm="ortho").flatten(-2)
+        samples: Tensor = torch.fft.irfft(spectrum, n=frame_samples, norm="ortho")
+        return samples.flatten(-2)
     pieces = frames @ _mdct_matrix(frame_samples, frames).transpose(0, 1)
     return overlap_add(pieces, frame_samples, (frames.shape[-2] + 1) * frame_samples)
 
