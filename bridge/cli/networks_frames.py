@@ -56,7 +56,9 @@ def train_frames_command(
         bool, typer.Option("--loop", help="The end of each sound leads to its beginning.")
     ] = False,
     seed: SeedOption = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Forget a training that was stopped, which else is gone on with.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a network of that name.")] = False,
 ) -> None:
     """Train a network on a sound, so that it plays on: for `use = "grow"` and the objective layer:fit."""
@@ -69,7 +71,7 @@ def train_frames_command(
 
     path = _free_path(name, overwrite)
     checkpoint = path.with_suffix(".training")
-    if checkpoint.exists() and not resume:
+    if anew and checkpoint.exists():
         checkpoint.unlink()
     samples = frame or (512 if domain == "mdct" else 1024)
     if bpm is not None:
@@ -93,12 +95,7 @@ def train_frames_command(
             if is_drawn:
                 bars.update(task, completed=step.fraction, error=f"{step.error:.3f}")
 
-        try:
-            trained = train_frames(sounds, sample_rate, settings, report, checkpoint=checkpoint)
-        except KeyboardInterrupt:
-            if checkpoint.exists():
-                note("stopped; the same command with --resume goes on")
-            raise
+        trained = train_frames(sounds, sample_rate, settings, report, checkpoint=checkpoint)
     facts: dict[str, Any] = {
         "files": [one.name for one in paths],
         "steps": trained.steps,

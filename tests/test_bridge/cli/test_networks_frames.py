@@ -72,3 +72,16 @@ def test_mistakes_are_said_and_nothing_is_left(folder: Path, capsys: pytest.Capt
     assert train("amen.wav", "--name", "amen", *SMALL) != 0
     assert "--overwrite" in capsys.readouterr().err
     assert train("amen.wav", "--name", "amen", "--overwrite", *SMALL) == 0
+
+
+def test_a_training_that_was_stopped_is_gone_on_with_or_forgotten(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One with other settings is not mixed in."""
+    kept = folder / "home" / "networks" / "amen.training"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"of another training")
+    assert train("amen.wav", "--name", "amen", *SMALL) != 0
+    assert "no checkpoint" in capsys.readouterr().err
+    assert train("amen.wav", "--name", "amen", "--anew", *SMALL) == 0
+    assert not kept.exists()
