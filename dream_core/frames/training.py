@@ -285,8 +285,8 @@ class _Training:
             ) from None
         if digest != self._digest:
             raise WeightsError(
-                f"{path} is of a training with other sounds or settings, which was stopped; delete it (--anew), "
-                "or name another"
+                f"{path} is of a training with other sounds or settings, which was stopped; delete it "
+                "(--anew), or name another"
             )
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
