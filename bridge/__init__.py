@@ -3,7 +3,7 @@
 The names below are what is promised; modules can be imported too. Nothing heavy is loaded until a name is
 used: importing the package imports neither Torch nor pedalboard.
 
-- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``Dreams``, ``Noise``, ``VST3``
+- in Python       ``Chain``, ``Mix``, ``Node``, ``Dream``, ``Dreams``, ``Grow``, ``Noise``, ``VST3``
 - whole sessions  ``load_preset``, ``build_plan``, ``render_plan``, ``read_manifest``;
   what a render tells: ``Progress``, ``StemResult``, ``RenderReport``
 - batches         ``Job``, ``read_jobs``, ``build_batch``, ``render_plans``
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bridge.processors.chain import Chain, Node
     from bridge.processors.dream import Dream
     from bridge.processors.dreams import Dreams
+    from bridge.processors.grow import Grow
     from bridge.processors.mix import Mix
     from bridge.processors.noise import Noise
     from bridge.processors.vst3 import VST3
@@ -48,6 +49,7 @@ __all__ = [
     "ClockSettings",
     "Dream",
     "Dreams",
+    "Grow",
     "Job",
     "Manifest",
     "Mix",
@@ -83,6 +85,7 @@ _HOMES = {
     "ClockSettings": "clock.settings",
     "Dream": "processors.dream",
     "Dreams": "processors.dreams",
+    "Grow": "processors.grow",
     "Job": "plan.job",
     "Manifest": "render.manifest",
     "Mix": "processors.mix",

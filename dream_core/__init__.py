@@ -7,6 +7,7 @@ This package knows no files of sound, MIDI, presets or plugins. Four axes are in
 - how a step is taken      `updates`
 - the loop                 `loop`
 
+`frames` holds the network that learns one sound and plays on.
 `settings` holds every setting of a dream, `runtime` devices and threads, `names` what notes are called,
 `dsp` what all stand on, `training` how our own networks were made.
 

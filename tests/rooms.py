@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = {
     "bridge": "errors arrays parameters files installation | clock | audio midi hosts "
     "| envelopes processors daw | presets | plan | render | report | datasets | cli",
-    "dream_core": "errors names files runtime | dsp | frontend resynthesis | networks | objectives "
+    "dream_core": "errors names files runtime | dsp | frontend resynthesis frames | networks | objectives "
     "| settings | updates | loop | training",
 }
 """Left never imports right."""

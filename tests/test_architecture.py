@@ -27,6 +27,7 @@ OWNERS = {
                 "dream_needs",
                 "dream_parameters",
                 "dreams",
+                "grow",
                 "hearing",
                 "pitch",
                 "pitch_sources",

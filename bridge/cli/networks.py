@@ -1,6 +1,7 @@
 """`reverie networks`: which networks there are, what they hear, and where weights come from.
 
-`hear` has a file of its own, `networks_hear`; `train`, `search`, `runs` and `test` have `networks_train`.
+`hear` has a file of its own, `networks_hear`; `train`, `search`, `runs` and `test` have `networks_train`,
+`train-frames` has `networks_frames`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
+from bridge.cli.networks_frames import train_frames_command
 from bridge.cli.networks_hear import hear_command
 from bridge.cli.networks_train import COMMANDS
 from bridge.cli.shared_options import JsonOption, SeedOption
@@ -27,6 +29,7 @@ app = typer.Typer(no_args_is_help=True)
 app.command("hear")(hear_command)
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.command("train-frames")(train_frames_command)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]
 ImportableArgument = Annotated[

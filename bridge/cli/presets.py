@@ -141,7 +141,7 @@ def check_command(
             continue
         say(f"{name}: valid")
         for need in needs:
-            note(f"reverie: {name}: works only with songs that have this: {need}")
+            note(f"reverie: {name}: works only where this is given: {need}")
         for reach in reaches:
             note(f"reverie: {name}: {reach}")
     if n_wrong:

@@ -8,6 +8,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `imagine`         a plan without a stem: silence of a length
 - `checks`          what a plan's parts must be to each other
 - `played`          whether notes that dreams play are there
+- `growth`          whether networks that play on are there, and where they begin
 - `stem_envelopes`  what moves a stem's parameters over its song
 - `held_frequencies`  which are too high for a stem
 - `find_stems`      the audio files that folders name

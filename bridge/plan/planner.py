@@ -39,6 +39,7 @@ from bridge.plan.checks import (
     sort_ladder,
 )
 from bridge.plan.find_stems import find_stems, resolve_path
+from bridge.plan.growth import check_growth, growth_networks, growth_notes
 from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template, stem_outputs
@@ -127,6 +128,7 @@ def build_plan(
     warnings += find_overruled(resolved, settings)
     hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
+    players = growth_networks(resolved)
     plugins = check_plugins(resolved, on_missing)
     check_pitch(resolved, parsed is not None)
     warnings += check_played(resolved, parsed)
@@ -166,7 +168,9 @@ def build_plan(
     _check_targets(planned, ladder)
     warnings += check_ladder(resolved, ladder, planned)
     warnings += held.warnings()
-    warnings += unheard_notes(resolved, parsed, tempo_map, max(stem.duration_s for stem in planned))
+    longest_s = max(stem.duration_s for stem in planned)
+    warnings += unheard_notes(resolved, parsed, tempo_map, longest_s)
+    warnings += check_growth(resolved, parsed, tempo_map, longest_s)
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
     if changed is not None:
         raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")
@@ -187,7 +191,7 @@ def build_plan(
         ),
         stems=tuple(planned),
         out_dir=str(out_dir),
-        networks=dreams.networks,
+        networks={**dreams.networks, **players},
         plugins=plugins,
         device=dreams.device,
         threads=dreams.threads,
@@ -212,6 +216,7 @@ def check_preset(preset: Preset) -> tuple[str, ...]:
     for variation in (None, *(one.name for one in preset.variations)):
         resolved = apply_settings(preset, (), variation)
         check_dreams(resolved, None, "cpu", None, 0)
+        notes += growth_notes(resolved)
         try:
             build_preset_envelopes(resolved, song, 48_000, 0, stem="")
         except (EnvelopeError, TempoError) as error:
@@ -293,7 +298,7 @@ def _read_clock(
         hint_bpm=preset.meta.bpm_hint if named is None else named,
         hint_source="preset default" if named is None else "stem name",
     )
-    keeps_time = any(clock_rates(node) for node in preset.dream_nodes)
+    keeps_time = any(clock_rates(node) for node in preset.dream_nodes) or preset.nodes_of("grow")
     if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."

@@ -65,7 +65,7 @@ Category = Literal[
 _PLUGIN_KEYS = ("plugin", "plugin_name", "state", "plugin_version", "sidechain", "channel", "track")
 
 _NOTE_KEYS = ("channel", "track")
-"""Those that say whose notes: a dream may play some as well."""
+"""Those that say whose notes: a dream may play some, a growth begin at some."""
 
 _ID = r"^[a-z][a-z0-9_-]{0,31}$"
 
@@ -135,7 +135,7 @@ class NodeSpec(_Model):
         default=None,
         ge=1,
         le=16,
-        description="for an instrument: the MIDI channel it plays; for a dream of notes: whose",
+        description="for an instrument: the MIDI channel it plays; for a dream or a growth of notes: whose",
     )
     track: int | str | None = Field(
         default=None, description="the same for a MIDI track, by number (from 1) or name"
@@ -353,7 +353,7 @@ def _check_chain(preset: Preset, where: str) -> None:
             if not node.plugin:
                 raise PresetError(f"{place}: a vst3 node needs plugin = its name or path")
             continue
-        own = _NOTE_KEYS if node.use in DREAMING else ()
+        own = _NOTE_KEYS if node.use in (*DREAMING, "grow") else ()
         foreign = [name for name in _PLUGIN_KEYS if getattr(node, name) is not None and name not in own]
         if foreign:
             raise PresetError(f"{place}: {foreign[0]} belongs to vst3 nodes; this one uses {node.use!r}")

@@ -10,6 +10,7 @@ names; a stream as a whole is as long as its input and aligned with it, whatever
                         counts on the song's clock
 - `dreams`              several dreams of one sound, added up
 - `noise`               noise to dream from, or beside the sound
+- `grow`                a network that plays on in the sound's stead; `grow_places` says where in a song
 - `pitch`               the pitch of a sound in blocks, for dreams in tune; `pitch_sources` who can hear it
 - `played`              what a song plays, as targets of its dreams
 - `transcribe`          what a network hears in a file, as notes

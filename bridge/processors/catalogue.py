@@ -8,6 +8,7 @@ from typing import get_args
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec
 from bridge.processors.dream_parameters import PitchSource
+from bridge.processors.grow_places import GROW_PARAMETERS
 from bridge.processors.noise import NOISE_PARAMETERS
 from bridge.processors.pedalboard_table import BUILTINS
 from dream_core.objectives.text import split_each, weight_names
@@ -242,6 +243,7 @@ def processor_titles() -> dict[str, str]:
     return {
         "dream": "gradient ascent on what a network hears",
         "dreams": "several dreams of one sound, added up",
+        "grow": "a network that learnt one sound plays on",
         "noise": "white, pink or brown noise",
         "vst3": "a hosted VST3 plugin",
         **{name: builtin.title for name, builtin in BUILTINS.items()},
@@ -261,6 +263,8 @@ def processor_parameters(use: str) -> Mapping[str, ParamSpec]:
         return DREAM_PARAMETERS
     if use == "dreams":
         return DREAMS_PARAMETERS
+    if use == "grow":
+        return GROW_PARAMETERS
     if use == "noise":
         return NOISE_PARAMETERS
     if use in BUILTINS:

@@ -12,7 +12,8 @@ the last one stopped. A stem that fails does not touch the others.
 - `stem_render`      a stem through its chain into a scratch file (`scratch`)
 - `ladder`           the same at several depths, from one pass
 - `stem_delivery`    a scratch file to a finished one at its level
-- `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear
+- `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear,
+                     `open_grow` the network of one that plays on
 - `heard_stems`      what modulators hear in stems, heard once before
 - `gpu_batches`      dreams of several stems in one batch
 - `loss`             sound that a chain loses

@@ -57,6 +57,8 @@ def check_after(plan: Plan, stem: StemPlan, plugins: Mapping[str, Mapping[str, s
         for node in plan.preset.chain:
             if node.use in DREAMING and node.enabled:
                 check_network(plan, node)
+            elif node.use == "grow" and node.enabled:
+                check_weights(plan, [str(node.params.get("network", ""))], f"node {node.id!r}")
             elif node.id in plugins:
                 check_plugin(plan, node, plugins[node.id]["sha256"])
         for modulator in plan.preset.modulators:

@@ -34,6 +34,7 @@ from bridge.processors.pedalboard_plugin import build_builtin
 from bridge.render.dream_steps import DreamStep
 from bridge.render.heard_stems import HeardStems, hear_stems
 from bridge.render.inputs import check_network, check_plugin
+from bridge.render.open_grow import open_grow
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ def _open_node(
         return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
         return _open_plugin(node, plan, hooks)
+    if node.use == "grow":
+        return open_grow(node, plan, stem, midi, hooks.is_cancelled)
     if node.use == "noise":
         seed = float(node.params.get("seed", 0)) + plan.seed
         return Noise(**{**node.params, "seed": seed}, n_samples=stem.n_samples)  # type: ignore[arg-type]

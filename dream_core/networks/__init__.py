@@ -13,6 +13,7 @@
   in `torchvision_files`
 - `notes`     which notes sound, and `hear_notes` in a whole sound, frame by frame; `notes_frontend` is its
   constant-Q transform, `onnx_reader` reads its weights
+- `frames_network`  one that plays on, trained on the user's own sound (see `dream_core.frames`)
 - `weights`   weights files, their hashes and their folder; `download` fetches one
 - `published` what is known of a published network's weights; `published_files` fetches and installs them;
   `torch_files` reads Torch's

@@ -28,6 +28,7 @@ from dream_core.names import nearest_names
 from dream_core.networks import (
     crepe,
     efficientnet,
+    frames_network,
     mel_cnn,
     musicnn,
     notes,
@@ -126,6 +127,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         lambda path: embedding_head.load(path, load_base),
         lambda path: is_ready(embedding_head.read_base(path)),
     ),
+    frames_network.KIND: _Kind(frames_network.read_card, frames_network.load),
     torchvision_files.KIND: _Kind(torchvision_files.read_card, torchvision_files.load),
     **{
         name: _Kind(partial(_known_card, one), partial(published_files.load, one))

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pedalboard
 import pytest
+from helpers.frames_net import untrained
 from helpers.nets import SmallNet
 from helpers.vst3 import EFFECT, needs_plugins
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import ProcessorError
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.chain import Chain, Node
 from bridge.processors.contract import Processor
 from bridge.processors.dream import Dream
 from bridge.processors.dreams import Dreams
+from bridge.processors.grow import Grow
 from bridge.processors.mix import Mix
 from bridge.processors.noise import Noise
 from bridge.processors.pedalboard_plugin import PedalboardPlugin, build_builtin
@@ -39,6 +42,10 @@ def _dreams(**settings: object) -> Dreams:
     return Dreams(SmallNet(), each="layer:second; channel:first:2", window_s=0.5, **settings)  # type: ignore[arg-type]
 
 
+def _grow() -> Grow:
+    return Grow(untrained(), "1/16", tempo_map=TempoMap.constant(120), seed_beats=0.125, length_beats=0.125)
+
+
 FACTORIES: dict[str, Callable[[], Processor]] = {
     **{name: (lambda name=name: build_builtin(name)) for name in BUILTINS},
     "gsm": lambda: PedalboardPlugin(pedalboard.GSMFullRateCompressor()),
@@ -49,6 +56,7 @@ FACTORIES: dict[str, Callable[[], Processor]] = {
     "dream": lambda: _dream(depth=1.6),
     "dreams": lambda: _dreams(depth=1.6),
     "noise": lambda: Noise("pink", replace=False),
+    "grow": _grow,
     "chain": lambda: Chain([pedalboard.Delay(0.01), Node(processor=_dream(depth=1.0), mix=0.5)]),
     "nested": lambda: Chain([Chain([pedalboard.PitchShift(2)]), pedalboard.Gain(-6)]),
     "mix": lambda: Mix([pedalboard.PitchShift(5), pedalboard.Gain(-3)]),
@@ -66,6 +74,7 @@ NEUTRAL: dict[str, Callable[[], Processor]] = {
     "dry chain": lambda: Chain([Node(processor=pedalboard.Distortion(), mix=0.0)]),
     "disabled": lambda: Chain([Node(processor=pedalboard.Distortion(), enabled=False)]),
     "dry noise": lambda: Chain([Node(processor=Noise("brown"), mix=0.0)]),
+    "dry growth": lambda: Chain([Node(processor=_grow(), mix=0.0)]),
     "one branch": lambda: Mix([pedalboard.Gain(0.0)]),
     "vst3": lambda: VST3(EFFECT, params={"latency_samples": 2048.0}),
 }
@@ -168,6 +177,10 @@ DRAWN: dict[str, tuple[ParamValue, ...]] = {
     "octaves": (1, 2, 3),
     "patch_hop": (0, 10, 48),
     "seed": (3, 200),
+    "seed_beats": (0.0625, 0.25),
+    "length_beats": (0.0625, 0.5),
+    "tail_beats": (0.0, 0.25),
+    "memory_frames": (0.0, 3.0),
     "window_s": (0.5, 0.75),
     "fade_s": (0.01, 0.06),
     "delay_seconds": (0.003, 0.02),

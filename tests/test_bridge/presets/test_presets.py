@@ -35,7 +35,9 @@ PUBLISHED = ["auditory-dreamer", "dreamsound-0163", "three-layers"]
 """They repeat what was published, harsh as it is."""
 LISTENING = ["what-it-hears", "when-it-sings"]
 """These leave alone what they do not wait for, and have tests of their own."""
-_OTHERS = ("null-reference", *PUBLISHED, *LISTENING, *FROM_NOISE, *PLAYED, *PICTURES)
+GROWING = ["after-image", "endless-break"]
+"""They play on with a network of the user's own, and have tests of their own."""
+_OTHERS = ("null-reference", *PUBLISHED, *LISTENING, *FROM_NOISE, *PLAYED, *PICTURES, *GROWING)
 DREAMING = [name for name in PRESETS if name not in _OTHERS]
 """The others made to be liked."""
 STEMS = ["bass", "drums", "keys", "lead"]
