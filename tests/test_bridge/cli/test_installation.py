@@ -206,6 +206,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "presets": ["check", "under-test.toml"],
     "processors": ["show", "dream"],
     "networks": ["list"],
+    "data": ["scan", ".", "--as", "folders", "--out", "data.csv"],
     "plugins": ["list"],
     "midi": ["show", "song.mid"],
     "envelope": ["under-test.toml", "--midi", "song.mid", "--length", "4 s"],
