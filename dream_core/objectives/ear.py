@@ -23,18 +23,19 @@ __all__ = ["Ear", "When", "check_patch_hop"]
 SPEED_GRID_HZ = 300
 
 
-def check_patch_hop(card: NetworkCard, patch_hop_frames: int) -> None:
-    """Refuse patches so far apart that sound between them would not be heard.
+def check_patch_hop(card: NetworkCard, patch_hop_frames: int) -> int:
+    """Return the longest hop between patches, a patch's own length, once a hop is known to be no longer.
 
     Raises:
-        SettingError: They are.
+        SettingError: Sound between the patches would not be heard.
     """
     longest = _frames_at_once(card)
-    if patch_hop_frames > longest:
+    if not 0 <= patch_hop_frames <= longest:
         raise SettingError(
             f"patch_hop = {patch_hop_frames} frames; network {card.name!r} looks at {longest} at a time, so "
             f"0..{longest} is accepted; it holds for every network that listens"
         )
+    return longest
 
 
 def _frames_at_once(card: NetworkCard) -> int:

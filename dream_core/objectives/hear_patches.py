@@ -20,6 +20,7 @@ from dream_core.errors import ClassNotFoundError, LayerNotFoundError, SettingErr
 from dream_core.names import nearest_names
 from dream_core.networks.card import Network, NetworkCard
 from dream_core.objectives.classes import class_probabilities
+from dream_core.objectives.ear import check_patch_hop
 from dream_core.objectives.taps import tap
 
 __all__ = ["HeardPatches", "PatchListener", "check_heard", "choose_patch_hop", "hear_patches", "join_patches"]
@@ -66,12 +67,7 @@ def choose_patch_hop(card: NetworkCard, patch_hop: int = 0) -> int:
     >>> choose_patch_hop(get_card("yamnet")), choose_patch_hop(get_card("crepe"))
     (25, 16)
     """
-    longest = max(1, round(card.patch_s / card.frame_s))
-    if not 0 <= patch_hop <= longest:
-        raise SettingError(
-            f"patch_hop = {patch_hop} frames; network {card.name!r} looks at {longest} at a time, so "
-            f"0..{longest} is accepted"
-        )
+    longest = check_patch_hop(card, patch_hop)
     return patch_hop or min(longest, max(1, math.floor(HOP_S / card.frame_s + 1e-9)))
 
 

@@ -136,17 +136,17 @@ def _unit(spec: FrontendSpec) -> float:
 
 def _touched(window: Window, look: Look, n_frames: int) -> Tensor:
     """Return how much of each band of each frame the dream may move, ``(items or 1, frames or 1, mels)``."""
-    hop_samples = look.spec.hop_samples * window.sample_rate / look.spec.sample_rate
     centres_hz = band_centres_hz(look.spec).to(window.current)
-    low, high = (_at_frames(window, name, hop_samples, n_frames, look) for name in ("low_hz", "high_hz"))
+    low, high = (_at_frames(window, name, n_frames, look) for name in ("low_hz", "high_hz"))
     return ((centres_hz >= low) & (centres_hz <= high)).to(window.current.dtype)
 
 
-def _at_frames(window: Window, name: str, hop_samples: float, n_frames: int, look: Look) -> float | Tensor:
+def _at_frames(window: Window, name: str, n_frames: int, look: Look) -> float | Tensor:
     """Return a setting that may move at the middles of the network's frames, ``(items, frames, 1)``."""
     value = window.lanes[name]
     if not isinstance(value, Tensor):
         return value
+    hop_samples = look.spec.hop_samples * window.sample_rate / look.spec.sample_rate
     before = 0 if window.settings.context else window.margin
     first = before + frame_middle_s(look.spec) * window.sample_rate
     places = torch.arange(n_frames, device=value.device, dtype=torch.float64) * hop_samples + first
@@ -167,10 +167,9 @@ def _ascend(window: Window, look: Look, mono: Tensor, state: State) -> tuple[Ten
     largest = followed.abs().amax(dim=(1, 2), keepdim=True)
     followed = followed / torch.where(largest > 0, largest, 1.0)
     deviation = followed.std(dim=(1, 2), keepdim=True)
-    hop = spec.hop_samples * window.sample_rate / spec.sample_rate
-    step = _at_frames(window, "step", hop, frames.shape[1], look)
+    step = _at_frames(window, "step", frames.shape[1], look)
     if "cycles" in window.lanes:
-        cycles = torch.as_tensor(_at_frames(window, "cycles", hop, frames.shape[1], look))
+        cycles = torch.as_tensor(_at_frames(window, "cycles", frames.shape[1], look))
         step = step * swing_at(cycles).to(frames)
     moved = frames + step * _unit(spec) * clip_deviations(followed / (deviation + 1e-12))
     loudest = spec.bands_in(state["heard"]).amax(dim=(1, 2), keepdim=True)
@@ -206,9 +205,7 @@ def _ascend_on_powers(window: Window, look: Look, mono: Tensor, state: State) ->
     (gradient,) = torch.autograd.grad(look.score_frames(mono, seen).sum(), powers)
     gradient = gradient * _touched(window, look, frames.shape[1])
     length = torch.linalg.vector_norm(gradient, dim=(1, 2), keepdim=True)
-    step = _at_frames(
-        window, "step", spec.hop_samples * window.sample_rate / spec.sample_rate, frames.shape[1], look
-    )
+    step = _at_frames(window, "step", frames.shape[1], look)
     loudest = _powers(spec, state["heard"]).amax(dim=(1, 2), keepdim=True)
     full = torch.ones_like(loudest) if spec.compress == "none" else loudest * MOST_RISE**2
     moved = powers.detach() + step * full * gradient / torch.where(length > 0, length, 1.0)
@@ -278,9 +275,8 @@ def _by_griffin_lim(window: Window, look: Look, frames: Tensor, heard: Tensor, i
     magnitude = _magnitudes(spec, torch.clamp(own + frames - heard, min=spec.silence))
     n_samples = (magnitude.shape[-1] - 1) * spec.hop_samples
     there = resample(sound, rate, spec.sample_rate)
-    lead = (
-        spec.window_samples // 2 - spec.lead_samples
-    )  # the first frame's middle lies so far behind the start
+    # The first frame's middle lies so far behind the start.
+    lead = spec.window_samples // 2 - spec.lead_samples
     phase = None
     if settings.resynthesis == "griffin_lim":
         phase = _own_phase(there, spec, lead, n_samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,18 +27,20 @@ def frame_middle_s(spec: FrontendSpec) -> float:
     return (spec.window_samples / 2 - spec.lead_samples) / spec.sample_rate
 
 
+@lru_cache(maxsize=16)
 def band_centres_hz(spec: FrontendSpec) -> Tensor:
     """Return the middle frequency of each mel band, weighted as the band is."""
-    bank = mel_filterbank(
-        spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, mel=spec.mel
-    )
-    bins_hz = torch.linspace(0.0, spec.sample_rate / 2, len(bank), dtype=torch.float64)[:, None]
-    total = bank.sum(dim=0)
-    # Bands narrower than a bin may hear none: they lie where their neighbours leave room.
-    middle = torch.where(total > 0, (bank * bins_hz).sum(dim=0) / torch.clamp(total, min=1e-12), -1.0)
-    known = torch.nonzero(middle >= 0).flatten()
-    positions = torch.arange(spec.n_mels, dtype=torch.float64)
-    return _interpolated(middle[known][None], _position_in(positions, known.double()))[0]
+    with torch.inference_mode(False):  # what is kept must serve gradients too, whoever asks first
+        bank = mel_filterbank(
+            spec.n_mels, spec.n_fft, spec.sample_rate, spec.f_min_hz, spec.f_max_hz, mel=spec.mel
+        )
+        bins_hz = torch.linspace(0.0, spec.sample_rate / 2, len(bank), dtype=torch.float64)[:, None]
+        total = bank.sum(dim=0)
+        # Bands narrower than a bin may hear none: they lie where their neighbours leave room.
+        middle = torch.where(total > 0, (bank * bins_hz).sum(dim=0) / torch.clamp(total, min=1e-12), -1.0)
+        known = torch.nonzero(middle >= 0).flatten()
+        positions = torch.arange(spec.n_mels, dtype=torch.float64)
+        return _interpolated(middle[known][None], _position_in(positions, known.double()))[0]
 
 
 def along(values: Tensor, positions: Tensor, dim: int) -> Tensor:
