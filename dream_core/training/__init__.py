@@ -5,7 +5,7 @@
 - `hearing`       segments as a network hears them; `evaluation` counts and calibrates
 - `run_folder`    what is kept of a run; `run_card` its card; `install` puts its network in place
 - `search`        trials by Optuna; `search_space` is what they try
-- `segments`      a prepared data set and its batches; `write_segments` how one is written; `segment_rows`
+- `segments`      a prepared data set; `write_segments` how one is written; `segment_rows`
   which of it are learnt from
 - `cutting`       trimmed, stretched, cut; `splitting` whole groups dealt out to train, validation and test
 - `fluidsynth`    notes and chords of soundfonts

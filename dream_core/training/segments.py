@@ -1,8 +1,8 @@
-"""Prepared data sets: segments of sound on disk, more than memory holds, and the batches drawn from them.
+"""Prepared data sets: segments of sound on disk, more than memory holds.
 
 A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16,
 ``segments.csv`` says of each what it is, and ``prepared.toml`` what made them, with the hash of every other
-file. Whoever draws batches sees `Segments` and nothing of that.
+file. Whoever draws batches of them (`segment_rows`) sees `Segments` and nothing of that.
 
 Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation and
 2 test.
@@ -14,7 +14,7 @@ import csv
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dream_core.errors import DataError, SettingError
+from dream_core.errors import DataError
 from dream_core.files import hash_file
 
-__all__ = ["COLUMNS", "SPLITS", "Segments", "StoredSegments", "class_balanced_batches", "open_segments"]
+__all__ = ["COLUMNS", "SPLITS", "Segments", "StoredSegments", "open_segments"]
 
 SPLITS: Final = ("train", "validation", "test")
 """What the numbers of `Segments.splits` mean."""
@@ -219,60 +219,6 @@ def open_segments(folder: Path) -> StoredSegments:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _damaged(folder / "prepared.toml", f"{type(error).__name__}: {error}") from None
-
-
-def class_balanced_batches(
-    segments: Segments,
-    rows: NDArray[np.int64],
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    *,
-    n_per_class: int | None = None,
-) -> Iterator[NDArray[np.int64]]:
-    """Yield an epoch's batches of rows: every class equally often, the same batches whoever asks.
-
-    A class with more segments than are drawn gives others in each epoch; one with fewer gives each of its own
-    once before any comes again. Every class comes once before any comes again, so batches are balanced as
-    well. Nothing is kept from epoch to epoch, and no sound is read.
-
-    Args:
-        segments: The set.
-        rows: Which of its segments to draw from.
-        batch_size: Rows in a batch at most; they are as alike in size as can be.
-        seed: Of the run.
-        epoch: From 0.
-        n_per_class: How many of each class an epoch has; the median of the classes by default.
-
-    Raises:
-        SettingError: There is nothing to draw, or too little is asked for.
-
-    >>> import types
-    >>> few = types.SimpleNamespace(labels=np.array([0, 0, 0, 0, 1]))
-    >>> [few.labels[batch].tolist().count(1) for batch in class_balanced_batches(few, np.arange(5), 2, 0, 0)]
-    [1, 1]
-    """
-    rows = np.asarray(rows, dtype=np.int64)
-    if batch_size < 1 or (n_per_class is not None and n_per_class < 1):
-        raise SettingError(f"batch_size {batch_size} and n_per_class {n_per_class} must be 1 or more")
-    if len(rows) == 0:
-        raise SettingError("there are no segments to draw from; choose rows of a split that has some")
-    labels = segments.labels[rows]
-    present = np.unique(labels)
-    own = [rows[labels == label] for label in present]
-    count = n_per_class or int(np.median([len(one) for one in own]))
-    rng = np.random.default_rng((seed, epoch))
-    drawn = np.stack([_draw(one, count, rng) for one in own])
-    for column in drawn.T:
-        rng.shuffle(column)
-    order = drawn.T.reshape(-1)
-    yield from np.array_split(order, -(-len(order) // batch_size))
-
-
-def _draw(rows: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    if count <= len(rows):
-        return rng.choice(rows, count, replace=False)
-    return np.concatenate([rng.permutation(rows) for _ in range(-(-count // len(rows)))])[:count]
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dream_core.errors import DataError, SettingError
-from dream_core.training.segments import StoredSegments, class_balanced_batches, open_segments
+from dream_core.errors import DataError
+from dream_core.training.segments import StoredSegments, open_segments
 from dream_core.training.write_segments import Segment, write_segments
 
 LENGTH = 64
@@ -163,40 +161,3 @@ def test_what_is_there_is_replaced_only_when_allowed_and_only_a_set(tmp_path: Pa
         _write(tmp_path / "photos", overwrite=True)
     with pytest.raises(DataError, match="no segments"):
         _write(tmp_path / "none", n=0)
-
-
-@given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
-    batch_size=st.integers(1, 40),
-    n_per_class=st.integers(1, 50),
-    epoch=st.integers(0, 5),
-)
-def test_every_class_comes_equally_often(
-    counts: list[int], batch_size: int, n_per_class: int, epoch: int
-) -> None:
-    """In an epoch exactly, and in every batch to one; none twice before each of its class came once."""
-    few = type("Few", (), {"labels": np.repeat(np.arange(len(counts)), counts)})()
-    rows = np.arange(len(few.labels))
-    drawn = list(class_balanced_batches(few, rows, batch_size, 3, epoch, n_per_class=n_per_class))
-
-    assert all(1 <= len(batch) <= batch_size for batch in drawn)
-    sizes = [np.bincount(few.labels[batch], minlength=len(counts)) for batch in drawn]
-    assert all(size.max() - size.min() <= 2 for size in sizes)
-    assert np.sum(sizes, axis=0).tolist() == [n_per_class] * len(counts)
-    times = np.bincount(np.concatenate(drawn), minlength=len(rows))
-    for label, count in enumerate(counts):
-        own = times[few.labels == label]
-        assert own.max() <= -(-n_per_class // count)
-
-
-def test_batches_are_the_same_for_whoever_asks_and_others_in_each_epoch() -> None:
-    few = type("Few", (), {"labels": np.repeat([0, 1], [40, 7])})()
-
-    def epoch(seed: int, number: int) -> list[list[int]]:
-        return [batch.tolist() for batch in class_balanced_batches(few, np.arange(47), 8, seed, number)]
-
-    assert epoch(1, 2) == epoch(1, 2)
-    assert epoch(1, 2) != epoch(1, 3)
-    assert epoch(1, 2) != epoch(2, 2)
-    with pytest.raises(SettingError, match="no segments"):
-        next(class_balanced_batches(few, np.arange(0), 8, 0, 0))
