@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,23 @@ app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_
 ManifestArgument = Annotated[
     Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")
 ]
+
+
+class OriginalChoice(StrEnum):
+    """What becomes of a source track."""
+
+    MUTE = "mute"
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+class AddedChoice(StrEnum):
+    """What a stem becomes."""
+
+    TRACKS = "tracks"
+    TAKES = "takes"
+
+
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 
 
@@ -44,33 +62,45 @@ def show_command(
 def write_command(
     manifest: ManifestArgument,
     into: Annotated[Path, typer.Option("--into", metavar="SESSION", help="A .dawproject or .rpp file.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The copy that gets the new tracks.")],
-    mute_sources: Annotated[
-        bool, typer.Option("--mute-sources", help="Mute the tracks the stems were made from.")
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The copy that gets the new tracks.")
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write into the session itself; a backup stays beside it.")
+    ] = False,
+    original: Annotated[
+        OriginalChoice,
+        typer.Option("--original", help="What becomes of the tracks the stems were made from."),
+    ] = OriginalChoice.KEEP,
+    added: Annotated[
+        AddedChoice, typer.Option("--as", help="Add stems as tracks, or as takes where a program has takes.")
+    ] = AddedChoice.TRACKS,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Write into a session that changed since it was rendered.")
     ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a render back: a copy of the session with one new track per stem and no other changes."""
-    from bridge.daw.dawproject_write import write_dawproject
-    from bridge.daw.read import read_session
-    from bridge.daw.reaper import write_reaper
-    from bridge.errors import SessionError
-    from bridge.render.daw_tracks import build_rendered_stems
-    from bridge.render.manifest import read_manifest
+    from bridge.daw.write_back import WriteBack
+    from bridge.errors import OutputError
+    from bridge.render.daw_tracks import write_into_session
 
-    session = read_session(into)
-    if session.format not in ("dawproject", "reaper"):
-        raise SessionError(
-            f"{into}: {session.format} sessions cannot be written; export the stems with "
-            "reverie session folder"
+    if (out is None) != in_place:
+        raise OutputError(
+            "give --out FILE for a copy, or --in-place to write into the session, with a backup"
         )
-    stems = build_rendered_stems(read_manifest(manifest), session)
-    write = write_dawproject if session.format == "dawproject" else write_reaper
-    write(into, out, stems, mute_sources=mute_sources, overwrite=overwrite)
-    for stem in stems:
-        if stem.source_track is None:
-            note(f"note: {stem.name}: no track has its name or plays its file; added last")
-    say(str(out))
+    how = WriteBack(
+        original=original.value,
+        takes=added is AddedChoice.TAKES,
+        overwrite=overwrite,
+        in_place=in_place,
+    )
+    written = write_into_session(manifest, into, into if out is None else out, how, may_have_changed=changed)
+    for warning in written.warnings:
+        note(f"note: {warning}")
+    if written.backup is not None:
+        note(f"as it was: {written.backup}")
+    say(str(written.path))
 
 
 @app.command("folder")

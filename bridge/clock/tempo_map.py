@@ -16,7 +16,7 @@ import itertools
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -100,7 +100,7 @@ class TempoMap:
             ticks = [event.tick for event in events]
             if not ticks or ticks[0] != 0 or any(a >= b for a, b in itertools.pairwise(ticks)):
                 raise TempoError(f"{kind} events must start at tick 0 and rise; got ticks {ticks[:6]}")
-        if any(tempo.us_per_beat <= 0 for tempo in self.tempos):
+        if any(tempo.us_per_beat.numerator <= 0 for tempo in self.tempos):
             raise TempoError("a tempo of 0 microseconds a beat was given; more than 0 is accepted")
         if self.ticks_per_second is not None and self.ticks_per_second <= 0:
             raise TempoError("0 SMPTE ticks a second were given; more than 0 are accepted")
@@ -151,7 +151,8 @@ class TempoMap:
         """Build a map from tempo automation, ramps and all.
 
         Args:
-            tempos: (beats, bpm, ramp to the next) in order; a ramp is straight over ``beats`` or ``time``.
+            tempos: (beats, bpm, ramp to the next) in order; a ramp is straight over ``beats`` or ``time``. Of
+                several on one beat the first is where a ramp arrives, the last is what counts from there.
             meters: (beats, numerator, denominator) in order.
             markers: (beats, name).
             offset_s: Where the song starts in the stems, in seconds.
@@ -170,16 +171,14 @@ class TempoMap:
         for beats in (point[0] for point in (*tempos, *meters)):
             if not abs(beats) < HIGHEST / tpb:
                 raise TempoError(f"beat {beats} is no place for a tempo or a meter; a song's are accepted")
+        laws = get_args(RampLaw)
         for beats, _, ramp in tempos:
-            if ramp not in get_args(RampLaw):
+            if ramp not in laws:
                 raise TempoError(
                     f"the tempo at beat {beats:g} has ramp {ramp!r}; hold, beats, time are accepted"
                 )
         bare = cls(
-            tempos=tuple(
-                Tempo(tick=round(beats * tpb), us_per_beat=bpm_to_us(bpm), ramp=ramp)
-                for beats, bpm, ramp in tempos
-            ),
+            tempos=_rising_tempos(tempos),
             meters=tuple(
                 check_meter(Meter(tick=round(beats * tpb), numerator=upper, denominator=lower))
                 for beats, upper, lower in meters
@@ -193,12 +192,16 @@ class TempoMap:
     def with_markers(self, markers: Iterable[tuple[float, str]]) -> TempoMap:
         """Return the same map with these markers, given as (beats, name)."""
         markers = [(float(beats), name) for beats, name in markers]
+        if not markers:
+            return self if not self.markers else replace(self, markers=())
         times = self.beats_to_seconds([beats for beats, _ in markers]).tolist()
         placed = [
             SongMarker(name=name, time_s=time_s, beats=beats)
             for (beats, name), time_s in zip(markers, times, strict=True)
         ]
-        return replace(self, markers=tuple(sorted(placed, key=lambda marker: marker.time_s)))
+        marked = replace(self, markers=tuple(sorted(placed, key=lambda marker: marker.time_s)))
+        vars(marked)["_grid"] = self._grid  # of the same tempos: a long one takes a second to sum
+        return marked
 
     # Beats and seconds
 
@@ -417,3 +420,17 @@ class TempoMap:
     @cached_property
     def _bars(self) -> BarGrid:
         return BarGrid.build(self.meters, self.ticks_per_beat)
+
+
+def _rising_tempos(points: Sequence[tuple[float, float, RampLaw]]) -> tuple[Tempo, ...]:
+    """Return tempos whose ticks rise: points on one tick are a jump, and a ramp to it ends a tick before."""
+    tempos: list[Tempo] = []
+    for beats, bpm, ramp in points:
+        tick = round(beats * _POINTS_TICKS_PER_BEAT)
+        us = bpm_to_us(bpm)
+        if tempos and tempos[-1].tick == tick:
+            arrived = tempos.pop()
+            if tempos and tempos[-1].ramp != "hold" and tempos[-1].tick < tick - 1:
+                tempos.append(replace(arrived, tick=tick - 1, ramp="hold"))
+        tempos.append(Tempo(tick=tick, us_per_beat=us, ramp=ramp))
+    return tuple(tempos)

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -35,6 +36,7 @@ RampLaw = Literal["hold", "beats", "time"]
 
 MIN_BPM, MAX_BPM = 1.0, 1000.0
 _US_PER_MINUTE = 60_000_000
+_FINEST_SCALE = 1 << 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +104,14 @@ class TempoGrid:
     @classmethod
     def build(cls, tempos: Sequence[Tempo], ticks_per_beat: int, offset_s: float) -> TempoGrid:
         """Sum the segments' times as whole numbers of 1 / (ticks_per_beat x scale) microseconds."""
-        scale = math.lcm(*{tempo.us_per_beat.denominator for tempo in tempos})
+        scale = _common_scale(tempos)
         per_second = 1_000_000 * scale * ticks_per_beat
         start, starts, rates = 0, [0.0], []
         for tempo, following in itertools.pairwise(tempos):
             ticks = following.tick - tempo.tick
             if tempo.ramp == "hold" or following.us_per_beat == tempo.us_per_beat:
-                start += ticks * int(tempo.us_per_beat * scale)
+                length = tempo.us_per_beat
+                start += ticks * length.numerator * scale // length.denominator
                 rates.append(0.0)
             else:
                 beats = ticks / ticks_per_beat
@@ -116,7 +119,7 @@ class TempoGrid:
                 rates.append((following.bpm - tempo.bpm) / (beats if tempo.ramp == "beats" else duration_s))
                 start += round(Fraction(duration_s) * per_second)
             starts.append(start / per_second)
-        us = np.array([float(tempo.us_per_beat) for tempo in tempos])
+        us = np.array([tempo.us_per_beat.numerator / tempo.us_per_beat.denominator for tempo in tempos])
         return cls(
             tick=np.array([float(tempo.tick) for tempo in tempos]),
             start_s=np.array(starts) + offset_s,
@@ -233,7 +236,8 @@ def bpm_to_us(bpm: float) -> Fraction:
     """
     if not MIN_BPM <= bpm <= MAX_BPM:
         raise TempoError(f"a tempo of {bpm} BPM is outside {MIN_BPM:g}..{MAX_BPM:g} quarter notes a minute")
-    return _US_PER_MINUTE / Fraction(str(bpm))
+    numerator, denominator = Decimal(str(bpm)).as_integer_ratio()
+    return Fraction(_US_PER_MINUTE * denominator, numerator)
 
 
 def check_meter(meter: Meter) -> Meter:
@@ -248,6 +252,20 @@ def check_meter(meter: Meter) -> Meter:
             f"the meter {meter} is not valid; 1..255 beats of a 1, 2, 4, 8, .. 256th are accepted, as 7/8"
         )
     return meter
+
+
+def _common_scale(tempos: Sequence[Tempo]) -> int:
+    """Return a denominator in which every tempo is whole, or so fine a one that rounding to it is not seen.
+
+    Thousands of odd tempos have a common denominator of thousands of digits; in 2^-96 of a microsecond a
+    million segments round off less than a float does.
+    """
+    scale = 1
+    for denominator in {tempo.us_per_beat.denominator for tempo in tempos}:
+        scale = math.lcm(scale, denominator)
+        if scale > _FINEST_SCALE:
+            return _FINEST_SCALE
+    return scale
 
 
 def _ramp_seconds(start_bpm: float, end_bpm: float, beats: float, law: RampLaw) -> float:

@@ -4,8 +4,10 @@ Files are not trusted: limits hold for size, depth and paths. What a DAW writes 
 
 - `read`              a session file of any kind known
 - `model`             what a session says, whichever program wrote it
-- `dawproject_read`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
-- `reaper`, `live`    Reaper projects; Ableton Live sets
+- `dawproject_read`, `dawproject_clips`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
+- `reaper`, `reaper_items`, `reaper_text`, `reaper_write`  Reaper projects
+- `live`, `live_clips`  Ableton Live sets
+- `write_back`        what becomes of the tracks that stems were made from; media into a project
 - `stem_folder`       the exchange every DAW takes: aligned files, the clock as MIDI, advice
 - `untrusted`, `untrusted_xml`  archives, numbers and XML that may be meant to harm
 """

@@ -10,6 +10,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -20,8 +21,9 @@ from bridge.daw.dawproject_read import PROJECT_MEMBER, build_tempo_map, find_tra
 from bridge.daw.model import StemTrack
 from bridge.daw.untrusted import naming, open_zip, read_member, safe_member_names
 from bridge.daw.untrusted_xml import Verbatim, parse_xml, write_xml
+from bridge.daw.write_back import WriteBack, may_write
 from bridge.errors import SessionError, nearest_names
-from bridge.files import check_free, write_whole
+from bridge.files import write_whole
 
 __all__ = ["write_dawproject"]
 
@@ -34,31 +36,36 @@ def write_dawproject(
     source: Path | str,
     target: Path | str,
     stems: Sequence[StemTrack],
-    *,
-    mute_sources: bool = False,
-    overwrite: bool = False,
-) -> None:
-    """Write a copy of a project with one new track a rendered stem.
+    how: WriteBack | None = None,
+) -> tuple[str, ...]:
+    """Write a copy of a project with one new track a rendered stem, as loud as the one it was made from.
+
+    Audio goes into the archive.
 
     Args:
         source: The user's .dawproject.
-        target: Where the copy goes.
+        target: Where the copy goes; the source itself is replaced once the copy is whole.
         stems: What to add.
-        mute_sources: Whether the tracks they were made from are muted.
-        overwrite: Whether an existing target is replaced.
+        how: What becomes of the tracks they were made from.
+
+    Returns:
+        What the user should know.
 
     Raises:
         SessionError: The source cannot be read, or has no track of a name given.
         OutputError: The target exists or cannot be written.
     """
-    source, target = Path(source), Path(target)
-    check_free(target, overwrite)
+    source, target, how = Path(source), Path(target), how or WriteBack()
+    overwrite = may_write(source, target, how)
+    warnings: list[str] = []
+    if how.takes:
+        warnings.append("DAWproject has no takes: stems are added as tracks")
     with naming(source), open_zip(source, ".dawproject") as archive:
         names = safe_member_names(archive, str(source))
         member = read_member(archive, PROJECT_MEMBER, str(source))
         root = parse_xml(member, f"{source}: {PROJECT_MEMBER}", verbatim=_UNTOUCHED)
         editor = _Editor(root, set(names), str(source))
-        media = {editor.add_stem(stem, mute_source=mute_sources): stem.audio for stem in stems}
+        media = {editor.add_stem(stem, how): stem.audio for stem in stems}
         with write_whole(target, overwrite=overwrite) as part, zipfile.ZipFile(part, "w") as output:
             for info in archive.infolist():
                 _copy_member(archive, output, info, root, str(source))
@@ -68,6 +75,7 @@ def write_dawproject(
                     output.open(_new_member(name), "w", force_zip64=True) as out,
                 ):
                     shutil.copyfileobj(file, out, 1 << 20)
+    return (*warnings, *editor.warnings)
 
 
 def _copy_member(
@@ -101,21 +109,24 @@ class _Editor:
         self._root = root
         self._members = members
         self._where = where
-        self._tempo_map: TempoMap = build_tempo_map(root, [], where)
+        self._tempo_map: TempoMap = build_tempo_map(root, where)
         self._ids = {element.get("id") for element in root.iter()} - {None}
         for element in root.iter():
             if isinstance(element, Verbatim):
                 self._ids.update(name.decode() for name in _OWN_ID.findall(element.content))
         self._numbers = itertools.count(1)
         self._parents = {child: parent for parent in root.iter() for child in parent}
+        self.warnings: list[str] = []
 
-    def add_stem(self, stem: StemTrack, *, mute_source: bool) -> str:
+    def add_stem(self, stem: StemTrack, how: WriteBack) -> str:
         """Add the tracks of one stem; return the name its audio gets in the archive."""
         info = read_info(stem.audio)
         source = None if stem.source_track is None else self._find_track(stem.source_track)
         channel = None if source is None else source.find("Channel")
         destination = self._master() if channel is None else channel.get("destination")
         audio_track = self._build_track(stem.name, "audio", destination, info.n_channels)
+        if source is not None and channel is not None:
+            self._match(source, channel, audio_track, stem)
         added = [audio_track]
         lanes = self._arrangement_lanes()
         member = self._media_name(stem.audio)
@@ -124,13 +135,88 @@ class _Editor:
             depth_track = self._build_track(f"{stem.name} depth", "notes", None, None)
             added.append(depth_track)
             lanes.append(self._depth_lane(depth_track, stem, info))
-        if mute_source and channel is not None:
-            self._mute(channel)
         parent = self._structure() if source is None else self._parents[source]
         position = len(parent) if source is None else list(parent).index(source) + 1
         for offset, track in enumerate(added):
             parent.insert(position + offset, track)
+        if source is None or channel is None or how.original == "keep":
+            return member
+        if how.original == "mute" or not self._remove(source):
+            self._mute(channel)
         return member
+
+    def _match(self, source: ET.Element, channel: ET.Element, track: ET.Element, stem: StemTrack) -> None:
+        """Make a new track as loud as its source: fader, pan, colour, sends and their automation."""
+        if source.get("color"):
+            track.set("color", source.get("color", ""))
+        own = track.find("Channel")
+        assert own is not None
+        for name in ("Pan", "Volume"):
+            parameter, new = channel.find(name), own.find(name)
+            if parameter is not None and new is not None:
+                identifier = new.get("id", "")
+                new.attrib.clear()
+                new.attrib.update({**parameter.attrib, "id": identifier})
+                self._copy_automation(parameter.get("id"), identifier)
+        sends = channel.find("Sends")
+        if sends is not None:
+            copy = deepcopy(sends)
+            for element in copy.iter():
+                if element.get("id"):
+                    element.set("id", self._new_id())
+            own.insert(
+                list(own).index(own.find("Pan")) + 1 if own.find("Pan") is not None else len(own), copy
+            )
+        devices = channel.find("Devices")
+        if devices is not None and getattr(devices, "content", b"").strip():
+            self.warnings.append(
+                f"{stem.name}: {stem.source_track!r} has devices in the session, which its stem was not "
+                "played through and the new track does not have"
+            )
+
+    def _copy_automation(self, old: str | None, new: str) -> None:
+        """Give a copied parameter what moves the one it was copied from."""
+        if old is None:
+            return
+        for points in list(self._root.iter("Points")):
+            if not self._moves(points, old):
+                continue
+            copy = deepcopy(points)
+            copy.set("id", self._new_id())
+            if isinstance(points, Verbatim) and isinstance(copy, Verbatim):
+                copy.content = points.content.replace(_target(old), _target(new))
+            for target in copy.iter("Target"):
+                target.set("parameter", new)
+            parent = self._parents[points]
+            parent.insert(list(parent).index(points) + 1, copy)
+            self._parents[copy] = parent
+
+    @staticmethod
+    def _moves(points: ET.Element, parameter: str | None) -> bool:
+        if parameter is None:
+            return False
+        if isinstance(points, Verbatim):
+            return _target(parameter) in points.content
+        return any(target.get("parameter") == parameter for target in points.iter("Target"))
+
+    def _remove(self, track: ET.Element) -> bool:
+        """Take a track out with what lies on it; false where others are in it or refer to it."""
+        identifier = track.get("id")
+        lanes = self._root.find("Arrangement/Lanes")
+        own = [lane for lane in (lanes if lanes is not None else ()) if lane.get("track") == identifier]
+        inside = {id(element) for lane in own for element in lane.iter()}
+        parameters = {element.get("id") for element in track.iter()} - {None}
+        is_used = any(
+            id(points) not in inside and any(self._moves(points, one) for one in parameters)
+            for points in self._root.iter("Points")
+        )
+        if is_used or track.find("Track") is not None:
+            self.warnings.append(f"{track.get('name', '')!r} holds or moves other tracks: muted, not removed")
+            return False
+        self._parents[track].remove(track)
+        for lane in own:
+            self._parents[lane].remove(lane)
+        return True
 
     def _structure(self) -> ET.Element:
         structure = self._root.find("Structure")
@@ -254,6 +340,11 @@ class _Editor:
         identifier = next(i for n in self._numbers if (i := f"reverie{n}") not in self._ids)
         self._ids.add(identifier)
         return identifier
+
+
+def _target(parameter: str) -> bytes:
+    """Return how a target names a parameter."""
+    return f'parameter="{parameter}"'.encode()
 
 
 def _decimal(value: float) -> str:

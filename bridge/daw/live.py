@@ -1,209 +1,205 @@
-"""Ableton Live sets, read only: tempo with its automation, meter, locators and arranged audio clips.
+"""Ableton Live sets, read only: tempo with its automation, meter, locators, arranged clips and the mixer.
 
 Live sends no tempo with its MIDI exports, so this is where it can be had. A set is gzip around XML that Live
 alone may write; nothing is ever written back. Times are beats.
 
-Convention: a meter is one number, numerator - 1 + 99 * log2(denominator).
+Conventions: a meter is one number, numerator - 1 + 99 * log2(denominator). Live looks at its tempo automation
+once every sixteenth of the song and holds what it finds, so a drawn ramp is played as steps.
+
+Source: measurements in Live, https://forum.ableton.com/viewtopic.php?t=251307 (bars of a ramp from 150 to 50
+BPM over 16 beats: 0, 1.740, 3.867, 6.604, 10.447 s).
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
 
+import numpy as np
+import numpy.typing as npt
+
+from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
-from bridge.daw.model import Clip, Session, Track
-from bridge.daw.untrusted import (
-    MAX_ITEMS,
-    MAX_TEMPOS,
-    check_count,
-    naming,
-    parse_number,
-    read_gzip,
-)
+from bridge.daw.live_clips import LiveClips, value_of
+from bridge.daw.model import AutomationLane, Session, Track
+from bridge.daw.untrusted import MAX_ITEMS, MAX_TEMPOS, check_count, naming, parse_number, read_gzip
 from bridge.daw.untrusted_xml import parse_xml
 from bridge.errors import SessionError
 
 __all__ = ["read_live"]
 
-_WARP_TOLERANCE_S: Final = 0.002
 _METER_BASE: Final = 99
-_SKIPPED: Final = ("ClipSlotList", "Devices", "FreezeSequencer", "MidiClip", "Sends")
+_SKIPPED: Final = ("ClipSlotList", "Devices", "FreezeSequencer", "Sends", "TakeLanes")
 """What a set holds much of and nothing is read from."""
-_JUMP_BEATS: Final = 1 / 40_320
+_TABLES: Final = {"Notes": ("MidiNoteEvent", ("Time", "Duration", "Velocity", "IsEnabled"))}
+_SIXTEENTH_BEATS: Final = 0.25
+_MEASURED_UP_TO: Final = (12, 2)
+_MIXER_LANES: Final = (("Volume", 0.0, 2.0), ("Pan", -1.0, 1.0))
+"""Name, lowest and highest value of what of a track's mixer can be automated; the fader's top is +6 dB."""
 
 
 def read_live(path: Path | str) -> Session:
-    """Read an .als file of Live 9 to 12.
+    """Read an .als file of Live 8 to 12.
 
     Raises:
         SessionError: Not such a file, or damaged.
     """
     path = Path(path)
     where = str(path)
-    root = parse_xml(read_gzip(path), where, _SKIPPED)
+    root = parse_xml(read_gzip(path), where, _SKIPPED, _TABLES)
     live_set = root.find("LiveSet")
     if root.tag != "Ableton" or live_set is None:
         raise SessionError(f"{path}: begins with <{root.tag}>: it is not a Live set")
     warnings: list[str] = []
     with naming(path):
         tempo_map = _build_tempo_map(live_set, where)
-    n_clips = sum(1 for _ in root.iter("AudioClip"))
+        if _has_ramps(live_set, where) and _version(root) > _MEASURED_UP_TO:
+            warnings.append(
+                "its tempo ramps are read as steps of a sixteenth, as Live up to 12.2 plays them; "
+                f"it was saved by {root.get('Creator', 'a newer Live')}"
+            )
+    n_clips = sum(1 for _ in root.iter("AudioClip")) + sum(1 for _ in root.iter("MidiClip"))
     check_count(n_clips, MAX_ITEMS, "clips", where)
-    tracks = live_set.find("Tracks")
+    listed = live_set.find("Tracks")
+    elements = [
+        track
+        for track in (listed if listed is not None else ())
+        if track.tag in ("AudioTrack", "MidiTrack", "GroupTrack")
+    ]
+    groups = {track.get("Id", ""): _track_name(track) for track in elements if track.tag == "GroupTrack"}
+    clips = LiveClips(tempo_map, path, warnings)
     return Session(
         path=path,
         format="live",
         tempo_map=tempo_map,
-        tracks=tuple(
-            _build_track(track, tempo_map, path, warnings)
-            for track in (tracks if tracks is not None else ())
-            if track.tag in ("AudioTrack", "MidiTrack", "GroupTrack")
-        ),
+        tracks=tuple(_build_track(track, clips, groups, where) for track in elements),
         warnings=tuple(warnings),
     )
 
 
-def _value(element: Element | None, path: str, default: str = "") -> str:
-    found = None if element is None else element.find(path)
-    return default if found is None else found.get("Value", default)
+def _version(root: Element) -> tuple[int, int]:
+    found = re.search(r"Live (\d+)\.(\d+)", root.get("Creator", ""))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _build_tempo_map(live_set: Element, where: str) -> TempoMap:
+def _master(live_set: Element) -> tuple[Element | None, Element | None]:
+    """Return the main track and its mixer."""
     master = live_set.find("MainTrack")  # Live 12
     master = live_set.find("MasterTrack") if master is None else master
     mixer = None
     for name in ("DeviceChain/Mixer", "MasterChain/Mixer"):
         mixer = master.find(name) if mixer is None and master is not None else mixer
-    bpm = parse_number(_value(mixer, "Tempo/Manual", "120"), where)
-    meter_code = int(parse_number(_value(mixer, "TimeSignature/Manual", "201"), where))
-    tempos = _tempo_points(_automation(master, mixer, "Tempo", "FloatEvent", where)) or [(0.0, bpm, "hold")]
+    return master, mixer
+
+
+def _build_tempo_map(live_set: Element, where: str) -> TempoMap:
+    master, mixer = _master(live_set)
+    bpm = parse_number(value_of(mixer, "Tempo/Manual", "120"), where)
+    meter_code = int(parse_number(value_of(mixer, "TimeSignature/Manual", "201"), where))
+    points = _automation(master, mixer, "Tempo", "FloatEvent", where)
     events = _automation(master, mixer, "TimeSignature", "EnumEvent", where)
-    meters = {beats: _meter(int(code)) for beats, code in events}
+    meters = {max(0.0, beats): _meter(int(code)) for beats, code in events.tolist()}
     meters.setdefault(0.0, _meter(meter_code))
     markers = live_set.find("Locators/Locators")
     return TempoMap.from_points(
-        tempos,
+        _tempo_steps(points, where) if len(points) else [(0.0, bpm, "hold")],
         [(beats, *meter) for beats, meter in sorted(meters.items())],
         [
-            (parse_number(_value(locator, "Time", "0"), where), _value(locator, "Name"))
+            (parse_number(value_of(locator, "Time", "0"), where), value_of(locator, "Name"))
             for locator in (markers if markers is not None else ())
         ],
         source="session",
     )
 
 
+def _has_ramps(live_set: Element, where: str) -> bool:
+    points = _automation(*_master(live_set), "Tempo", "FloatEvent", where)
+    return bool(((np.diff(points[:, 0]) > 0) & (np.diff(points[:, 1]) != 0)).any())
+
+
 def _automation(
-    master: Element | None, mixer: Element | None, name: str, kind: str, where: str
-) -> list[tuple[float, float]]:
-    """Return the (beats, value) of an automated parameter; what lies before the song is put at its start."""
+    track: Element | None, mixer: Element | None, name: str, kind: str, where: str
+) -> Float64Array:
+    """Return the (beats, value) rows of an automated parameter, in order."""
     parameter = None if mixer is None else mixer.find(name)
-    if parameter is None or master is None:
-        return []
+    if parameter is None or track is None:
+        return np.zeros((0, 2))
     target = parameter.find("AutomationTarget")
     identifier = None if target is None else target.get("Id")
     events = list(parameter.iterfind(f"ArrangerAutomation/Events/{kind}"))  # Live 9
-    for envelope in master.iterfind("AutomationEnvelopes/Envelopes/AutomationEnvelope"):
-        if identifier is not None and _value(envelope, "EnvelopeTarget/PointeeId") == identifier:
+    for envelope in track.iterfind("AutomationEnvelopes/Envelopes/AutomationEnvelope"):
+        if identifier is not None and value_of(envelope, "EnvelopeTarget/PointeeId") == identifier:
             events = list(envelope.iterfind(f"Automation/Events/{kind}"))
-    check_count(len(events), MAX_TEMPOS, "tempos or meters", where)
-    points = [
+    check_count(len(events), MAX_TEMPOS, "tempos, meters or points of automation", where)
+    rows = [
         (parse_number(e.get("Time", "0"), where), parse_number(e.get("Value", "0"), where)) for e in events
     ]
-    before = [value for beats, value in points if beats <= 0]
-    after = [(beats, value) for beats, value in points if beats > 0]
-    return ([(0.0, before[-1])] if before else []) + after
+    points = np.array(rows, np.float64).reshape(-1, 2)
+    return points[np.argsort(points[:, 0], kind="stable")]
 
 
-def _tempo_points(points: list[tuple[float, float]]) -> list[tuple[float, float, RampLaw]]:
-    """Turn Live's points, straight from one to the next, into tempos; two on one beat are a jump."""
-    tempos: list[tuple[float, float, RampLaw]] = []
-    for beats, value in points:
-        if not tempos and beats > 0:
-            tempos.append((0.0, value, "hold"))
-        if tempos and tempos[-1][0] >= beats:
-            arrived = tempos.pop()
-            if tempos:  # the ramp ends just before the jump
-                tempos.append((arrived[0] - _JUMP_BEATS, arrived[1], "hold"))
-        tempos.append((beats, value, "beats"))
-    return tempos
+def _tempo_steps(points: Float64Array, where: str) -> list[tuple[float, float, RampLaw]]:
+    """Return the tempos that Live holds: what its automation is at each sixteenth, where that changes."""
+    times, values = points[:, 0], points[:, 1]
+    first = np.ceil(np.maximum(times, 0.0) / _SIXTEENTH_BEATS)
+    n_steps = np.where(np.diff(values) != 0.0, np.diff(first), 0.0)
+    check_count(int(min(n_steps.sum(), 1e9)) + len(points), MAX_TEMPOS, "tempos", where)
+    ramps = [start + np.arange(n) for start, n in zip(first[:-1], n_steps, strict=True) if n > 0]
+    grid = np.unique(np.concatenate([[0.0], first, *ramps])) * _SIXTEENTH_BEATS
+    held = _value_at(times, values, grid)
+    is_new = np.concatenate([[True], held[1:] != held[:-1]])
+    return [
+        (beats, bpm, "hold") for beats, bpm in zip(grid[is_new].tolist(), held[is_new].tolist(), strict=True)
+    ]
+
+
+def _value_at(times: Float64Array, values: Float64Array, grid: Float64Array) -> Float64Array:
+    """Return what automation is at some beats: straight between points, the last of those on one beat."""
+    index = np.searchsorted(times, grid, side="right") - 1
+    before = np.maximum(index, 0)
+    after = np.minimum(before + 1, len(times) - 1)
+    span = times[after] - times[before]
+    share = np.where(span > 0, (grid - times[before]) / np.where(span > 0, span, 1.0), 0.0)
+    held: Float64Array = values[before] + np.clip(share, 0.0, 1.0) * (values[after] - values[before])
+    return held
 
 
 def _meter(code: int) -> tuple[int, int]:
     return code % _METER_BASE + 1, 1 << min(max(code // _METER_BASE, 0), 8)
 
 
-def _build_track(track: Element, tempo_map: TempoMap, path: Path, warnings: list[str]) -> Track:
-    clips = (_build_clip(clip, tempo_map, path, warnings) for clip in _audio_clips(track))
+def _track_name(track: Element) -> str:
+    return value_of(track, "Name/EffectiveName") or value_of(track, "Name/UserName")
+
+
+def _build_track(track: Element, clips: LiveClips, groups: Mapping[str, str], where: str) -> Track:
+    mixer = track.find("DeviceChain/Mixer")
+    audio, notes = clips.read_track(track)
     return Track(
-        name=_value(track, "Name/EffectiveName") or _value(track, "Name/UserName"),
-        is_muted=_value(track, "DeviceChain/Mixer/Speaker/Manual", "true") == "false",
-        clips=tuple(sorted((c for c in clips if c is not None), key=lambda clip: clip.start_s)),
+        name=_track_name(track),
+        group=groups.get(value_of(track, "TrackGroupId"), ""),
+        is_muted=value_of(mixer, "Speaker/Manual", "true") == "false",
+        gain=parse_number(value_of(mixer, "Volume/Manual", "1"), where),
+        pan=float(np.clip(parse_number(value_of(mixer, "Pan/Manual", "0"), where), -1.0, 1.0)),
+        clips=audio,
+        notes=notes,
+        automation=tuple(_mixer_lanes(track, mixer, where)),
     )
 
 
-def _audio_clips(track: Element) -> Iterator[Element]:
-    for place in ("Sample", "ClipTimeable"):
-        yield from track.iterfind(f"DeviceChain/MainSequencer/{place}/ArrangerAutomation/Events/AudioClip")
+def _mixer_lanes(track: Element, mixer: Element | None, where: str) -> list[AutomationLane]:
+    lanes = []
+    for name, low, high in _MIXER_LANES:
+        points = _automation(track, mixer, name, "FloatEvent", where)
+        if len(points):
+            lanes.append(AutomationLane(name=name, low=low, high=high, points=_lane_points(points)))
+    return lanes
 
 
-def _build_clip(clip: Element, tempo_map: TempoMap, path: Path, warnings: list[str]) -> Clip | None:
-    where, name = str(path), _value(clip, "Name")
-    if _value(clip, "Disabled") == "true":
-        return None
-    media = _media(clip, path)
-    if not media:
-        warnings.append(f"clip {name!r} names no file: left out")
-        return None
-    start = parse_number(_value(clip, "CurrentStart", clip.get("Time", "0")), where)
-    end = parse_number(_value(clip, "CurrentEnd", str(start)), where)
-    start_s, end_s = (float(tempo_map.beats_to_seconds(beats)) for beats in (start, end))
-    offset = parse_number(_value(clip, "Loop/LoopStart", "0"), where)
-    offset += parse_number(_value(clip, "Loop/StartRelative", "0"), where)
-    if _value(clip, "IsWarped") == "true":  # then its inside counts beats, tied to the file by warp markers
-        markers = [
-            (parse_number(m.get("BeatTime", "0"), where), parse_number(m.get("SecTime", "0"), where))
-            for m in clip.iterfind("WarpMarkers/WarpMarker")
-        ]
-        offset_s = _file_seconds(markers, offset)
-        played_s = _file_seconds(markers, offset + end - start) - offset_s
-        if not math.isclose(played_s, end_s - start_s, abs_tol=_WARP_TOLERANCE_S):
-            warnings.append(f"clip {name!r} is stretched against the tempo: left out; consolidate it first")
-            return None
-    else:
-        offset_s = offset
-    return Clip(
-        name=name or Path(media).stem,
-        media=media,
-        is_embedded=False,
-        start_s=start_s,
-        duration_s=end_s - start_s,
-        offset_s=max(0.0, offset_s),
-    )
-
-
-def _file_seconds(markers: list[tuple[float, float]], beats: float) -> float:
-    """Follow the warp markers, going on beyond the last at its pace; without two there is no pace."""
-    ordered = sorted(markers)
-    if len(ordered) < 2:
-        return math.nan
-    index = next((i for i in range(1, len(ordered)) if ordered[i][0] >= beats), len(ordered) - 1)
-    (beats_a, seconds_a), (beats_b, seconds_b) = ordered[index - 1], ordered[index]
-    if beats_a == beats_b:
-        return math.nan
-    return seconds_a + (seconds_b - seconds_a) * (beats - beats_a) / (beats_b - beats_a)
-
-
-def _media(clip: Element, path: Path) -> str:
-    reference = clip.find("SampleRef/FileRef")
-    absolute = _value(reference, "Path")
-    relative = _value(reference, "RelativePath")
-    with contextlib.suppress(OSError):  # too long for a name
-        if relative and (path.parent / relative).exists():
-            return str(path.parent / relative)
-    return absolute
+def _lane_points(points: npt.NDArray[np.float64]) -> tuple[tuple[float, float, bool], ...]:
+    beats = np.maximum(points[:, 0], 0.0).tolist()
+    return tuple((at, value, True) for at, value in zip(beats, points[:, 1].tolist(), strict=True))

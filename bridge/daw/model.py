@@ -4,10 +4,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bridge.clock.tempo_map import TempoMap
 
-__all__ = ["Clip", "ControllerLane", "DawNote", "Session", "StemTrack", "Track"]
+__all__ = [
+    "AutomationLane",
+    "Clip",
+    "ClipFade",
+    "ControllerLane",
+    "DawNote",
+    "FadeShape",
+    "FileLoop",
+    "Session",
+    "StemTrack",
+    "Track",
+]
+
+FadeShape = Literal[
+    "linear", "fast_start", "slow_start", "faster_start", "slower_start", "s_curve", "steep_s_curve"
+]
+"""How a fade in rises from 0 to 1: straight, steep first, flat first, the same steeper, flat at both ends.
+
+A fade out falls as it rises, backwards.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFade:
+    """Let a clip rise from silence at its start, or fall to it at its end.
+
+    Args:
+        length_s: From silence to full, seconds.
+        shape: How it rises.
+    """
+
+    length_s: float
+    shape: FadeShape = "linear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLoop:
+    """Name what of a file repeats once it has been played up to its end.
+
+    Args:
+        start_s: Where in the file it begins.
+        end_s: Where it ends; None is the end of the file.
+    """
+
+    start_s: float = 0.0
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +65,18 @@ class Clip:
         media: The file: a path, or a name inside the session's archive.
         is_embedded: Whether `media` is a name inside the archive.
         start_s: Where it begins in the session.
-        duration_s: How long it sounds.
-        offset_s: Where in the file it begins.
+        duration_s: How long it sounds; 0 is as long as the file goes on.
+        offset_s: Where in the file it begins; in `section`, where there is one.
+        section_s: Start and end of the part of the file that stands for all of it; None is the whole file.
+        gain: What its samples are multiplied by; negative where its polarity is turned.
+        pan: -1 left to 1 right: the other side gets fainter, its own stays.
+        fade_in: At its start.
+        fade_out: At its end.
+        is_reversed: Whether the file, or its section, is played backwards; places count from where it begins.
+        loop: What repeats; None plays on, and is silent after the file.
+        rate: Seconds of the file in a second of the session.
+        keeps_pitch: Whether a rate other than 1 leaves the pitch as it is.
+        channel: ``all`` channels of the file, ``mono`` for their mean, or one of them.
     """
 
     name: str
@@ -29,6 +85,16 @@ class Clip:
     start_s: float
     duration_s: float
     offset_s: float = 0.0
+    section_s: tuple[float, float] | None = None
+    gain: float = 1.0
+    pan: float = 0.0
+    fade_in: ClipFade | None = None
+    fade_out: ClipFade | None = None
+    is_reversed: bool = False
+    loop: FileLoop | None = None
+    rate: float = 1.0
+    keeps_pitch: bool = False
+    channel: Literal["all", "mono", "swapped", "left", "right"] = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +124,51 @@ class ControllerLane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutomationLane:
+    """Hold the automation of one parameter of a track or of a plugin on it.
+
+    Args:
+        name: Of the parameter, such as ``Volume`` or ``Cutoff``.
+        device: Of the plugin; empty for the track's own fader and pan.
+        low: The lowest value the parameter has.
+        high: The highest.
+        points: (beats, value, whether it is a straight line to the next) in order.
+    """
+
+    name: str
+    device: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    points: tuple[tuple[float, float, bool], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
     """Hold one track.
 
     Args:
         name: As the program shows it.
+        group: Name of the group or folder it is in; empty where it is in none.
         color: ``#rrggbb``, or nothing.
         is_muted: Whether it is silent in the session.
+        gain: Its fader, as a factor.
+        pan: -1 left to 1 right.
         clips: Audio, in order of time.
         notes: Notes, in order of time.
         lanes: Controller automation.
+        automation: Of its parameters.
     """
 
     name: str
+    group: str = ""
     color: str = ""
     is_muted: bool = False
+    gain: float = 1.0
+    pan: float = 0.0
     clips: tuple[Clip, ...] = ()
     notes: tuple[DawNote, ...] = ()
     lanes: tuple[ControllerLane, ...] = ()
+    automation: tuple[AutomationLane, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

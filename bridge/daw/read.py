@@ -9,7 +9,7 @@ from bridge.errors import SessionError, nearest_names
 
 __all__ = ["READABLE", "read_session"]
 
-READABLE = (".dawproject", ".rpp", ".als")
+READABLE = (".dawproject", ".rpp", ".rpp-bak", ".als")
 """Suffixes of the session files that can be read."""
 
 
@@ -25,7 +25,7 @@ def read_session(path: Path | str) -> Session:
         from bridge.daw.dawproject_read import read_dawproject
 
         return read_dawproject(path)
-    if suffix == ".rpp":
+    if suffix in (".rpp", ".rpp-bak"):
         from bridge.daw.reaper import read_reaper
 
         return read_reaper(path)

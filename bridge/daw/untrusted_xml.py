@@ -23,6 +23,7 @@ _MAX_ROWS: Final = 500_000
 _MAX_TEXT: Final = 16 << 20
 _MAX_TAG_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 18
+_TRUTHS: Final = {"false": 0.0, "true": 1.0, "hold": 0.0, "linear": 1.0}
 
 
 class Table(ET.Element):
@@ -169,9 +170,12 @@ class _Builder:
             raise self._too_much(f"more than {_MAX_ROWS} notes and points")
         for name in self._row_names:
             text = attributes.get(name)
-            rows.append(
-                math.nan if text is None else parse_number(text, f"{self._where}: <{self._row_tag} {name}>")
-            )
+            if text is None:
+                rows.append(math.nan)
+            elif text in _TRUTHS:
+                rows.append(_TRUTHS[text])
+            else:
+                rows.append(parse_number(text, f"{self._where}: <{self._row_tag} {name}>"))
 
     def _begin_content(self) -> None:
         """Note where the content of a verbatim element begins: at the first thing in it that is no text."""

@@ -35,7 +35,7 @@ from bridge.midi.file import MidiFile, read_midi
 from bridge.presets.model import Preset, parse_preset
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES
 
-__all__ = ["SELF", "SILENCE", "MidiSource", "Plan", "StemPlan"]
+__all__ = ["SELF", "SILENCE", "MidiSource", "Plan", "SessionSource", "StemPlan"]
 
 
 SELF = "self"
@@ -99,6 +99,16 @@ class MidiSource(_Record):
             raise MidiFileError(f"{path}: is gone or has changed since the plan was made; plan again")
 
 
+class SessionSource(_Record):
+    """The session a plan's clock, notes and stems come from."""
+
+    path: str
+    sha256: str
+    tracks: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="stems made of it, to the tracks in them"
+    )
+
+
 def _read_preset(given: object) -> Preset:
     return given if isinstance(given, Preset) else parse_preset(_table(given, "preset"), "plan")
 
@@ -140,6 +150,12 @@ class StemPlan(_Record):
     start_samples: int | None = Field(
         default=None, ge=0, le=_MAX_SAMPLES, description="the session's start, since midnight"
     )
+    section: tuple[int, int] | None = Field(
+        default=None, description="first sample rendered, and the one after the last; None is all of it"
+    )
+    is_cropped: bool = Field(
+        default=False, description="whether the output begins with the section, not with the session"
+    )
     reference_stems: dict[str, str] = Field(
         default_factory=dict,
         alias="listens_to",
@@ -158,6 +174,22 @@ class StemPlan(_Record):
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.n_samples / self.sample_rate
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first sample that is rendered, and the one after the last."""
+        return (0, self.n_samples) if self.section is None else self.section
+
+    @property
+    def lead_samples(self) -> int:
+        """How much silence stands in front of what is rendered."""
+        return 0 if self.is_cropped else self.span[0]
+
+    @property
+    def out_samples(self) -> int:
+        """Length of the output, but for its tail."""
+        first, last = self.span
+        return self.lead_samples + last - first
 
     @property
     def is_silence(self) -> bool:
@@ -179,6 +211,7 @@ class Plan(_Record):
         preset: The resolved preset.
         tempo_map: The song's clock.
         midi: Where notes and lanes come from, if anywhere.
+        session: The session they or the clock come from, if any.
         stems: What is rendered.
         out_dir: Where it goes.
         networks: What listens, and the hashes of its weights.
@@ -200,6 +233,7 @@ class Plan(_Record):
     preset_sha256: str
     tempo_map: Annotated[TempoMap, PlainValidator(_read_tempo_map), PlainSerializer(TempoMap.to_dict)]
     midi: MidiSource | None = None
+    session: SessionSource | None = None
     stems: tuple[StemPlan, ...]
     out_dir: str
     networks: dict[str, str] = Field(default_factory=dict, description="network to sha256 of its weights")

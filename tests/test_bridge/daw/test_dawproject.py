@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -13,7 +14,8 @@ from helpers.dawproject import PROJECT, schema_faults, write_project
 from bridge.audio.writer import AudioWriter
 from bridge.daw.dawproject_read import read_dawproject
 from bridge.daw.dawproject_write import write_dawproject
-from bridge.daw.model import StemTrack
+from bridge.daw.model import Session, StemTrack
+from bridge.daw.write_back import WriteBack
 from bridge.errors import OutputError, SessionError
 
 
@@ -59,14 +61,93 @@ def test_a_clip_warped_to_its_own_tempo_is_taken_over(tmp_path: Path) -> None:
     assert session.warnings == ()
 
 
-def test_a_stretched_clip_is_left_out_by_name(tmp_path: Path) -> None:
-    """A clip played faster than it was recorded is named in a warning, not taken over wrongly."""
+def test_a_clip_stretched_evenly_has_a_rate_and_a_bent_one_is_left_out(tmp_path: Path) -> None:
+    """Four seconds of file over three of the song play at 4/3 and keep their pitch; a bend is named."""
     named = PROJECT.replace('value="90"', 'value="120"').replace(
         '<Clip time="2" duration="4"', '<Clip name="stretched" time="2" duration="4"'
     )
     session = read_dawproject(write_project(tmp_path / "a.dawproject", named, warp_end=6.0))
+    clip = session.tracks[1].clips[1]
+    assert (clip.rate, clip.keeps_pitch) == (pytest.approx(4 / 3), True)
+    assert clip.offset_s == pytest.approx(0.5 * 4 / 3)  # one beat in
+    bent = named.replace('<Warp time="0" contentTime="0"/>', '<Warp time="0" contentTime="0"/>'
+                         '<Warp time="2" contentTime="2.5"/>')  # fmt: skip
+    session = read_dawproject(write_project(tmp_path / "b.dawproject", bent, warp_end=6.0))
     assert len(session.tracks[1].clips) == 1
-    assert "clip 'stretched' is stretched" in session.warnings[0]
+    assert "clip 'stretched' is stretched by a changing rate" in session.warnings[0]
+
+
+BARE = """<?xml version="1.0"?><Project version="1.0"><Transport><Tempo value="120" id="t1"/></Transport>
+<Structure><Track name="Keys" id="tr1"><Channel id="c1"><Pan unit="linear" value="-0.5" id="p1"/>
+<Volume unit="decibel" min="-60" max="6" value="-6" id="v1"/></Channel></Track></Structure>
+<Arrangement><Lanes timeUnit="beats"><Lanes track="tr1">{}</Lanes></Lanes>{}</Arrangement></Project>"""
+AUDIO = '<Audio channels="2" duration="{}" sampleRate="48000"><File path="a.wav" external="true"/></Audio>'
+
+
+def read_bare(folder: Path, lanes: str = "", rest: str = "") -> Session:
+    path = folder / "bare.dawproject"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project.xml", BARE.format(lanes, rest))
+    return read_dawproject(path)
+
+
+def test_a_ramp_that_ends_in_a_jump_arrives_first(tmp_path: Path) -> None:
+    """Two points on one beat: from 120 to 90 over 8 beats, then 140."""
+    points = """<TempoAutomation><RealPoint time="0" value="120" interpolation="linear"/>
+    <RealPoint time="8" value="90" interpolation="linear"/><RealPoint time="8" value="140"/>
+    </TempoAutomation>"""
+    clock = read_bare(tmp_path, rest=points).tempo_map
+    ramp_s = 60 * 8 * math.log(90 / 120) / (90 - 120)
+    assert float(clock.beats_to_seconds(8)) == pytest.approx(ramp_s, abs=2e-5)  # a tick of 1/40320 beat
+    assert float(clock.bpm_at(8)) == 140
+
+
+def test_markers_and_tempos_may_count_seconds(tmp_path: Path) -> None:
+    """A line straight over time: from 60 to 120 BPM over 4 s is 6 beats."""
+    rest = """<Markers timeUnit="seconds"><Marker time="4" name="Drop"/></Markers>
+    <TempoAutomation timeUnit="seconds"><RealPoint time="0" value="60" interpolation="linear"/>
+    <RealPoint time="4" value="120"/></TempoAutomation>"""
+    marker = read_bare(tmp_path, rest=rest).tempo_map.markers[0]
+    assert (marker.time_s, marker.beats) == (pytest.approx(4.0, abs=2e-5), pytest.approx(6.0, abs=1e-4))
+
+
+def test_a_clip_in_a_clip_is_cut_at_both_its_ends(tmp_path: Path) -> None:
+    """What lies before the outer clip's own start is not heard, and its file begins so much later."""
+    inner = f'<Clip time="0" duration="8" contentTimeUnit="seconds" playStart="1">{AUDIO.format(8)}</Clip>'
+    outer = f'<Clips><Clip time="16" duration="4" playStart="2"><Clips>{inner}</Clips></Clip></Clips>'
+    (clip,) = read_bare(tmp_path, outer).tracks[0].clips
+    assert (clip.start_s, clip.duration_s, clip.offset_s) == (8.0, 2.0, 2.0)
+
+
+def test_a_looped_clip_is_a_clip_for_each_pass(tmp_path: Path) -> None:
+    """From playStart to the loop's end, then from its start; fades belong to the first and the last."""
+    facts = 'contentTimeUnit="seconds" playStart="0.5" loopStart="0.25" loopEnd="1" fadeInTime="0.1"'
+    clips = f'<Clips><Clip time="0" duration="4" {facts} fadeOutTime="0.2">{AUDIO.format(8)}</Clip></Clips>'
+    found = read_bare(tmp_path, clips).tracks[0].clips
+    assert [(c.start_s, c.duration_s, c.offset_s) for c in found] == [
+        (0.0, 0.5, 0.5), (0.5, 0.75, 0.25), (1.25, 0.75, 0.25),
+    ]  # fmt: skip
+    assert [(c.fade_in is not None, c.fade_out is not None) for c in found] == [
+        (True, False), (False, False), (False, True),
+    ]  # fmt: skip
+
+
+def test_a_start_in_beats_moves_the_file_by_their_time(tmp_path: Path) -> None:
+    """A clip's playStart counts in the content's unit: two beats at 120 BPM are a second of the file."""
+    facts = 'time="8" duration="4" contentTimeUnit="beats" playStart="2"'
+    clips = f"<Clips><Clip {facts}>{AUDIO.format(8)}</Clip></Clips>"
+    (clip,) = read_bare(tmp_path, clips).tracks[0].clips
+    assert (clip.start_s, clip.duration_s, clip.offset_s) == (4.0, 2.0, 1.0)
+
+
+def test_faders_and_their_automation_are_read(tmp_path: Path) -> None:
+    """Decibels become a factor, either pan unit -1 to 1; points keep the parameter's own unit and range."""
+    lane = '<Points><Target parameter="v1"/><RealPoint time="4" value="-12" interpolation="linear"/></Points>'
+    (track,) = read_bare(tmp_path, lane).tracks
+    assert (track.gain, track.pan) == (pytest.approx(10 ** (-6 / 20)), -0.5)
+    assert [(a.name, a.low, a.high, a.points) for a in track.automation] == [
+        ("Volume", -60.0, 6.0, ((4.0, -12.0, True),))
+    ]
 
 
 def test_rendered_stems_go_back_after_their_source(tmp_path: Path) -> None:
@@ -77,7 +158,7 @@ def test_rendered_stems_go_back_after_their_source(tmp_path: Path) -> None:
         source_track="Vocals", name="Vocals [Lucid Bloom]", audio=rendered(tmp_path / "vocals.wav"),
         start_s=2.0, depth_points=((4.0, 0.0), (8.0, 1.0)),
     )  # fmt: skip
-    write_dawproject(source, target, [stem], mute_sources=True)
+    write_dawproject(source, target, [stem], WriteBack(original="mute"))
     session = read_dawproject(target)
     names = ["Band", "Vocals", "Vocals [Lucid Bloom]", "Vocals [Lucid Bloom] depth", "Keys", "Master"]
     assert [t.name for t in session.tracks] == names

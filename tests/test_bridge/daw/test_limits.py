@@ -152,9 +152,8 @@ def _many_clips(path: Path) -> None:
 
 
 def _many_tempos(path: Path) -> None:
-    points = "".join(f'<RealPoint time="{index}" value="120"/>' for index in range(40_001))
-    tempos = f"<TempoAutomation>{points}</TempoAutomation>"
-    _archive(path, f"<Project><Arrangement>{tempos}</Arrangement></Project>")
+    points = "".join(f"PT {index} 120 1\n" for index in range(250_002))
+    path.write_text(f"<REAPER_PROJECT 0.1\n<TEMPOENVEX\n{points}>\n>\n")
 
 
 def _many_devices(path: Path) -> None:
@@ -176,7 +175,7 @@ def _large_project(path: Path) -> None:
         (_hollow_member, "unpacks to far more than sound does"),
         (_long_directory, "directory is larger than 4 MiB"),
         (_many_clips, "more than 20000 clips"),
-        (_many_tempos, "more than 40000 tempos"),
+        (_many_tempos, "more than 250000 tempos"),
         (_many_devices, "more than 4000000 elements and attributes"),
         (_many_lines, "more than 1500000 lines"),
         (_large_project, "is larger than the 67.1089 MB"),
@@ -184,7 +183,7 @@ def _large_project(path: Path) -> None:
 )
 def test_each_limit_of_a_session_holds(tmp_path: Path, write: Callable[[Path], None], says: str) -> None:
     """Whatever there is far too much of is named."""
-    path = tmp_path / ("a.rpp" if write in (_many_lines, _large_project) else "a.dawproject")
+    path = tmp_path / ("a.rpp" if write in (_many_lines, _many_tempos, _large_project) else "a.dawproject")
     write(path)
     with pytest.raises(SessionError, match=says):
         read_session(path)

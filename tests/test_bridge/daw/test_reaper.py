@@ -10,7 +10,9 @@ import pytest
 from bridge.audio.writer import AudioWriter
 from bridge.daw.model import StemTrack
 from bridge.daw.read import read_session
-from bridge.daw.reaper import read_reaper, write_reaper
+from bridge.daw.reaper import read_reaper
+from bridge.daw.reaper_write import write_reaper
+from bridge.daw.write_back import WriteBack
 from bridge.errors import SessionError
 
 PROJECT = """<REAPER_PROJECT 0.1 "7.0/linux" 1700000000
@@ -88,16 +90,18 @@ def test_tempo_meter_and_markers_are_read(tmp_path: Path) -> None:
 
 
 def test_tracks_and_items_are_read(tmp_path: Path) -> None:
-    """Audio items keep place, length and offset; stretched ones are named, MIDI is not audio."""
+    """Audio items keep place, length, offset and rate; MIDI is not audio."""
     session = read_reaper(project(tmp_path))
     assert session.sample_rate == 48000
     assert [(t.name, t.is_muted, len(t.clips)) for t in session.tracks] == [
-        ("Lead Vox", False, 1), ("Keys", True, 0),
+        ("Lead Vox", False, 2), ("Keys", True, 0),
     ]  # fmt: skip
     clip = session.tracks[0].clips[0]
     assert (clip.start_s, clip.duration_s, clip.offset_s, clip.name) == (1.5, 3, 0.25, "vox take")
     assert Path(clip.media) == tmp_path / "audio/vox.wav"
-    assert session.warnings == ("item 'fast' plays at another rate: left out; glue it in Reaper",)
+    fast = session.tracks[0].clips[1]
+    assert (fast.name, fast.rate, fast.keeps_pitch) == ("fast", 1.25, True)
+    assert session.warnings == ()
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -111,7 +115,7 @@ def test_a_project_goes_through_with_only_the_new_track_added(tmp_path: Path, en
     stem = StemTrack(source_track="Lead Vox", name="Lead Vox [Bloom]", audio=audio, start_s=1.5)
     write_reaper(source, target, [])
     assert target.read_bytes() == source.read_bytes()
-    write_reaper(source, target, [stem], overwrite=True)
+    write_reaper(source, target, [stem], WriteBack(overwrite=True))
     lines, remaining = (
         target.read_bytes().decode().split(ending),
         iter(source.read_bytes().decode().split(ending)),
@@ -135,7 +139,7 @@ def test_a_stem_without_a_track_comes_last(tmp_path: Path) -> None:
     stems = [
         StemTrack(source_track=source, name=f"from {source}", audio=audio) for source in (None, "Lead Vox")
     ]
-    write_reaper(project(tmp_path), tmp_path / "out.rpp", stems, mute_sources=True)
+    write_reaper(project(tmp_path), tmp_path / "out.rpp", stems, WriteBack(original="mute"))
     names = [track.name for track in read_reaper(tmp_path / "out.rpp").tracks]
     assert names == ["Lead Vox", "from Lead Vox", "Keys", "from None"]
 
@@ -146,7 +150,7 @@ def test_sources_are_muted_when_asked(tmp_path: Path) -> None:
     with AudioWriter(audio, sample_rate=48000, n_channels=1) as writer:
         writer.write(np.zeros((1, 10), np.float32))
     stem = StemTrack(source_track="Lead Vox", name="x", audio=audio)
-    write_reaper(project(tmp_path), tmp_path / "out.rpp", [stem], mute_sources=True)
+    write_reaper(project(tmp_path), tmp_path / "out.rpp", [stem], WriteBack(original="mute"))
     assert read_reaper(tmp_path / "out.rpp").tracks[0].is_muted
     with pytest.raises(SessionError, match="did you mean 'Keys'"):
         write_reaper(
@@ -159,7 +163,7 @@ def test_sources_are_muted_when_asked(tmp_path: Path) -> None:
     ("<REAPER_PROJECT 0.1\n  <TRACK\n", "ends within <TRACK: it is truncated"),
     ("<REAPER_PROJECT 0.1\n>\n  TEMPO 120\n", "line 3 comes after the end"),
     ("<REAPER_PROJECT 0.1\n" + "<A\n" * 80, "nested deeper"),
-    ("<REAPER_PROJECT 0.1\n  TEMPO fast 4 4\n>\n", "'fast' is not a usable number"),
+    ("<REAPER_PROJECT 0.1\n  TEMPO fast 4 4\n>\n", "line 2: TEMPO: 'fast' is not a usable number"),
 ])  # fmt: skip
 def test_damaged_projects_are_refused_in_one_line(tmp_path: Path, text: str, match: str) -> None:
     """Truncated, foreign and senseless files name file and fault."""
