@@ -44,6 +44,10 @@ _SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "subtype": ("--subtype",),
     "name_template": ("--name",),
     "ladder": ("--ladder",),
+    "start": ("--from",),
+    "end": ("--to",),
+    "bars": ("--bars",),
+    "crop": ("--crop",),
     "on_missing": ("--on-missing",),
 }
 """Every field of a job in the order of the help, and its option; none is an argument."""
@@ -69,6 +73,9 @@ _METAVARS: Mapping[str, str] = {
     "subtype": "TYPE",
     "name_template": "TEMPLATE",
     "ladder": "STEPS,STEPS...",
+    "start": "PLACE",
+    "end": "PLACE",
+    "bars": "N-N",
 }
 
 

@@ -108,6 +108,16 @@ class Job(ClockSettings):
         default=(),
         description="Deliver each stem at these depths too, as 1,2,5,10: in whole steps of its last dream.",
     )
+    start: str | None = Field(
+        default=None,
+        alias="from",
+        description="Render from here on: 9:1, @Drop, 12.5 (seconds); with it what comes before is heard.",
+    )
+    end: str | None = Field(default=None, alias="to", description="Render up to here, likewise, or end.")
+    bars: str | None = Field(default=None, description="Render these bars, as 9-16.")
+    crop: bool = Field(
+        default=False, description="Let outputs begin with the section, instead of with the song."
+    )
     on_missing: Literal["fail", "bypass"] = Field(
         default="fail", description="What to do if a plugin is not installed."
     )

@@ -19,6 +19,7 @@ from bridge.plan.job import Job, parse_job
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path, stem_outputs
 from bridge.plan.planner import build_plan
+from bridge.plan.section import read_section
 from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
 
@@ -55,6 +56,8 @@ def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
             subtype=job.subtype,
             name_template=job.name_template,
             ladder=job.ladder,
+            section=read_section(job.start, job.end, job.bars),
+            crop=job.crop,
             on_missing=job.on_missing,
             trust=trust,
         )

@@ -168,6 +168,8 @@ class StemPlan(_Record):
     def _by_stored_names(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # What manifests hold keeps its name: renders of earlier versions are taken up by it.
         data: dict[str, Any] = dump(self)
+        if self.section is None:  # a whole stem is what it was before there were sections
+            data = {key: value for key, value in data.items() if key not in ("section", "is_cropped")}
         return {"listens_to" if key == "reference_stems" else key: value for key, value in data.items()}
 
     @property

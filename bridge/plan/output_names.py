@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 TEMPLATES: Mapping[str, str] = {
-    "reverie": "{stem}__{preset}[-{variation}]",
-    "pe-wing": "{stem}[_{variation}]_{rate_khz}k{bits}",
+    "reverie": "{stem}__{preset}[-{variation}][__{section}]",
+    "pe-wing": "{stem}[_{variation}][_{section}]_{rate_khz}k{bits}",
 }
 """Templates by name.
 
@@ -42,6 +42,7 @@ WILDCARDS: Mapping[str, str] = {
     "preset": "name of the preset",
     "variation": "name of the variation, if any",
     "midi": "name of the MIDI file without its suffix, if any",
+    "section": "section of the song, if not all of it is rendered",
     "index": "number of the stem, 01 ...",
     "bpm": "tempo at the start",
     "rate": "sample rate in Hz",
@@ -70,7 +71,7 @@ def check_template(template: str) -> str:
         OutputError: An unknown wildcard, or braces and brackets that do not match.
 
     >>> check_template("reverie")
-    '{stem}__{preset}[-{variation}]'
+    '{stem}__{preset}[-{variation}][__{section}]'
     """
     text = TEMPLATES.get(template, template)
     for name in _WILDCARD.findall(text):

@@ -22,7 +22,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import follower_stems
 from bridge.envelopes.song import Song
-from bridge.errors import AudioFileError, EnvelopeError, InputError, OutputError, TempoError
+from bridge.errors import AudioFileError, EnvelopeError, InputError, OutputError, PlanError, TempoError
 from bridge.files import check_names, hash_file, stamp_file
 from bridge.midi.file import MidiFile, read_midi
 from bridge.midi.song_clock import build_clock
@@ -44,6 +44,7 @@ from bridge.plan.held_frequencies import HeldFrequencies
 from bridge.plan.model import MidiSource, Plan, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template, stem_outputs
 from bridge.plan.played import check_played, unheard_notes
+from bridge.plan.section import Section
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.keyswitches import dreams_of
 from bridge.presets.load import load_noted, with_location
@@ -77,6 +78,8 @@ def build_plan(
     subtype: str | None = None,
     name_template: str = "reverie",
     ladder: Sequence[int] = (),
+    section: Section | None = None,
+    crop: bool = False,
     on_missing: Literal["fail", "bypass"] = "fail",
     trust: bool = False,
 ) -> Plan:
@@ -101,6 +104,9 @@ def build_plan(
         name_template: How outputs are called: a template of `bridge.plan.output_names`, or the name of one.
         ladder: Depths, in whole steps of the chain's last dream, at which every stem is delivered too: its
             sound with the depth held to that.
+        section: The part of the song that is rendered, from `read_section`; None is all of it. It sounds as
+            it does in the whole.
+        crop: Whether outputs begin with the section; else silence stands for what comes before.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
         trust: Whether a preset that is read from a file may reach outside its folder, see `load_preset`.
 
@@ -111,6 +117,8 @@ def build_plan(
     >>> [stem.name for stem in plan.stems]
     ['bass', 'drums', 'keys', 'lead']
     """
+    if section is not None and ladder:
+        raise PlanError("a ladder is of whole stems; render the section alone, or the ladder alone")
     found = find_stems(stems)
     out_dir = resolve_path(Path(out_dir))
     midi_path = None if midi is None else resolve_path(Path(midi))
@@ -141,12 +149,16 @@ def build_plan(
     names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"
     names["midi"] = None if midi is None else Path(midi).stem
+    names["section"] = None if section is None else section.name
     planned: list[StemPlan] = []
     held = HeldFrequencies()
     for info, alignment, placement in _align(infos, align, sample_rate):
         warnings += alignment.warnings
         names["index"] = f"{len(planned) + 1:02d}"
         stem = _plan_stem(info, alignment, placement, out_dir, file_format, subtype, template, names)
+        if section is not None:
+            span = section.samples(tempo_map, stem.n_samples, stem.sample_rate, stem.name)
+            stem = stem.model_copy(update={"section": span, "is_cropped": crop})
         song = Song(tempo_map=tempo_map, midi=parsed, length_s=stem.duration_s)
         try:
             envelopes = build_preset_envelopes(resolved, song, stem.sample_rate, seed, stem=stem.name)
@@ -174,7 +186,7 @@ def build_plan(
     changed = next((path for path in found if _stamp(path) != stamps[path]), None)
     if changed is not None:
         raise AudioFileError(f"{changed}: changes while it is read; wait until whatever writes it has ended")
-    told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "")
+    told_apart = "{preset}[-{variation}]" + ("[-{midi}]" if "{midi}" in template else "") + "[__{section}]"
     return Plan(
         name=build_name(told_apart, names, ""),
         is_aligned=align,

@@ -316,6 +316,12 @@ class Dream(DreamAttributes):
         rungs = {} if self._climbed is None else self._climbed.take_ladder()
         return {depth: sound.cpu().numpy() for depth, sound in rungs.items()}
 
+    def window_grid(self, n_channels: int, sample_rate: int) -> tuple[int, int]:
+        """Return the samples from one window to the next, and how much around one is looked at."""
+        with border():
+            schedule = self._open_stream(n_channels, sample_rate, ()).schedule
+        return schedule.hop_samples, schedule.margin_samples
+
     def hear_by(self, other: Dream) -> None:
         """Hear by the networks that another dream has loaded, instead of loading them once more."""
         self._network, self._others = other._network, other._others

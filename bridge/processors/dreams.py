@@ -133,6 +133,11 @@ class Dreams:
     def __repr__(self) -> str:
         return f"Dreams(each={self._each!r}, sum={self._sum!r}, {self._settings!r})"
 
+    def window_grid(self, n_channels: int, sample_rate: int) -> tuple[int, int]:
+        """Return the samples from one window to the next, and how much around one is looked at, at most."""
+        grids = [dream.window_grid(n_channels, sample_rate) for dream in self.dreams]
+        return max(hop for hop, _ in grids), max(margin for _, margin in grids)
+
     @property
     def parameters(self) -> Mapping[str, ParamSpec]:
         """Every parameter by name, the named weights of all objectives among them."""

@@ -14,6 +14,7 @@ the last one stopped. A stem that fails does not touch the others.
 - `stem_delivery`    a scratch file to a finished one at its level
 - `open_stem`        a stem's processors and envelopes, ready to stream; `stem_input` what they hear,
                      `open_grow` the network of one that plays on
+- `section`          what of a stem its chain gets where only a part is rendered
 - `heard_stems`      what modulators hear in stems, heard once before
 - `gpu_batches`      dreams of several stems in one batch
 - `loss`             sound that a chain loses

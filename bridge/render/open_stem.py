@@ -35,6 +35,7 @@ from bridge.render.dream_steps import DreamStep
 from bridge.render.heard_stems import HeardStems, hear_stems
 from bridge.render.inputs import check_network, check_plugin
 from bridge.render.open_grow import open_grow
+from bridge.render.section import Feed, plan_feed
 from bridge.render.stem_input import StemSidechain, find_stem, open_stem_sound, read_reference
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class OpenStem:
     pitches: Mapping[str, PitchLine] = field(default_factory=dict)
     clocks: Mapping[tuple[str, str], CyclePhase] = field(default_factory=dict)
     keyswitches: Mapping[str, tuple[tuple[Keyswitch, ...], KeyswitchLines]] = field(default_factory=dict)
+    feed: Feed | None = None
 
     def lanes(self, start: int, n_samples: int) -> dict[str, Any]:
         """Return the values of everything that moves, for a block."""
@@ -98,7 +100,7 @@ class OpenStem:
             lanes |= {
                 f"{node_id}.{name}": clock.at(seconds) for (node_id, name), clock in self.clocks.items()
             }
-        return lanes
+        return lanes if self.feed is None else self.feed.limit(lanes, start, n_samples)
 
     def close(self) -> None:
         """Let go of what was opened (plugins run in processes of their own)."""
@@ -195,6 +197,7 @@ def open_stem(
             for node in preset.nodes_of("dream")
             if (keys := switched_keys(preset, node))
         },
+        feed=None if stem.section is None else plan_feed(plan, stem, nodes, envelopes),
     )
 
 

@@ -80,14 +80,14 @@ def deliver_stem(
 
 def _write(plan: Plan, stem: StemPlan, rendered: RenderedStem, level: Level) -> StemRecord:
     """Write one file, and return what is known of it."""
-    decision, n_samples = level.decision, level.n_samples
+    decision, n_samples = level.decision, level.n_samples + stem.lead_samples
     preset = plan.preset
     target = Path(stem.target)
     warnings = (*rendered.warnings, *([decision.warning] if decision.warning else []))
     n_channels = rendered.meter.n_channels
     final = LoudnessMeter(stem.sample_rate, n_channels)
     # What only a gain is done to, with no tail cut or faded, need not be measured again.
-    is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.n_samples
+    is_only_amplified = not decision.is_limited and rendered.meter.n_samples == n_samples == stem.out_samples
     foretold = rendered.meter.result(decision.gain) if is_only_amplified else None
     metadata = _placed_metadata(stem).processed(
         sample_rate=stem.sample_rate,
@@ -110,13 +110,13 @@ def _write(plan: Plan, stem: StemPlan, rendered: RenderedStem, level: Level) -> 
         metadata=metadata,
         part=rendered.part,
     ) as writer:
-        for block in _levelled(rendered, n_samples, decision, limiter):
+        for block in _levelled(rendered, stem.lead_samples, n_samples, decision, limiter):
             faded = fade_out(
                 block,
                 writer.n_samples,
                 policy=preset.tail,
                 sample_rate=stem.sample_rate,
-                n_stem=stem.n_samples,
+                n_stem=stem.out_samples,
                 n_total=n_samples,
             )
             if foretold is None:
@@ -140,12 +140,13 @@ def _write(plan: Plan, stem: StemPlan, rendered: RenderedStem, level: Level) -> 
 
 
 def _levelled(
-    rendered: RenderedStem, n_samples: int, decision: GainDecision, limiter: Limiter | None
+    rendered: RenderedStem, n_lead: int, n_samples: int, decision: GainDecision, limiter: Limiter | None
 ) -> Iterator[AudioArray]:
-    """Go through a stem at its level, cut to a length or with silence up to it."""
+    """Go through a stem at its level after the silence in front, cut to a length or with silence up to it."""
     gain, n_left = np.float32(decision.gain), n_samples
     silence = np.zeros((rendered.meter.n_channels, BLOCK_SAMPLES), np.float32)
-    for block in itertools.chain(read_scratch(rendered.scratch), itertools.repeat(silence)):
+    lead = (silence[:, : min(BLOCK_SAMPLES, n_lead - at)] for at in range(0, n_lead, BLOCK_SAMPLES))
+    for block in itertools.chain(lead, read_scratch(rendered.scratch), itertools.repeat(silence)):
         if not n_left:
             break
         block = block[:, :n_left] * gain
@@ -161,6 +162,9 @@ def _placed_metadata(stem: StemPlan) -> AudioMetadata:
         return AudioMetadata()
     metadata = read_metadata(stem.source)
     ratio = stem.sample_rate / read_info(stem.source).sample_rate
-    if stem.start_samples is None and ratio == 1.0:
+    cut = stem.span[0] if stem.is_cropped else 0
+    if stem.start_samples is None and ratio == 1.0 and not cut:
         return metadata
-    return metadata.moved(stem.start_samples, stem.head_samples, ratio)
+    # A cropped section is stamped with its place, from the session's start where that is not known.
+    start = stem.start_samples + cut if stem.start_samples is not None else cut or None
+    return metadata.moved(start, stem.head_samples - cut, ratio)

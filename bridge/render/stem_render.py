@@ -112,7 +112,8 @@ class _Measurements:
 
     def __init__(self, stem: StemPlan, opened: OpenStem) -> None:
         self.before = LoudnessMeter(stem.sample_rate, stem.n_channels)
-        self.tail = TailMeter(opened.plan.preset.tail, stem.sample_rate, stem.n_samples)
+        first, last = stem.span
+        self.tail = TailMeter(opened.plan.preset.tail, stem.sample_rate, last - first)
         self.loss = LossWatch(opened)
         self._after: LoudnessMeter | None = None
         self._sample_rate = stem.sample_rate
@@ -145,13 +146,13 @@ def _write_scratch(
     is_cancelled: Callable[[], bool] | None,
 ) -> LadderWriter:
     stem = opened.stem
-    n_bytes = (stem.n_samples + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
+    n_bytes = (stem.span[1] - stem.span[0] + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
     with (
         ScratchWriter(scratch, n_bytes) as writer,
         LadderWriter(opened, scratch, n_bytes) as ladder,
         open_stem_sound(stem) as reader,
     ):
-        for block in _stream(opened, reader, n_tail, measured, meter):
+        for block in _cut(_stream(opened, reader, n_tail, measured, meter), stem):
             if is_cancelled is not None and is_cancelled():
                 raise RenderStoppedError("stopped while rendering")
             if block.shape[1]:
@@ -171,11 +172,14 @@ def _stream(
 ) -> Iterator[AudioArray]:
     position = 0
     n_channels = opened.stem.n_channels
+    first, last = opened.stem.span
     while True:
         block = reader.read(BLOCK_SAMPLES)
         if not block.shape[1]:
             break
-        measured.push_input(block)
+        measured.push_input(block[:, max(0, first - position) : max(0, last - position)])
+        if opened.feed is not None:
+            block[:, : max(0, opened.feed.first - position)] = 0.0
         yield _process(opened, block, position)
         position += block.shape[1]
         meter.on_input(position)
@@ -185,6 +189,19 @@ def _stream(
         yield _process(opened, silence, position)
         position += silence.shape[1]
     yield opened.chain.flush()
+
+
+def _cut(blocks: Iterator[AudioArray], stem: StemPlan) -> Iterator[AudioArray]:
+    """Let a section through and end with it; one that ends with its stem has its tail after it."""
+    first, last = stem.span
+    ends_early = last < stem.n_samples
+    position = 0
+    for block in blocks:
+        start, position = position, position + block.shape[1]
+        stop = last - start if ends_early else block.shape[1]
+        yield block[:, max(0, first - start) : max(0, stop)]
+        if ends_early and position >= last:
+            return
 
 
 def _process(opened: OpenStem, block: AudioArray, position: int) -> AudioArray:

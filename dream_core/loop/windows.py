@@ -142,6 +142,11 @@ class WindowSchedule:
         """Length of a window."""
         return self._hop + self._fade
 
+    @property
+    def hop_samples(self) -> int:
+        """How far one window is from the next."""
+        return self._hop
+
     def start_sample(self, window: ScheduledWindow) -> int:
         """Return where a window begins in the sound."""
         return window.index * self._hop
