@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
@@ -26,7 +28,12 @@ def plan(job: Job, trust: a.TrustOption = False, as_json: a.JsonOption = False) 
     """Show what a render would do, and what it would cost; write nothing."""
     from bridge.plan.job_list import build_batch
 
-    print_plans(a.ask_for_trust(lambda trusted: build_batch([job], trust=trusted), trust), as_json)
+    with TemporaryDirectory(prefix="reverie-plan-") as folder:  # a session's tracks, to be looked at
+
+        def build(trusted: bool) -> tuple[Plan, ...]:
+            return build_batch([job], trust=trusted, session_folder=Path(folder))
+
+        print_plans(a.ask_for_trust(build, trust), as_json)
 
 
 def print_plans(plans: Sequence[Plan], as_json: bool) -> None:

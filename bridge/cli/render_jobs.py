@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -78,18 +79,23 @@ def render_jobs(
     """Plan jobs, render them with progress on a terminal, and print what became of them."""
     from bridge.plan.job_list import build_batch
 
-    render_planned(
-        a.ask_for_trust(lambda trusted: build_batch(job_list, trust=trusted), trust),
-        jobs=jobs,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        keep_going=keep_going,
-        report=report,
-        log=log,
-        steps_log=steps_log,
-        verbose=verbose,
-        as_json=as_json,
-    )
+    with TemporaryDirectory(prefix="reverie-plan-") as folder:
+
+        def build(trusted: bool) -> tuple[Plan, ...]:
+            return build_batch(job_list, trust=trusted, session_folder=Path(folder) if dry_run else None)
+
+        render_planned(
+            a.ask_for_trust(build, trust),
+            jobs=jobs,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            keep_going=keep_going,
+            report=report,
+            log=log,
+            steps_log=steps_log,
+            verbose=verbose,
+            as_json=as_json,
+        )
 
 
 def render_planned(

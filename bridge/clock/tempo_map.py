@@ -79,6 +79,7 @@ class TempoMap:
         first_bar: Number of the first bar; 0 where it is a pick-up.
         source: Who said the tempo: ``midi``, ``--bpm``, ``session``, ``preset default``, ``default``.
         warnings: What was doubtful.
+        file_ticks_per_beat: Ticks a quarter note of the MIDI file, where the clock is not the file's own.
 
     >>> song = TempoMap.constant(120)
     >>> float(song.beats_to_seconds(8)), float(song.seconds_to_beats(4.0))
@@ -94,6 +95,7 @@ class TempoMap:
     first_bar: int = 1
     source: str = "midi"
     warnings: tuple[str, ...] = ()
+    file_ticks_per_beat: int | None = None
 
     def __post_init__(self) -> None:
         for kind, events in (("tempo", self.tempos), ("meter", self.meters)):
@@ -228,25 +230,29 @@ class TempoMap:
         if self.ticks_per_second is not None:
             rate = self.ticks_per_second
             return np.asarray(ticks, np.float64) * rate.denominator / rate.numerator + self.offset_s
+        if self.file_ticks_per_beat is not None:
+            return self.beats_to_seconds(np.asarray(ticks, np.float64) / self.file_ticks_per_beat)
         return self._grid.to_seconds(np.asarray(ticks, np.float64))
 
     def seconds_to_ticks(self, seconds: npt.ArrayLike) -> Float64Array:
         """Return the tick of the file at a time of the stems, not rounded."""
         if self.ticks_per_second is not None:
             return (np.asarray(seconds, np.float64) - self.offset_s) * float(self.ticks_per_second)
+        if self.file_ticks_per_beat is not None:
+            return self.seconds_to_beats(seconds) * self.file_ticks_per_beat
         return self._grid.to_ticks(np.asarray(seconds, np.float64))
 
     def ticks_to_beats(self, ticks: npt.ArrayLike) -> Float64Array:
         """Return the beat of a tick of the file."""
         if self.ticks_per_second is not None:
             return self.seconds_to_beats(self.ticks_to_seconds(ticks))
-        return np.asarray(ticks, np.float64) / self.ticks_per_beat
+        return np.asarray(ticks, np.float64) / (self.file_ticks_per_beat or self.ticks_per_beat)
 
     def beats_to_ticks(self, beats: npt.ArrayLike) -> Float64Array:
         """Return the tick of the file of a beat, not rounded."""
         if self.ticks_per_second is not None:
             return self.seconds_to_ticks(self.beats_to_seconds(beats))
-        return np.multiply(beats, float(self.ticks_per_beat))
+        return np.multiply(beats, float(self.file_ticks_per_beat or self.ticks_per_beat))
 
     def ticks_to_samples(self, ticks: npt.ArrayLike, sample_rate: float) -> npt.NDArray[np.int64]:
         """Return the sample nearest to a tick of the file."""
@@ -361,7 +367,9 @@ class TempoMap:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the map as plain JSON data; `from_dict` gives back an equal map."""
+        own = {} if self.file_ticks_per_beat is None else {"file_ticks_per_beat": self.file_ticks_per_beat}
         return {
+            **own,
             "source": self.source,
             "ticks_per_beat": self.ticks_per_beat,
             "ticks_per_second": None if self.ticks_per_second is None else str(self.ticks_per_second),
@@ -381,7 +389,7 @@ class TempoMap:
             TempoError: The data does not describe a tempo map.
         """
         try:
-            rate = data["ticks_per_second"]
+            rate, own = data["ticks_per_second"], data.get("file_ticks_per_beat")
             return cls(
                 tempos=tuple(
                     Tempo(tick=whole(tick), us_per_beat=fraction(us), ramp=ramp_law(ramp))
@@ -401,6 +409,7 @@ class TempoMap:
                 first_bar=whole(data["first_bar"], -HIGHEST),
                 source=text(data["source"]),
                 warnings=tuple(text(warning) for warning in data["warnings"]),
+                file_ticks_per_beat=None if own is None else whole(own, 1),
             )
         except KeyError as error:
             raise TempoError(f"this is not a tempo map ({error} is missing); build it again") from None

@@ -7,6 +7,7 @@ Files are not trusted: limits hold for size, depth and paths. What a DAW writes 
 - `dawproject_read`, `dawproject_clips`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
 - `reaper`, `reaper_items`, `reaper_text`, `reaper_write`  Reaper projects
 - `live`, `live_clips`  Ableton Live sets
+- `clip_audio`, `session_stems`, `session_midi`  a session in the place of stems: its sound, its notes
 - `write_back`        what becomes of the tracks that stems were made from; media into a project
 - `stem_folder`       the exchange every DAW takes: aligned files, the clock as MIDI, advice
 - `untrusted`, `untrusted_xml`  archives, numbers and XML that may be meant to harm

@@ -11,7 +11,7 @@ them to parameters, in the parameters' own units. Order: macros, modulators, com
 - `routes`        a source onto a parameter's travel
 - `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `contours`
   (ADSR and breakpoints, made of `segments`), `follower` (how loud a stem is), `hearing` (what a network hears
-  in it; both are a `measured_curve`), `midi_sources`, `combine`
+  in it; both are a `measured_curve`), `midi_sources`, `drawn` (a session's automation), `combine`
 - `map_keys`      what a MIDI map may say: controllers, and keyswitches
 - `midi_map`      controllers straight to macros and parameters: a CC to the depth
 - `lattice`       values at every sample out of values at a few

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bridge.envelopes.drawn import LANE, drawn_lane
 from bridge.envelopes.evaluate import Envelopes, MovingParameter
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.midi_map import direct_targets, mapped_lane
@@ -71,6 +72,8 @@ def build_envelopes(
         if route.enabled:
             node_id, _, name = route.target.partition(".")
             where = f"routes[{index}]"
+            if route.source.startswith(LANE) and route.source not in sources:
+                sources[route.source] = drawn_lane(route.source, song, sample_rate, where)
             _check_source(route.source, sources, where)
             wanted.setdefault((node_id, name), []).append((where, route))
     parameters: dict[tuple[str, str], MovingParameter] = {}

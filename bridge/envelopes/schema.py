@@ -392,7 +392,10 @@ class Route(_Model):
     to a parameter apply in the order they are written.
     """
 
-    source: str = Field(description="A modulator's id, '<id>.right' of an LFO, or 'macro.<id>'")
+    source: str = Field(
+        description="A modulator's id, '<id>.right' of an LFO, 'macro.<id>', or 'lane:<track>/<parameter>' "
+        "of a session's automation"
+    )
     target: str = Field(pattern=r"^[^.]+\.[^.]+$", description="node.param")
     amount: float = Field(default=1.0, ge=-1.0, le=1.0)
     min: float | None = Field(default=None, description="In the parameter's own unit")

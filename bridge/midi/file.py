@@ -14,7 +14,8 @@ import codecs
 import errno
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -114,6 +115,8 @@ class MidiFile:
         sysexes: System exclusives in order of time.
         tracks: One record a track.
         warnings: What had to be forgiven.
+        automation: What a session draws beside its notes, by ``Track/Parameter``: (beats, value 0 to 1,
+            whether it is a straight line to the next) in order.
     """
 
     name: str
@@ -129,6 +132,7 @@ class MidiFile:
     sysexes: tuple[SysexEvent, ...]
     tracks: tuple[MidiTrack, ...]
     warnings: tuple[str, ...] = ()
+    automation: Mapping[str, tuple[tuple[float, float, bool], ...]] = field(default_factory=dict)
 
     @property
     def n_events(self) -> int:

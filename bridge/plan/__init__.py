@@ -11,6 +11,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `growth`          whether networks that play on are there, and where they begin
 - `stem_envelopes`  what moves a stem's parameters over its song
 - `held_frequencies`  which are too high for a stem
+- `session_stems`   a session in the place of stems
 - `section`         which part of the song is rendered
 - `find_stems`      the audio files that folders name
 - `output_names`    templates of names; where manifest and report are

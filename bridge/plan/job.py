@@ -69,6 +69,19 @@ class Job(ClockSettings):
         default=(),
         description="Tempo, meter, markers, notes and controller lanes; several files give one render each.",
     )
+    session: Annotated[Path | None, BeforeValidator(_not_empty)] = Field(
+        default=None,
+        description="A session (.rpp, .dawproject, .als) beside stems: its clock, notes and automation.",
+    )
+    track: Texts = Field(
+        default=(), description="Of a session in the place of stems: tracks to render, by name or as Drum*."
+    )
+    bus: Texts = Field(
+        default=(), description="Tracks summed into one stem: NAME=TRACK,TRACK, or the name of a group."
+    )
+    auto_clock: bool = Field(
+        default=False, description="Take the song's time from the MIDI or session file beside the stems."
+    )
     align: bool = Field(
         default=True,
         description="Treat stems as one session (same rate, start and length), or each file on its own.",
@@ -138,6 +151,7 @@ class Job(ClockSettings):
             update={
                 "stems": tuple(folder / path for path in self.stems),
                 "midi": tuple(folder / path for path in self.midi),
+                "session": None if self.session is None else folder / self.session,
                 "out_dir": folder / self.out_dir,
                 "preset": tuple(
                     str(folder / name) if name.endswith((".toml", ".json")) else name for name in self.preset

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from bridge.errors import InputError, OutputError, PlanError
 from bridge.files import check_names
+from bridge.plan.find_stems import find_stems
 from bridge.plan.job import Job, parse_job
 from bridge.plan.model import Plan
 from bridge.plan.output_names import manifest_path, stem_outputs
 from bridge.plan.planner import build_plan
 from bridge.plan.section import read_section
+from bridge.plan.session_stems import STEMS_FOLDER, OpenSession, find_clock, is_session, open_session
 from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
 
@@ -28,22 +30,27 @@ __all__ = ["build_batch", "build_plans", "read_jobs"]
 _MAX_MISTAKES: Final = 10
 
 
-def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
+def build_plans(job: Job, *, trust: bool = False, session_folder: Path | None = None) -> Iterator[Plan]:
     """Build a plan for every preset, variation and MIDI file of a job.
 
     Args:
         job: What to render.
         trust: Whether presets may reach outside their folders; a job list cannot say so itself.
+        session_folder: Where the tracks of a session are written as stems; None is a folder in that of the
+            outputs.
 
     Raises:
         InputError: Anything given cannot be used.
     """
+    job, opened = _open_session(job, session_folder)
     for preset, variation, midi in itertools.product(job.preset, job.variation or ("",), job.midi or (None,)):
         yield build_plan(
             job.stems,
             preset,
             out_dir=job.out_dir,
             midi=midi,
+            session=None if opened is None else opened.source,
+            notes=() if opened is None else opened.warnings,
             clock=job.clock,
             align=job.align,
             sample_rate=job.sample_rate,
@@ -63,7 +70,40 @@ def build_plans(job: Job, *, trust: bool = False) -> Iterator[Plan]:
         )
 
 
-def build_batch(jobs: Sequence[Job], *, trust: bool = False) -> tuple[Plan, ...]:
+def _open_session(job: Job, folder: Path | None) -> tuple[Job, OpenSession | None]:
+    """Open the session a job is of, or has beside its stems; its tracks take its place among the stems."""
+    sessions = [path for path in job.stems if is_session(path)]
+    if sessions and (len(job.stems) > 1 or job.session is not None):
+        raise PlanError(
+            f"{sessions[0]}: a session takes the place of stems, so it is given alone; beside stems "
+            "give it with --session"
+        )
+    if sessions:
+        place = job.out_dir / STEMS_FOLDER if folder is None else folder
+        opened = open_session(
+            sessions[0], place, tracks=job.track, buses=job.bus, sample_rate=job.sample_rate
+        )
+        return job.model_copy(update={"stems": opened.stems}), opened
+    if job.auto_clock and job.session is None and not job.midi:
+        found = find_clock(find_stems(job.stems))
+        if found is None:
+            raise PlanError(
+                "--auto-clock: no single MIDI or session file lies beside the stems; give one with --midi or "
+                "--session"
+            )
+        job = job.model_copy(update={"session": found} if is_session(found) else {"midi": (found,)})
+    if job.session is None:
+        if job.track or job.bus:
+            raise PlanError(
+                "--track and --bus choose tracks of a session: give a session in the place of stems"
+            )
+        return job, None
+    return job, open_session(job.session, None, tracks=job.track, buses=job.bus)
+
+
+def build_batch(
+    jobs: Sequence[Job], *, trust: bool = False, session_folder: Path | None = None
+) -> tuple[Plan, ...]:
     """Build the plans of jobs, and see to it that none gets in the way of another.
 
     Jobs that differ in their stems alone become one plan.
@@ -71,6 +111,7 @@ def build_batch(jobs: Sequence[Job], *, trust: bool = False) -> tuple[Plan, ...]
     Args:
         jobs: What to render.
         trust: Whether presets may reach outside their folders.
+        session_folder: As in `build_plans`.
 
     Raises:
         InputError: A job cannot be used, or two would write to one file.
@@ -78,7 +119,7 @@ def build_batch(jobs: Sequence[Job], *, trust: bool = False) -> tuple[Plan, ...]
     plans: dict[Path, Plan] = {}
     for number, job in enumerate(jobs, start=1):
         try:
-            for plan in build_plans(job, trust=trust):
+            for plan in build_plans(job, trust=trust, session_folder=session_folder):
                 path = manifest_path(plan)
                 plans[path] = plan if path not in plans else _joined(plans[path], plan)
         except InputError as error:
@@ -168,5 +209,5 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _cell(name: str, cell: str) -> object:
-    is_many = name in ("stems", "preset", "variation", "midi", "settings")
+    is_many = name in ("stems", "preset", "variation", "midi", "settings", "track", "bus")
     return [part.strip() for part in cell.split(";")] if is_many else cell.strip()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,10 @@ from pydantic import (
 from bridge.audio.alignment import Placement
 from bridge.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE, SUBTYPE_BITS
 from bridge.clock.tempo_map import TempoMap
-from bridge.errors import MidiFileError, PlanError
+from bridge.daw.model import Session
+from bridge.daw.read import read_session
+from bridge.daw.session_midi import session_midi
+from bridge.errors import MidiFileError, PlanError, SessionError
 from bridge.files import hash_file
 from bridge.installation import program_version
 from bridge.midi.file import MidiFile, read_midi
@@ -107,6 +111,24 @@ class SessionSource(_Record):
     tracks: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="stems made of it, to the tracks in them"
     )
+
+    def load(self) -> Session:
+        """Read the session again.
+
+        Raises:
+            SessionError: It is gone, or has changed.
+        """
+        path = Path(self.path)
+        if not path.exists() or hash_file(path) != self.sha256:
+            raise SessionError(f"{path}: is gone or has changed since the plan was made; plan again")
+        return read_session(path)
+
+    def add_to(self, midi: MidiFile | None) -> MidiFile | None:
+        """Return what the session plays, or a MIDI file given in its place, with what the session draws."""
+        own = session_midi(self.load())
+        if midi is None or own is None:
+            return own if midi is None else midi
+        return replace(midi, automation=own.automation)
 
 
 def _read_preset(given: object) -> Preset:
@@ -249,12 +271,14 @@ class Plan(_Record):
     warnings: tuple[str, ...] = ()
 
     def load_midi(self) -> MidiFile | None:
-        """Return the plan's MIDI file, read anew; None where it has none.
+        """Return what the song plays, read anew from MIDI file and session; None where nothing does.
 
         Raises:
-            MidiFileError: It is gone, or cannot be read.
+            MidiFileError: The MIDI file is gone, or cannot be read.
+            SessionError: The session is gone, or has changed.
         """
-        return None if self.midi is None else self.midi.load()
+        parsed = None if self.midi is None else self.midi.load()
+        return parsed if self.session is None else self.session.add_to(parsed)
 
     def to_json(self) -> str:
         """Return the plan as JSON; `from_json` reads it back."""
@@ -333,6 +357,7 @@ class Plan(_Record):
             "device": [self.device.partition(":")[0], self.threads],
             "tempo_map": self.tempo_map.to_dict(),
             "midi": self.midi.model_dump(exclude={"path"}) if self.midi else None,
+            **({"session": self.session.sha256} if self.session else {}),
             "seed": self.seed,
             "automation_block_samples": self.automation_block_samples,
         }

@@ -41,10 +41,11 @@ from bridge.plan.checks import (
 from bridge.plan.find_stems import find_stems, resolve_path
 from bridge.plan.growth import check_growth, growth_networks, growth_notes
 from bridge.plan.held_frequencies import HeldFrequencies
-from bridge.plan.model import MidiSource, Plan, StemPlan
+from bridge.plan.model import MidiSource, Plan, SessionSource, StemPlan
 from bridge.plan.output_names import audio_values, build_name, check_template, stem_outputs
 from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.section import Section
+from bridge.plan.session_stems import find_clock, session_clock
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.keyswitches import dreams_of
 from bridge.presets.load import load_noted, with_location
@@ -66,6 +67,7 @@ def build_plan(
     *,
     out_dir: Path | str,
     midi: Path | str | None = None,
+    session: SessionSource | None = None,
     clock: ClockSettings | None = None,
     align: bool = True,
     sample_rate: int | None = None,
@@ -82,6 +84,7 @@ def build_plan(
     crop: bool = False,
     on_missing: Literal["fail", "bypass"] = "fail",
     trust: bool = False,
+    notes: Sequence[str] = (),
 ) -> Plan:
     """Resolve what a render will do; nothing is written.
 
@@ -90,7 +93,9 @@ def build_plan(
         preset: A preset, its name, or a path to one.
         out_dir: Where rendered stems go.
         midi: A MIDI file with tempo, meter, markers, notes and lanes.
-        clock: Tempo, meter and place of the song; what it says wins over the MIDI file.
+        session: A session, from `bridge.plan.session_stems.open_session`: its clock wins over the MIDI
+            file's, and it plays where no MIDI file does.
+        clock: Tempo, meter and place of the song; what it says wins over the MIDI file and the session.
         align: Whether the stems are one session and come out with one rate, start and length; false takes
             each on its own.
         sample_rate: Hz to render at; None takes that of most stems, or with `align` false each stem's own.
@@ -109,6 +114,7 @@ def build_plan(
         crop: Whether outputs begin with the section; else silence stands for what comes before.
         on_missing: ``fail``, or ``bypass`` the nodes whose plugins are not installed.
         trust: Whether a preset that is read from a file may reach outside its folder, see `load_preset`.
+        notes: What is known already and is to be told with the plan's warnings.
 
     Raises:
         InputError: Anything given cannot be used.
@@ -123,7 +129,7 @@ def build_plan(
     out_dir = resolve_path(Path(out_dir))
     midi_path = None if midi is None else resolve_path(Path(midi))
     _check_out(stems, out_dir)
-    loaded, notes = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
+    loaded, said = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
     resolved = apply_settings(loaded, settings, variation)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
@@ -131,8 +137,8 @@ def build_plan(
         infos = _usable(found, list(pool.map(_inspect, found)))
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock, ladder = clock or ClockSettings(), sort_ladder(ladder)
-    parsed, tempo_map = _read_clock(midi, clock, infos, resolved)
-    warnings = [*notes, *tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
+    parsed, tempo_map = _read_clock(midi, session, clock, infos, resolved)
+    warnings = [*notes, *said, *tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
     warnings += find_overruled(resolved, settings)
     hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)
@@ -201,6 +207,7 @@ def build_plan(
             pattern=clock.pattern,
             ppq=clock.ppq,
         ),
+        session=session,
         stems=tuple(planned),
         out_dir=str(out_dir),
         networks={**dreams.networks, **players},
@@ -299,11 +306,20 @@ def _usable(paths: Sequence[Path], looked_at: Sequence[AudioInfo | InputError]) 
 
 
 def _read_clock(
-    midi: Path | str | None, said: ClockSettings, infos: Sequence[AudioInfo], preset: Preset
+    midi: Path | str | None,
+    session: SessionSource | None,
+    said: ClockSettings,
+    infos: Sequence[AudioInfo],
+    preset: Preset,
 ) -> tuple[MidiFile | None, TempoMap]:
     said_by_names = {info.path.stem: bpm_from_name(info.path.stem) for info in infos}
     named = next((bpm for bpm in said_by_names.values() if bpm is not None), None)
     parsed = None if midi is None else read_midi(midi, pattern=said.pattern, ppq=said.ppq)
+    if session is not None:
+        parsed = session.add_to(parsed)
+        own = session_clock(session.load(), said, parsed)
+        return parsed, _with_name_warnings(own, said_by_names)
+    beside = None if parsed is not None else find_clock([info.path for info in infos])
     tempo_map = build_clock(
         parsed,
         said,
@@ -314,6 +330,8 @@ def _read_clock(
     if parsed is None and said.bpm is None and (preset.modulators or keeps_time):
         bpm, source = float(tempo_map.bpm_at(0.0)), tempo_map.source
         warning = f"no tempo was given: {bpm:g} BPM is used ({source}). Give --midi or --bpm."
+        if beside is not None:
+            warning += f" {beside.name} lies beside the stems: --auto-clock takes the song's time from it."
         tempo_map = replace(tempo_map, warnings=(*tempo_map.warnings, warning))
     return parsed, _with_name_warnings(tempo_map, said_by_names)
 
