@@ -164,9 +164,8 @@ class _Editor:
             for element in copy.iter():
                 if element.get("id"):
                     element.set("id", self._new_id())
-            own.insert(
-                list(own).index(own.find("Pan")) + 1 if own.find("Pan") is not None else len(own), copy
-            )
+            pan = own.find("Pan")
+            own.insert(len(own) if pan is None else list(own).index(pan) + 1, copy)
         devices = channel.find("Devices")
         if devices is not None and getattr(devices, "content", b"").strip():
             self.warnings.append(

@@ -122,7 +122,7 @@ class _Editor:
         return self._add_track(origin, stem, audio, how)
 
     def _add_track(self, origin: Block | None, stem: StemTrack, audio: Path, how: WriteBack) -> list[str]:
-        warnings = []
+        warnings: list[str] = []
         children = self._project.children
         added = [self._new_track(stem, audio, origin)]
         if stem.depth_points:

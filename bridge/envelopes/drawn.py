@@ -61,4 +61,4 @@ def drawn_lane(name: str, song: Song, sample_rate: float, where: str) -> Source:
                 curve="linear" if is_line and has_next else "hold",
             )
         )
-    return Source(key=name, curve=Contour(segments, before=points[0][1]))
+    return Source(key=name, curve=Contour(segments=segments, before=points[0][1]))

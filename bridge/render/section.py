@@ -67,7 +67,8 @@ class DepthLimit:
         """Return the deepest step that matters, a value a sample."""
         places = np.arange(start, start + n_samples)
         distance = np.maximum(np.maximum(self.first - places, places - self.last + 1), 0)
-        return np.maximum(self.steps + _SLACK_STEPS - distance // self.hop, 0).astype(np.float64)
+        deepest: Lane = np.maximum(self.steps + _SLACK_STEPS - distance // self.hop, 0).astype(np.float64)
+        return deepest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
