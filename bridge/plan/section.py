@@ -41,14 +41,14 @@ class Section:
         except TempoError as error:
             raise PlanError(str(error)) from None
         first, last = round(start_s * sample_rate), round(end_s * sample_rate)
+        if first >= n_samples:
+            raise PlanError(
+                f"the section begins at {self.start} ({start_s:.3f} s), and {stem} ends at {length_s:.3f} s"
+            )
         if first >= last:
             raise PlanError(
                 f"the section from {self.start} ({start_s:.3f} s) to {self.end} ({end_s:.3f} s) has no "
                 "length; the end lies after the start"
-            )
-        if first >= n_samples:
-            raise PlanError(
-                f"the section begins at {self.start} ({start_s:.3f} s), and {stem} ends at {length_s:.3f} s"
             )
         return max(0, first), min(last, n_samples)
 
