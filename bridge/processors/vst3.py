@@ -28,7 +28,7 @@ from bridge.hosts.events import merge_events, midi_events, raw_events, transport
 from bridge.hosts.faults import FaultAction, PluginFault
 from bridge.hosts.instances import LoadOptions, PluginInstances
 from bridge.hosts.open_plugin import Isolation, choose_backend, wants_clock
-from bridge.hosts.plugin_scan import find_plugin
+from bridge.hosts.installed_plugins import find_plugin
 from bridge.hosts.plugin_stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
