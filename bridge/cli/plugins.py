@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.cli.console import minutes, note, print_json, print_table, say
+from bridge.cli.plugins_edit import edit_command, say_node
 from bridge.cli.plugins_installed import COMMANDS
 
 app = typer.Typer(help="Scan, list, show, check, edit, save and play VST3 plugins.", no_args_is_help=True)
@@ -26,6 +26,7 @@ _PluginName = Annotated[
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.command("edit")(edit_command)
 
 
 @app.command()
@@ -109,13 +110,8 @@ def state(
                 raise InputError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
             vst3.set_parameter(name.strip(), parse_value(value.strip()))
         vst3.save_state(out)
-        node = {"id": "plugin", "use": "vst3", "plugin": plugin}
-        if plugin_name is not None:
-            node["plugin_name"] = plugin_name
-        node |= {"plugin_version": vst3.version, "state": out.name}
-    say("[[chain]]")
-    for key, text in node.items():
-        say(f"{key} = {json.dumps(text, ensure_ascii=False)}")
+        version = vst3.version
+    say_node(plugin, plugin_name, version, out)
 
 
 @app.command()

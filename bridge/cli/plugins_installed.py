@@ -32,12 +32,13 @@ def scan(
     ] = False,
     backend: Annotated[
         Literal["auto", "pedalboard", "minihost"],
-        typer.Option("--backend", help="Which host loads them; auto tries both and remembers which one does."),
+        typer.Option(
+            "--backend", help="Which host loads them; auto tries both and remembers which one does."
+        ),
     ] = "auto",
     as_json: _Json = False,
 ) -> None:
     """Load every plugin once, in a process of its own, and remember what it is or why it is blocked."""
-    from bridge.hosts.plugin_cache import ScannedBundle
     from bridge.hosts.plugin_scan import scan as scan_plugins
 
     seen: list[ScannedBundle] = []
@@ -86,7 +87,8 @@ def list_plugins(
     cache, blocklist = PluginCache.read(), read_blocklist()
     if show_blocked:
         rows = [
-            {"path": bundle.path, "plugin": name, "reason": reason} for bundle, name, reason in cache.blocked()
+            {"path": bundle.path, "plugin": name, "reason": reason}
+            for bundle, name, reason in cache.blocked()
         ]
         again = "reverie plugins unblock"
         rows += [{"path": "", "plugin": line, "reason": f"by you; {again} {line!r}"} for line in blocklist]
@@ -126,7 +128,9 @@ def block(plugin: _Blockable) -> None:
     from bridge.hosts.plugin_cache import PluginCache
 
     path, cache = Path(plugin).absolute(), PluginCache.read()
-    names = {entry.name.casefold(): entry.name for bundle in cache.bundles.values() for entry in bundle.plugins}
+    names = {
+        entry.name.casefold(): entry.name for bundle in cache.bundles.values() for entry in bundle.plugins
+    }
     names |= {Path(bundle).stem.casefold(): Path(bundle).stem for bundle in cache.bundles}
     if plugin.lower().endswith(".vst3") and path.exists():
         line = str(path)

@@ -57,7 +57,10 @@ def _build(path: Path, info: str, folder: Path) -> None:
     try:
         contents = part / path.name / "Contents"
         (contents / "Resources").mkdir(parents=True)
-        for place, there in ((contents, path / "Contents"), (contents / "Resources", path / "Contents/Resources")):
+        for place, there in (
+            (contents, path / "Contents"),
+            (contents / "Resources", path / "Contents/Resources"),
+        ):
             for child in there.iterdir() if there.is_dir() else ():
                 if child.name not in ("Resources", _MODULE_INFO):
                     (place / child.name).symlink_to(child)

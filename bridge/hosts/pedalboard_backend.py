@@ -16,6 +16,7 @@ What it cannot do: transport (plugins always see 120 BPM, 4/4, position 0), side
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,13 @@ class PedalboardBackend:
                 f"{self._description.name}: the plugin refuses this state, though it is its own; "
                 "it may come from a newer version of the plugin"
             ) from error
+
+    def show_editor(self, closed: threading.Event) -> None:
+        """Show the plugin's own editor until the user or `closed` closes it; on the main thread only."""
+        try:
+            self._plugin.show_editor(closed)
+        except RuntimeError as error:
+            raise PluginError(f"{self._description.name}: shows no editor: {error}") from error
 
     def _describe(self) -> PluginDescription:
         plugin = self._plugin

@@ -153,8 +153,8 @@ class _Object:
         self._table = ctypes.cast(pointer, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p))).contents
 
     def call(self, place: int, *arguments: object) -> int:
-        function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._table[place] or 0)
-        function.argtypes = None  # type: ignore[assignment] - each function has its own
+        kinds = (ctypes.c_int32 if isinstance(each, int) else ctypes.c_void_p for each in arguments)
+        function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *kinds)(self._table[place] or 0)
         return int(function(self._pointer, *arguments))
 
     def query(self, iid: bytes) -> _Object | None:

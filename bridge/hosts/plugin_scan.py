@@ -24,6 +24,7 @@ __all__ = ["find_bundles", "scan"]
 _SPARE_WORKERS = 2
 """More than there are processors, since one that waits for a hung plugin uses none."""
 
+
 def find_bundles(folders: Iterable[Path]) -> list[Path]:
     """Return every VST3 bundle in some folders and below, and those given directly; links to one are one."""
     found: dict[Path, Path] = {}
@@ -101,9 +102,7 @@ def scan(
     return result
 
 
-def _scan_bundle(
-    path: Path, old: ScannedBundle | None, timeout_s: float, hosts: Hosts
-) -> ScannedBundle:
+def _scan_bundle(path: Path, old: ScannedBundle | None, timeout_s: float, hosts: Hosts) -> ScannedBundle:
     try:
         binary = check_bundle(path)
         mtime_ns = binary.stat().st_mtime_ns

@@ -8,6 +8,7 @@ for. A hang is waited for briefly as long as there is another way, and at full l
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -38,6 +39,8 @@ SHELL_PLUGINS: Final = 64
 _IMPORT_S: Final = 60.0
 _BRIEF_S: Final = 8.0
 """How long one host is waited for while another has not been tried."""
+_BUSY_SHARE: Final = 0.03
+"""One that used less of a processor waits for something that does not come, however crowded the machine is."""
 _MAX_HANGS: Final = 3
 """After so many plugins of one bundle have hung, the others are not waited for."""
 
@@ -46,11 +49,11 @@ Fact = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a host does not load a plugin; `is_hang` where more time might help."""
+    """Why a host does not load a plugin; whether its process died of it, and whether more time might help."""
 
     reason: str
-    is_hang: bool = False
-    is_crash: bool = False
+    is_death: bool = False
+    needs_time: bool = False
 
 
 _Outcome = PluginEntry | _Refusal
@@ -78,14 +81,12 @@ def describe_bundle(path: Path, *, hosts: Hosts = "auto", timeout_s: float = 30.
     refusals: list[dict[BackendName, _Refusal]] = [{} for _ in classes]
     rounds = [(backend, brief_s) for backend in order]
     if brief_s < timeout_s:
-        rounds.append((order[0], timeout_s))
-    for round_index, (backend, wait_s) in enumerate(rounds):
-        is_last_chance = round_index >= len(order)
+        rounds += [(backend, timeout_s) for backend in order]
+    for backend, wait_s in rounds:
         open_ones = [
-            i
-            for i, outcome in enumerate(found)
-            if isinstance(outcome, _Refusal)
-            and (not is_last_chance or any(refusal.is_hang for refusal in refusals[i].values()))
+            index
+            for index, refused in enumerate(refusals)
+            if isinstance(found[index], _Refusal) and (backend not in refused or refused[backend].needs_time)
         ]
         if not open_ones:
             continue
@@ -119,13 +120,17 @@ def _blocked(
         reason = reasons[0]
     else:
         reason = "; ".join(f"{name}: {refusal.reason}" for name, refusal in refused.items())
-    if any(refusal.is_crash or refusal.is_hang for refusal in refused.values()):
+    if any(refusal.is_death for refusal in refused.values()):
         reason += hint
     return _entry(plugin, backend, "Instrument" in plugin.category.split("|"), None, reason)
 
 
 def _entry(
-    plugin: PluginClass, backend: BackendName, is_instrument: bool, n_parameters: int | None, blocked: str = ""
+    plugin: PluginClass,
+    backend: BackendName,
+    is_instrument: bool,
+    n_parameters: int | None,
+    blocked: str = "",
 ) -> PluginEntry:
     return PluginEntry(
         name=plugin.name,
@@ -144,7 +149,11 @@ def _display_hint(path: Path) -> str:
     """Return what to try with a plugin that dies on a machine without a display and is linked to one's libraries."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return ""
-    display = [name for name in read_needs(find_binary(path)).libraries if name.startswith(("libX11", "libxcb", "libGL"))]
+    display = [
+        name
+        for name in read_needs(find_binary(path)).libraries
+        if name.startswith(("libX11", "libxcb", "libGL"))
+    ]
     if not display:
         return ""
     return (
@@ -195,8 +204,7 @@ def _load(
                 outcomes[todo.pop(0)] = outcome
         except _Death as death:
             reason = f"{death.kind} while it was loaded ({death.detail})"
-            refusal = _Refusal(reason, is_hang=death.kind == "hang", is_crash=death.kind == "crash")
-            outcomes[todo.pop(0)] = refusal
+            outcomes[todo.pop(0)] = _Refusal(reason, is_death=True, needs_time=death.is_busy)
             n_hangs += death.kind == "hang"
             if n_hangs >= _MAX_HANGS or (backend == "pedalboard" and len(classes) > 1):
                 # The others would make it too, or wait as long.
@@ -225,12 +233,21 @@ def _load_until_death(
         child.close()
 
 
+def _processor_seconds(process_id: int) -> float:
+    """Return how long a process has computed; nan where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return math.nan
+
+
 class _Death(Exception):  # noqa: N818 - it is what happened, the reason is made of it
     """The child has died or had to be ended."""
 
-    def __init__(self, kind: Literal["crash", "hang"], detail: str) -> None:
+    def __init__(self, kind: Literal["crash", "hang"], detail: str, is_busy: bool = False) -> None:
         super().__init__(detail)
-        self.kind, self.detail = kind, detail
+        self.kind, self.detail, self.is_busy = kind, detail, is_busy
 
 
 class _Child:
@@ -272,10 +289,12 @@ class _Child:
 
     def next_fact(self, timeout_s: float) -> Fact | None:
         """Return the next answer; None where the child has said all."""
+        worked_s = _processor_seconds(self._process.pid)
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:
-            raise _Death("hang", f"no answer within {timeout_s:g} s, killed") from None
+            is_idle = _processor_seconds(self._process.pid) - worked_s < _BUSY_SHARE * timeout_s
+            raise _Death("hang", f"no answer within {timeout_s:g} s, killed", not is_idle) from None
         try:
             fact: Fact = json.loads(line) if line else {}
         except ValueError:

@@ -26,9 +26,9 @@ from bridge.hosts.contract import BackendName, EventArray
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.faults import FaultAction, PluginFault
+from bridge.hosts.installed_plugins import find_plugin
 from bridge.hosts.instances import LoadOptions, PluginInstances
 from bridge.hosts.open_plugin import Isolation, choose_backend, wants_clock
-from bridge.hosts.installed_plugins import find_plugin
 from bridge.hosts.plugin_stream import PluginStream, StreamShape
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
