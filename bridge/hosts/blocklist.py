@@ -55,4 +55,4 @@ def write_blocklist(blocked: tuple[str, ...]) -> None:
 def is_blocked(blocked: tuple[str, ...], path: Path, name: str | None) -> bool:
     """Whether a plugin is on the list, by its name in any case or by its bundle's path."""
     names = {line.casefold() for line in blocked}
-    return str(path) in blocked or (name or path.stem).casefold() in names
+    return str(path.absolute()) in blocked or (name or path.stem).casefold() in names

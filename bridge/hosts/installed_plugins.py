@@ -103,7 +103,7 @@ def _unless_blocked(
 
 
 def _refusal(name: str, blocked: tuple[str, ...], path: Path) -> BlockedPluginError:
-    line = str(path) if str(path) in blocked else name
+    line = str(path.absolute()) if str(path.absolute()) in blocked else name
     return BlockedPluginError(
         f"{name}: you have blocked this plugin; to use it again run: reverie plugins unblock {line!r}"
     )

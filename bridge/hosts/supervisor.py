@@ -95,7 +95,7 @@ class Supervisor:
             return question(self.driver)
         except DriverFault as fault:
             self._end_driver()
-            raise HostedPluginError(self._record(fault, "fail")) from fault
+            raise HostedPluginError(self._record(fault, "fail", sample_rate=0.0)) from fault
 
     @property
     def is_bypassed(self) -> bool:
@@ -205,13 +205,17 @@ class Supervisor:
         self._has_retried = True
         return self._repeat()
 
-    def _record(self, fault: DriverFault, action: FaultAction) -> PluginFault:
+    def _record(
+        self, fault: DriverFault, action: FaultAction, *, sample_rate: float | None = None
+    ) -> PluginFault:
         record = PluginFault(
             plugin=self._name,
             kind=fault.kind,
             position_samples=fault.position_samples,
             detail=fault.detail,
             action=action,
+            sample_rate=self._shape[0] if sample_rate is None else sample_rate,
+            is_second=self._has_retried,
         )
         self.faults.append(record)
         return record

@@ -35,7 +35,7 @@ from bridge.hosts.plugin_cache import PluginEntry, ScannedBundle  # noqa: E402
 from bridge.hosts.plugin_scan import scan  # noqa: E402
 
 Row = dict[str, Any]
-STAGES = ("show", "check", "equality", "state", "automation", "sidechain", "speed")
+STAGES = ("show", "check", "equality", "state", "automation", "speed", "sidechain")
 STAGE_S = 150.0
 
 
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--shells", type=int, default=10_000, help="most plugins of one bundle")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no plugin after so long")
+    parser.add_argument("--without", nargs="*", default=[], choices=STAGES, help="leave stages out")
     parser.add_argument("--table", action="store_true", help="only write the table")
     arguments = parser.parse_args()
     if not arguments.table:
@@ -93,15 +94,15 @@ def measure(arguments: argparse.Namespace) -> None:
         if key in done or time.monotonic() - started > 60 * arguments.minutes:
             return
         row = {"key": key, "bundle": Path(bundle.path).stem, "name": plugin.name, "backend": plugin.backend}
-        keep(row | _measure_one(bundle, plugin))
+        keep(row | _measure_one(bundle, plugin, arguments.without))
         print(key, flush=True)
 
     with ThreadPoolExecutor(arguments.workers) as pool:
         list(pool.map(one, wanted))
 
 
-def _measure_one(bundle: ScannedBundle, plugin: PluginEntry) -> Row:
-    stages: Row = {}
+def _measure_one(bundle: ScannedBundle, plugin: PluginEntry, without: Sequence[str]) -> Row:
+    stages: Row = {stage: {} for stage in without}
     while len(stages) < len(STAGES):
         request = {
             "path": bundle.path,
