@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <link.h>
 #include <unistd.h>
 
 namespace Steinberg {
@@ -116,6 +117,11 @@ void misbehave_at_load()
         usleep (100000);
 }
 
+int names_library (dl_phdr_info* library, size_t, void* word)
+{
+    return std::strstr (library->dlpi_name, static_cast<const char*> (word)) != nullptr;
+}
+
 } // namespace
 
 double Parameter::to_plain (double normalised) const
@@ -184,11 +190,23 @@ std::string bundle_setting (const std::string& key)
     return setting;
 }
 
+bool is_wanted_host()
+{
+    std::string host = bundle_setting ("host");
+    return host.empty() || dl_iterate_phdr (names_library, host.data()) != 0;
+}
+
+bool is_wanted_plugin (const Identity& identity)
+{
+    return std::string (identity.name).find (bundle_setting ("plugin")) != std::string::npos;
+}
+
 Plugin::Plugin (const Identity& identity, std::vector<Parameter> parameters)
     : identity_ (identity), parameters_ (std::move (parameters)),
       normalised_ (new std::atomic<double>[parameters_.size()])
 {
-    misbehave_at_load();
+    if (is_wanted_host() && is_wanted_plugin (identity))
+        misbehave_at_load();
     for (size_t i = 0; i < parameters_.size(); ++i)
         normalised_[i] = parameters_[i].to_normalised (parameters_[i].default_value);
     const std::string channels = bundle_setting ("channels");
