@@ -1,13 +1,14 @@
 """``reverie plugins``: what is installed, what it offers, and whether it can be trusted.
 
-`scan`, `list`, `block` and `unblock` have a file of their own, `plugins_installed`; `edit` has `plugins_edit`.
+`scan`, `list`, `block` and `unblock` have a file of their own, `plugins_installed`; `edit` has
+`plugins_edit`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,13 +29,22 @@ for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
 app.command("edit")(edit_command)
 
+_Backend = Annotated[
+    Literal["auto", "pedalboard", "minihost"], typer.Option("--backend", help="Which host loads it.")
+]
+
 
 @app.command()
-def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = False) -> None:
+def show(
+    plugin: _Plugin,
+    plugin_name: _PluginName = None,
+    backend: _Backend = "auto",
+    as_json: _Json = False,
+) -> None:
     """Show a plugin's parameters: names, ranges, units and choices, as presets write them."""
     from bridge.processors.vst3 import VST3
 
-    with VST3(plugin, plugin_name=plugin_name) as vst3:
+    with VST3(plugin, plugin_name=plugin_name, backend=backend) as vst3:
         specs = list(vst3.parameters.values())
         facts: dict[str, object] = {
             **vst3.identity,
@@ -92,6 +102,7 @@ def state(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="parameter=value, as `plugins show` names them.")
     ] = None,
+    backend: _Backend = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Save a plugin's state as a .vstpreset and print the preset's node that plays it."""
@@ -103,7 +114,7 @@ def state(
         raise OutputError(f"--out {out}: a plugin's state needs the suffix .vstpreset")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already; use --overwrite to replace it")
-    with VST3(plugin, plugin_name=plugin_name) as vst3:
+    with VST3(plugin, plugin_name=plugin_name, backend=backend) as vst3:
         for setting in settings or ():
             name, equals, value = setting.partition("=")
             if not equals:
@@ -127,6 +138,7 @@ def play(
     track: Annotated[
         str | None, typer.Option("--track", help="Play only this track: number or name.")
     ] = None,
+    backend: _Backend = "auto",
     sample_rate: Annotated[int, typer.Option("--sample-rate", min=8000, max=384000)] = 48000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -137,7 +149,7 @@ def play(
     from bridge.render.instrument_stem import play_midi
 
     song, tempo_map = read_midi(midi), read_tempo_map(midi)
-    with VST3(plugin, plugin_name=plugin_name, state=state, tempo_map=tempo_map) as vst3:
+    with VST3(plugin, plugin_name=plugin_name, state=state, tempo_map=tempo_map, backend=backend) as vst3:
         duration_s = play_midi(
             vst3,
             song,

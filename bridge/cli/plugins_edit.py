@@ -25,7 +25,7 @@ def edit_command(
     out: Annotated[Path | None, typer.Option("--out", help="The .vstpreset to write.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Open a plugin's own editor; save its state when the window is closed, and print the node that plays it."""
+    """Open a plugin's own editor; save the state it leaves, and print the node that plays it."""
     from bridge.errors import OutputError
     from bridge.files import check_free, check_writable, write_whole
     from bridge.hosts.editor import check_display, edit_plugin

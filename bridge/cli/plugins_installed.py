@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -112,8 +113,14 @@ def list_plugins(
         note("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]")
         return
     rows_of_text = [
-        (plugin.name, plugin.vendor, plugin.version, plugin.category)
-        + ("" if plugin.n_parameters is None else plugin.n_parameters, plugin.backend)
+        (
+            plugin.name,
+            plugin.vendor,
+            plugin.version,
+            plugin.category,
+            "" if plugin.n_parameters is None else plugin.n_parameters,
+            plugin.backend,
+        )
         for _, plugin in found
     ]
     paths = [bundle.path for bundle, _ in found]
@@ -156,11 +163,16 @@ def unblock(plugin: _Blockable) -> None:
     if kept == blocked:
         held = ", ".join(blocked) or "nothing"
         raise PluginError(
-            f"{plugin}: you have not blocked it (blocked: {held}). What a scan has blocked is tried again by: "
-            "reverie plugins scan --retry-blocked"
+            f"{plugin}: you have not blocked it (blocked: {held}). What a scan has blocked is tried again "
+            "by: reverie plugins scan --retry-blocked"
         )
     write_blocklist(kept)
     say(f"{plugin}: no longer blocked")
 
 
-COMMANDS = {"scan": scan, "list": list_plugins, "block": block, "unblock": unblock}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "scan": scan,
+    "list": list_plugins,
+    "block": block,
+    "unblock": unblock,
+}

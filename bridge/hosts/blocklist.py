@@ -21,7 +21,7 @@ _FILE_NAME = "blocked-plugins.txt"
 
 
 def default_blocklist_path() -> Path:
-    """Return where the list lies: the user's settings, or beside the cache that REVERIE_PLUGIN_CACHE names."""
+    """Return where the list lies: the user's settings, or beside what REVERIE_PLUGIN_CACHE names."""
     named = os.environ.get(CACHE_VARIABLE)
     return (Path(named).parent if named else Path(platformdirs.user_config_dir("reverie"))) / _FILE_NAME
 

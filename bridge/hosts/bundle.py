@@ -118,8 +118,8 @@ def _check_c_library(path: Path, binary: Path) -> None:
     if here and wanted > here:
         wants, has = (".".join(map(str, version)) for version in (wanted, here))
         raise PluginError(
-            f"{path}: built for a newer Linux: it wants the system library glibc {wants} or later, this system "
-            f"has {has}; install the plugin's build for an older system, or use it on a newer one"
+            f"{path}: built for a newer Linux: it wants the system library glibc {wants} or later, this "
+            f"system has {has}; install the plugin's build for an older system, or use it on a newer one"
         )
 
 

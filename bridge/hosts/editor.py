@@ -21,6 +21,7 @@ from bridge.installation import safe_search_path
 
 __all__ = ["EditedPlugin", "check_display", "edit_plugin"]
 
+_BY_NAME = "set parameters by name: reverie plugins state NAME --set parameter=value --out NAME.vstpreset"
 _CLOSE_LINE = b"close\n"
 _CLOSE_S = 10.0
 """How long an editor may take to close and tell its state."""
@@ -52,8 +53,8 @@ def check_display(environment: Mapping[str, str] = os.environ, platform: str = s
     if platform in ("win32", "darwin") or environment.get("DISPLAY"):
         return
     raise PluginError(
-        "there is no display here (DISPLAY is not set), so no plugin can show its editor. Work at a desktop or over "
-        "ssh -X, or set parameters by name: reverie plugins state NAME --set parameter=value --out NAME.vstpreset"
+        "there is no display here (DISPLAY is not set), so no plugin can show its editor. Work at a desktop "
+        f"or over ssh -X, or {_BY_NAME}"
     )
 
 
@@ -82,8 +83,7 @@ def edit_plugin(
     backend: BackendName = entry.backend if entry is not None else "pedalboard"
     if backend != "pedalboard":
         raise PluginError(
-            f"{plugin_name or path.name}: hosted by {backend}, which shows no editors; set parameters by name: "
-            "reverie plugins state NAME --set parameter=value --out NAME.vstpreset"
+            f"{plugin_name or path.name}: hosted by {backend}, which shows no editors; {_BY_NAME}"
         )
     child = _EditorChild(path, plugin_name, state)
     try:
@@ -159,8 +159,8 @@ class _EditorChild:
             code = self._process.wait()
             ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise PluginError(
-                f"{self._label}: its process ended {when} ({ending}); nothing was saved. To test the plugin run: "
-                f"reverie plugins check {self._label!r}"
+                f"{self._label}: its process ended {when} ({ending}); nothing was saved. To test the plugin "
+                f"run: reverie plugins check {self._label!r}"
             )
         fact: dict[str, Any] = json.loads(line)
         if "refused" in fact:

@@ -1,4 +1,4 @@
-"""The child that shows a plugin's editor: one request of JSON, a line when it is loaded, a line when it is closed.
+"""The child that shows a plugin's editor: asked by a line of JSON, it answers when loaded and when closed.
 
 A line on its standard input, or the end of it, closes the window.
 """
@@ -58,7 +58,8 @@ def _restore(backend: PedalboardBackend, data: bytes) -> None:
     preset = parse_vstpreset(data, f"{description.name}: state")
     if preset.uid != description.uid.upper():
         raise PluginError(
-            f"{description.name}: this state belongs to another plugin (class {preset.uid}; this is {description.uid})"
+            f"{description.name}: this state belongs to another plugin (class {preset.uid}; this is "
+            f"{description.uid})"
         )
     backend.set_state(data)
 

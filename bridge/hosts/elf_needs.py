@@ -1,7 +1,7 @@
 """What a Linux program library wants of the system: other libraries, and which version of the C library.
 
-A plugin built on a newer system than this one fails to load with a message about a missing symbol version, or with
-none. Its file says beforehand what it wants.
+A plugin built on a newer system than this one fails to load with a message about a missing symbol version, or
+with none. Its file says beforehand what it wants.
 
 Source: System V Application Binary Interface, "Dynamic Section"; Linux Standard Base, "Symbol Versioning".
 """

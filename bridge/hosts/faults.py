@@ -87,8 +87,8 @@ class HostedPluginError(PluginFaultError):
         retry = "" if fault.is_second else ', or "retry" to start it again once'
         super().__init__(
             f"{fault.what_and_where(tempo_map)}{again}. Nothing of this stem was written. To let "
-            f'the stem through, dry from there on, set on_fault = "bypass" at its node{retry}; to test the plugin '
-            f"run: reverie plugins check {fault.plugin!r}; to never load it again: "
+            f'the stem through, dry from there on, set on_fault = "bypass" at its node{retry}; to test '
+            f"the plugin run: reverie plugins check {fault.plugin!r}; to never load it again: "
             f"reverie plugins block {fault.plugin!r}"
         )
         self.fault = fault

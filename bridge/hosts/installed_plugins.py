@@ -81,8 +81,8 @@ def _choose(text: str, matches: Sequence[_Match]) -> tuple[Path, str | None]:
     if len(matches) > 1:
         others = ", ".join(f"{other.path} ({_brief(each)})" for other, each in matches[1:])
         warnings.warn(
-            f"{text!r} is installed more than once: {bundle.path} ({_brief(entry)}) is used, not {others}. To "
-            "choose write the path instead of the name, or block the others: reverie plugins block PATH",
+            f"{text!r} is installed more than once: {bundle.path} ({_brief(entry)}) is used, not {others}. "
+            "To choose write the path instead of the name, or block the others: reverie plugins block PATH",
             stacklevel=4,
         )
     return Path(bundle.path), entry.name if len(bundle.plugins) > 1 else None

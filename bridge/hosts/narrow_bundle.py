@@ -1,8 +1,8 @@
 """A bundle of many plugins that shows only one of them, without a copy of its binary.
 
 One host opens only the first plugin that a bundle lists, and asks ``moduleinfo.json`` first which there are.
-So any plugin of a bundle can be opened through a folder that links to the bundle's own and lists just that one;
-the other plugins are not even made, which for a bundle of hundreds saves many seconds a load.
+So any plugin of a bundle can be opened through a folder that links to the bundle's own and lists just that
+one; the other plugins are not even made, which for a bundle of hundreds saves many seconds a load.
 
 Source: Steinberg, "VST Module Info" (``Contents/Resources/moduleinfo.json``).
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -66,7 +65,7 @@ def _build(path: Path, info: str, folder: Path) -> None:
                     (place / child.name).symlink_to(child)
         (contents / "Resources" / _MODULE_INFO).write_text(info, encoding="utf-8")
         with suppress(OSError):  # another process has made it meanwhile
-            os.replace(part, folder)
+            part.replace(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

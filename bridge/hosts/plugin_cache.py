@@ -1,4 +1,4 @@
-"""What scans have found, kept in a file: every bundle, its plugins, which host plays each, what is blocked and why."""
+"""What scans have found, in a file: bundles, plugins, the host of each, what is blocked and why."""
 
 from __future__ import annotations
 

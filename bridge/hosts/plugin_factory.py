@@ -175,7 +175,7 @@ def _text(raw: bytes) -> str:
 
 
 def _wide(raw: ctypes.Array[ctypes.c_ubyte]) -> str:
-    """Read UTF-16 up to its zero, in whichever order of bytes gives Latin letters: some write the wrong one."""
+    """Read UTF-16 up to its zero, in the order of bytes that gives letters: some write the wrong one."""
     data = bytes(raw)
     order = "utf-16-be" if data[0] == 0 and data[1] != 0 else "utf-16-le"
     return data.decode(order, "replace").partition("\0")[0]

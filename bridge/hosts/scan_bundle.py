@@ -1,8 +1,9 @@
 """What is in one bundle and which host plays it, found out by children that may crash or hang.
 
-One child lists a bundle's plugins without making any. A second loads them one after another; where it dies, the
-plugin it was at is to blame, and another child goes on behind it. What one host does not load the other is asked
-for. A hang is waited for briefly as long as there is another way, and at full length only where there is none.
+One child lists a bundle's plugins without making any. A second loads them one after another; where it dies,
+the plugin it was at is to blame, and another child goes on behind it. What one host does not load the other
+is asked for. A hang is waited for briefly as long as there is another way, and at full length only where
+there is none.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ __all__ = ["SHELL_PLUGINS", "Hosts", "describe_bundle"]
 Hosts = BackendName | Literal["auto"]
 
 SHELL_PLUGINS: Final = 64
-"""pedalboard makes every plugin of a bundle whenever one is loaded: bundles of more are minihost's where it is there."""
+"""pedalboard makes all plugins of a bundle to load one: bundles of more are minihost's, where it is there."""
 
 _IMPORT_S: Final = 60.0
 _BRIEF_S: Final = 8.0
 """How long one host is waited for while another has not been tried."""
 _BUSY_SHARE: Final = 0.03
-"""One that used less of a processor waits for something that does not come, however crowded the machine is."""
+"""One that used less of a processor waits for what does not come, however crowded the machine is."""
 _MAX_HANGS: Final = 3
 """After so many plugins of one bundle have hung, the others are not waited for."""
 
@@ -146,7 +147,7 @@ def _entry(
 
 
 def _display_hint(path: Path) -> str:
-    """Return what to try with a plugin that dies on a machine without a display and is linked to one's libraries."""
+    """Return what to try with a plugin that died without a display and is linked to one's libraries."""
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return ""
     display = [

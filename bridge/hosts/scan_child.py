@@ -1,8 +1,8 @@
 """The child of a scan: lists a bundle's plugins, or loads them one after another, and writes a line for each.
 
 It is asked by one line of JSON and answers with lines of JSON on what was stdout; whatever plugins print goes
-where stderr goes. It ends when the parent closes its end of the pipe. Only what a list shows is asked: no texts
-of parameters, of which some plugins have a hundred thousand.
+where stderr goes. It ends when the parent closes its end of the pipe. Only what a list shows is asked: no
+texts of parameters, of which some plugins have a hundred thousand.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _load(path: Path, classes: list[PluginClass], backend: BackendName, has_seve
 def _through_pedalboard(path: Path, has_several: bool) -> Callable[[PluginClass], Fact]:
     from pedalboard import VST3Plugin
 
-    class Unasked(VST3Plugin):  # type: ignore[misc]
+    class Unasked(VST3Plugin):
         """A plugin that is not asked a thousand texts for each of its parameters while it is loaded."""
 
         def __set_initial_parameter_values__(self, values: object) -> None:

@@ -290,7 +290,7 @@ def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | 
         if plan.on_missing == "fail":
             raise
         if hooks.on_warning is not None:
-            hooks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
+            hooks.on_warning(f"{node.plugin} is not installed, or blocked: node {node.id!r} is bypassed")
         return None
 
 

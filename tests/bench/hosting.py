@@ -177,7 +177,9 @@ def disturb(folder: Path, count: int, seed: int) -> str:
                 driver._timeout_s = 1.5 if number == signal.SIGSTOP else 20.0  # type: ignore[attr-defined]
                 running = [pool.submit(_outcome, stem, sound) for stem in stems]
                 threading.Timer(
-                    generator.random() * 0.15, os.kill, (driver.process_id, number)  # type: ignore[attr-defined]
+                    generator.random() * 0.15,
+                    os.kill,
+                    (driver.process_id, number),  # type: ignore[attr-defined]
                 ).start()
                 ended = [one.result() for one in running]
                 time.sleep(0.2)  # the signal has come by then, if not to this sound then to the next
@@ -194,9 +196,10 @@ def disturb(folder: Path, count: int, seed: int) -> str:
     after = len(child_process_ids()), open_descriptors()
     told_all = ", ".join(f"{n} x {what}" for what, n in sorted(reports.items()))
     return (
-        f"{count} renders of 4 stems at once through {len(known)} plugins that others wrote, one of them killed or "
-        f"stopped from outside at a random moment (seed {seed}): {n_intact} of {n_others} other stems bit-identical "
-        f"to a clean run. Told: {told_all}. Children and open descriptors before {before}, after {after}."
+        f"{count} renders of 4 stems at once through {len(known)} plugins that others wrote, one of them "
+        f"killed or stopped from outside at a random moment (seed {seed}): {n_intact} of {n_others} other "
+        f"stems bit-identical to a clean run. Told: {told_all}. "
+        f"Children and open descriptors before {before}, after {after}."
     )
 
 

@@ -4,11 +4,12 @@
     python tests/bench/plugins.py FOLDER... --shells 12     at most so many plugins of one bundle
     python tests/bench/plugins.py --table                   only write plugins.md of what is there
 
-Each plugin is scanned, shown, checked (level 3), compared with the bare host that plays it (defaults and seeded
-random settings; 44.1, 48 and 96 kHz; mono and stereo; instruments with notes, a bend and the pedal), automated
-against that host's staircase (a step each 64 and each 16 samples), saved and restored, fed a sidechain, and timed in
-seconds of processor. It runs in a process of its own, `plugins_measure.py`, which is started again behind the stage
-in which it dies. What is finished stands in a journal, one line a plugin, so the run can be stopped and repeated.
+Each plugin is scanned, shown, checked (level 3), compared with the bare host that plays it (defaults and
+seeded random settings; 44.1, 48 and 96 kHz; mono and stereo; instruments with notes, a bend and the pedal),
+automated against that host's staircase (a step each 64 and each 16 samples), saved and restored, fed a
+sidechain, and timed in seconds of processor. It runs in a process of its own, `plugins_measure.py`, which is
+started again behind the stage in which it dies. What is finished stands in a journal, one line a plugin, so
+the run can be stopped and repeated.
 
 `bash tests/plugins/fetch.sh --all` brings 55 bundles; most want a newer system than some.
 """
@@ -168,8 +169,8 @@ def table(rows: Sequence[Row]) -> str:
         lines += [f"- {Path(row['key']).stem}: {row['blocked']}" for row in blocked]
         lines.append("")
     lines += [
-        "| plugin | host | parameters (with a unit) | check fails | equal | not equal | state | automation, dB "
-        "| sidechain, dB | load | speed |",
+        "| plugin | host | parameters (with a unit) | check fails | equal | not equal | state | automation, "
+        "dB | sidechain, dB | load | speed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in plugins]
@@ -195,12 +196,14 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
     n_dead = sum("died" in fact.get("error", "") for row in plugins for fact in row["stages"].values())
     n_equal_stairs = sum(all(_is_equal(one) for one in each.values()) for each in stairs)
     lines = [
-        f"- {len(plugins)} plugins measured; in {n_dead} stages the bench's own process, with the bare host, died.",
-        f"- Equal to the bare host, sample for sample: {verdicts['equal']} of {n_fair} sounds in which the bare "
-        f"host equals itself ({verdicts['unsteady']} in which it does not, {verdicts['refused']} it refuses).",
+        f"- {len(plugins)} plugins measured; in {n_dead} stages the bench's own process, with the bare host, "
+        "died.",
+        f"- Equal to the bare host, sample for sample: {verdicts['equal']} of {n_fair} sounds in which the "
+        f"bare host equals itself ({verdicts['unsteady']} in which it does not, {verdicts['refused']} it "
+        "refuses).",
         f"- Check (level 3): {sum(not one['failed'] for one in checks)} of {len(checks)} pass.",
-        f"- State: {sum(_is_equal(one['by']) for one in fair_states)} of {len(fair_states)} sound the same after "
-        f"it; {sum(not one['n_moved'] for one in states)} of {len(states)} show the same values.",
+        f"- State: {sum(_is_equal(one['by']) for one in fair_states)} of {len(fair_states)} sound the same "
+        f"after it; {sum(not one['n_moved'] for one in states)} of {len(states)} show the same values.",
         f"- Automation: {n_equal_stairs} of {len(stairs)} equal the bare host's staircase.",
         f"- Sidechain: {sum(_is_equal(one['by']) for one in keys)} of {len(keys)} equal.",
     ]
@@ -208,8 +211,8 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
         if ratios:
             n_good = sum(ratio >= aim for ratio in ratios)
             lines.append(
-                f"- Speed, isolated against bare, plugins of {name} load: median {ratios[len(ratios) // 2]:.2f}, "
-                f"{n_good} of {len(ratios)} at least {aim:g}."
+                f"- Speed, isolated against bare, plugins of {name} load: median "
+                f"{ratios[len(ratios) // 2]:.2f}, {n_good} of {len(ratios)} at least {aim:g}."
             )
     return lines
 

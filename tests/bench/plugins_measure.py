@@ -1,8 +1,8 @@
 """Measure one plugin against both bare hosts: what `plugins.py` starts for each.
 
-    python tests/bench/plugins_measure.py '{"path": ..., "name": ..., "several": true, "backend": ..., "skip": []}'
+    python tests/bench/plugins_measure.py REQUEST     JSON: path, name, several, backend, skip
 
-Prints a line of JSON a stage: before it begins `{"begin": stage}`, then `{"stage": stage, ...}` with what was found.
+Prints a line of JSON as a stage begins, `{"begin": stage}`, and one of what it found, `{"stage": ...}`.
 A bare host is first compared with itself (two fresh instances); only where it is equal can the product be.
 """
 
@@ -338,7 +338,7 @@ class Measurement:
         return {"channels": bare.n_sidechain, "by": _distance(ours, sounds[0])}
 
     def speed(self) -> Fact:
-        """Compare seconds of processor: this process's for the bare host, this one's and the child's for ours."""
+        """Compare seconds of processor: of this process for the bare host, and of the child for ours too."""
         seconds = 10
         sound = noise(seconds * 48000, self.channels, seed=5)
         bare = self.bare()

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from bridge.cli.plugins import app
 from bridge.errors import MidiFileError, OutputError, PluginError, ProcessorError
+from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -40,6 +41,39 @@ def test_scan_list_and_blocked(tmp_path: Path) -> None:
     assert json.loads(run("list", "--json"))[0]["n_parameters"] == 14
     assert "crash while it was loaded" in run("list", "--blocked")
     assert json.loads(run("list", "--blocked", "--json"))[0]["path"] == str(bad)
+    assert json.loads(run("list", "--json"))[0]["backend"] == "pedalboard"
+
+
+def test_block_and_unblock(tmp_path: Path) -> None:
+    """A plugin is blocked by its name or its bundle's path, listed as such, and free again when told so."""
+    entry = PluginEntry(
+        name="Odd One",
+        vendor="V",
+        version="1",
+        uid="",
+        category="Fx",
+        is_instrument=False,
+        n_parameters=None,
+        backend="minihost",
+    )
+    bundle = ScannedBundle(path="/p/Odd.vst3", plugins=(entry,))
+    PluginCache(tmp_path / "plugins.json", {bundle.path: bundle}).write()
+    assert "minihost" in run("list")
+    with pytest.raises(PluginError, match="did you mean 'Odd One'"):
+        run("block", "Od One")
+    assert "Odd One: blocked" in run("block", "odd one")
+    assert json.loads(run("list", "--json")) == []
+    assert json.loads(run("list", "--blocked", "--json")) == [
+        {"path": "", "plugin": "Odd One", "reason": "by you; reverie plugins unblock 'Odd One'"}
+    ]
+    with pytest.raises(PluginError, match="you have blocked this plugin"):
+        run("show", "Odd One")
+    assert "no longer blocked" in run("unblock", "ODD ONE")
+    with pytest.raises(PluginError, match="you have not blocked it"):
+        run("unblock", "Odd One")
+    assert str(EFFECT) in run("block", str(EFFECT))
+    assert "no longer blocked" in run("unblock", str(EFFECT))
+    assert json.loads(run("list", "--json"))[0]["name"] == "Odd One"
 
 
 def test_show_prints_every_parameter() -> None:

@@ -54,7 +54,7 @@ def close_at_once(close: Callable[[], None]) -> None:
 def test_without_a_display_the_reason_and_another_way_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux wants DISPLAY; other systems have a screen."""
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(PluginError, match="no display here.*reverie plugins state"):
+    with pytest.raises(PluginError, match=r"no display here.*reverie plugins state"):
         check_display(platform="linux")
     check_display({"DISPLAY": ":3"}, "linux")
     check_display({}, "darwin")
@@ -73,14 +73,16 @@ def test_a_plugin_without_an_editor_says_so() -> None:
 def test_a_crash_costs_nothing_but_the_window(tmp_path: Path) -> None:
     """It is told, with what to do; no state is written."""
     bundle = misbehaving_copy(tmp_path, "Bad", load="crash")
-    with pytest.raises(PluginError, match=r"Bad: its process ended while it was loaded \(SIGSEGV\); nothing was saved"):
+    with pytest.raises(
+        PluginError, match=r"Bad: its process ended while it was loaded \(SIGSEGV\); nothing was saved"
+    ):
         edit_plugin(bundle)
 
 
 class TestWithEditors:
     """Plugins from Debian's packages."""
 
-    pytestmark = [*needs_packages, pytest.mark.usefixtures("display")]
+    pytestmark = (*needs_packages, pytest.mark.usefixtures("display"))
 
     def test_the_state_of_a_closed_editor_is_what_it_began_with(self, tmp_path: Path) -> None:
         """A window that is closed untouched leaves the state it was given, which a chain then plays."""

@@ -385,16 +385,27 @@ def test_many_random_faults_leave_nothing() -> None:
 def test_a_fault_is_told_with_its_time_and_bar() -> None:
     """Sample, time and, where the clock is known, the bar; what was done, and how to block the plugin."""
     fault = PluginFault(
-        plugin="Odd", kind="crash", position_samples=72000, detail="SIGSEGV", action="bypass", sample_rate=48000.0
+        plugin="Odd",
+        kind="crash",
+        position_samples=72000,
+        detail="SIGSEGV",
+        action="bypass",
+        sample_rate=48000.0,
     )
     clock = TempoMap.constant(120.0, (3, 4))
     assert fault.told(clock) == (
-        "Odd: crash at sample 72000, 0:01.500 into the sound, bar 2:1:000 (SIGSEGV); bypassed from there on: the "
-        "rest of the stem is dry at this node. To never load it again run: reverie plugins block 'Odd'"
+        "Odd: crash at sample 72000, 0:01.500 into the sound, bar 2:1:000 (SIGSEGV); bypassed from there "
+        "on: the rest of the stem is dry at this node. To never load it again run: reverie plugins block "
+        "'Odd'"
     )
     failed = str(HostedPluginError(replace(fault, action="fail", position_samples=48000 * 61), clock))
     assert "1:01.000 into the sound, bar 41:3:000" in failed
-    for way in ('on_fault = "bypass"', '"retry"', "reverie plugins check 'Odd'", "reverie plugins block 'Odd'"):
+    for way in (
+        'on_fault = "bypass"',
+        '"retry"',
+        "reverie plugins check 'Odd'",
+        "reverie plugins block 'Odd'",
+    ):
         assert way in failed
     again = str(HostedPluginError(replace(fault, action="fail", is_second=True)))
     assert "also after it was started again" in again
@@ -408,7 +419,7 @@ class TestOfOthers:
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
     def test_a_plugin_ended_from_outside_costs_its_own_stem(self, number: signal.Signals) -> None:
-        """Of two stems at once the other is what it is undisturbed; the victim names its plugin and the place."""
+        """The other stem is what it is undisturbed; the victim's fault names its plugin and the place."""
         names = ("ZamCompX2", "DragonflyPlateReverb")
         with ExitStack() as stack:
             victim, other = (

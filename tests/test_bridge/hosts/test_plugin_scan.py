@@ -11,8 +11,8 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, child_process_ids, misbehaving_copy, needs_plugins
 
 from bridge.errors import PluginError
-from bridge.hosts.installed_plugins import BlockedPluginError, find_plugin
 from bridge.hosts.blocklist import read_blocklist, write_blocklist
+from bridge.hosts.installed_plugins import BlockedPluginError, find_plugin
 from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
 from bridge.hosts.plugin_scan import find_bundles, scan
 from bridge.processors.vst3 import VST3
@@ -148,7 +148,13 @@ def test_a_blocked_plugin_says_why(tmp_path: Path, cache: Path) -> None:
 def test_two_of_one_name_are_used_with_a_warning(tmp_path: Path, cache: Path) -> None:
     """Where two bundles hold a plugin of one name the first is used; both and how to choose are said."""
     entry = PluginEntry(
-        name="Twin", vendor="V", version="1", uid="", category="", is_instrument=False, n_parameters=1,
+        name="Twin",
+        vendor="V",
+        version="1",
+        uid="",
+        category="",
+        is_instrument=False,
+        n_parameters=1,
         backend="pedalboard",
     )
     first = ScannedBundle(path="/p/A.vst3", plugins=(entry,))
@@ -169,7 +175,9 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"format": 99}', '{"format": 1, "bundles": []}', '{"format": 2, "bundles": [{"path": 1}]}'])
+    "content",
+    ["", "[]", '{"format": 99}', '{"format": 1, "bundles": []}', '{"format": 2, "bundles": [{"path": 1}]}'],
+)
 def test_a_damaged_cache_is_empty(cache: Path, content: str) -> None:
     """A cache that cannot be read counts as empty: the next scan makes it anew."""
     cache.parent.mkdir()
