@@ -119,6 +119,16 @@ class ParameterValues:
         """Return a position in 0..1."""
         return float(self._raws[self._find(name).index])
 
+    def index_of(self, name: str) -> int:
+        """Return the plugin's own index of a parameter."""
+        return self._find(name).index
+
+    def nearest_raw(self, name: str, raw: float) -> float:
+        """Return the nearest position that the parameter can have."""
+        parameter = self._find(name)
+        steps = len(parameter.spec.choices) - 1 if parameter.law == "choice" else parameter.steps
+        return float(np.float32(round(raw * steps) / steps if steps > 0 else raw))
+
     def set_raw(self, name: str, raw: float) -> None:
         """Set a position in 0..1, exact to float32."""
         index = self._find(name).index

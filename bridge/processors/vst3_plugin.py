@@ -16,6 +16,7 @@ from bridge.hosts.contract import PluginDescription
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.faults import PluginFault
 from bridge.hosts.instances import PluginInstances
+from bridge.hosts.parameter_roles import ParameterRole
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.stream_guard import StreamGuard
@@ -118,6 +119,14 @@ class LoadedPlugin:
     def read_only(self) -> Mapping[str, str]:
         """The parameters that cannot be set, and why: meters, and what belongs to the host."""
         return self._controls.refused
+
+    def role_of(self, name: str) -> ParameterRole:
+        """Return what a parameter is for."""
+        return self.description.parameters[self._controls.index_of(name)].role
+
+    def nearest_raw(self, name: str, raw: float) -> float:
+        """Return the position nearest to one that the parameter can have: its nearest step."""
+        return self._controls.nearest_raw(name, raw)
 
     @property
     def programs(self) -> tuple[str, ...]:

@@ -122,13 +122,6 @@ int names_library (dl_phdr_info* library, size_t, void* word)
     return std::strstr (library->dlpi_name, static_cast<const char*> (word)) != nullptr;
 }
 
-// "host minihost": the only host it runs in, told by the name of a library in the same process.
-bool is_wanted_host()
-{
-    std::string host = bundle_setting ("host");
-    return host.empty() || dl_iterate_phdr (names_library, host.data()) != 0;
-}
-
 void talk()
 {
     std::puts ("conformance: a line on the standard output");
@@ -206,6 +199,12 @@ std::string bundle_setting (const std::string& key)
     if (file)
         std::fclose (file);
     return setting;
+}
+
+bool is_wanted_host()
+{
+    std::string host = bundle_setting ("host");
+    return host.empty() || dl_iterate_phdr (names_library, host.data()) != 0;
 }
 
 Plugin::Plugin (const Identity& identity, std::vector<Parameter> parameters)
@@ -313,7 +312,7 @@ uint32 PLUGIN_API Plugin::release()
 
 // IPluginBase ---------------------------------------------------------------------------------------------
 
-tresult PLUGIN_API Plugin::initialize (FUnknown*) { return is_wanted_host() ? kResultOk : kInternalError; }
+tresult PLUGIN_API Plugin::initialize (FUnknown*) { return kResultOk; }
 
 tresult PLUGIN_API Plugin::terminate() { return setComponentHandler (nullptr); }
 

@@ -64,6 +64,9 @@ struct Block
 // how a copy of a bundle is told to misbehave before it has any parameter to be told by.
 std::string bundle_setting (const std::string& key);
 
+// Whether this process may make an instance: "host minihost" wants a library with this word in its path here.
+bool is_wanted_host();
+
 struct Identity
 {
     FUID class_id;
