@@ -32,6 +32,7 @@ class ParameterValues:
     def __init__(self, description: PluginDescription, raws: npt.NDArray[np.float32]) -> None:
         self._where = description.name
         self._values: dict[str, ParamValue] = {}
+        self._lane_ends: dict[int, float] = {}
         self._read(description)
         self.follow(raws)
 
@@ -181,7 +182,12 @@ class ParameterValues:
                 f"{self._where}.{name}: {len(lane)} values of automation for {n_samples} samples"
             )
         raw_now = float(self._raws[parameter.index])
-        events = parameter_events(parameter, lane, raw_now, position_samples, block_samples, self._where)
+        raw_before = None if position_samples == 0 else self._lane_ends.get(parameter.index)
+        events = parameter_events(
+            parameter, lane, raw_before, raw_now, position_samples, block_samples, self._where
+        )
+        if len(lane):
+            self._lane_ends[parameter.index] = float(parameter.lane_to_raw(lane[-1:])[0])
         if len(events):
             self._raws[parameter.index] = self._set[parameter.index] = float(events["value"][-1])
             self._values.pop(name, None)

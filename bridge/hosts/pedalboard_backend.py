@@ -1,6 +1,6 @@
 """pedalboard as a backend: the default, installed with the project.
 
-Four of its habits are worked around here, and nowhere else:
+Five of its habits are worked around here, and nowhere else:
 
 - It fixes its largest block at the first call of a stream and, when a larger one comes, re-prepares the
   plugin in the middle of the sound. A call with MIDI on an effect is refused, but only after the plugin has
@@ -9,6 +9,7 @@ Four of its habits are worked around here, and nowhere else:
   piece of code compensates.
 - It keeps seconds in float32. Blocks are short enough (half a sample of slack in 2^23) for offsets to be
   exact.
+- It asks a plugin a thousand texts for each parameter while loading it; nobody reads them here.
 - Its reset leaves much in many plugins: the phase of an oscillator, a noise generator. A plugin that has
   heard anything is loaded anew for the next stream.
 
@@ -93,9 +94,7 @@ class PedalboardBackend:
         return parameter_roles(titles, [bool(one.is_automatable) for one in self._parameters], self._facts)
 
     def _open(self) -> None:
-        from pedalboard import VST3Plugin
-
-        self._plugin: Any = VST3Plugin(
+        self._plugin: Any = _plugin_class()(
             str(self._path), plugin_name=self._name, initialization_timeout=_WARM_UP_S
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
@@ -267,6 +266,18 @@ class PedalboardBackend:
             sample_rate=self._sample_rate,
             takes_midi=self.is_instrument,
         )
+
+
+def _plugin_class() -> Any:
+    from pedalboard import VST3Plugin
+
+    class Unasked(VST3Plugin):  # type: ignore[misc]
+        """A plugin whose every parameter is not asked a thousand texts while it is loaded."""
+
+        def __set_initial_parameter_values__(self, values: object) -> None:
+            """Set none."""
+
+    return Unasked
 
 
 def _shown(parameter: Any) -> ShownParameter:

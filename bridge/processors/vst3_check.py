@@ -9,9 +9,9 @@
 What pluginval would say decides where it has a rule: only parameters that can be automated take part in the
 round trip of a state, positions may be rounded by a tenth, and a bypass is left alone.
 
-A check says `passed`, `failed` or `skipped`, with figures; it never raises for what the plugin does.
-Plugins with free-running modulation or noise fail repeatability rightly: their renders differ from run to
-run.
+A check says `passed`, `failed`, `warned` or `skipped`, with figures; it never raises for what the plugin
+does. A warning is not pluginval's: plugins with free-running modulation or noise do not repeat themselves,
+and some sound otherwise in other blocks, so their renders differ from run to run or with the block size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bridge.processors.vst3 import VST3
 
 __all__ = ["CHECKS", "Check", "CheckResult", "check_plugin"]
 
-Outcome = Literal["passed", "failed", "skipped"]
+Outcome = Literal["passed", "failed", "skipped", "warned"]
 
 _SAMPLE_RATE = 48000.0
 _SOUND_SAMPLES = 24000
@@ -63,11 +63,14 @@ class Check:
         name: The claim, in a few words.
         level: How strict it is, 1 to 5.
         run: Try it on a plugin that has just been loaded, with a seeded generator.
+        binds: Whether a sound plugin must keep it. pluginval has no rule for the others: what breaks one
+            is a warning, since renders of such a plugin depend on more than the preset.
     """
 
     name: str
     level: int
     run: Callable[[VST3, np.random.Generator], Verdict]
+    binds: bool = True
 
 
 def check_plugin(
@@ -97,6 +100,8 @@ def check_plugin(
         with VST3(plugin, plugin_name=plugin_name, timeout_s=timeout_s) as vst3:
             try:
                 outcome, detail = check.run(vst3, np.random.default_rng(seed))
+                if outcome == "failed" and not check.binds:
+                    outcome = "warned"
             except PluginFaultError as fault:
                 outcome, detail = "failed", str(fault).split(". To let")[0]
             except ReverieError as error:
@@ -257,10 +262,10 @@ CHECKS: tuple[Check, ...] = (
     Check(name="finite at every rate and block size", level=1, run=_is_finite),
     Check(name="takes mono", level=1, run=_takes_mono),
     Check(name="takes silence", level=1, run=_takes_silence),
-    Check(name="block-size independence", level=2, run=_ignores_blocks),
-    Check(name="chunk independence", level=2, run=_ignores_chunks),
+    Check(name="block-size independence", level=2, run=_ignores_blocks, binds=False),
+    Check(name="chunk independence", level=2, run=_ignores_chunks, binds=False),
     Check(name="bypass is null", level=2, run=_bypass_is_null),
-    Check(name="deterministic", level=3, run=_repeats_itself),
+    Check(name="deterministic", level=3, run=_repeats_itself, binds=False),
     Check(name="state round trip", level=3, run=_keeps_state),
     Check(name="latency truth", level=4, run=_latency_is_true),
     Check(name="parameter fuzzing", level=5, run=_survives_fuzzing),

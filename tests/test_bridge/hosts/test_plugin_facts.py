@@ -239,3 +239,38 @@ def test_a_program_after_another_parameter_needs_a_block_between() -> None:
     assert telling_order({2: 0.5, 0: 0.1}, ["program", "sound", "sound"]).needs_a_block is False
     assert telling_order({2: 0.5, 0: 0.1}, ["sound", "sound", "program"]).needs_a_block is True
     assert ParameterFlag.PROGRAM_CHANGE == 1 << 15
+
+
+@pytest.mark.parametrize("piece_samples", [1000, 2000])
+def test_a_step_is_heard_on_its_sample(effect: VST3, piece_samples: int) -> None:
+    """A jump of a gain and a switch off the grid lands on its sample, however the stream is cut."""
+    gain, mute = np.repeat([0.0, -40.0, 0.0], [700, 333, 967]), np.repeat([0.0, 1.0, 0.0], [1301, 7, 692])
+    sound, pieces = np.ones((2, 2000), np.float32), []
+    for start in range(0, 2000, piece_samples):
+        stop = start + piece_samples
+        lanes = {"gain_db": gain[start:stop], "mute": mute[start:stop]}
+        pieces.append(effect.process(sound[:, start:stop], SAMPLE_RATE, reset=False, automation=lanes))
+    heard = np.concatenate([*pieces, effect.flush()], axis=1)
+    # float32 of the position is 4e-6 dB of this gain.
+    np.testing.assert_allclose(heard[0], 10.0 ** (gain / 20.0) * (1.0 - mute), rtol=2e-6)
+
+
+def test_the_sustain_pedal_is_heard_on_its_sample(backend: BackendName) -> None:
+    """A note that ends while the pedal is down sounds until the pedal comes up."""
+    on, off = bytes([0x90, 69, 100]), bytes([0x80, 69, 0])
+    down, up = bytes([0xB0, 64, 127]), bytes([0xB0, 64, 0])
+    with VST3(INSTRUMENT, backend=backend) as vst3:
+        held = vst3.render([(0.0, on), (0.01, down), (0.02, off), (0.05, up)], 0.1, SAMPLE_RATE)
+    assert np.flatnonzero(held[0])[-1] == 2399
+
+
+@needs_minihost
+def test_an_effect_hears_midi_beside_its_sound() -> None:
+    """`has_midi` takes minihost; the sound goes through, and pedalboard says what it lacks."""
+    notes = [(0.0, bytes([0x90, 69, 100]))]
+    with VST3(EFFECT, has_midi=True) as vst3:
+        assert vst3.description.backend == "minihost"
+        vst3.play(notes)
+        assert np.array_equal(vst3.process(noise(), SAMPLE_RATE), noise())
+    with VST3(EFFECT, backend="pedalboard") as vst3, pytest.raises(ProcessorError, match="has_midi=True"):
+        vst3.play(notes)
