@@ -1,17 +1,21 @@
-"""``reverie plugins``: what is installed, what it offers, and whether it can be trusted."""
+"""``reverie plugins``: what is installed, what it offers, and whether it can be trusted.
+
+`scan`, `list`, `block` and `unblock` have a file of their own, `plugins_installed`; `edit` has `plugins_edit`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.cli.console import minutes, note, print_json, print_table, say
+from bridge.cli.plugins_edit import edit_command, say_node
+from bridge.cli.plugins_installed import COMMANDS
 
-app = typer.Typer(help="Scan, list, show, check, save and play VST3 plugins.", no_args_is_help=True)
+app = typer.Typer(help="Scan, list, show, check, edit, save and play VST3 plugins.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Plugin = Annotated[str, typer.Argument(help="An installed plugin's name, or the path of a bundle.")]
@@ -20,79 +24,9 @@ _PluginName = Annotated[
 ]
 
 
-@app.command()
-def scan(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders or bundles; the system's own plugin folders by default."),
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout", min=1.0, help="Seconds one bundle may take to load.")
-    ] = 30.0,
-    retry_blocked: Annotated[
-        bool, typer.Option("--retry-blocked", help="Retry plugins that crashed or hung before.")
-    ] = False,
-    as_json: _Json = False,
-) -> None:
-    """Load every plugin once, in a process of its own, and remember what it is or why it is blocked."""
-    from bridge.hosts.plugin_scan import ScannedBundle
-    from bridge.hosts.plugin_scan import scan as scan_plugins
-
-    seen: list[ScannedBundle] = []
-
-    def report(bundle: ScannedBundle, n_done: int, n_bundles: int) -> None:
-        seen.append(bundle)
-        result = f"blocked: {bundle.blocked}" if bundle.blocked else ", ".join(p.name for p in bundle.plugins)
-        note(f"[{n_done}/{n_bundles}] {bundle.path}: {result}")
-
-    cache = scan_plugins(paths or None, timeout_s=timeout_s, retry_blocked=retry_blocked, on_bundle=report)
-    if as_json:
-        print_json([dataclasses.asdict(bundle) for bundle in seen])
-        return
-    if not seen:
-        from bridge.hosts.bundle import standard_folders
-
-        places = ", ".join(str(path) for path in paths or standard_folders())
-        note(f"no VST3 plugin (NAME.vst3) in {places}; to look elsewhere run: reverie plugins scan FOLDER")
-    n_plugins = sum(len(bundle.plugins) for bundle in seen)
-    n_blocked = sum(1 for bundle in seen if bundle.blocked)
-    say(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")
-
-
-@app.command("list")
-def list_plugins(
-    show_blocked: Annotated[
-        bool, typer.Option("--blocked", help="List blocked plugins, and why they are blocked.")
-    ] = False,
-    as_json: _Json = False,
-) -> None:
-    """List the plugins the last scans have found."""
-    from bridge.hosts.plugin_scan import PluginCache
-
-    cache = PluginCache.read()
-    if show_blocked:
-        blocked = list(cache.blocked())
-        if as_json:
-            print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
-        elif blocked:
-            reasons = [bundle.blocked for bundle in blocked]
-            print_table(["blocked bundle"], [[bundle.path] for bundle in blocked], details=reasons)
-        else:
-            note("no plugin is blocked; `reverie plugins list` shows those that can be used")
-        return
-    found = list(cache.plugins())
-    if as_json:
-        print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
-        return
-    if not found:
-        note("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]")
-        return
-    rows = [
-        (plugin.name, plugin.vendor, plugin.version, plugin.category, plugin.n_parameters)
-        for _, plugin in found
-    ]
-    paths = [bundle.path for bundle, _ in found]
-    print_table(("name", "vendor", "version", "category", "parameters"), rows, details=paths)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+app.command("edit")(edit_command)
 
 
 @app.command()
@@ -176,13 +110,8 @@ def state(
                 raise InputError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
             vst3.set_parameter(name.strip(), parse_value(value.strip()))
         vst3.save_state(out)
-        node = {"id": "plugin", "use": "vst3", "plugin": plugin}
-        if plugin_name is not None:
-            node["plugin_name"] = plugin_name
-        node |= {"plugin_version": vst3.version, "state": out.name}
-    say("[[chain]]")
-    for key, text in node.items():
-        say(f"{key} = {json.dumps(text, ensure_ascii=False)}")
+        version = vst3.version
+    say_node(plugin, plugin_name, version, out)
 
 
 @app.command()

@@ -5,21 +5,18 @@ Optional: ``pip install reverie-audio[host]``.
 Four of its habits are worked around here, and nowhere else:
 
 - Its `probe` says that effects on Steinberg's SDK have no input; an opened plugin knows better.
-- It opens the first plugin of a bundle; another one is opened by a description in JUCE's own form, whose
-  number is made of the plugin's class id.
-- It does not know class ids; the module does.
+- It opens the first plugin of a bundle; another one is opened through a bundle that lists only that.
+- It does not know class ids; the module's factory does.
 - It cannot change channels or blocks: the plugin is opened anew, which is also the surest way to forget.
-
-What it cannot do: a second input for a plugin that is not the first of its bundle.
 """
 
 from __future__ import annotations
 
-import struct
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +32,11 @@ from bridge.hosts.contract import (
     Transport,
 )
 from bridge.hosts.descriptions import ShownParameter, describe_parameters
-from bridge.hosts.module_facts import ControllerFacts, PluginClass, read_classes, read_controller
+from bridge.hosts.module_facts import ControllerFacts, read_controller
+from bridge.hosts.narrow_bundle import narrow_bundle
 from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling_order
 from bridge.hosts.pedalboard_backend import choose_plugin
+from bridge.hosts.plugin_factory import PluginClass, read_factory
 from bridge.hosts.vstpreset import build_vstpreset, parse_vstpreset
 
 __all__ = ["MinihostBackend"]
@@ -61,13 +60,17 @@ class MinihostBackend:
         import minihost
 
         self._minihost, self._path = minihost, path
-        self._descriptor = ""
         self._channels, self._rate, self._block_samples = StreamChannels(2), 48000.0, 512
+        self._class, self._names = _choose_class(path, plugin_name, uid)
+        self._shown = path if len(self._names) < 2 else narrow_bundle(path, self._class)
         try:
             self._plugin: Any = self._open(self._channels)
-            self._class = self._choose_class(plugin_name, uid)
         except RuntimeError as error:
             raise PluginError(f"{path.name}: cannot be loaded by minihost: {error}") from error
+        if not self._class.name:
+            facts = minihost.probe(str(path))
+            known = {key: str(facts[key]) for key in ("name", "vendor", "version")}
+            self._class, self._names = replace(self._class, **known), (known["name"],)
         self._infos = [self._plugin.get_param_info(i) for i in range(self._plugin.num_params)]
         self._facts: ControllerFacts | None = None
         self._roles = self._find_roles()
@@ -84,41 +87,23 @@ class MinihostBackend:
         titles = [info["name"] for info in self._infos]
         return parameter_roles(titles, [bool(info["is_automatable"]) for info in self._infos], self._facts)
 
-    def _choose_class(self, plugin_name: str | None, uid: str) -> PluginClass:
-        """Find the plugin that is meant, and open it where the one that is open is another."""
-        classes = read_classes(find_binary(self._path))
-        if not classes:
-            facts = self._minihost.probe(str(self._path))
-            category = "" if self._plugin.num_input_buses else "Instrument"
-            known = {key: str(facts[key]) for key in ("name", "vendor", "version")}
-            classes = (PluginClass(uid=uid, category=category, **known),)
-        self._names = tuple(one.name for one in classes)
-        name = choose_plugin(self._path, self._names, plugin_name)
-        chosen = next(one for one in classes if one.name == name)
-        if chosen is not classes[0]:
-            self._descriptor = _juce_description(self._path, chosen)
-            self._plugin.close()
-            self._plugin = self._open(self._channels)
-        return chosen
-
     def _open(self, channels: StreamChannels) -> Any:
-        shape = (self._rate, self._block_samples, channels.main, channels.main_out)
-        if not self._descriptor:
-            plugin = self._minihost.Plugin(str(self._path), *shape, channels.sidechain)
-        elif channels.sidechain:
-            raise PluginError(
-                f"{self._class.name}: minihost has a sidechain for the first plugin of a bundle only, which "
-                f"is {self._names[0]!r} in {self._path.name}"
-            )
-        else:
-            plugin = self._minihost.Plugin.from_descriptor(self._descriptor, *shape)
+        plugin = self._minihost.Plugin(
+            str(self._shown),
+            self._rate,
+            self._block_samples,
+            channels.main,
+            channels.main_out,
+            channels.sidechain,
+        )
         plugin.non_realtime = True
         return plugin
 
     @property
     def is_instrument(self) -> bool:
         """Whether it takes notes instead of audio."""
-        return not self._plugin.num_input_channels or self._class.is_instrument
+        words = self._class.category.split("|")
+        return not self._plugin.num_input_channels or ("Instrument" in words and "Fx" not in words)
 
     @property
     def latency_samples(self) -> int:
@@ -246,17 +231,17 @@ class MinihostBackend:
             uid=known.uid,
             category=known.category,
             is_instrument=self.is_instrument,
-            parameters=describe_parameters([self._shown(i) for i in range(len(self._infos))], self._facts),
+            parameters=describe_parameters([self._show(i) for i in range(len(self._infos))], self._facts),
             backend="minihost",
             has_transport=True,
-            has_sidechain=plugin.num_input_buses > 1 and not self._descriptor,
+            has_sidechain=plugin.num_input_buses > 1,
             plugin_names=self._names,
             sample_rate=self._rate,
             takes_midi=bool(plugin.accepts_midi) or self.is_instrument,
             output_channels=tuple(outputs),
         )
 
-    def _shown(self, index: int) -> ShownParameter:
+    def _show(self, index: int) -> ShownParameter:
         info, plugin = self._infos[index], self._plugin
         return ShownParameter(
             title=info["name"],
@@ -280,23 +265,12 @@ def _fit(audio: AudioArray, channels: int) -> AudioArray:
     return np.repeat(audio.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)
 
 
-def _juce_description(path: Path, plugin: PluginClass) -> str:
-    """Describe a plugin as JUCE does; its number is a hash of the class id's four words."""
-    number = 0
-    for word in struct.unpack(">4I", bytes.fromhex(plugin.uid)):
-        number = (31 * number + word) & 0xFFFFFFFF
-    fields = {
-        "name": plugin.name,
-        "format": "VST3",
-        "manufacturer": plugin.vendor,
-        "version": plugin.version,
-        "file": str(path),
-        "uniqueId": f"{number:x}",
-        "isInstrument": str(int(plugin.is_instrument)),
-        "fileTime": "0",
-        "infoUpdateTime": "0",
-        "numInputs": "2",
-        "numOutputs": "2",
-        "uid": f"{number:x}",
-    }
-    return f"<PLUGIN {' '.join(f'{key}={quoteattr(text)}' for key, text in fields.items())}/>"
+def _choose_class(path: Path, plugin_name: str | None, uid: str) -> tuple[PluginClass, tuple[str, ...]]:
+    """Find the plugin that is meant, and the names of all in its bundle; without a name where none tells."""
+    if sys.platform != "linux":
+        empty = dict.fromkeys(("name", "vendor", "version", "category", "sdk_version"), "")
+        return PluginClass(uid=uid, **empty), ()
+    classes = read_factory(find_binary(path))
+    names = tuple(one.name for one in classes)
+    name = choose_plugin(path, names, plugin_name)
+    return next(one for one in classes if one.name == name), names

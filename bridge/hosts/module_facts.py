@@ -1,14 +1,13 @@
-"""What a VST3 module says of itself and no host passes on, asked through its own interfaces.
+"""What a plugin says of its parameters and no host passes on, asked of its module.
 
 pedalboard and minihost show a parameter's title and whether it can be automated. They do not show that it is
-a meter, that it chooses a program, or that it tells the host's own block size; minihost does not even know
-class ids. A VST3 module answers all of it, so it is asked: which classes it holds (by its factory, without
-an instance) and what each parameter is for (by the edit controller of one class).
+a meter, that it chooses a program, or that it tells the host's own block size. The edit controller of the
+plugin answers all of it, so it is asked.
 
-The module has been loaded by a host in this process before, so it is initialised and stays so. Whatever a
-module does not answer is left out: the callers have rules for that case.
+A host has loaded the module in this process before, so it is initialised and stays so. Whatever a module
+does not answer is left out: the callers have rules for that case.
 
-Source: VST 3 SDK, ``pluginterfaces/base/ipluginbase.h``, ``pluginterfaces/vst/ivsteditcontroller.h``.
+Source: VST 3 SDK, ``pluginterfaces/vst/ivsteditcontroller.h``, ``ivstcomponent.h``, ``ivsthostapplication.h``.
 """
 
 from __future__ import annotations
@@ -23,24 +22,20 @@ from enum import IntFlag
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ControllerFacts", "ParameterFlag", "PluginClass", "read_classes", "read_controller"]
+__all__ = ["ControllerFacts", "ParameterFlag", "read_controller"]
 
 _OK: Final = 0
-_AUDIO_CLASS: Final = b"Audio Module Class"
 _IS_WINDOWS: Final = os.name == "nt"
 _NO_INTERFACE: Final = 0x80004002 - (1 << 32) if _IS_WINDOWS else -1
-_CLOCK_NEEDS: Final = 0x7FF & ~0x1
-"""Every bit of IProcessContextRequirements but the one for system time."""
 
 _INTERFACES: Final = {
     "unknown": (0x00000000, 0x00000000, 0xC0000000, 0x00000046),
-    "factory2": (0x0007B650, 0xF24B4C0B, 0xA464EDB9, 0xF00B2ABB),
     "component": (0xE831FF31, 0xF2D54301, 0x928EBBEE, 0x25697802),
     "controller": (0xDCD7BBE3, 0x7742448D, 0xA874AACC, 0x979C759E),
     "host_application": (0x58E595CC, 0xDB2D4969, 0x8B6AAF8C, 0x36A664E5),
 }
 _QUERY_INTERFACE, _RELEASE = 0, 2
-_COUNT_CLASSES, _CLASS_INFO, _CREATE_INSTANCE, _CLASS_INFO_2 = 4, 5, 6, 7
+_CREATE_INSTANCE = 6
 _INITIALIZE, _TERMINATE, _CONTROLLER_CLASS = 3, 4, 5
 _PARAMETER_COUNT, _PARAMETER_INFO = 8, 9
 
@@ -56,31 +51,6 @@ class ParameterFlag(IntFlag):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PluginClass:
-    """One plugin of a module, as its factory lists it.
-
-    Args:
-        name: Its name.
-        uid: Class id of its processor, 32 hexadecimal digits.
-        category: ``Fx|Reverb``, ``Instrument|Synth`` and the like; empty where the factory is an old one.
-        vendor: Who made it.
-        version: Its version, as it spells it.
-    """
-
-    name: str
-    uid: str
-    category: str = ""
-    vendor: str = ""
-    version: str = ""
-
-    @property
-    def is_instrument(self) -> bool:
-        """Whether it calls itself an instrument, and not an effect as well."""
-        words = self.category.split("|")
-        return "Instrument" in words and "Fx" not in words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerFacts:
     """What the edit controller of a plugin says of its parameters.
 
@@ -91,22 +61,6 @@ class ControllerFacts:
 
     titles: tuple[str, ...]
     flags: tuple[ParameterFlag, ...]
-
-
-class _ClassInfo(ctypes.Structure):
-    """``PClassInfo2``, of which ``PClassInfo`` is the beginning."""
-
-    _fields_ = (
-        ("cid", ctypes.c_char * 16),
-        ("cardinality", ctypes.c_int32),
-        ("category", ctypes.c_char * 32),
-        ("name", ctypes.c_char * 64),
-        ("flags", ctypes.c_uint32),
-        ("sub_categories", ctypes.c_char * 128),
-        ("vendor", ctypes.c_char * 64),
-        ("version", ctypes.c_char * 64),
-        ("sdk_version", ctypes.c_char * 64),
-    )
 
 
 class _ParameterInfo(ctypes.Structure):
@@ -120,16 +74,6 @@ class _ParameterInfo(ctypes.Structure):
         ("unit_id", ctypes.c_int32),
         ("flags", ctypes.c_int32),
     )
-
-
-def read_classes(binary: Path) -> tuple[PluginClass, ...]:
-    """List the plugins of a module, without making one; empty where it does not answer.
-
-    Args:
-        binary: The module's library, which a host has loaded into this process.
-    """
-    with _factory(binary) as factory:
-        return tuple(_classes(factory)) if factory else ()
 
 
 def read_controller(binary: Path, uid: str) -> ControllerFacts | None:
@@ -178,23 +122,6 @@ def _read_parameters(controller: int) -> ControllerFacts:
         titles.append(bytes(info.title).decode("utf-16-le", "replace").split("\0")[0].strip())
         flags.append(ParameterFlag(info.flags & sum(ParameterFlag)))
     return ControllerFacts(titles=tuple(titles), flags=tuple(flags))
-
-
-def _classes(factory: int) -> Iterator[PluginClass]:
-    with _interface(factory, "factory2") as newer:
-        for index in range(_call(factory, _COUNT_CLASSES)):
-            info = _ClassInfo()
-            asked, slot = (newer, _CLASS_INFO_2) if newer else (factory, _CLASS_INFO)
-            if _call(asked, slot, ctypes.c_int32(index), ctypes.byref(info)) != _OK:
-                continue
-            if info.category == _AUDIO_CLASS:
-                # Not info.cid: ctypes ends a field of characters at its first zero.
-                uid = ctypes.string_at(ctypes.addressof(info), 16)
-                texts = (info.name, info.sub_categories, info.vendor, info.version)
-                name, category, vendor, version = (text.decode("utf-8", "replace").strip() for text in texts)
-                yield PluginClass(
-                    name=name, uid=_spell(uid), category=category, vendor=vendor, version=version
-                )
 
 
 # Pointers to objects with a table of functions, as COM has them ---------------------------------------------
@@ -263,10 +190,6 @@ def _class_id(uid: str) -> bytes:
         return data
     first, second, third = struct.unpack(">IHH", data[:8])
     return struct.pack("<IHH", first, second, third) + data[8:]
-
-
-def _spell(class_id: bytes) -> str:
-    return _class_id(class_id.hex()).hex().upper()  # the reordering is its own inverse
 
 
 class _HostContext:

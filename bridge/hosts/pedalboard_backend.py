@@ -20,6 +20,7 @@ outputs beyond the main one.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,21 @@ class PedalboardBackend:
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
         self._channels, self._has_heard = 0, False
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self._name
+
+    @property
+    def version(self) -> str:
+        """The plugin's version, as it spells it."""
+        return str(self._plugin.version)
+
+    @property
+    def uid(self) -> str:
+        """Class id of its processor, 32 hexadecimal digits."""
+        return self._uid
 
     @property
     def is_instrument(self) -> bool:
@@ -248,6 +264,13 @@ class PedalboardBackend:
     def _keeps_state(self) -> bool:
         return bool(parse_vstpreset(self.get_state()).chunks.get("Comp"))
 
+    def show_editor(self, closed: threading.Event) -> None:
+        """Show the plugin's own editor until the user or `closed` closes it; on the main thread only."""
+        try:
+            self._plugin.show_editor(closed)
+        except RuntimeError as error:
+            raise PluginError(f"{self._name}: shows no editor: {error}") from error
+
     def describe(self) -> PluginDescription:
         """Return what the plugin says of itself, at the sample rate it is prepared for."""
         plugin = self._plugin
@@ -271,7 +294,7 @@ class PedalboardBackend:
 def _plugin_class() -> Any:
     from pedalboard import VST3Plugin
 
-    class Unasked(VST3Plugin):  # type: ignore[misc]
+    class Unasked(VST3Plugin):
         """A plugin whose every parameter is not asked a thousand texts while it is loaded."""
 
         def __set_initial_parameter_values__(self, values: object) -> None:

@@ -24,9 +24,9 @@ from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.bundle import check_bundle
 from bridge.hosts.contract import BackendName
 from bridge.hosts.faults import FaultAction
+from bridge.hosts.installed_plugins import find_plugin
 from bridge.hosts.instances import BackendChoice, LoadOptions, PluginInstances
 from bridge.hosts.open_plugin import DEFAULT_SAMPLE_RATE, Isolation, choose_backend, wants_clock
-from bridge.hosts.plugin_scan import find_plugin
 from bridge.hosts.supervisor import MAX_LEVEL_DB
 from bridge.hosts.vstpreset import read_state
 from bridge.parameters import ParamValue
@@ -107,7 +107,7 @@ class VST3(LoadedPlugin):
         first = choose_backend(backend, has_sidechain=has_sidechain, has_midi=has_midi)
         is_free = backend == "auto" and not (has_sidechain or has_midi)
         choice = BackendChoice(
-            first=(remembered_backend(path) if is_free else None) or first,
+            first=(remembered_backend(path, plugin_name) if is_free else None) or first,
             follows_clock=is_free and tempo_map is not None,
             may_fall_back=is_free,
         )

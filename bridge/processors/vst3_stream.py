@@ -12,7 +12,8 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.hosts.contract import BackendName, EventArray
 from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
 from bridge.hosts.instances import PluginInstances
-from bridge.hosts.plugin_scan import PluginCache
+from bridge.hosts.open_plugin import has_minihost
+from bridge.hosts.plugin_cache import PluginCache
 from bridge.hosts.plugin_stream import PluginStream, StreamShape
 
 __all__ = ["StreamRunner", "remembered_backend"]
@@ -20,10 +21,12 @@ __all__ = ["StreamRunner", "remembered_backend"]
 _MAX_BUFFER_SAMPLES = 16384
 
 
-def remembered_backend(path: Path) -> BackendName | None:
+def remembered_backend(path: Path, plugin_name: str | None) -> BackendName | None:
     """Return the host in which a scan has found a plugin to load; None where none has looked."""
-    found = getattr(PluginCache.read().bundles.get(str(path)), "backend", None)
-    return found if found in ("pedalboard", "minihost") else None
+    entry = PluginCache.read().entry(path, plugin_name)
+    if entry is None or (entry.backend == "minihost" and not has_minihost()):
+        return None
+    return entry.backend
 
 
 class StreamRunner:

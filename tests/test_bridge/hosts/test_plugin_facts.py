@@ -19,9 +19,8 @@ from helpers.vst3 import (
 )
 
 from bridge.errors import PluginError, PluginFaultError, ProcessorError
-from bridge.hosts.bundle import find_binary
 from bridge.hosts.contract import BackendName
-from bridge.hosts.module_facts import ParameterFlag, read_classes
+from bridge.hosts.module_facts import ParameterFlag
 from bridge.hosts.open_plugin import has_minihost
 from bridge.hosts.parameter_roles import parameter_roles, telling_order
 from bridge.processors.vst3 import VST3
@@ -213,17 +212,6 @@ def test_every_plugin_of_a_bundle_opens_in_minihost() -> None:
         assert vst3.is_instrument
         assert vst3.uid == "52564346494E53545200000000000002"
         assert vst3.render([(0.0, bytes([0x90, 69, 100]))], 0.1, SAMPLE_RATE).any()
-
-
-def test_classes_are_those_of_the_factory() -> None:
-    """A module lists both its plugins with ids and categories, once a host has loaded it."""
-    import ctypes
-
-    binary = find_binary(PAIR)
-    ctypes.CDLL(str(binary))
-    effect, instrument = read_classes(binary)
-    assert (effect.name, effect.category, effect.is_instrument) == ("Conformance Effect B", "Fx", False)
-    assert (instrument.uid, instrument.is_instrument) == ("52564346494E53545200000000000002", True)
 
 
 def test_roles_without_the_modules_answer_are_guessed_with_care() -> None:

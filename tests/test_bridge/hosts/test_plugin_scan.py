@@ -10,7 +10,9 @@ import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, child_process_ids, misbehaving_copy, needs_plugins
 
 from bridge.errors import PluginError
-from bridge.hosts.plugin_scan import PluginCache, ScannedBundle, find_bundles, find_plugin, scan
+from bridge.hosts.installed_plugins import find_plugin
+from bridge.hosts.plugin_cache import PluginCache, ScannedBundle
+from bridge.hosts.plugin_scan import find_bundles, scan
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -35,7 +37,7 @@ def fill(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
 def check_scan(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
     before = child_process_ids()
     result = scan([folder], timeout_s=3.0)
-    reasons = [bundle.blocked for bundle in result.blocked()]
+    reasons = [reason for _, _, reason in result.blocked()]
     assert len(list(result.plugins())) == n_good
     assert sum("crash while it was loaded (SIGSEGV)" in reason for reason in reasons) == n_crash
     assert sum("hang while it was loaded" in reason for reason in reasons) == n_hang
@@ -65,10 +67,10 @@ def test_a_scan_is_remembered_until_a_binary_changes(
     binary = next(bundle.glob("Contents/*/*.so"))
     first = scan([tmp_path / "plugins"])
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise AssertionError("the bundle was loaded again")
 
-    monkeypatch.setattr("bridge.hosts.plugin_scan.describe_plugin", load)
+    monkeypatch.setattr("bridge.hosts.plugin_scan.describe_bundle", load)
     assert scan([tmp_path / "plugins"]).bundles == first.bundles
 
     os.utime(binary, ns=(1, 1))
@@ -157,7 +159,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert len(find_bundles([tmp_path / "plugins"])) == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 1, "bundles": [{"path": 1}]}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 2, "bundles": [{"path": 1}]}'])
 def test_a_damaged_cache_is_empty(cache: Path, content: str) -> None:
     """A cache that cannot be read counts as empty: the next scan makes it anew."""
     cache.parent.mkdir()
@@ -177,6 +179,6 @@ def test_the_cache_is_json_that_a_program_may_read(cache: Path) -> None:
     scan([EFFECT])
     data = json.loads(cache.read_text())
     (bundle,) = data["bundles"]
-    assert data["format"] == 1
+    assert data["format"] == 2
     assert bundle["plugins"][0]["uid"] == "52564346584546464543540000000001"
     assert len(bundle["sha256"]) == 64
