@@ -46,20 +46,17 @@ def main() -> None:
     except ReverieError as error:
         tell({"refused": str(error)})
     else:
-        description = backend.description
-        told = {"name": description.name, "version": description.version, "is_changed": before != after}
+        told = {"name": backend.name, "version": backend.version, "is_changed": before != after}
         tell({**told, "state": base64.b64encode(after).decode()})
     # Plugins crash while they are torn down; nothing is left to save.
     os._exit(0)
 
 
 def _restore(backend: PedalboardBackend, data: bytes) -> None:
-    description = backend.description
-    preset = parse_vstpreset(data, f"{description.name}: state")
-    if preset.uid != description.uid.upper():
+    preset = parse_vstpreset(data, f"{backend.name}: state")
+    if preset.uid != backend.uid.upper():
         raise PluginError(
-            f"{description.name}: this state belongs to another plugin (class {preset.uid}; this is "
-            f"{description.uid})"
+            f"{backend.name}: this state belongs to another plugin (class {preset.uid}; this is {backend.uid})"
         )
     backend.set_state(data)
 

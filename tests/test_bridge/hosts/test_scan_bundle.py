@@ -50,7 +50,7 @@ def test_what_one_host_cannot_load_the_other_does(
     """The host that works is remembered; a hang is waited for briefly while there is another."""
     pytest.importorskip("minihost")
     monkeypatch.setattr(scan_bundle, "_BRIEF_S", 3.0)
-    bundle = misbehaving_copy(tmp_path, "Odd", load=fault, host="pedalboard")
+    bundle = misbehaving_copy(tmp_path, "Odd", load=fault, **{"in": "pedalboard"})
     scan([bundle], timeout_s=600.0)
     entry = PluginCache.read().entry(bundle)
     assert entry is not None
