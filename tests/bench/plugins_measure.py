@@ -265,6 +265,8 @@ class Measurement:
             return {"bare": f"refused: {error}"[:160]}
         if sounds[0].shape != sounds[1].shape or not np.array_equal(*sounds, equal_nan=True):
             return {"bare": "differs from itself", "by": _distance(*sounds)}
+        if not np.isfinite(sounds[0]).all():
+            return {"bare": "gives what is not a number"}
         try:
             ours = self.ours(case, raws)
         except Exception as error:

@@ -79,10 +79,11 @@ def test_a_crash_costs_nothing_but_the_window(tmp_path: Path) -> None:
         edit_plugin(bundle)
 
 
+@pytest.mark.usefixtures("display")
 class TestWithEditors:
     """Plugins from Debian's packages."""
 
-    pytestmark = (*needs_packages, pytest.mark.usefixtures("display"))
+    pytestmark = needs_packages
 
     def test_the_state_of_a_closed_editor_is_what_it_began_with(self, tmp_path: Path) -> None:
         """A window that is closed untouched leaves the state it was given, which a chain then plays."""
