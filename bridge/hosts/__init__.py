@@ -20,6 +20,14 @@ that a crash or a hang costs one stem and never the render.
 - `instances`         one plugin loaded once, or twice for two channels, with one state
 - `events`            lanes, notes and the song's clock as events at samples
 - `vstpreset`         plugin state as .vstpreset bytes, checked before a plugin sees them
-- `bundle`            where a bundle keeps its binary, for which machine, with what hash
-- `plugin_scan`       standard folders, a child per bundle, the cache, the blocklist, plugins by name
+- `bundle`            where a bundle keeps its binary, and whether this machine can load it
+- `elf_needs`         which libraries and which C library a Linux binary wants
+- `plugin_factory`    which plugins a bundle holds, asked of the bundle itself
+- `narrow_bundle`     a bundle of many that shows only one, for the host that opens only the first
+- `plugin_scan`       standard folders, what is known already, a bundle at a time
+- `scan_bundle`, `scan_child`   what is in one bundle and which host plays it: both sides of a child
+- `plugin_cache`      what scans have found, in a file
+- `blocklist`         plugins the user has blocked for good
+- `installed_plugins` from what a user names to a bundle and a plugin in it
+- `editor`, `editor_child`      a plugin's own window, in a process of its own
 """

@@ -36,7 +36,7 @@ def test_of_several_plugins_only_the_one_that_crashes_is_blocked(tmp_path: Path)
     bad, good = describe_bundle(bundle, timeout_s=20.0)
     assert (bad.name, bad.blocked) == ("Conformance Effect B", "crash while it was loaded (SIGSEGV)")
     assert (good.name, good.blocked, good.backend) == ("Conformance Instrument B", "", "minihost")
-    assert (good.is_instrument, good.n_parameters) == (True, 4)
+    assert (good.is_instrument, good.n_parameters) == (True, 5)
 
     known = scan([bundle])
     assert [plugin.name for _, plugin in known.plugins()] == ["Conformance Instrument B"]
