@@ -56,7 +56,8 @@ def _restore(backend: PedalboardBackend, data: bytes) -> None:
     preset = parse_vstpreset(data, f"{backend.name}: state")
     if preset.uid != backend.uid.upper():
         raise PluginError(
-            f"{backend.name}: this state belongs to another plugin (class {preset.uid}; this is {backend.uid})"
+            f"{backend.name}: this state belongs to another plugin (class {preset.uid}; this is "
+            f"{backend.uid})"
         )
     backend.set_state(data)
 
