@@ -42,7 +42,7 @@ from bridge.hosts.contract import (
 from bridge.hosts.descriptions import ShownParameter, describe_parameters
 from bridge.hosts.module_facts import ControllerFacts, read_controller
 from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling_order
-from bridge.hosts.vstpreset import parse_vstpreset
+from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 
 __all__ = ["PedalboardBackend", "choose_plugin"]
 
@@ -250,7 +250,8 @@ class PedalboardBackend:
         self._state = data
 
     def _give_state(self, data: bytes) -> None:
-        if not parse_vstpreset(data).chunks.get("Comp"):
+        chunks = parse_vstpreset(data).chunks
+        if not chunks.get("Comp"):
             return  # the state of a plugin that keeps none: it is as loaded, which is all it can be
         try:
             self._plugin.preset_data = data
@@ -259,7 +260,9 @@ class PedalboardBackend:
                 f"{self._name}: the plugin refuses this state, though it is its own; "
                 "it may come from a newer version of the plugin"
             ) from error
-        self.refresh()
+        # Given once more in JUCE's own form, which makes it look where the parameters stand now. The plugin
+        # cannot be asked for it: some take a state over with the next block only.
+        self._plugin.raw_state = build_juce_state(chunks)
 
     def _keeps_state(self) -> bool:
         return bool(parse_vstpreset(self.get_state()).chunks.get("Comp"))
