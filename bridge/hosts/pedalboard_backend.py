@@ -20,7 +20,9 @@ outputs beyond the main one.
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ from bridge.hosts.contract import (
 from bridge.hosts.descriptions import ShownParameter, describe_parameters
 from bridge.hosts.module_facts import ControllerFacts, read_controller
 from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling_order
+from bridge.hosts.plugin_factory import read_factory
 from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 
 __all__ = ["PedalboardBackend", "choose_plugin"]
@@ -67,17 +70,18 @@ class PedalboardBackend:
     """
 
     def __init__(self, path: Path, plugin_name: str | None) -> None:
-        from pedalboard import VST3Plugin
-
         self._path = path
+        self._warm_up_s, began_s = _WARM_UP_S, time.monotonic()
         try:
-            self._names: tuple[str, ...] = tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+            self._names = _plugin_names(path)
             self._name = choose_plugin(path, self._names, plugin_name)
             self._open()
         except PluginError:
             raise
         except Exception as error:  # pedalboard raises ImportError, RuntimeError, ValueError and more
             raise PluginError(_explain(path, error)) from error
+        if self.is_instrument and time.monotonic() - began_s > _WARM_UP_S:
+            self._warm_up_s = 0.0  # it makes no sound by itself, so there is nothing to wait for again
         self._uid = bytes(self._plugin.preset_data)[8:40].decode("ascii", "replace")
         self._facts: ControllerFacts | None = None
         self._roles = self._find_roles()
@@ -96,7 +100,7 @@ class PedalboardBackend:
 
     def _open(self) -> None:
         self._plugin: Any = _plugin_class()(
-            str(self._path), plugin_name=self._name, initialization_timeout=_WARM_UP_S
+            str(self._path), plugin_name=self._name, initialization_timeout=self._warm_up_s
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
         self._channels, self._has_heard = 0, False
@@ -292,6 +296,15 @@ class PedalboardBackend:
             sample_rate=self._sample_rate,
             takes_midi=self.is_instrument,
         )
+
+
+def _plugin_names(path: Path) -> tuple[str, ...]:
+    """List the plugins of a bundle; pedalboard makes each of them for it, the bundle's factory none."""
+    if sys.platform == "linux":
+        return tuple(one.name for one in read_factory(find_binary(path)))
+    from pedalboard import VST3Plugin
+
+    return tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
 
 
 def _plugin_class() -> Any:

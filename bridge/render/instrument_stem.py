@@ -10,7 +10,7 @@ import numpy as np
 from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
-from bridge.errors import MidiFileError
+from bridge.errors import MidiFileError, ProcessorError
 from bridge.midi.file import MidiFile
 from bridge.midi.notes import timed_messages
 from bridge.processors.vst3 import VST3
@@ -52,6 +52,8 @@ def play_midi(
         ProcessorError: The plugin is an effect.
         PluginError: All outputs are wanted and the plugin has one, or its host gives one.
     """
+    if not plugin.is_instrument:
+        raise ProcessorError(f"{plugin.name}: an effect takes audio, not notes; render a stem through it")
     messages = timed_messages(midi, tempo_map, channel=channel, track=track)
     if not any(message[0] & 0xF0 == 0x90 for _, message in messages):
         raise MidiFileError(
