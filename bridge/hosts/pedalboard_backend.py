@@ -300,11 +300,11 @@ class PedalboardBackend:
 
 def _plugin_names(path: Path) -> tuple[str, ...]:
     """List the plugins of a bundle; pedalboard makes each of them for it, the bundle's factory none."""
-    if sys.platform == "linux":
-        return tuple(one.name for one in read_factory(find_binary(path)))
-    from pedalboard import VST3Plugin
+    if sys.platform != "linux":
+        from pedalboard import VST3Plugin
 
-    return tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+        return tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+    return tuple(one.name for one in read_factory(find_binary(path)))
 
 
 def _plugin_class() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,28 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
     return name
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Callable[[BackendName], tuple[VST3, bytes]]]:
+    """Load the effect once a backend: one for each test would only cost time."""
+    found: dict[str, tuple[VST3, bytes]] = {}
+
+    def load(backend: BackendName) -> tuple[VST3, bytes]:
+        if backend not in found:
+            vst3 = VST3(EFFECT, backend=backend)
+            found[backend] = vst3, vst3.preset_data
+        return found[backend]
+
+    yield load
+    for vst3, _ in found.values():
+        vst3.close()
+
+
 @pytest.fixture
-def effect(backend: BackendName) -> Iterator[VST3]:
-    with VST3(EFFECT, backend=backend) as vst3:
-        yield vst3
+def effect(backend: BackendName, loaded: Callable[[BackendName], tuple[VST3, bytes]]) -> VST3:
+    """The effect in its first state, nothing set."""
+    vst3, first_state = loaded(backend)
+    vst3.preset_data = first_state
+    return vst3
 
 
 def level_db(vst3: VST3, sample_rate: float = SAMPLE_RATE) -> float:
