@@ -15,11 +15,15 @@ that a crash or a hang costs one stem and never the render.
 - `faults`            what can go wrong in a plugin, as data and as an error
 - `supervisor`        a driver that may die: fail, bypass or repeat
 - `plugin_stream`     channels that fit, short pieces gathered
+- `module_facts`      what a plugin says of its parameters and no host passes on, asked of its module
+- `parameter_roles`   what each parameter is for; in which order a plugin is told state, program, parameters
+- `descriptions`      what a plugin shows of its parameters, read alike under every host
 - `parameter_laws`    a plugin's 0..1 travel in real units, exactly
 - `parameter_values`  where the parameters stand, by name
 - `instances`         one plugin loaded once, or twice for two channels, with one state
 - `events`            lanes, notes and the song's clock as events at samples
 - `vstpreset`         plugin state as .vstpreset bytes, checked before a plugin sees them
+- `vst2_state`        .fxp and .fxb for the VST3 plugins that took a VST2 plugin's place
 - `bundle`            where a bundle keeps its binary, and whether this machine can load it
 - `elf_needs`         which libraries and which C library a Linux binary wants
 - `plugin_factory`    which plugins a bundle holds, asked of the bundle itself

@@ -15,7 +15,7 @@ from bridge.hosts.parameter_laws import HostedParameterMap
 from bridge.parameters import ParamSpec
 
 _JUMP = 1.0 / 64.0
-"""The share of a travel that a lane crosses in one sample where it jumps: no ramp a knob makes is so steep."""
+"""The share of a travel that a lane crosses in one sample where it jumps: no knob's ramp is so steep."""
 
 __all__ = ["merge_events", "midi_events", "parameter_events", "raw_events", "transport_events"]
 

@@ -7,7 +7,8 @@ plugin answers all of it, so it is asked.
 A host has loaded the module in this process before, so it is initialised and stays so. Whatever a module
 does not answer is left out: the callers have rules for that case.
 
-Source: VST 3 SDK, ``pluginterfaces/vst/ivsteditcontroller.h``, ``ivstcomponent.h``, ``ivsthostapplication.h``.
+Source: VST 3 SDK, ``pluginterfaces/vst``: ``ivsteditcontroller.h``, ``ivstcomponent.h``,
+``ivsthostapplication.h``.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ _FACTORS = {"khz": ("Hz", 1e3), "hz": ("Hz", 1.0), "ms": ("ms", 1.0), "s": ("ms"
 _SWITCH_ON = {"on", "yes", "true", "enabled"}
 _SWITCH_OFF = {"off", "no", "false", "disabled"}
 _MOST_WORDS, _FEWEST_NUMBERS = 2, 8
-_IGNORED_TITLE = "MIDI CC "
-"""JUCE plugins offer every controller of every channel as a parameter of such a name: noise to people."""
+_IGNORED_TITLE = re.compile(r"MIDI (CC |Ch\. \d+ )")
+"""JUCE and DPF plugins offer every controller of every channel as a parameter of such a name."""
 
 MappingLaw = Literal["linear", "log", "table", "choice", "switch"]
 
@@ -170,7 +170,7 @@ def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, HostedParam
     parameters: dict[str, HostedParameterMap] = {}
     for index, parameter in enumerate(hosted):
         base = parameter_name(parameter.title, parameter.label)
-        if not base or parameter.title.startswith(_IGNORED_TITLE):
+        if not base or _IGNORED_TITLE.match(parameter.title):
             continue
         name, count = base, 1
         while name in parameters:

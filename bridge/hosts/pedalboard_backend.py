@@ -20,7 +20,9 @@ outputs beyond the main one.
 from __future__ import annotations
 
 import re
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,8 @@ from bridge.hosts.contract import (
 from bridge.hosts.descriptions import ShownParameter, describe_parameters
 from bridge.hosts.module_facts import ControllerFacts, read_controller
 from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling_order
-from bridge.hosts.vstpreset import parse_vstpreset
+from bridge.hosts.plugin_factory import read_factory
+from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 
 __all__ = ["PedalboardBackend", "choose_plugin"]
 
@@ -67,17 +70,18 @@ class PedalboardBackend:
     """
 
     def __init__(self, path: Path, plugin_name: str | None) -> None:
-        from pedalboard import VST3Plugin
-
         self._path = path
+        self._warm_up_s, began_s = _WARM_UP_S, time.monotonic()
         try:
-            self._names: tuple[str, ...] = tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+            self._names = _plugin_names(path)
             self._name = choose_plugin(path, self._names, plugin_name)
             self._open()
         except PluginError:
             raise
         except Exception as error:  # pedalboard raises ImportError, RuntimeError, ValueError and more
             raise PluginError(_explain(path, error)) from error
+        if self.is_instrument and time.monotonic() - began_s > _WARM_UP_S:
+            self._warm_up_s = 0.0  # it makes no sound by itself, so there is nothing to wait for again
         self._uid = bytes(self._plugin.preset_data)[8:40].decode("ascii", "replace")
         self._facts: ControllerFacts | None = None
         self._roles = self._find_roles()
@@ -96,7 +100,7 @@ class PedalboardBackend:
 
     def _open(self) -> None:
         self._plugin: Any = _plugin_class()(
-            str(self._path), plugin_name=self._name, initialization_timeout=_WARM_UP_S
+            str(self._path), plugin_name=self._name, initialization_timeout=self._warm_up_s
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
         self._channels, self._has_heard = 0, False
@@ -250,7 +254,8 @@ class PedalboardBackend:
         self._state = data
 
     def _give_state(self, data: bytes) -> None:
-        if not parse_vstpreset(data).chunks.get("Comp"):
+        chunks = parse_vstpreset(data).chunks
+        if not chunks.get("Comp"):
             return  # the state of a plugin that keeps none: it is as loaded, which is all it can be
         try:
             self._plugin.preset_data = data
@@ -259,7 +264,9 @@ class PedalboardBackend:
                 f"{self._name}: the plugin refuses this state, though it is its own; "
                 "it may come from a newer version of the plugin"
             ) from error
-        self.refresh()
+        # Given once more in JUCE's own form, which makes it look where the parameters stand now. The plugin
+        # cannot be asked for it: some take a state over with the next block only.
+        self._plugin.raw_state = build_juce_state(chunks)
 
     def _keeps_state(self) -> bool:
         return bool(parse_vstpreset(self.get_state()).chunks.get("Comp"))
@@ -289,6 +296,15 @@ class PedalboardBackend:
             sample_rate=self._sample_rate,
             takes_midi=self.is_instrument,
         )
+
+
+def _plugin_names(path: Path) -> tuple[str, ...]:
+    """List the plugins of a bundle; pedalboard makes each of them for it, the bundle's factory none."""
+    if sys.platform != "linux":
+        from pedalboard import VST3Plugin
+
+        return tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+    return tuple(one.name for one in read_factory(find_binary(path)))
 
 
 def _plugin_class() -> Any:

@@ -137,7 +137,7 @@ class NodeSpec(_Model):
     )
     program: str | None = Field(
         default=None,
-        description="for `vst3`: one of the plugin's own programs by name, after the state and before `params`",
+        description="for `vst3`: one of the plugin's own programs, after the state and before `params`",
     )
     plugin_version: str | None = Field(
         default=None, description="for `vst3`: the version the state was saved with; another one is a warning"
@@ -153,7 +153,8 @@ class NodeSpec(_Model):
         default=None,
         ge=1,
         le=16,
-        description="for an instrument, or an effect with `midi`: the MIDI channel it plays; for a dream or a growth of notes: whose",
+        description="for an instrument, or an effect with `midi`: the MIDI channel it plays; for a dream or "
+        "a growth of notes: whose",
     )
     track: int | str | None = Field(
         default=None, description="the same for a MIDI track, by number (from 1) or name"

@@ -47,7 +47,8 @@ class VST3(LoadedPlugin):
         plugin: Path of a bundle, or the name of an installed plugin.
         plugin_name: Which plugin of a bundle that holds several.
         params: Parameters to set, by name and in their own units.
-        state: The plugin's state, applied first: the bytes of a ``.vstpreset``, its path, or base64.
+        state: The plugin's state, applied first: the bytes of a ``.vstpreset``, its path, or base64;
+            also an ``.fxp`` or ``.fxb`` of the VST2 plugin it is the successor of.
         program: The name of one of the plugin's own programs, applied after the state and before `params`.
         isolation: ``process`` for a child process of its own; ``none`` to load it into this one, where a
             crash ends the whole render.
@@ -260,18 +261,31 @@ class VST3(LoadedPlugin):
         Raises:
             PluginError: The plugin has one output, or the backend gives the main one only.
         """
+        others = self.open_outputs()
+        try:
+            sound = self.render(messages, duration_s, sample_rate, channels=channels, buffer_size=buffer_size)
+        finally:
+            self._runner.extra_channels = 0
+        return np.split(sound, np.cumsum([channels, *others])[:-1].tolist())
+
+    def open_outputs(self) -> tuple[int, ...]:
+        """Let streams from now on carry every output of the plugin, after the channels of the main one.
+
+        Returns:
+            The channels of each further output.
+
+        Raises:
+            PluginError: The plugin has one output, or the backend gives the main one only.
+        """
         others = self.description.output_channels[1:]
         if not others:
             raise PluginError(
                 f"{self.name}: one output only under {self._instances.backend}; "
                 'backend = "minihost" gives all that a plugin has'
             )
+        self.reset()
         self._runner.extra_channels = sum(others)
-        try:
-            sound = self.render(messages, duration_s, sample_rate, channels=channels, buffer_size=buffer_size)
-        finally:
-            self._runner.extra_channels = 0
-        return np.split(sound, np.cumsum([channels, *others])[:-1].tolist())
+        return others
 
     def play(self, messages: Iterable[tuple[float, bytes]]) -> None:
         """Give a plugin MIDI in every stream from now on.

@@ -17,6 +17,7 @@ from bridge.hosts.driver import PluginDriver
 from bridge.hosts.faults import PluginFault
 from bridge.hosts.instances import PluginInstances
 from bridge.hosts.parameter_roles import ParameterRole
+from bridge.hosts.vst2_state import convert_vst2_state, is_vst2_state
 from bridge.hosts.vstpreset import parse_vstpreset, read_state
 from bridge.parameters import ParamSpec, ParamValue
 from bridge.processors.stream_guard import StreamGuard
@@ -189,6 +190,8 @@ class LoadedPlugin:
 
     @preset_data.setter
     def preset_data(self, data: bytes) -> None:
+        if is_vst2_state(data):
+            data = convert_vst2_state(data, self.uid, f"{self.name}: state")
         preset = parse_vstpreset(data, f"{self.name}: state")
         if self.uid and preset.uid != self.uid.upper():
             raise PluginError(
@@ -200,7 +203,7 @@ class LoadedPlugin:
         self._tail_seconds = None
 
     def load_state(self, path: str | Path) -> None:
-        """Load a ``.vstpreset``.
+        """Load a ``.vstpreset``, or the ``.fxp`` or ``.fxb`` of the VST2 plugin it is the successor of.
 
         Raises:
             PluginError: Not readable, truncated, or another plugin's.

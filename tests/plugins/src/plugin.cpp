@@ -216,7 +216,8 @@ bool misbehaves_here (const Identity& identity)
 
 Plugin::Plugin (const Identity& identity, std::vector<Parameter> parameters)
     : identity_ (identity), parameters_ (std::move (parameters)),
-      normalised_ (new std::atomic<double>[parameters_.size()]), is_widener_ (bundle_setting ("layout") == "1to2"),
+      normalised_ (new std::atomic<double>[parameters_.size()]), n_outputs_ (bundle_setting ("outputs") == "2" ? 2 : 1),
+      is_widener_ (bundle_setting ("layout") == "1to2"),
       has_state_ (bundle_setting ("state") != "none"), notifies_ (bundle_setting ("notify") != "off"),
       clears_ (bundle_setting ("clear") != "off"), is_talkative_ (bundle_setting ("chatter") == "on")
 {
@@ -335,7 +336,7 @@ int32 PLUGIN_API Plugin::getBusCount (MediaType type, BusDirection direction)
     if (type == kEvent)
         return direction == kInput ? 1 : 0;
     if (direction == kOutput)
-        return 1;
+        return n_outputs_;
     return identity_.is_instrument ? 0 : (identity_.has_sidechain ? 2 : 1);
 }
 
@@ -343,7 +344,7 @@ tresult PLUGIN_API Plugin::getBusInfo (MediaType type, BusDirection direction, i
 {
     if (index < 0 || index >= getBusCount (type, direction))
         return kInvalidArgument;
-    const bool is_sidechain = type == kAudio && index == 1;
+    const bool is_sidechain = type == kAudio && direction == kInput && index == 1;
     bus.mediaType = type;
     bus.direction = direction;
     bus.busType = is_sidechain ? kAux : kMain;
@@ -415,7 +416,7 @@ tresult PLUGIN_API Plugin::getState (IBStream* stream)
 tresult PLUGIN_API Plugin::setBusArrangements (SpeakerArrangement* inputs, int32 n_inputs,
                                                SpeakerArrangement* outputs, int32 n_outputs)
 {
-    if (n_outputs != 1 || n_inputs != getBusCount (kAudio, kInput))
+    if (n_outputs != n_outputs_ || n_inputs != getBusCount (kAudio, kInput))
         return kResultFalse;
     const int channels = SpeakerArr::getChannelCount (outputs[0]);
     if (is_widener_)
@@ -437,7 +438,7 @@ tresult PLUGIN_API Plugin::getBusArrangement (BusDirection direction, int32 inde
 {
     if (index < 0 || index >= getBusCount (kAudio, direction))
         return kInvalidArgument;
-    arrangement = index == 1 ? sidechain_arrangement_ : main_arrangement_;
+    arrangement = direction == kInput && index == 1 ? sidechain_arrangement_ : main_arrangement_;
     if (is_widener_ && direction == kInput)
         arrangement = SpeakerArr::kMono;
     return kResultOk;
@@ -504,6 +505,10 @@ tresult PLUGIN_API Plugin::process (ProcessData& data)
             render (block);
         }
         data.outputs[0].silenceFlags = 0;
+        for (int32 bus = 1; bus < data.numOutputs && data.outputs[bus].channelBuffers32; ++bus)
+            for (int32 c = 0; c < std::min (data.outputs[bus].numChannels, block.channels); ++c)
+                for (int32 i = 0; i < data.numSamples; ++i)
+                    data.outputs[bus].channelBuffers32[c][i] = -data.outputs[0].channelBuffers32[c][i];
     }
     apply_until (data.numSamples);
     report_meter (data);

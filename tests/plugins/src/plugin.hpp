@@ -172,6 +172,7 @@ private:
     SpeakerArrangement main_arrangement_ = SpeakerArr::kStereo;
     SpeakerArrangement sidechain_arrangement_ = SpeakerArr::kStereo;
     int required_channels_ = 0;
+    const int n_outputs_;     // main, and as many that carry it turned over
     const bool is_widener_;   // mono in, stereo out
     const bool has_state_;
     const bool notifies_;     // tells the host that a state has changed its parameters

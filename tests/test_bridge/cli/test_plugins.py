@@ -38,7 +38,7 @@ def test_scan_list_and_blocked(tmp_path: Path) -> None:
     bad = misbehaving_copy(tmp_path, "Bad", load="crash")
     assert "1 plugins in 2 bundles, 1 blocked" in run("scan", str(EFFECT), str(bad))
     assert "Conformance Effect" in run("list")
-    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 14
+    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 20
     assert "crash while it was loaded" in run("list", "--blocked")
     assert json.loads(run("list", "--blocked", "--json"))[0]["path"] == str(bad)
     assert json.loads(run("list", "--json"))[0]["backend"] == "pedalboard"
@@ -82,8 +82,11 @@ def test_show_prints_every_parameter() -> None:
     assert "gain_db" in text
     assert "-60 .. 60 dB" in text
     assert "Normal | Invert | Swap" in text
+    assert "-60 .. 0 dB | oo" in text
     data = json.loads(run("show", str(EFFECT), "--json"))
-    assert len(data["parameters"]) == 14
+    assert len(data["parameters"]) == 17
+    assert data["programs"] == ["Init", "Quiet", "Echo"]
+    assert set(data["read_only"]) == {"buffer_size_frames", "sample_rate_hz", "peak_db"}
     assert data["uid"] == "52564346584546464543540000000001"
 
 
@@ -127,4 +130,22 @@ def test_play_makes_a_stem_of_midi(tmp_path: Path) -> None:
         run("play", str(INSTRUMENT), str(song), "--out", str(out), "--channel", "2", "--overwrite")
     with pytest.raises(ProcessorError, match="takes audio, not notes"):
         run("play", str(EFFECT), str(song), "--out", str(tmp_path / "no.wav"))
+    assert not (tmp_path / "no.wav").exists()
+
+
+def test_play_splits_the_outputs_of_an_instrument(tmp_path: Path) -> None:
+    """A stem for every output, the first under the name given; an instrument of one is an error before any."""
+    pytest.importorskip("minihost")
+    out = tmp_path / "lead.wav"
+    song = write_midi(
+        tmp_path / "song.mid",
+        [(0, mido.Message("note_on", note=69)), (480, mido.Message("note_off", note=69))],
+    )
+    bundle = misbehaving_copy(tmp_path, "Twofold", INSTRUMENT, outputs=2)
+    run("play", str(bundle), str(song), "--out", str(out), "--outputs", "split")
+    main, other = soundfile.read(out)[0], soundfile.read(tmp_path / "lead.2.wav")[0]
+    assert main.any()
+    assert np.array_equal(other, -main)
+    with pytest.raises(PluginError, match="one output only"):
+        run("play", str(INSTRUMENT), str(song), "--out", str(tmp_path / "no.wav"), "--outputs", "split")
     assert not (tmp_path / "no.wav").exists()

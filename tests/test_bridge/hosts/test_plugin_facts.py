@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,8 @@ from bridge.hosts.contract import BackendName
 from bridge.hosts.module_facts import ParameterFlag
 from bridge.hosts.open_plugin import has_minihost
 from bridge.hosts.parameter_roles import parameter_roles, telling_order
+from bridge.hosts.vst2_state import convert_vst2_state
+from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -39,10 +44,28 @@ def backend(request: pytest.FixtureRequest) -> BackendName:
     return name
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Callable[[BackendName], tuple[VST3, bytes]]]:
+    """Load the effect once a backend: one for each test would only cost time."""
+    found: dict[str, tuple[VST3, bytes]] = {}
+
+    def load(backend: BackendName) -> tuple[VST3, bytes]:
+        if backend not in found:
+            vst3 = VST3(EFFECT, backend=backend)
+            found[backend] = vst3, vst3.preset_data
+        return found[backend]
+
+    yield load
+    for vst3, _ in found.values():
+        vst3.close()
+
+
 @pytest.fixture
-def effect(backend: BackendName) -> Iterator[VST3]:
-    with VST3(EFFECT, backend=backend) as vst3:
-        yield vst3
+def effect(backend: BackendName, loaded: Callable[[BackendName], tuple[VST3, bytes]]) -> VST3:
+    """The effect in its first state, nothing set."""
+    vst3, first_state = loaded(backend)
+    vst3.preset_data = first_state
+    return vst3
 
 
 def level_db(vst3: VST3, sample_rate: float = SAMPLE_RATE) -> float:
@@ -161,9 +184,6 @@ def test_a_stream_begins_fresh_in_a_plugin_that_does_not_clear(backend: BackendN
 @pytest.mark.parametrize("isolation", ["process", "none"])
 def test_what_a_plugin_prints_is_not_shown(tmp_path: Path, isolation: str) -> None:
     """Neither stream of this process carries a line of a talkative plugin while it is loaded."""
-    import subprocess
-    import sys
-
     bundle = misbehaving_copy(tmp_path, "Talker", chatter="on")
     script = (
         f"from bridge.processors.vst3 import VST3\nVST3({str(bundle)!r}, isolation={isolation!r}).close()\n"
@@ -262,3 +282,56 @@ def test_an_effect_hears_midi_beside_its_sound() -> None:
         assert np.array_equal(vst3.process(noise(), SAMPLE_RATE), noise())
     with VST3(EFFECT, backend="pedalboard") as vst3, pytest.raises(ProcessorError, match="has_midi=True"):
         vst3.play(notes)
+
+
+@needs_minihost
+def test_every_output_of_an_instrument_is_rendered(tmp_path: Path) -> None:
+    """Two outputs are two sounds, the second the first turned over; pedalboard says that it gives one."""
+    bundle = misbehaving_copy(tmp_path, "Twofold", INSTRUMENT, outputs=2)
+    notes = [(0.0, bytes([0x90, 69, 100]))]
+    with VST3(bundle, backend="minihost", params={"latency_samples": 100.0}) as vst3:
+        main, other = vst3.render_outputs(notes, 0.1, SAMPLE_RATE)
+        assert np.array_equal(vst3.render(notes, 0.1, SAMPLE_RATE), main)
+    assert main.any()
+    assert np.array_equal(other, -main)
+    with VST3(INSTRUMENT, backend="minihost") as vst3, pytest.raises(PluginError, match="one output only"):
+        vst3.render_outputs(notes, 0.1, SAMPLE_RATE)
+
+
+VST2_HEAD = struct.Struct(">4si4si4si")
+SUCCESSOR = "565354" + b"mday".hex() + b"mda delay".hex()
+
+
+def test_a_vst2_program_becomes_the_bank_its_successor_reads() -> None:
+    """A program of parameters stands in a bank behind the header that VST3 successors look for."""
+    program = VST2_HEAD.pack(b"CcnK", 48, b"FxCk", 1, b"mday", 1) + bytes(32)
+    preset = parse_vstpreset(convert_vst2_state(program, SUCCESSOR))
+    assert preset.uid == SUCCESSOR.upper()
+    head, bank = preset.chunks["Comp"][:16], preset.chunks["Comp"][16:]
+    assert head == struct.pack(">4siii", b"VstW", 8, 1, 0)
+    assert VST2_HEAD.unpack_from(bank) == (b"CcnK", len(bank) - 8, b"FxBk", 2, b"mday", 1)
+    assert bank[156:] == program
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"CcnK\0", "truncated"),
+        (VST2_HEAD.pack(b"CcnK", 900, b"FxCk", 1, b"mday", 1), "damaged"),
+        (VST2_HEAD.pack(b"CcnK", 16, b"FxCk", 1, b"mdax", 1), "VST2 plugin 'mdax'; .* not its successor"),
+    ],
+)
+def test_a_vst2_state_of_another_plugin_is_refused(data: bytes, says: str) -> None:
+    """Damage and foreign states are told apart, before a plugin sees a byte."""
+    with pytest.raises(PluginError, match=says):
+        convert_vst2_state(data, SUCCESSOR)
+
+
+def test_the_form_of_juces_state_is_juces_own() -> None:
+    """Bytes are spelt six bits a letter, the lowest first, after their number; what is empty is left out."""
+    assert b"IComponent" not in build_juce_state({"Comp": b""})
+    state = build_juce_state({"Comp": bytes(range(3))})
+    assert state[:4] == b"VC2!"
+    assert struct.unpack_from("<I", state, 4)[0] == len(state) - 9
+    # Bytes 0, 1, 2 from their lowest bits are sixes of value 0, 4, 32, 0; "." is 0, "A" 1, "a" 27.
+    assert b"<IComponent>3..Df.</IComponent>" in state
