@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def disturb(folder: Path, count: int, seed: int) -> str:
                 running = [pool.submit(_outcome, stem, sound) for stem in stems]
                 threading.Timer(
                     generator.random() * 0.15,
-                    os.kill,
+                    _send,
                     (driver.process_id, number),  # type: ignore[attr-defined]
                 ).start()
                 ended = [one.result() for one in running]
@@ -204,6 +205,11 @@ def disturb(folder: Path, count: int, seed: int) -> str:
 
 
 ROUNDS_A_SET = 20
+
+
+def _send(process_id: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # the round was over first
+        os.kill(process_id, number)
 
 
 def _outcome(vst3: VST3, sound: np.ndarray) -> np.ndarray | str:
