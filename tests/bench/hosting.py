@@ -160,7 +160,8 @@ def _fail(vst3: VST3, fault: str, sound: np.ndarray, generator: random.Random) -
 def disturb(folder: Path, count: int, seed: int) -> str:
     """Render four stems at once through others' plugins; kill or stop one's process at a random moment."""
     generator = random.Random(seed)
-    known = [Path(bundle.path) for bundle, entry in scan([folder]).plugins() if not entry.is_instrument]
+    found = [Path(bundle.path) for bundle, entry in scan([folder]).plugins() if not entry.is_instrument]
+    known = [path for path in found if path.is_relative_to(folder.absolute())]
     before = len(child_process_ids()), open_descriptors()
     reports: Counter[str] = Counter()
     n_intact = n_others = 0
