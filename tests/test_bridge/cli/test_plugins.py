@@ -100,7 +100,7 @@ def test_play_makes_a_stem_of_midi(tmp_path: Path) -> None:
 
 
 def test_play_splits_the_outputs_of_an_instrument(tmp_path: Path) -> None:
-    """A stem for every output, the first under the name given; an instrument of one is an error before any."""
+    """A stem for every output, the first under the name given; an instrument of one output is an error."""
     pytest.importorskip("minihost")
     out = tmp_path / "lead.wav"
     song = write_midi(
