@@ -71,7 +71,7 @@ def effect(backend: BackendName, loaded: Callable[[BackendName], tuple[VST3, byt
 def level_db(vst3: VST3, sample_rate: float = SAMPLE_RATE) -> float:
     """Return by how much the plugin changes the level of noise."""
     output = vst3.process(noise(4800), sample_rate)
-    return 20.0 * float(np.log10(np.abs(output).max() / np.abs(noise(4800)).max()))
+    return 20.0 * float(np.log10(max(1e-9, np.abs(output).max()) / np.abs(noise(4800)).max()))
 
 
 def test_what_is_the_hosts_is_never_written(effect: VST3) -> None:
