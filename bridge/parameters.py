@@ -25,6 +25,7 @@ class ParamSpec:
         unit: Shown to people: ``dB``, ``Hz``, ``ms``, ``steps`` or nothing.
         curve: How a knob's travel maps to the range. ``log`` for frequencies and times.
         choices: The accepted names, for a parameter that is one of several.
+        words: Names accepted beside the numbers of a range: ``oo`` for silence, ``FREE RUN`` for no rate.
         automation: ``sample`` where every sample can have its own value, ``block`` where the value is
             set at the start of each automation block, ``none`` where it is fixed for a render.
         help: One line for people.
@@ -37,13 +38,16 @@ class ParamSpec:
     unit: str = ""
     curve: Literal["linear", "log"] = "linear"
     choices: tuple[str, ...] = field(default=())
+    words: tuple[str, ...] = field(default=())
     automation: Literal["sample", "block", "none"] = "none"
     help: str = ""
 
     @property
     def is_continuous(self) -> bool:
         """Whether the parameter is a number with a range, so that a route can reach it."""
-        return isinstance(self.default, (int, float)) and not isinstance(self.default, bool)
+        return bool(self.words) or (
+            isinstance(self.default, (int, float)) and not isinstance(self.default, bool)
+        )
 
 
 def check_parameter(
@@ -70,16 +74,19 @@ def check_parameter(
                 f"{nearest_names(str(value), spec.choices)}"
             )
         return value
+    if isinstance(value, str) and value in spec.words:
+        return value
     if isinstance(spec.default, bool):
         if not isinstance(value, bool):
             raise ProcessorError(f"{where}.{name}: {value!r} is not a switch; true or false is accepted")
         return value
-    if isinstance(spec.default, str):
+    if isinstance(spec.default, str) and not spec.words:
         if not isinstance(value, str):
             raise ProcessorError(f"{where}.{name}: {value!r} is not text; put it in quotes")
         return value
     if isinstance(value, (bool, str)):
-        raise ProcessorError(f"{where}.{name}: {value!r} is not a number")
+        words = f" or one of {', '.join(map(repr, spec.words))}" if spec.words else ""
+        raise ProcessorError(f"{where}.{name}: {value!r} is not a number{words}")
     number = float(value)
     low = -float("inf") if spec.minimum is None else spec.minimum
     high = float("inf") if spec.maximum is None else spec.maximum

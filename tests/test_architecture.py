@@ -16,7 +16,7 @@ OWNERS = {
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
     | {"bridge.processors.pedalboard_members"}
-    | {"bridge.hosts.pedalboard_backend", "bridge.audio.system_decoder"},
+    | {"bridge.hosts.pedalboard_backend", "bridge.hosts.scan_child", "bridge.audio.system_decoder"},
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (

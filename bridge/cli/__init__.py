@@ -7,6 +7,7 @@ exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
 - `app`             the commands as Typer has them
 - `shared_options`  options that several commands share; `job_options` those made from a job or a clock
 - `networks_hear`   one of `networks`' commands; `networks_train` four more
+- `plugins_installed`  four of `plugins`' commands; `plugins_edit` one more
 - `render_jobs`     what `render`, `imagine` and `batch` do alike
 - `console`         all that is printed goes through it
 - `quantities`      ``-6 dB``, ``40%`` and the like
@@ -35,7 +36,7 @@ COMMANDS: dict[str, str] = {
     "processors": "List the nodes of a chain, and show what each can be told.",
     "networks": "List, show, install and train networks, and tell what they hear in stems.",
     "data": "Make data sets of recordings to train networks on: scan, render, prepare, show.",
-    "plugins": "Scan, list, show and check VST3 plugins.",
+    "plugins": "Scan, list, show, check, block and edit VST3 plugins.",
     "midi": "Show a MIDI file as a render reads it, or write what a network hears as one.",
     "envelope": "Draw a preset's envelopes over a song, or export them for a DAW.",
     "session": "Show a DAW's session, and write rendered stems back to it.",

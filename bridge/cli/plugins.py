@@ -1,17 +1,23 @@
-"""``reverie plugins``: what is installed, what it offers, and whether it can be trusted."""
+"""``reverie plugins``: what is installed, what it offers, and whether it can be trusted.
+
+`scan`, `list`, `block` and `unblock` have a file of their own, `plugins_installed`; `edit` too,
+`plugins_edit`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.cli.console import minutes, note, print_json, print_table, say
+from bridge.cli.plugins_edit import edit_command, say_node
+from bridge.cli.plugins_installed import COMMANDS
 
-app = typer.Typer(help="Scan, list, show, check, save and play VST3 plugins.", no_args_is_help=True)
+app = typer.Typer(help="Scan, list, show, check, edit, save and play VST3 plugins.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Plugin = Annotated[str, typer.Argument(help="An installed plugin's name, or the path of a bundle.")]
@@ -20,97 +26,58 @@ _PluginName = Annotated[
 ]
 
 
-@app.command()
-def scan(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders or bundles; the system's own plugin folders by default."),
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout", min=1.0, help="Seconds one bundle may take to load.")
-    ] = 30.0,
-    retry_blocked: Annotated[
-        bool, typer.Option("--retry-blocked", help="Retry plugins that crashed or hung before.")
-    ] = False,
-    as_json: _Json = False,
-) -> None:
-    """Load every plugin once, in a process of its own, and remember what it is or why it is blocked."""
-    from bridge.hosts.plugin_scan import ScannedBundle
-    from bridge.hosts.plugin_scan import scan as scan_plugins
-
-    seen: list[ScannedBundle] = []
-
-    def report(bundle: ScannedBundle, n_done: int, n_bundles: int) -> None:
-        seen.append(bundle)
-        result = f"blocked: {bundle.blocked}" if bundle.blocked else ", ".join(p.name for p in bundle.plugins)
-        note(f"[{n_done}/{n_bundles}] {bundle.path}: {result}")
-
-    cache = scan_plugins(paths or None, timeout_s=timeout_s, retry_blocked=retry_blocked, on_bundle=report)
-    if as_json:
-        print_json([dataclasses.asdict(bundle) for bundle in seen])
-        return
-    if not seen:
-        from bridge.hosts.bundle import standard_folders
-
-        places = ", ".join(str(path) for path in paths or standard_folders())
-        note(f"no VST3 plugin (NAME.vst3) in {places}; to look elsewhere run: reverie plugins scan FOLDER")
-    n_plugins = sum(len(bundle.plugins) for bundle in seen)
-    n_blocked = sum(1 for bundle in seen if bundle.blocked)
-    say(f"{n_plugins} plugins in {len(seen)} bundles, {n_blocked} blocked; kept in {cache.path}")
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+app.command("edit")(edit_command)
 
 
-@app.command("list")
-def list_plugins(
-    show_blocked: Annotated[
-        bool, typer.Option("--blocked", help="List blocked plugins, and why they are blocked.")
-    ] = False,
-    as_json: _Json = False,
-) -> None:
-    """List the plugins the last scans have found."""
-    from bridge.hosts.plugin_scan import PluginCache
+class Backend(StrEnum):
+    """The hosts, as options name them."""
 
-    cache = PluginCache.read()
-    if show_blocked:
-        blocked = list(cache.blocked())
-        if as_json:
-            print_json([{"path": bundle.path, "reason": bundle.blocked} for bundle in blocked])
-        elif blocked:
-            reasons = [bundle.blocked for bundle in blocked]
-            print_table(["blocked bundle"], [[bundle.path] for bundle in blocked], details=reasons)
-        else:
-            note("no plugin is blocked; `reverie plugins list` shows those that can be used")
-        return
-    found = list(cache.plugins())
-    if as_json:
-        print_json([{**dataclasses.asdict(plugin), "path": bundle.path} for bundle, plugin in found])
-        return
-    if not found:
-        note("no plugin is known; to look for plugins run: reverie plugins scan [FOLDER]")
-        return
-    rows = [
-        (plugin.name, plugin.vendor, plugin.version, plugin.category, plugin.n_parameters)
-        for _, plugin in found
-    ]
-    paths = [bundle.path for bundle, _ in found]
-    print_table(("name", "vendor", "version", "category", "parameters"), rows, details=paths)
+    AUTO = "auto"
+    PEDALBOARD = "pedalboard"
+    MINIHOST = "minihost"
+
+
+class Outputs(StrEnum):
+    """What becomes of an instrument's outputs."""
+
+    MAIN = "main"
+    SPLIT = "split"
+
+
+_Backend = Annotated[
+    Backend, typer.Option("--backend", help="The host: auto takes the one that can load the plugin.")
+]
+_Program = Annotated[str | None, typer.Option("--program", help="One of the plugin's own programs, by name.")]
 
 
 @app.command()
-def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = False) -> None:
+def show(
+    plugin: _Plugin,
+    plugin_name: _PluginName = None,
+    backend: _Backend = Backend.AUTO,
+    as_json: _Json = False,
+) -> None:
     """Show a plugin's parameters: names, ranges, units and choices, as presets write them."""
     from bridge.processors.vst3 import VST3
 
-    with VST3(plugin, plugin_name=plugin_name) as vst3:
+    with VST3(plugin, plugin_name=plugin_name, backend=backend.value) as vst3:
         specs = list(vst3.parameters.values())
         facts: dict[str, object] = {
             **vst3.identity,
             "latency_samples": vst3.latency_samples,
             "tail_seconds": round(vst3.tail_seconds, 3),
+            "programs": list(vst3.programs),
+            "outputs": list(vst3.description.output_channels),
+            "read_only": dict(vst3.read_only),
         }
     if as_json:
         print_json({**facts, "parameters": [dataclasses.asdict(spec) for spec in specs]})
         return
     for key, value in facts.items():
+        if isinstance(value, list | dict):
+            value = ", ".join(str(one) for one in value) or "none"
         say(f"{key:16} {value}")
     say()
     rows = []
@@ -121,6 +88,7 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
             accepted = "true | false"
         else:
             accepted = f"{spec.minimum:g} .. {spec.maximum:g} {spec.unit}".rstrip()
+            accepted = " | ".join([accepted, *spec.words])
         moves = "" if spec.automation == "none" else "yes"
         default = f"{spec.default:g}" if isinstance(spec.default, float) else str(spec.default).lower()
         rows.append([spec.name, default, accepted, spec.curve if spec.is_continuous else "", moves])
@@ -131,6 +99,7 @@ def show(plugin: _Plugin, plugin_name: _PluginName = None, as_json: _Json = Fals
 def check(
     plugin: _Plugin,
     plugin_name: _PluginName = None,
+    backend: _Backend = Backend.AUTO,
     level: Annotated[
         int, typer.Option("--level", min=1, max=5, help="How strict: 1 (it runs) to 5 (fuzzing).")
     ] = 3,
@@ -140,7 +109,7 @@ def check(
     """Run the conformance suite on a plugin: null, blocks, state, determinism, latency, NaN."""
     from bridge.processors.vst3_check import check_plugin
 
-    results = check_plugin(plugin, plugin_name=plugin_name, level=level, seed=seed)
+    results = check_plugin(plugin, plugin_name=plugin_name, level=level, seed=seed, backend=backend.value)
     if as_json:
         print_json([dataclasses.asdict(result) for result in results])
     else:
@@ -155,6 +124,8 @@ def state(
     plugin: _Plugin,
     out: Annotated[Path, typer.Option("--out", help="The .vstpreset to write, beside your preset.")],
     plugin_name: _PluginName = None,
+    backend: _Backend = Backend.AUTO,
+    program: _Program = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="parameter=value, as `plugins show` names them.")
     ] = None,
@@ -169,20 +140,15 @@ def state(
         raise OutputError(f"--out {out}: a plugin's state needs the suffix .vstpreset")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already; use --overwrite to replace it")
-    with VST3(plugin, plugin_name=plugin_name) as vst3:
+    with VST3(plugin, plugin_name=plugin_name, backend=backend.value, program=program) as vst3:
         for setting in settings or ():
             name, equals, value = setting.partition("=")
             if not equals:
                 raise InputError(f"--set {setting!r}: write parameter=value, for example gain_db=-6")
             vst3.set_parameter(name.strip(), parse_value(value.strip()))
         vst3.save_state(out)
-        node = {"id": "plugin", "use": "vst3", "plugin": plugin}
-        if plugin_name is not None:
-            node["plugin_name"] = plugin_name
-        node |= {"plugin_version": vst3.version, "state": out.name}
-    say("[[chain]]")
-    for key, text in node.items():
-        say(f"{key} = {json.dumps(text, ensure_ascii=False)}")
+        version = vst3.version
+    say_node(plugin, plugin_name, version, out)
 
 
 @app.command()
@@ -192,6 +158,12 @@ def play(
     out: Annotated[Path, typer.Option("--out", help="The stem to write, such as bass.wav.")],
     plugin_name: _PluginName = None,
     state: Annotated[Path | None, typer.Option("--state", help="A .vstpreset: the sound to play.")] = None,
+    program: _Program = None,
+    backend: _Backend = Backend.AUTO,
+    outputs: Annotated[
+        Outputs,
+        typer.Option("--outputs", help="split: a stem for every output (bass.2.wav ...), by minihost."),
+    ] = Outputs.MAIN,
     channel: Annotated[
         int | None, typer.Option("--channel", min=1, max=16, help="Play only this MIDI channel.")
     ] = None,
@@ -208,7 +180,16 @@ def play(
     from bridge.render.instrument_stem import play_midi
 
     song, tempo_map = read_midi(midi), read_tempo_map(midi)
-    with VST3(plugin, plugin_name=plugin_name, state=state, tempo_map=tempo_map) as vst3:
+    host = Backend.MINIHOST if outputs is Outputs.SPLIT and backend is Backend.AUTO else backend
+    with VST3(
+        plugin,
+        plugin_name=plugin_name,
+        state=state,
+        program=program,
+        backend=host.value,
+        tempo_map=tempo_map,
+        sample_rate=sample_rate,
+    ) as vst3:
         duration_s = play_midi(
             vst3,
             song,
@@ -218,5 +199,6 @@ def play(
             channel=channel,
             track=int(track) if track is not None and track.isdecimal() else track,
             overwrite=overwrite,
+            has_all_outputs=outputs is Outputs.SPLIT,
         )
     note(f"{out}: {minutes(duration_s)} of {vst3.name}")

@@ -383,7 +383,8 @@ def _plugins() -> Iterator[Finding]:
     """Play a tenth of a second of silence through one that is installed, in its own process."""
     from bridge.errors import ReverieError
     from bridge.hosts import bundle
-    from bridge.hosts.plugin_scan import PluginCache, find_bundles
+    from bridge.hosts.plugin_cache import PluginCache
+    from bridge.hosts.plugin_scan import find_bundles
 
     known = [
         (scanned.path, entry.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bridge.errors import PluginError
 from bridge.files import open_regular
+from bridge.hosts.elf_needs import glibc_here, read_needs
 
 __all__ = [
     "PluginNotFoundError",
@@ -88,7 +89,8 @@ def check_bundle(path: Path) -> Path:
     """Return a bundle's binary, if this machine can load it.
 
     Raises:
-        PluginError: Not a bundle, not a library, built for another system or processor, or not readable.
+        PluginError: Not a bundle, not a library, built for another system, processor or C library, or not
+            readable.
     """
     binary = find_binary(path)
     try:
@@ -107,7 +109,18 @@ def check_bundle(path: Path) -> Path:
     machine = this_machine()
     if machine not in machines:
         raise PluginError(f"{path}: built for {' and '.join(machines)}, this machine is {machine}")
+    _check_c_library(path, binary)
     return binary
+
+
+def _check_c_library(path: Path, binary: Path) -> None:
+    wanted, here = read_needs(binary).glibc, glibc_here()
+    if here and wanted > here:
+        wants, has = (".".join(map(str, version)) for version in (wanted, here))
+        raise PluginError(
+            f"{path}: built for a newer Linux: it wants the system library glibc {wants} or later, this "
+            f"system has {has}; install the plugin's build for an older system, or use it on a newer one"
+        )
 
 
 def this_machine() -> str:

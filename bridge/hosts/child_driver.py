@@ -29,12 +29,24 @@ from bridge.hosts.contract import (
     HostedParameter,
     PluginDescription,
     SeveralPluginsError,
+    StreamChannels,
 )
 from bridge.hosts.faults import DriverFault
-from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.hosts.wire import (
+    ASKING_THE_MODULE,
+    LONG_MEASUREMENT,
+    Frame,
+    Opcode,
+    SharedAudio,
+    read_frame,
+    write_frame,
+)
 from bridge.installation import safe_search_path
 
 __all__ = ["ChildDriver"]
+
+_LAST_WORDS_BYTES = 2048
+_LAST_WORDS_SHOWN = 160
 
 _REAP_S = 2.0
 """How long a process whose pipe has closed may take to end by itself."""
@@ -47,9 +59,10 @@ class ChildDriver:
         path: The bundle.
         plugin_name: Which of its plugins; None where it holds one.
         backend: Which host loads it.
-        uid: Class id, for a backend that cannot find it out.
+        uid: Class id, for a module that does not tell its own.
         timeout_s: Longest wait for one answer: a block of sound, a state.
         load_timeout_s: Longest wait for the plugin to load.
+        sample_rate: Hz; the parameters are described as the plugin shows them at this rate.
 
     Raises:
         PluginError: The plugin cannot be loaded; also where it crashes or hangs while loading.
@@ -64,27 +77,47 @@ class ChildDriver:
         uid: str = "",
         timeout_s: float = 10.0,
         load_timeout_s: float = 30.0,
+        sample_rate: float = 48000.0,
     ) -> None:
-        self._timeout_s = self._awaited_s = timeout_s
+        self._timeout_s, self._load_timeout_s = timeout_s, load_timeout_s
+        self._outputs = 0
+        request: dict[str, Any] = {
+            "path": str(path),
+            "plugin_name": plugin_name,
+            "backend": backend,
+            "uid": uid,
+            "sample_rate": sample_rate,
+        }
+        try:
+            self._description = self._load({**request, "asks_module": True})
+        except DriverFault as fault:
+            if fault.position_samples != ASKING_THE_MODULE:
+                raise _loading_error(path, fault) from fault
+            try:
+                self._description = self._load({**request, "asks_module": False})
+            except DriverFault as second:
+                raise _loading_error(path, second) from second
+
+    def _load(self, request: dict[str, Any]) -> PluginDescription:
+        """Start a child and have it load the plugin; the child ends where that fails."""
+        self._awaited_s = self._timeout_s
         self._shared = SharedAudio()
-        self._process = _spawn(self._shared, timeout_s, load_timeout_s)
+        self._process = _spawn(self._shared, self._timeout_s, self._load_timeout_s)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to_child, self._from_child = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._watchdog = _Watchdog(self._process, min(timeout_s, load_timeout_s))
-        self._end = weakref.finalize(self, _end_child, self._process, self._watchdog, self._shared)
-        self._channels = 0
-        request = {"path": str(path), "plugin_name": plugin_name, "backend": backend, "uid": uid}
+        self._watchdog = _Watchdog(self._process, min(self._timeout_s, self._load_timeout_s))
+        self._last_words = _LastWords(self._process)
+        self._end = weakref.finalize(
+            self, _end_child, self._process, self._watchdog, self._last_words, self._shared
+        )
         try:
-            answer = self._ask(Frame(Opcode.LOAD, fields=request), load_timeout_s)
-        except DriverFault as fault:
-            self.close()
-            raise PluginError(f"{path.name}: {fault.kind} while it was loaded ({fault.detail})") from fault
-        except PluginError:
+            answer = self._ask(Frame(Opcode.LOAD, fields=request), self._load_timeout_s)
+        except (DriverFault, PluginError):
             self.close()
             raise
         assert answer.fields is not None
-        self._description = _read_description(answer.fields)
+        return _read_description(answer.fields)
 
     @property
     def description(self) -> PluginDescription:
@@ -109,21 +142,26 @@ class ChildDriver:
         """Move parameters, by index."""
         self._ask(Frame(Opcode.SET_RAW, fields={str(index): value for index, value in values.items()}))
 
-    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+    def describe(self, sample_rate: float) -> PluginDescription:
+        """Return what the plugin says of itself at a sample rate (Hz)."""
+        answer = self._ask(Frame(Opcode.DESCRIBE, fields={"sample_rate": sample_rate}))
+        self._description = _read_description(answer.fields or {})
+        return self._description
+
+    def read_back(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter after a program has moved them."""
+        return np.frombuffer(self._ask(Frame(Opcode.READ_BACK)).data, np.float32)
+
+    def start(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
         """Begin a stream."""
-        self._channels = channels
-        fields = {
-            "sample_rate": sample_rate,
-            "channels": channels,
-            "block_samples": block_samples,
-            "sidechain_channels": sidechain_channels,
-        }
+        fields = {"sample_rate": sample_rate, "channels": channels, "block_samples": block_samples}
+        self._outputs = channels.total_out
         self._ask(Frame(Opcode.START, fields=fields))
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
         """Continue the stream, in as many turns as shared memory is large."""
         n_samples = audio.shape[1]
-        chunk_samples = SharedAudio.chunk_samples(audio.shape[0])
+        chunk_samples = SharedAudio.chunk_samples(max(audio.shape[0], self._outputs))
         if n_samples <= chunk_samples:
             return self._process_chunk(audio, events)
         outputs = []
@@ -140,7 +178,7 @@ class ChildDriver:
         self._shared.to_child(n_channels, n_samples)[...] = audio
         answer = self._ask(Frame(Opcode.PROCESS, n_samples, data=events.tobytes() if len(events) else b""))
         try:
-            return self._shared.from_child(self._channels, answer.samples).copy()
+            return self._shared.from_child(self._outputs, answer.samples).copy()
         except ValueError:
             self._give_up("the child answers nonsense")
 
@@ -190,7 +228,7 @@ class ChildDriver:
         if answer.opcode != Opcode.REFUSED or answer.fields is None:
             self._give_up("the child answers nonsense")
         if "accepted" in answer.fields:
-            raise ChannelCountError(self._channels, int(answer.fields["accepted"]))
+            raise ChannelCountError(*answer.fields["accepted"])
         if "names" in answer.fields:
             raise SeveralPluginsError(answer.fields["message"], answer.fields["names"])
         raise PluginError(answer.fields["message"])
@@ -206,7 +244,7 @@ class ChildDriver:
         self.close()
         if has_hung:
             raise DriverFault("hang", f"no answer within {self._awaited_s:g} s, killed", position)
-        raise DriverFault("crash", detail or ending, position)
+        raise DriverFault("crash", detail or ending + self._last_words.quote(), position)
 
 
 class _Watchdog:
@@ -234,13 +272,49 @@ class _Watchdog:
             self._thread.join()
 
 
+class _LastWords:
+    """Reads what a plugin prints, which no terminal shows, and keeps the end: it may explain a fault."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        self._descriptor = process.stderr.fileno()
+        self._kept, self._is_over = b"", False
+        self._thread = threading.Thread(target=self._read, name="plugin-last-words", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._is_over:
+            try:
+                data = os.read(self._descriptor, 4096)
+            except OSError:
+                return
+            if not data:
+                return
+            self._kept = (self._kept + data)[-_LAST_WORDS_BYTES:]
+
+    def quote(self) -> str:
+        """Return the last line printed, to be put after how the process ended; empty where there is none."""
+        self._thread.join(_REAP_S)
+        lines = [line.strip() for line in self._kept.decode("utf-8", "replace").splitlines() if line.strip()]
+        text = "".join(character for character in lines[-1] if character.isprintable()) if lines else ""
+        return f"; it last printed {text[-_LAST_WORDS_SHOWN:]!r}" if text else ""
+
+    def stop(self) -> None:
+        self._is_over = True
+        self._thread.join(_REAP_S)
+
+
+def _loading_error(path: Path, fault: DriverFault) -> PluginError:
+    return PluginError(f"{path.name}: {fault.kind} while it was loaded ({fault.detail})")
+
+
 def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "bridge.hosts.child_main", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         bufsize=0,
         pass_fds=shared.inherited_descriptors,
         start_new_session=True,
@@ -248,10 +322,13 @@ def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subp
     )
 
 
-def _end_child(process: subprocess.Popen[bytes], watchdog: _Watchdog, shared: SharedAudio) -> None:
+def _end_child(
+    process: subprocess.Popen[bytes], watchdog: _Watchdog, last_words: _LastWords, shared: SharedAudio
+) -> None:
     watchdog.stop()
     process.kill()
-    for pipe in (process.stdin, process.stdout):
+    last_words.stop()
+    for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
     process.wait()
@@ -272,6 +349,8 @@ def _read_description(fields: dict[str, Any]) -> PluginDescription:
         HostedParameter(**{**parameter, "texts": tuple((raw, text) for raw, text in parameter["texts"])})
         for parameter in fields["parameters"]
     )
-    return PluginDescription(
-        **{**fields, "parameters": parameters, "plugin_names": tuple(fields["plugin_names"])}
-    )
+    lists = {
+        "plugin_names": tuple(fields["plugin_names"]),
+        "output_channels": tuple(fields["output_channels"]),
+    }
+    return PluginDescription(**{**fields, **lists, "parameters": parameters})

@@ -18,13 +18,22 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bridge.errors import ReverieError
-from bridge.hosts.contract import EVENT_DTYPE, ChannelCountError, SeveralPluginsError
+from bridge.hosts.contract import EVENT_DTYPE, ChannelCountError, SeveralPluginsError, StreamChannels
 from bridge.hosts.driver import LocalDriver, load_backend
-from bridge.hosts.wire import LONG_MEASUREMENT, Frame, Opcode, SharedAudio, read_frame, write_frame
+from bridge.hosts.wire import (
+    ASKING_THE_MODULE,
+    LONG_MEASUREMENT,
+    Frame,
+    Opcode,
+    SharedAudio,
+    read_frame,
+    write_frame,
+)
 
 __all__ = ["main"]
 
@@ -65,7 +74,6 @@ class _Worker:
             Opcode.TAIL: LONG_MEASUREMENT * timeout_s + _GRACE_S,
         }
         self._channels = 0
-        self._output_channels = 0
         self._driver: LocalDriver
 
     def serve(self) -> None:
@@ -79,7 +87,13 @@ class _Worker:
             try:
                 answer = self._answer(request)
             except ChannelCountError as refusal:
-                answer = Frame(Opcode.REFUSED, fields={"message": str(refusal), "accepted": refusal.accepted})
+                answer = Frame(
+                    Opcode.REFUSED,
+                    fields={
+                        "message": str(refusal),
+                        "accepted": [refusal.asked, refusal.accepted, refusal.accepted_out],
+                    },
+                )
             except SeveralPluginsError as error:
                 answer = Frame(Opcode.REFUSED, fields={"message": str(error), "names": error.names})
             except ReverieError as error:
@@ -101,16 +115,17 @@ class _Worker:
             case Opcode.PROCESS:
                 return self._process(request)
             case Opcode.LOAD:
-                backend = load_backend(
-                    Path(fields["path"]), fields["plugin_name"], fields["backend"], fields["uid"]
-                )
-                self._driver = LocalDriver(backend, self._shared.progress)
-                return Frame(Opcode.DONE, fields=dataclasses.asdict(backend.description))
+                return self._load(fields)
+            case Opcode.DESCRIBE:
+                described = self._driver.describe(fields["sample_rate"])
+                return Frame(Opcode.DONE, fields=dataclasses.asdict(described))
             case Opcode.START:
-                self._driver.start(**fields)
-                self._channels = fields["channels"] + fields["sidechain_channels"]
-                self._output_channels = fields["channels"]
+                channels = StreamChannels(*fields["channels"])
+                self._driver.start(fields["sample_rate"], channels, fields["block_samples"])
+                self._channels = channels.total_in
                 return Frame(Opcode.DONE)
+            case Opcode.READ_BACK:
+                return Frame(Opcode.DONE, data=self._driver.read_back().tobytes())
             case Opcode.SET_RAW:
                 self._driver.set_raw({int(index): value for index, value in fields.items()})
                 return Frame(Opcode.DONE)
@@ -128,11 +143,22 @@ class _Worker:
                 return Frame(Opcode.DONE, fields={"seconds": self._driver.tail_seconds()})
         raise ValueError(f"unknown request {request.opcode}")
 
+    def _load(self, fields: dict[str, Any]) -> Frame:
+        path, name = Path(fields["path"]), fields["plugin_name"]
+        backend = load_backend(path, name, fields["backend"], fields["uid"])
+        if fields["asks_module"]:
+            # Where asking takes this process down, the parent sees this and does without.
+            self._shared.progress[0] = ASKING_THE_MODULE
+            backend.ask_module()
+            self._shared.progress[0] = 0
+        self._driver = LocalDriver(backend, fields["sample_rate"], self._shared.progress)
+        return Frame(Opcode.DONE, fields=dataclasses.asdict(self._driver.description))
+
     def _process(self, request: Frame) -> Frame:
         events = np.frombuffer(request.data, EVENT_DTYPE)
         output = self._driver.process(self._shared.to_child(self._channels, request.samples), events)
         n_samples = output.shape[1]
-        self._shared.from_child(self._output_channels, n_samples)[...] = output
+        self._shared.from_child(len(output), n_samples)[...] = output
         return Frame(Opcode.DONE, samples=n_samples)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError
+from bridge.hosts.parameter_roles import ParameterRole
 
 __all__ = [
     "EVENT_DTYPE",
@@ -29,6 +30,7 @@ __all__ = [
     "MidiMessage",
     "PluginDescription",
     "SeveralPluginsError",
+    "StreamChannels",
     "Transport",
     "no_events",
 ]
@@ -101,6 +103,7 @@ class HostedParameter:
         default_raw: Position the plugin starts with.
         is_automatable: Whether the plugin lets a host move it while it plays.
         texts: What the plugin displays at some positions, in ascending order of position.
+        role: What it is for.
     """
 
     title: str
@@ -109,6 +112,7 @@ class HostedParameter:
     default_raw: float
     is_automatable: bool
     texts: tuple[tuple[float, str], ...]
+    role: ParameterRole = "sound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,10 @@ class PluginDescription:
         has_transport: Whether the backend can give it tempo, meter and position.
         has_sidechain: Whether the backend can give it a second input.
         plugin_names: Every plugin in the same bundle.
+        sample_rate: The rate (Hz) at which the parameters show these texts.
+        takes_midi: Whether the backend can give it MIDI.
+        output_channels: Channels of each output it has under this backend, the main one first; one entry
+            where the backend does not tell.
     """
 
     name: str
@@ -140,15 +148,37 @@ class PluginDescription:
     has_transport: bool
     has_sidechain: bool
     plugin_names: tuple[str, ...]
+    sample_rate: float = 48000.0
+    takes_midi: bool = False
+    output_channels: tuple[int, ...] = (2,)
+
+    @property
+    def program_index(self) -> int | None:
+        """Index of the parameter that chooses a program; None where there is none."""
+        return next((i for i, one in enumerate(self.parameters) if one.role == "program"), None)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The names of the plugin's programs, in its order."""
+        if self.program_index is None:
+            return ()
+        return tuple(dict.fromkeys(text.strip() for _, text in self.parameters[self.program_index].texts))
 
 
 class ChannelCountError(Exception):
-    """The plugin does not run with the channels asked for; `accepted` is what its main bus has instead."""
+    """The plugin does not run with the channels asked for.
 
-    def __init__(self, asked: int, accepted: int) -> None:
-        super().__init__(f"asked for {asked} channels, the plugin has {accepted}")
+    Args:
+        asked: Channels wanted, in and out alike.
+        accepted: Channels its main input has instead.
+        accepted_out: Channels its main output has; as many as the input where nothing is said.
+    """
+
+    def __init__(self, asked: int, accepted: int, accepted_out: int | None = None) -> None:
         self.asked = asked
         self.accepted = accepted
+        self.accepted_out = accepted if accepted_out is None else accepted_out
+        super().__init__(f"asked for {asked} channels, the plugin has {accepted} in, {self.accepted_out} out")
 
 
 class SeveralPluginsError(PluginError):
@@ -159,15 +189,54 @@ class SeveralPluginsError(PluginError):
         self.names = tuple(names)
 
 
+class StreamChannels(NamedTuple):
+    """How many channels go in and come out.
+
+    Args:
+        main: Into the main input, and out of the main output unless `out` says otherwise.
+        sidechain: Into the second input; 0 where none is fed.
+        out: Out of the main output; 0 where they are as many as go in.
+        extra: Channels of all other outputs together, where they are wanted too, after the main one's.
+    """
+
+    main: int
+    sidechain: int = 0
+    out: int = 0
+    extra: int = 0
+
+    @property
+    def main_out(self) -> int:
+        """How many channels come out of the main output."""
+        return self.out or self.main
+
+    @property
+    def total_in(self) -> int:
+        """How many channels go in."""
+        return self.main + self.sidechain
+
+    @property
+    def total_out(self) -> int:
+        """How many channels come out."""
+        return self.main_out + self.extra
+
+
 class HostBackend(Protocol):
     """One plugin, loaded in this process.
 
     Loading raises :class:`bridge.errors.PluginError`. No method is called from two threads at once.
     """
 
+    def ask_module(self) -> None:
+        """Ask the module itself what its parameters are for, where the host does not tell."""
+        ...
+
+    def describe(self) -> PluginDescription:
+        """Return what the plugin says of itself, at the sample rate it is prepared for."""
+        ...
+
     @property
-    def description(self) -> PluginDescription:
-        """What the plugin says of itself."""
+    def is_instrument(self) -> bool:
+        """Whether it takes notes instead of audio."""
         ...
 
     @property
@@ -183,11 +252,19 @@ class HostBackend(Protocol):
         """Move one parameter; it is heard from the next sample processed."""
         ...
 
-    def prepare(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
-        """Forget every sample seen and get ready for blocks of at most `block_samples`.
+    def refresh(self) -> None:
+        """Look again where the parameters stand: after a program, some plugins do not say that they moved."""
+        ...
+
+    def prepare(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
+        """Become a fresh instance and get ready for blocks of at most `block_samples`.
+
+        Fresh means: as loaded, then the state, then the program, then what else was set. Nothing heard
+        before is left in it.
 
         Raises:
             ChannelCountError: The plugin does not run with so many channels.
+            PluginError: It has no sidechain, where one is asked for.
         """
         ...
 
@@ -198,7 +275,9 @@ class HostBackend(Protocol):
         transport: Transport | None,
         position_samples: int,
     ) -> AudioArray:
-        """Process one block and return as many samples, delayed by whatever latency the plugin has.
+        """Process one block and return as many samples of every output, the main one's channels first.
+
+        They are delayed by whatever latency the plugin has.
 
         Args:
             audio: Main input, with the sidechain's channels after it; an instrument reads nothing of it.

@@ -23,6 +23,7 @@ from bridge.hosts.contract import (
     HostBackend,
     MidiMessage,
     PluginDescription,
+    StreamChannels,
     Transport,
 )
 
@@ -33,6 +34,7 @@ _TAIL_SILENCE_S = 1.0
 _TAIL_LIMIT_S = 30.0
 _TAIL_THRESHOLD = 10.0 ** (-80.0 / 20.0)
 _MEASURE_BLOCK_SAMPLES = 4096
+_SETTLE_SAMPLES = 64
 _NOTE_ON, _NOTE_OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
 
@@ -57,7 +59,15 @@ class PluginDriver(Protocol):
         """Move parameters, by index."""
         ...
 
-    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+    def describe(self, sample_rate: float) -> PluginDescription:
+        """Return what the plugin says of itself at a sample rate (Hz); ends a stream."""
+        ...
+
+    def read_back(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter after a program has moved them; ends a stream."""
+        ...
+
+    def start(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
         """Begin a stream: forget every sample seen."""
         ...
 
@@ -100,14 +110,14 @@ def is_note(packed_message: int) -> bool:
     return packed_message & 0xE0 == 0x80
 
 
-def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid: str) -> HostBackend:
+def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid: str = "") -> HostBackend:
     """Load a plugin in this process.
 
     Args:
         path: The bundle.
         plugin_name: Which of its plugins; None where it holds one.
         backend: Which host loads it.
-        uid: Class id, for a backend that cannot find it out.
+        uid: Class id, for a module that does not tell its own.
     """
     if backend == "pedalboard":
         from bridge.hosts.pedalboard_backend import PedalboardBackend
@@ -123,24 +133,45 @@ class LocalDriver:
 
     Args:
         backend: The loaded plugin.
+        sample_rate: Hz; the parameters are described as the plugin shows them at this rate.
         progress: Two integers, position and latency, kept current for whoever watches; in the child they
             lie in shared memory, so that the parent can tell where a crash happened.
     """
 
-    def __init__(self, backend: HostBackend, progress: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        backend: HostBackend,
+        sample_rate: float = 48000.0,
+        progress: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self._backend = backend
         self._progress = np.zeros(2, np.int64) if progress is None else progress
         self._position = 0
         self._transport: Transport | None = None
         self._transport_position = 0
-        self._sample_rate, self._channels, self._block_samples = 48000.0, 2, _MEASURE_BLOCK_SAMPLES
+        self._sample_rate, self._block_samples = sample_rate, _MEASURE_BLOCK_SAMPLES
+        self._channels = StreamChannels(2)
         self._dropped_samples = 0
         self._held: AudioArray = np.zeros((2, 0), np.float32)
+        self._description = self.describe(sample_rate)
 
     @property
     def description(self) -> PluginDescription:
-        """What the plugin says of itself."""
-        return self._backend.description
+        """What the plugin says of itself, at the rate it was last asked for."""
+        return self._description
+
+    def describe(self, sample_rate: float) -> PluginDescription:
+        """Return what the plugin says of itself at a sample rate: its texts may depend on it."""
+        self._sample_rate = sample_rate
+        self._prepare_to_measure()
+        self._description = self._backend.describe()
+        return self._description
+
+    def read_back(self) -> npt.NDArray[np.float32]:
+        """Return the position of every parameter after a program has moved them."""
+        self.settle()
+        self._backend.refresh()
+        return self._backend.raw_values()
 
     @property
     def position_samples(self) -> int:
@@ -156,13 +187,13 @@ class LocalDriver:
         for index, value in values.items():
             self._backend.set_raw(index, value)
 
-    def start(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
+    def start(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
         """Begin a stream."""
-        self._backend.prepare(sample_rate, channels, block_samples, sidechain_channels)
+        self._backend.prepare(sample_rate, channels, block_samples)
         self._sample_rate, self._channels, self._block_samples = sample_rate, channels, block_samples
         self._transport = None
         self._dropped_samples = 0
-        self._held = np.zeros((channels, 0), np.float32)
+        self._held = np.zeros((channels.total_out, 0), np.float32)
         self._progress[:] = self._position = 0
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
@@ -171,7 +202,7 @@ class LocalDriver:
             self._process_block(audio[:, start:end], midi)
             for start, end, midi in self._blocks(audio.shape[1], events)
         ]
-        output = np.concatenate(pieces, axis=1) if pieces else audio[: self._channels, :0]
+        output = np.concatenate([self._held[:, :0], *pieces], axis=1)
         return self._ration(output, 2 * audio.shape[1])
 
     def _ration(self, output: AudioArray, most_samples: int) -> AudioArray:
@@ -246,15 +277,20 @@ class LocalDriver:
 
     def settle(self) -> None:
         """Process a little silence: parameters reach a plugin with its next block, and not before."""
-        self._measure(np.zeros((self._channels, 64), np.float32))
+        self._prepare_to_measure()
+        self._backend.process(self._silence(_SETTLE_SAMPLES), (), None, 0)
+        self._progress[1] = self._backend.latency_samples
 
     def tail_seconds(self) -> float:
         """Measure how long the plugin sounds on after a noise burst or a note's end, down to -80 dBFS."""
-        rate = int(self._sample_rate)
-        burst = np.random.default_rng(0).uniform(-0.5, 0.5, (self._channels, int(_TAIL_BURST_S * rate)))
-        is_instrument = self.description.is_instrument
-        self._measure(burst.astype(np.float32), [(0, _NOTE_ON)] if is_instrument else [])
-        silence = np.zeros((self._channels, _MEASURE_BLOCK_SAMPLES), np.float32)
+        self._prepare_to_measure()
+        rate, is_instrument = int(self._sample_rate), self._backend.is_instrument
+        burst = np.random.default_rng(0).uniform(-0.5, 0.5, (self._channels.main, int(_TAIL_BURST_S * rate)))
+        for start in range(0, burst.shape[1], _MEASURE_BLOCK_SAMPLES):
+            piece = burst[:, start : start + _MEASURE_BLOCK_SAMPLES].astype(np.float32)
+            on = [(0, _NOTE_ON)] if is_instrument and start == 0 else []
+            self._backend.process(piece, on, None, 0)
+        silence = self._silence(_MEASURE_BLOCK_SAMPLES)
         midi: list[MidiMessage] = [(0, _NOTE_OFF)] if is_instrument else []
         last_heard, n_fed = 0, 0
         while n_fed < _TAIL_LIMIT_S * rate and n_fed - last_heard < _TAIL_SILENCE_S * rate:
@@ -263,19 +299,20 @@ class LocalDriver:
             if len(heard):
                 last_heard = n_fed + int(heard[-1]) + 1
             n_fed += silence.shape[1]
+        self._progress[1] = self._backend.latency_samples
         return max(0, last_heard - self._backend.latency_samples) / rate
 
-    def _measure(self, audio: AudioArray, midi: Sequence[MidiMessage] = ()) -> None:
+    def _prepare_to_measure(self) -> None:
+        """Prepare the plugin with channels it takes."""
+        self._channels = StreamChannels(self._channels.main, out=self._channels.main_out)
         try:
-            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
+            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES)
         except ChannelCountError as refusal:
-            self._channels = refusal.accepted
-            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES, 0)
-            audio = np.resize(audio, (self._channels, audio.shape[1]))
-        for start in range(0, audio.shape[1], _MEASURE_BLOCK_SAMPLES):
-            first = midi if start == 0 else ()
-            self._backend.process(audio[:, start : start + _MEASURE_BLOCK_SAMPLES], first, None, 0)
-        self._progress[1] = self._backend.latency_samples
+            self._channels = StreamChannels(refusal.accepted, out=refusal.accepted_out)
+            self._backend.prepare(self._sample_rate, self._channels, _MEASURE_BLOCK_SAMPLES)
+
+    def _silence(self, n_samples: int) -> AudioArray:
+        return np.zeros((self._channels.main, n_samples), np.float32)
 
     def get_state(self) -> bytes:
         """Return the plugin's state as the bytes of a ``.vstpreset``."""

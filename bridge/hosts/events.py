@@ -14,6 +14,9 @@ from bridge.hosts.contract import EVENT_DTYPE, EventArray, EventKind, no_events
 from bridge.hosts.parameter_laws import HostedParameterMap
 from bridge.parameters import ParamSpec
 
+_JUMP = 1.0 / 64.0
+"""The share of a travel that a lane crosses in one sample where it jumps: no knob's ramp is so steep."""
+
 __all__ = ["merge_events", "midi_events", "parameter_events", "raw_events", "transport_events"]
 
 
@@ -28,6 +31,7 @@ def raw_events(values: Mapping[int, float], offset: int = 0) -> EventArray:
 def parameter_events(
     parameter: HostedParameterMap,
     lane: Lane,
+    raw_before: float | None,
     raw_now: float,
     position_samples: int,
     block_samples: int,
@@ -36,12 +40,15 @@ def parameter_events(
     """Return the events that take a parameter along a lane.
 
     The lane is read at the start of every block of the grid, counted from the start of the stream, so that
-    the chunks it arrives in make no difference. Where the value stays, nothing happens and nothing is paid.
+    the chunks it arrives in make no difference; and at every sample at which it jumps, so that a step is
+    heard on its sample: a switch or a choice that changes, or a move within one sample of more than a 64th
+    of the travel. Where the value stays, nothing happens and nothing is paid.
 
     Args:
         parameter: What moves.
         lane: One value a sample, in the parameter's own unit.
-        raw_now: Position before the first sample.
+        raw_before: Position the lane had at the sample before its first; None at the start of a stream.
+        raw_now: Position of the parameter before the first sample.
         position_samples: Where in the stream the lane begins.
         block_samples: The grid.
         where: Put at the start of an error.
@@ -50,6 +57,8 @@ def parameter_events(
         ProcessorError: The lane leaves the parameter's range, or is not finite.
     """
     offsets = np.arange(-position_samples % block_samples, len(lane), block_samples)
+    if block_samples > 1:
+        offsets = np.union1d(offsets, _jumps(parameter, lane, raw_before))
     values = lane[offsets]
     _check_range(parameter.spec, values, offsets + position_samples, where)
     raws = parameter.lane_to_raw(values)
@@ -60,6 +69,20 @@ def parameter_events(
     events["offset"], events["kind"] = offsets[moves], EventKind.PARAMETER
     events["index"], events["value"] = parameter.index, raws[moves]
     return events
+
+
+def _jumps(parameter: HostedParameterMap, lane: Lane, raw_before: float | None) -> npt.NDArray[np.int64]:
+    """Return the samples at which a lane jumps."""
+    changes = np.flatnonzero(np.diff(lane, prepend=np.nan))  # the first counts: what was before is not here
+    if len(changes) == 1 and raw_before is None:
+        return changes[:0]
+    with np.errstate(all="ignore"):  # what is out of range is refused by its caller, with the place
+        raws = parameter.lane_to_raw(lane[changes]).astype(np.float64)
+        before = parameter.lane_to_raw(lane[np.maximum(changes - 1, 0)]).astype(np.float64)
+    if len(changes):
+        before[0] = raws[0] if raw_before is None else raw_before
+    least = 0.0 if parameter.law in ("switch", "choice") else _JUMP
+    return changes[np.abs(raws - before) > least]
 
 
 def _check_range(spec: ParamSpec, values: Lane, positions: npt.NDArray[np.int64], where: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -30,8 +30,9 @@ _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d
 _FACTORS = {"khz": ("Hz", 1e3), "hz": ("Hz", 1.0), "ms": ("ms", 1.0), "s": ("ms", 1e3), "sec": ("ms", 1e3)}
 _SWITCH_ON = {"on", "yes", "true", "enabled"}
 _SWITCH_OFF = {"off", "no", "false", "disabled"}
-_IGNORED_TITLE = "MIDI CC "
-"""JUCE plugins offer every controller of every channel as a parameter of such a name: noise to people."""
+_MOST_WORDS, _FEWEST_NUMBERS = 2, 8
+_IGNORED_TITLE = re.compile(r"MIDI (CC |Ch\. \d+ )")
+"""JUCE and DPF plugins offer every controller of every channel as a parameter of such a name."""
 
 MappingLaw = Literal["linear", "log", "table", "choice", "switch"]
 
@@ -61,6 +62,27 @@ def parse_parameter_text(text: str) -> tuple[float, str] | None:
     return (float(found.group(1)), (found.group(2) or "").strip()) if found else None
 
 
+class _Word(NamedTuple):
+    """A stretch of a travel that shows a word.
+
+    Args:
+        text: The word.
+        low: First position that shows it.
+        high: Last position that shows it.
+    """
+
+    text: str
+    low: float
+    high: float
+
+    @property
+    def position(self) -> float:
+        """The position that is set for the word: the end of the travel it stands at, else its middle."""
+        if self.low <= 0.0 or self.high >= 1.0:
+            return 0.0 if self.low <= 0.0 else 1.0
+        return (self.low + self.high) / 2.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedParameterMap:
     """One parameter with its law.
@@ -71,6 +93,7 @@ class HostedParameterMap:
         law: How position and value belong together.
         steps: How many intervals the travel has; 0 where it is continuous.
         table: Positions and values, both ascending in position: what a ``table`` law interpolates.
+        words: Where the travel shows a word instead of a number.
     """
 
     index: int
@@ -78,6 +101,7 @@ class HostedParameterMap:
     law: MappingLaw
     steps: int
     table: tuple[tuple[float, ...], tuple[float, ...]]
+    words: tuple[_Word, ...] = ()
 
     def to_raw(self, value: ParamValue) -> np.float32:
         """Return the position for a checked value in the parameter's own unit.
@@ -85,6 +109,9 @@ class HostedParameterMap:
         Raises:
             ProcessorError: The parameter moves in steps and the value lies between two.
         """
+        word = next((word for word in self.words if word.text == value), None)
+        if word is not None:
+            return np.float32(word.position)
         if self.law == "choice":
             return np.float32(self.spec.choices.index(str(value)) / max(1, len(self.spec.choices) - 1))
         raw = float(self.lane_to_raw(np.array([value], np.float64))[0])
@@ -117,6 +144,9 @@ class HostedParameterMap:
     def to_value(self, raw: float | np.float32) -> ParamValue:
         """Return the value at a position, in the parameter's own unit."""
         position = min(1.0, max(0.0, float(raw)))
+        word = next((word for word in self.words if word.low <= position <= word.high), None)
+        if word is not None:
+            return word.text
         if self.law == "switch":
             return position >= 0.5
         if self.law == "choice":
@@ -140,7 +170,7 @@ def build_parameters(hosted: Sequence[HostedParameter]) -> dict[str, HostedParam
     parameters: dict[str, HostedParameterMap] = {}
     for index, parameter in enumerate(hosted):
         base = parameter_name(parameter.title, parameter.label)
-        if not base or parameter.title.startswith(_IGNORED_TITLE):
+        if not base or _IGNORED_TITLE.match(parameter.title):
             continue
         name, count = base, 1
         while name in parameters:
@@ -162,32 +192,33 @@ def _build_parameter(name: str, index: int, hosted: HostedParameter) -> HostedPa
     readings = _numbers(hosted)
     if readings is None:
         return _build_choice(name, index, hosted, texts)
-    raws, values = readings.raws, readings.values
-    law = _recognise(readings, hosted.steps)
-    table = (
-        ((0.0, 1.0), (float(values[0]), float(values[-1])))
-        if law != "table"
-        else (tuple(raws), tuple(values))
-    )
+    values, words = readings.values, _words(hosted)
+    law, table = _recognise(readings, hosted.steps)
     plain = HostedParameterMap(
-        index=index, spec=ParamSpec(name=name, default=0.0), law=law, steps=hosted.steps, table=table
+        index=index,
+        spec=ParamSpec(name=name, default=0.0),
+        law=law,
+        steps=hosted.steps,
+        table=table,
+        words=words,
     )
     spec = _spec(
         name,
         hosted,
-        default=float(plain.to_value(hosted.default_raw)),
+        default=plain.to_value(hosted.default_raw),
         minimum=float(values.min()),
         maximum=float(values.max()),
         unit=hosted.label or readings.unit,
         is_log=law == "log",
+        words=tuple(dict.fromkeys(word.text for word in words)),
     )
-    return HostedParameterMap(index=index, spec=spec, law=law, steps=hosted.steps, table=table)
+    return replace(plain, spec=spec)
 
 
 def _build_choice(name: str, index: int, hosted: HostedParameter, texts: list[str]) -> HostedParameterMap:
     """Name the positions of a list; a continuous parameter without numbers is offered as its bare travel."""
     is_list = 0 < hosted.steps == len(hosted.texts) - 1 and len(texts) == len(hosted.texts)
-    if not is_list:
+    if not is_list and not (hosted.role == "program" and len(texts) == 1):
         spec = _spec(name, hosted, default=hosted.default_raw, minimum=0.0, maximum=1.0)
         return HostedParameterMap(
             index=index, spec=spec, law="linear", steps=hosted.steps, table=((0.0, 1.0), (0.0, 1.0))
@@ -218,6 +249,7 @@ def _spec(
     unit: str = "",
     is_log: bool = False,
     choices: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> ParamSpec:
     return ParamSpec(
         name=name,
@@ -227,6 +259,7 @@ def _spec(
         unit=unit,
         curve="log" if is_log else "linear",
         choices=choices,
+        words=words,
         automation="block" if hosted.is_automatable else "none",
         help=hosted.title,
     )
@@ -235,16 +268,16 @@ def _spec(
 def _numbers(hosted: HostedParameter) -> _Readings | None:
     """Read the texts as numbers of one unit, or None where they are words.
 
-    A display that changes unit on its way (``900 Hz``, ``1.20 kHz``) is read in the smaller one.
+    A display that changes unit on its way (``900 Hz``, ``1.20 kHz``) is read in the smaller one. Words at a
+    few positions among numbers do not make words of the rest; in a short list of names they do.
     """
     rows = []
     for raw, text in hosted.texts:
         quantity = parse_parameter_text(text)
         if quantity is not None:
             rows.append((raw, *quantity, _last_place(text)))
-        elif not re.match(r"^\s*[-+]?inf", text, re.IGNORECASE):
-            return None
-    if len(rows) < 2:
+    n_words = len({text.strip() for _, text in hosted.texts if parse_parameter_text(text) is None})
+    if len(rows) < 2 or n_words > _MOST_WORDS or (n_words and len(rows) < _FEWEST_NUMBERS):
         return None
     raws, values, units, places = zip(*rows, strict=True)
     unit, factors = units[0], np.ones(len(rows))
@@ -256,25 +289,52 @@ def _numbers(hosted: HostedParameter) -> _Readings | None:
     return _Readings(np.array(raws), np.array(values) * factors, np.array(places) * factors, unit)
 
 
+def _words(hosted: HostedParameter) -> tuple[_Word, ...]:
+    """Find the stretches of a travel of numbers that show a word."""
+    words: list[_Word] = []
+    is_going_on = False
+    for raw, text in hosted.texts:
+        word = text.strip()
+        if parse_parameter_text(text) is not None:
+            is_going_on = False
+        elif is_going_on and words[-1].text == word:
+            words[-1] = words[-1]._replace(high=raw)
+        else:
+            words.append(_Word(word, raw, raw))
+            is_going_on = True
+    return tuple(words)
+
+
 def _last_place(text: str) -> float:
     """Return what the last digit shown stands for: 0.01 where the text is -6.25 dB."""
     found = re.search(r"\.(\d+)", text)
     return float(10.0 ** -len(found.group(1))) if found else 1.0
 
 
-def _recognise(readings: _Readings, steps: int) -> Literal["linear", "log", "table"]:
-    """Say which law the displayed values follow, to within what the display rounds off."""
+_Table = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def _recognise(readings: _Readings, steps: int) -> tuple[Literal["linear", "log", "table"], _Table]:
+    """Say which law the displayed values follow, to within what the display rounds off, and its points.
+
+    A linear travel of which words take the ends is a table of two points.
+    """
     raws, values = readings.raws, readings.values
-    low, high = values[0], values[-1]
-    if raws[0] != 0.0 or raws[-1] != 1.0 or low == high:
-        return "table"
+    low, high = float(values[0]), float(values[-1])
+    whole: _Table = tuple(raws.tolist()), tuple(values.tolist())
+    if low == high:
+        return "table", whole
+    is_complete = raws[0] == 0.0 and raws[-1] == 1.0
     rounding = 1.01 * readings.places
     positions = np.floor(raws * (steps + 1)).clip(max=steps) / steps if steps else raws
-    if (np.abs(low + positions * (high - low) - values) <= rounding).all():
-        return "linear"
-    if not steps and low > 0 and high > 0 and (np.abs(low * (high / low) ** raws - values) <= rounding).all():
-        return "log"
-    return "table"
+    shares = (positions - positions[0]) / (positions[-1] - positions[0])
+    if (np.abs(low + shares * (high - low) - values) <= rounding).all():
+        ends = ((float(positions[0]), float(positions[-1])), (low, high))
+        return ("linear" if is_complete else "table"), ends
+    may_be_log = is_complete and not steps and low > 0 and high > 0
+    if may_be_log and (np.abs(low * (high / low) ** raws - values) <= rounding).all():
+        return "log", ((0.0, 1.0), (low, high))
+    return "table", whole
 
 
 def _inverse_interp(lane: Lane, raws: Sequence[float], values: Sequence[float]) -> Lane:

@@ -1,6 +1,6 @@
 """pedalboard as a backend: the default, installed with the project.
 
-Three of its habits are worked around here, and nowhere else:
+Five of its habits are worked around here, and nowhere else:
 
 - It fixes its largest block at the first call of a stream and, when a larger one comes, re-prepares the
   plugin in the middle of the sound. A call with MIDI on an effect is refused, but only after the plugin has
@@ -9,13 +9,20 @@ Three of its habits are worked around here, and nowhere else:
   piece of code compensates.
 - It keeps seconds in float32. Blocks are short enough (half a sample of slack in 2^23) for offsets to be
   exact.
+- It asks a plugin a thousand texts for each parameter while loading it; nobody reads them here.
+- Its reset leaves much in many plugins: the phase of an oscillator, a noise generator. A plugin that has
+  heard anything is loaded anew for the next stream.
 
-What it cannot do: transport (plugins always see 120 BPM, 4/4, position 0), sidechain, MIDI into effects.
+What it cannot do: transport (plugins always see 120 BPM, 4/4, position 0), sidechain, MIDI into effects,
+outputs beyond the main one.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +32,22 @@ import numpy.typing as npt
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError, nearest_names
+from bridge.hosts.bundle import find_binary
 from bridge.hosts.contract import (
     ChannelCountError,
-    HostedParameter,
     MidiMessage,
     PluginDescription,
     SeveralPluginsError,
+    StreamChannels,
     Transport,
 )
+from bridge.hosts.descriptions import ShownParameter, describe_parameters
+from bridge.hosts.module_facts import ControllerFacts, read_controller
+from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling_order
+from bridge.hosts.plugin_factory import read_factory
+from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 
-__all__ = ["PedalboardBackend", "raw_grid"]
+__all__ = ["PedalboardBackend", "choose_plugin"]
 
 _CONTINUOUS = 0x7FFFFFFF
 """JUCE's number of steps for a parameter that has none."""
@@ -42,44 +55,75 @@ _CONTINUOUS = 0x7FFFFFFF
 _WARM_UP_S = 5.0
 """How long an instrument may take to load its sounds before it is used without them."""
 
-
-def raw_grid(steps: int, n_parameters: int) -> npt.NDArray[np.float64]:
-    """Return the positions at which a parameter is asked for its text.
-
-    Every step where there are few; elsewhere enough to recognise a linear or a logarithmic travel. Plugins
-    with thousands of parameters are asked less, since each answer costs a call.
-    """
-    n_points, n_names = (65, 256) if n_parameters <= 256 else (9, 32)
-    if 0 < steps < n_names:
-        return np.linspace(0.0, 1.0, steps + 1)
-    if steps:
-        return np.unique(np.round(np.linspace(0.0, 1.0, n_points) * steps)) / steps
-    return np.linspace(0.0, 1.0, n_points)
+_FLUSH_SAMPLES = 64
 
 
 class PedalboardBackend:
-    """One plugin in pedalboard's hands."""
+    """One plugin in pedalboard's hands.
+
+    Args:
+        path: The bundle.
+        plugin_name: Which of its plugins; None where it holds one.
+
+    Raises:
+        PluginError: It cannot be loaded.
+    """
 
     def __init__(self, path: Path, plugin_name: str | None) -> None:
-        from pedalboard import VST3Plugin
-
+        self._path = path
+        self._warm_up_s, began_s = _WARM_UP_S, time.monotonic()
         try:
-            self._names: tuple[str, ...] = tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
-            chosen = _choose(path, self._names, plugin_name)
-            self._plugin: Any = VST3Plugin(str(path), plugin_name=chosen, initialization_timeout=_WARM_UP_S)
+            self._names = _plugin_names(path)
+            self._name = choose_plugin(path, self._names, plugin_name)
+            self._open()
         except PluginError:
             raise
         except Exception as error:  # pedalboard raises ImportError, RuntimeError, ValueError and more
             raise PluginError(_explain(path, error)) from error
-        self._sample_rate = 0.0
-        self._channels = 0
+        if self.is_instrument and time.monotonic() - began_s > _WARM_UP_S:
+            self._warm_up_s = 0.0  # it makes no sound by itself, so there is nothing to wait for again
+        self._uid = bytes(self._plugin.preset_data)[8:40].decode("ascii", "replace")
+        self._facts: ControllerFacts | None = None
+        self._roles = self._find_roles()
+        self._sample_rate, self._block_samples = 44100.0, 512
+        self._state: bytes | None = None
+        self._told: dict[int, float] = {}
+
+    def ask_module(self) -> None:
+        """Ask the module itself what its parameters are for."""
+        self._facts = read_controller(find_binary(self._path), self._uid)
+        self._roles = self._find_roles()
+
+    def _find_roles(self) -> list[ParameterRole]:
+        titles = [one.name for one in self._parameters]
+        return parameter_roles(titles, [bool(one.is_automatable) for one in self._parameters], self._facts)
+
+    def _open(self) -> None:
+        self._plugin: Any = _plugin_class()(
+            str(self._path), plugin_name=self._name, initialization_timeout=self._warm_up_s
+        )
         self._parameters: list[Any] = list(self._plugin._parameters)
-        self._description = self._describe()
+        self._channels, self._has_heard = 0, False
 
     @property
-    def description(self) -> PluginDescription:
-        """What the plugin says of itself."""
-        return self._description
+    def name(self) -> str:
+        """The plugin's name."""
+        return self._name
+
+    @property
+    def version(self) -> str:
+        """The plugin's version, as it spells it."""
+        return str(self._plugin.version)
+
+    @property
+    def uid(self) -> str:
+        """Class id of its processor, 32 hexadecimal digits."""
+        return self._uid
+
+    @property
+    def is_instrument(self) -> bool:
+        """Whether it takes notes instead of audio."""
+        return bool(self._plugin.is_instrument)
 
     @property
     def latency_samples(self) -> int:
@@ -95,28 +139,66 @@ class PedalboardBackend:
 
         Not by attribute: an attribute write snaps to 1/1000 of the travel and passes misspelt names.
         """
+        self._told[index] = value
         self._parameters[index].raw_value = value
 
-    def prepare(self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int) -> None:
-        """Forget every sample seen and get ready for blocks of at most `block_samples`."""
-        if sidechain_channels:
+    def refresh(self) -> None:
+        """Look again where the parameters stand; taking a whole state makes JUCE ask for every one."""
+        if self._keeps_state():
+            self._plugin.raw_state = self._plugin.raw_state
+
+    def prepare(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
+        """Become a fresh instance and get ready for blocks of at most `block_samples`."""
+        if channels.sidechain:
             raise PluginError(
-                f"{self._description.name}: pedalboard has no sidechain; has_sidechain=True takes "
-                "the minihost backend"
+                f"{self._name}: pedalboard has no sidechain; has_sidechain=True takes the minihost backend"
             )
+        if channels.main_out != channels.main:
+            raise ChannelCountError(channels.main, channels.main)
+        if self._has_heard:
+            self._reload()
         self._sample_rate, self._block_samples = sample_rate, block_samples
         try:
-            if self._description.is_instrument:
-                self._plugin.reset()
-                self._parameters = list(self._plugin._parameters)
-                self._plugin.process([], 0.0, sample_rate, channels, block_samples, False)
-            else:
-                self._prepare_effect(sample_rate, channels, block_samples)
+            self._prepare(sample_rate, channels.main, block_samples)
+            order = telling_order(self._told, self._roles)
+            self._tell(order.programs)
+            if order.needs_a_block:
+                self._plugin.process(*self._silence(channels.main))
+                self._prepare(sample_rate, channels.main, block_samples)
+            self._tell(order.others)
         except ValueError as error:
             accepted = _channels_wanted(str(error))
-            if accepted is None or accepted == channels:
-                raise PluginError(f"{self._description.name}: cannot be prepared: {error}") from error
-            raise ChannelCountError(channels, accepted) from error
+            if accepted is None or accepted == channels.main:
+                raise PluginError(f"{self._name}: cannot be prepared: {error}") from error
+            raise ChannelCountError(channels.main, accepted) from error
+
+    def _reload(self) -> None:
+        told = self._told
+        try:
+            self._open()
+        except RuntimeError:
+            # Only the first thread of a process may load a plugin; in another one a reset has to do.
+            return
+        if self._state is not None:
+            self._give_state(self._state)
+        self._told = told
+
+    def _tell(self, values: dict[int, float]) -> None:
+        for index, value in values.items():
+            self._parameters[index].raw_value = value
+
+    def _silence(self, channels: int) -> tuple[Any, ...]:
+        if self.is_instrument:
+            return [], _FLUSH_SAMPLES / self._sample_rate, self._sample_rate, channels, _FLUSH_SAMPLES, False
+        return np.zeros((channels, _FLUSH_SAMPLES), np.float32), self._sample_rate, _FLUSH_SAMPLES, False
+
+    def _prepare(self, sample_rate: float, channels: int, block_samples: int) -> None:
+        if self.is_instrument:
+            self._plugin.reset()
+            self._parameters = list(self._plugin._parameters)
+            self._plugin.process([], 0.0, sample_rate, channels, block_samples, False)
+        else:
+            self._prepare_effect(sample_rate, channels, block_samples)
         self._channels = channels
 
     def _prepare_effect(self, sample_rate: float, channels: int, block_samples: int) -> None:
@@ -139,8 +221,9 @@ class PedalboardBackend:
         position_samples: int,  # noqa: ARG002
     ) -> AudioArray:
         """Process one block."""
+        self._has_heard = True
         n_samples = audio.shape[1]
-        if self._description.is_instrument:
+        if self.is_instrument:
             return self._render(n_samples, midi)
         ready: AudioArray = self._plugin.process(audio, self._sample_rate, self._block_samples, False)
         if ready.shape[1] == n_samples:
@@ -162,30 +245,89 @@ class PedalboardBackend:
         return bytes(self._plugin.preset_data)
 
     def set_state(self, data: bytes) -> None:
-        """Restore a state."""
+        """Restore a state; what was set before is gone."""
+        self._told = {}
+        if self._has_heard or not parse_vstpreset(data).chunks.get("Comp"):
+            self._state = None
+            self._reload()
+        self._give_state(data)
+        self._state = data
+
+    def _give_state(self, data: bytes) -> None:
+        chunks = parse_vstpreset(data).chunks
+        if not chunks.get("Comp"):
+            return  # the state of a plugin that keeps none: it is as loaded, which is all it can be
         try:
             self._plugin.preset_data = data
         except RuntimeError as error:
             raise PluginError(
-                f"{self._description.name}: the plugin refuses this state, though it is its own; "
+                f"{self._name}: the plugin refuses this state, though it is its own; "
                 "it may come from a newer version of the plugin"
             ) from error
+        # Given once more in JUCE's own form, which makes it look where the parameters stand now. The plugin
+        # cannot be asked for it: some take a state over with the next block only.
+        self._plugin.raw_state = build_juce_state(chunks)
 
-    def _describe(self) -> PluginDescription:
+    def _keeps_state(self) -> bool:
+        return bool(parse_vstpreset(self.get_state()).chunks.get("Comp"))
+
+    def show_editor(self, closed: threading.Event) -> None:
+        """Show the plugin's own editor until the user or `closed` closes it; on the main thread only."""
+        try:
+            self._plugin.show_editor(closed)
+        except RuntimeError as error:
+            raise PluginError(f"{self._name}: shows no editor: {error}") from error
+
+    def describe(self) -> PluginDescription:
+        """Return what the plugin says of itself, at the sample rate it is prepared for."""
         plugin = self._plugin
         return PluginDescription(
             name=plugin.name,
             vendor=plugin.manufacturer_name,
             version=plugin.version,
-            uid=bytes(plugin.preset_data)[8:40].decode("ascii", "replace"),
+            uid=self._uid,
             category=plugin.category,
-            is_instrument=bool(plugin.is_instrument),
-            parameters=tuple(_describe_parameter(p, len(self._parameters)) for p in self._parameters),
+            is_instrument=self.is_instrument,
+            parameters=describe_parameters([_shown(one) for one in self._parameters], self._facts),
             backend="pedalboard",
             has_transport=False,
             has_sidechain=False,
             plugin_names=self._names,
+            sample_rate=self._sample_rate,
+            takes_midi=self.is_instrument,
         )
+
+
+def _plugin_names(path: Path) -> tuple[str, ...]:
+    """List the plugins of a bundle; pedalboard makes each of them for it, the bundle's factory none."""
+    if sys.platform != "linux":
+        from pedalboard import VST3Plugin
+
+        return tuple(VST3Plugin.get_plugin_names_for_file(str(path)))
+    return tuple(one.name for one in read_factory(find_binary(path)))
+
+
+def _plugin_class() -> Any:
+    from pedalboard import VST3Plugin
+
+    class Unasked(VST3Plugin):
+        """A plugin whose every parameter is not asked a thousand texts while it is loaded."""
+
+        def __set_initial_parameter_values__(self, values: object) -> None:
+            """Set none."""
+
+    return Unasked
+
+
+def _shown(parameter: Any) -> ShownParameter:
+    return ShownParameter(
+        title=parameter.name,
+        label=parameter.label,
+        steps=0 if parameter.num_steps >= _CONTINUOUS else max(0, int(parameter.num_steps) - 1),
+        default_raw=float(parameter.default_raw_value),
+        is_automatable=bool(parameter.is_automatable),
+        text_at=parameter.get_text_for_raw_value,
+    )
 
 
 def _explain(path: Path, error: Exception) -> str:
@@ -198,7 +340,13 @@ def _explain(path: Path, error: Exception) -> str:
     return f"{path.name}: cannot be loaded: {first_line}"
 
 
-def _choose(path: Path, names: Sequence[str], plugin_name: str | None) -> str:
+def choose_plugin(path: Path, names: Sequence[str], plugin_name: str | None) -> str:
+    """Return the name of the plugin that is meant.
+
+    Raises:
+        SeveralPluginsError: The bundle holds several and none was named.
+        PluginError: It holds none of this name.
+    """
     if plugin_name is None:
         if len(names) > 1:
             listed = ", ".join(repr(n) for n in names)
@@ -213,16 +361,3 @@ def _choose(path: Path, names: Sequence[str], plugin_name: str | None) -> str:
 def _channels_wanted(message: str) -> int | None:
     found = re.search(r"and (\d+) output channel", message)
     return int(found.group(1)) if found else None
-
-
-def _describe_parameter(parameter: Any, n_parameters: int) -> HostedParameter:
-    steps = 0 if parameter.num_steps >= _CONTINUOUS else max(0, int(parameter.num_steps) - 1)
-    grid = raw_grid(steps, n_parameters)
-    return HostedParameter(
-        title=parameter.name,
-        label=parameter.label,
-        steps=steps,
-        default_raw=float(parameter.default_raw_value),
-        is_automatable=bool(parameter.is_automatable),
-        texts=tuple((float(raw), parameter.get_text_for_raw_value(float(raw))) for raw in grid),
-    )

@@ -1,8 +1,9 @@
 """One stream of sound through a plugin whose channels may not be the sound's.
 
 A mono sound goes through a stereo plugin on both channels and comes back as their mean; a stereo sound goes
-through a mono plugin as two instances, one a channel, as DAWs do it. A sidechain is heard with as many
-channels as the plugin's main input. Nothing else is adapted.
+through a mono plugin as two instances, one a channel, as DAWs do it. Where a plugin has one channel in and
+two out, or two in and one out, a stereo sound goes in as its mean, or comes out on both sides. A sidechain
+is heard with as many channels as the plugin's main input. Nothing else is adapted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.errors import PluginError, ProcessorError
-from bridge.hosts.contract import ChannelCountError, EventArray, no_events
-from bridge.hosts.supervisor import Supervisor
+from bridge.hosts.contract import ChannelCountError, EventArray, StreamChannels, no_events
+from bridge.hosts.supervisor import Supervisor, fit_channels
 
 __all__ = ["PluginStream", "StreamShape"]
 
@@ -26,7 +27,7 @@ _TURN_SAMPLES = 32768
 _GATHER_SAMPLES = 8192
 """How much is gathered before it is handed over."""
 
-_Layout = Literal["direct", "spread", "twin"]
+_Layout = Literal["direct", "fit", "twin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class StreamShape:
     sample_rate: float
     channels: int
     sidechain_channels: int
+    extra_channels: int = 0
 
 
 class PluginStream:
@@ -64,32 +66,38 @@ class PluginStream:
         self._name = name
         self._layout: _Layout = "direct"
         self._used = supervisors[:1]
+        self._plugin_channels = StreamChannels(shape.channels)
         try:
-            self._start(shape.channels)
+            self._start()
         except ChannelCountError as refusal:
             self._layout = self._adapt(refusal)
             if self._layout == "twin" and len(supervisors) == 1:
                 supervisors.append(add_supervisor())
             self._used = supervisors[: 2 if self._layout == "twin" else 1]
-            self._start(refusal.accepted)
+            self._plugin_channels = StreamChannels(refusal.accepted, out=refusal.accepted_out)
+            self._start()
         self._gathered: list[AudioArray] = []
         self._gathered_events: list[EventArray] = []
         self._n_gathered = 0
         self._waiting = [np.zeros((1, 0), np.float32) for _ in self._used]
 
-    def _start(self, channels: int) -> None:
+    def _start(self) -> None:
+        channels = self._plugin_channels
+        channels = channels._replace(
+            sidechain=channels.main if self.shape.sidechain_channels else 0, extra=self.shape.extra_channels
+        )
         for supervisor in self._used:
-            sidechain_channels = channels if self.shape.sidechain_channels else 0
-            supervisor.start(self.shape.sample_rate, channels, self.block_samples, sidechain_channels)
+            supervisor.start(self.shape.sample_rate, channels, self.block_samples)
 
     def _adapt(self, refusal: ChannelCountError) -> _Layout:
-        match refusal.asked, refusal.accepted:
-            case 1, 2:
-                return "spread"
-            case 2, 1:
-                return "twin"
+        takes, gives = refusal.accepted, refusal.accepted_out
+        if (refusal.asked, takes, gives) == (2, 1, 1) and not self.shape.extra_channels:
+            return "twin"
+        if refusal.asked in (1, 2) and takes in (1, 2) and gives in (1, 2):
+            return "fit"
+        has = f"{takes} channels" if takes == gives else f"{takes} channels in and {gives} out"
         raise PluginError(
-            f"{self._name}: runs with {refusal.accepted} channels, the sound has {refusal.asked}; "
+            f"{self._name}: runs with {has}, the sound has {refusal.asked}; "
             "only mono and stereo are converted to each other"
         )
 
@@ -134,7 +142,8 @@ class PluginStream:
         """Put pieces together."""
         if len(pieces) == 1:
             return pieces[0]
-        return np.concatenate([np.zeros((self.shape.channels, 0), np.float32), *pieces], axis=1)
+        n_out = self.shape.channels + self.shape.extra_channels
+        return np.concatenate([np.zeros((n_out, 0), np.float32), *pieces], axis=1)
 
     def _hand_over(self) -> list[AudioArray]:
         """Process what was gathered, in turns."""
@@ -159,11 +168,11 @@ class PluginStream:
         main, sidechain = audio[: self.shape.channels], audio[self.shape.channels :]
         if self._layout == "direct":
             mains = [main]
-        elif self._layout == "spread":
-            mains = [np.concatenate([main, main])]
+        elif self._layout == "fit":
+            mains = [fit_channels(main, self._plugin_channels.main)]
         else:
             mains = [main[:1], main[1:]]
-        parts = [np.concatenate([one, _fit(sidechain, len(one))]) for one in mains]
+        parts = [np.concatenate([one, fit_channels(sidechain, len(one))]) for one in mains]
         outputs = [one.process(part, events) for one, part in zip(self._used, parts, strict=True)]
         if len(self._used) > 1 and any(supervisor.is_bypassed for supervisor in self._used):
             for supervisor in self._used:
@@ -174,17 +183,11 @@ class PluginStream:
         """Bring what the plugin made back to the channels of the sound."""
         if self._layout == "direct":
             return outputs[0]
-        if self._layout == "spread":
-            mean: AudioArray = outputs[0].mean(axis=0, keepdims=True, dtype=np.float32)
-            return mean
+        if self._layout == "fit":
+            n_main = self._plugin_channels.main_out
+            main, extra = outputs[0][:n_main], outputs[0][n_main:]
+            return np.concatenate([fit_channels(main, self.shape.channels), extra])
         joined = [np.concatenate(pair, axis=1) for pair in zip(self._waiting, outputs, strict=True)]
         n_ready = min(one.shape[1] for one in joined)
         self._waiting = [one[:, n_ready:] for one in joined]
         return np.concatenate([one[:, :n_ready] for one in joined])
-
-
-def _fit(sidechain: AudioArray, channels: int) -> AudioArray:
-    """Give a sidechain so many channels: a mono one on all of them, any other as its mean."""
-    if len(sidechain) in (0, channels):
-        return sidechain
-    return np.repeat(sidechain.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)

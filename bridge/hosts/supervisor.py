@@ -19,11 +19,11 @@ import numpy as np
 
 from bridge.arrays import AudioArray
 from bridge.errors import ProcessorError
-from bridge.hosts.contract import EVENT_DTYPE, EventArray, no_events
+from bridge.hosts.contract import EVENT_DTYPE, EventArray, StreamChannels, no_events
 from bridge.hosts.driver import PluginDriver
 from bridge.hosts.faults import DriverFault, FaultAction, HostedPluginError, PluginFault
 
-__all__ = ["MAX_LEVEL_DB", "Supervisor"]
+__all__ = ["MAX_LEVEL_DB", "Supervisor", "fit_channels"]
 
 MAX_LEVEL_DB = 60.0
 """Peaks above this (dBFS) are a runaway feedback or an uninitialised buffer, not sound."""
@@ -54,20 +54,24 @@ class Supervisor:
         self._open_driver, self._name, self._on_fault = open_driver, name, on_fault
         self._limit = float(10.0 ** (max_level_db / 20.0))
         self._driver: PluginDriver | None = None
-        self._shape = (48000.0, 2, 512, 0)
+        self._shape = (48000.0, StreamChannels(2), 512)
         self._history: _History | None = None
         self._reset_counts()
 
     def _reset_counts(self) -> None:
         self._n_in = self._n_out = 0
         self._is_bypassed, self._has_retried = False, False
-        self._dry: AudioArray = np.zeros((self._shape[1], 0), np.float32)
+        self._dry: AudioArray = np.zeros((self._channels.total_out, 0), np.float32)
         self._forget_history()
 
     def _forget_history(self) -> None:
         if self._history is not None:
             self._history.close()
             self._history = None
+
+    @property
+    def _channels(self) -> StreamChannels:
+        return self._shape[1]
 
     @property
     def driver(self) -> PluginDriver:
@@ -95,18 +99,16 @@ class Supervisor:
             return question(self.driver)
         except DriverFault as fault:
             self._end_driver()
-            raise HostedPluginError(self._record(fault, "fail")) from fault
+            raise HostedPluginError(self._record(fault, "fail", sample_rate=0.0)) from fault
 
     @property
     def is_bypassed(self) -> bool:
         """Whether the rest of this stream is dry."""
         return self._is_bypassed
 
-    def start(
-        self, sample_rate: float, channels: int, block_samples: int, sidechain_channels: int = 0
-    ) -> None:
+    def start(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
         """Begin a stream."""
-        self._shape = (sample_rate, channels, block_samples, sidechain_channels)
+        self._shape = (sample_rate, channels, block_samples)
         self._reset_counts()
         if self._on_fault == "retry":
             self._history = _History()
@@ -119,24 +121,26 @@ class Supervisor:
         """Continue the stream: main and sidechain channels in, what is ready of the main channels out."""
         self._n_in += audio.shape[1]
         if self._on_fault == "bypass":
-            self._dry = np.concatenate([self._dry, audio[: self._shape[1]]], axis=1)
+            dry = fit_channels(audio[: self._channels.main], self._channels.main_out)
+            nothing = np.zeros((self._channels.extra, audio.shape[1]), np.float32)
+            self._dry = np.concatenate([self._dry, np.concatenate([dry, nothing])], axis=1)
         if self._is_bypassed:
             return self._deliver(self._dry)
         return self._run(audio, events)
 
     def flush(self) -> AudioArray:
         """End the stream: feed silence until as much has come out as went in."""
-        pieces = [np.zeros((self._shape[1], 0), np.float32)]
+        pieces = [np.zeros((self._channels.total_out, 0), np.float32)]
         if self._is_bypassed:
             pieces.append(self._deliver(self._dry))
         n_owed = self._n_in - self._n_out
-        silence = np.zeros((self._shape[1] + self._shape[3], min(n_owed, _FLUSH_SAMPLES)), np.float32)
+        silence = np.zeros((self._channels.total_in, min(n_owed, _FLUSH_SAMPLES)), np.float32)
         n_fed = 0
         while (n_missing := self._n_in - self._n_out) > 0 and n_fed < 4 * n_owed + _FLUSH_SAMPLES:
             pieces.append(self._run(silence[:, :n_missing], no_events())[:, :n_missing])
             n_fed += min(n_missing, silence.shape[1])
         if n_missing > 0:  # a plugin whose latency grows for ever never gives the rest
-            pieces.append(self._deliver(np.zeros((self._shape[1], n_missing), np.float32)))
+            pieces.append(self._deliver(np.zeros((self._channels.total_out, n_missing), np.float32)))
         self._reset_counts()
         return np.concatenate(pieces, axis=1)
 
@@ -205,13 +209,17 @@ class Supervisor:
         self._has_retried = True
         return self._repeat()
 
-    def _record(self, fault: DriverFault, action: FaultAction) -> PluginFault:
+    def _record(
+        self, fault: DriverFault, action: FaultAction, *, sample_rate: float | None = None
+    ) -> PluginFault:
         record = PluginFault(
             plugin=self._name,
             kind=fault.kind,
             position_samples=fault.position_samples,
             detail=fault.detail,
             action=action,
+            sample_rate=self._shape[0] if sample_rate is None else sample_rate,
+            is_second=self._has_retried,
         )
         self.faults.append(record)
         return record
@@ -220,7 +228,7 @@ class Supervisor:
         """Feed a fresh plugin the whole stream so far; return what was not delivered before."""
         assert self._history is not None
         n_delivered, self._n_out = self._n_out, 0
-        pieces = [np.zeros((self._shape[1], 0), np.float32)]
+        pieces = [np.zeros((self._channels.total_out, 0), np.float32)]
         try:
             self.driver.start(*self._shape)
             for audio, events in self._history:
@@ -230,6 +238,13 @@ class Supervisor:
         except DriverFault as fault:
             return self._recover(fault)
         return np.concatenate(pieces, axis=1)
+
+
+def fit_channels(audio: AudioArray, channels: int) -> AudioArray:
+    """Give a sound so many channels: as it is where it has them, else its mean on all of them."""
+    if len(audio) in (0, channels):
+        return audio
+    return np.repeat(audio.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)
 
 
 class _History:

@@ -16,12 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bridge.errors import PluginError
 from bridge.files import read_regular
 
 __all__ = [
     "MAX_STATE_BYTES",
     "VstPreset",
+    "build_juce_state",
     "build_vstpreset",
     "decode_state",
     "encode_state",
@@ -33,6 +36,8 @@ _HEADER = struct.Struct("<4si32sq")
 _LIST_HEAD = struct.Struct("<4si")
 _ENTRY = struct.Struct("<4sqq")
 _MAX_ENTRIES = 128
+_JUCE_LETTERS = b".ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"
+_STATE_SUFFIXES = (".vstpreset", ".fxp", ".fxb")
 MAX_STATE_BYTES = 64 << 20
 """The largest state that is read."""
 
@@ -99,25 +104,50 @@ def build_vstpreset(uid: str, chunks: Mapping[str, bytes]) -> bytes:
     return header + body + _LIST_HEAD.pack(b"List", len(chunks)) + entries
 
 
+def build_juce_state(chunks: Mapping[str, bytes]) -> bytes:
+    """Write a state in the form JUCE hosts keep, by which they also look again where the parameters stand.
+
+    Source: JUCE, ``AudioProcessor::copyXmlToBinary`` and ``MemoryBlock::toBase64Encoding``.
+    """
+    elements = [
+        f"<{tag}>{_juce_base64(chunks[chunk])}</{tag}>"
+        for chunk, tag in (("Comp", "IComponent"), ("Cont", "IEditController"))
+        if chunks.get(chunk)
+    ]
+    text = f'<?xml version="1.0" encoding="UTF-8"?> <VST3PluginState>{"".join(elements)}</VST3PluginState>'
+    data = text.encode("ascii")
+    return b"VC2!" + struct.pack("<I", len(data)) + data + b"\0"
+
+
+def _juce_base64(data: bytes) -> str:
+    """Spell bytes as JUCE does: their number, and six bits a letter, the lowest first."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    padded = np.concatenate([bits, np.zeros(-len(bits) % 6, np.uint8)]).reshape(-1, 6)
+    letters = np.frombuffer(_JUCE_LETTERS, np.uint8)[padded @ (1 << np.arange(6))]
+    return f"{len(data)}.{bytes(letters).decode('ascii')}"
+
+
 def read_state(state: bytes | str | Path) -> bytes:
-    """Return the bytes of a ``.vstpreset`` given in any way presets and people give one.
+    """Return the bytes of a state given in any way presets and people give one.
 
     Args:
-        state: The bytes; a path; or text, which is a path where it ends in ``.vstpreset``, else base64.
+        state: The bytes; a path; or text, which is a path where it ends in ``.vstpreset``, ``.fxp`` or
+            ``.fxb``, else base64.
 
     Raises:
         PluginError: The file cannot be read, or the text is not base64.
     """
     if isinstance(state, bytes):
         return state
-    if isinstance(state, str) and not state.lower().endswith(".vstpreset"):
+    if isinstance(state, str) and not state.lower().endswith(_STATE_SUFFIXES):
         return decode_state(state)
     path = Path(state)
     try:
         data = read_regular(path, MAX_STATE_BYTES)
     except OSError as error:
         raise PluginError(f"{path}: the plugin state cannot be read: {error.strerror}") from error
-    parse_vstpreset(data, str(path))
+    if path.suffix.lower() == ".vstpreset":
+        parse_vstpreset(data, str(path))
     return data
 
 

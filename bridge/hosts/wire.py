@@ -22,13 +22,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK_SAMPLES", "LONG_MEASUREMENT", "Frame", "Opcode", "SharedAudio", "read_frame", "write_frame"]
+__all__ = [
+    "ASKING_THE_MODULE",
+    "CHUNK_SAMPLES",
+    "LONG_MEASUREMENT",
+    "Frame",
+    "Opcode",
+    "SharedAudio",
+    "read_frame",
+    "write_frame",
+]
 
 _HEADER = struct.Struct("<4I")
 _MAX_PART_BYTES = 1 << 30
 
 LONG_MEASUREMENT = 4
 """How many timeouts the measurement of a tail may take: it is half a minute of sound."""
+
+ASKING_THE_MODULE = -1
+"""What stands in the place of the position while a module is asked about itself."""
 
 CHUNK_SAMPLES = 32768
 """Most samples of two channels handed over at once; more channels, fewer samples."""
@@ -49,6 +61,8 @@ class Opcode(IntEnum):
     SET_STATE = 7
     SETTLE = 8
     TAIL = 9
+    DESCRIBE = 10
+    READ_BACK = 11
     DONE = 100
     REFUSED = 101
     """The plugin or the host refuses: JSON `message`, with the channels `accepted` or the `names` to choose

@@ -260,7 +260,7 @@ def check_plugins(preset: Preset, on_missing: str) -> dict[str, str]:
     if not wanted:
         return {}
     from bridge.hosts.bundle import PluginNotFoundError, check_bundle
-    from bridge.hosts.plugin_scan import find_plugin
+    from bridge.hosts.installed_plugins import find_plugin
 
     found: dict[str, str] = {}
     for plugin, plugin_name in wanted:

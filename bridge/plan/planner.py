@@ -150,7 +150,9 @@ def build_plan(
     check_followed(resolved, list(hashes))
     warnings += channel_warnings(resolved, {info.path.stem: info.n_channels for info in infos})
     warnings += [
-        f"{name} is not installed: its nodes are bypassed" for name in plugins if plugins[name] == MISSING
+        f"{name} is not installed, or blocked: its nodes are bypassed"
+        for name in plugins
+        if plugins[name] == MISSING
     ]
     names: dict[str, object] = {"preset": resolved.slug, "variation": variation, "date": date.today()}
     names["bpm"] = f"{float(tempo_map.bpm_at(0.0)):g}"

@@ -62,7 +62,17 @@ Category = Literal[
     "Bloom", "Pulse", "Texture", "Space", "Vocal", "Drums", "Bass", "Glitch", "Transition", "Utility"
 ]
 
-_PLUGIN_KEYS = ("plugin", "plugin_name", "state", "plugin_version", "sidechain", "channel", "track")
+_PLUGIN_KEYS = (
+    "plugin",
+    "plugin_name",
+    "state",
+    "program",
+    "plugin_version",
+    "sidechain",
+    "midi",
+    "channel",
+    "track",
+)
 
 _NOTE_KEYS = ("channel", "track")
 """Those that say whose notes: a dream may play some, a growth begin at some."""
@@ -125,17 +135,26 @@ class NodeSpec(_Model):
     state: str | None = Field(
         default=None, description="for `vst3`: base64, or a .vstpreset beside the preset"
     )
+    program: str | None = Field(
+        default=None,
+        description="for `vst3`: one of the plugin's own programs, after the state and before `params`",
+    )
     plugin_version: str | None = Field(
         default=None, description="for `vst3`: the version the state was saved with; another one is a warning"
     )
     sidechain: str | None = Field(
         default=None, description="for `vst3`: the stem its second input hears; needs reverie-audio[host]"
     )
+    midi: bool | None = Field(
+        default=None,
+        description="for an effect (`vst3`): whether it hears the song's MIDI; needs reverie-audio[host]",
+    )
     channel: int | None = Field(
         default=None,
         ge=1,
         le=16,
-        description="for an instrument: the MIDI channel it plays; for a dream or a growth of notes: whose",
+        description="for an instrument, or an effect with `midi`: the MIDI channel it plays; for a dream or "
+        "a growth of notes: whose",
     )
     track: int | str | None = Field(
         default=None, description="the same for a MIDI track, by number (from 1) or name"
@@ -144,7 +163,7 @@ class NodeSpec(_Model):
         default="process", description="for `vst3`: in a process of its own, so that a crash costs one stem"
     )
     backend: Literal["auto", "pedalboard", "minihost"] = Field(
-        default="auto", description="for `vst3`: the host"
+        default="auto", description="for `vst3`: the host; auto takes the one that can"
     )
     on_fault: Literal["fail", "bypass", "retry"] = Field(
         default="fail", description="for `vst3`: what to do after a crash, a hang or invalid output"

@@ -72,7 +72,8 @@ def check_reaches(where: str, reaches: Sequence[str]) -> None:
 def _is_installed(plugin: str) -> bool:
     """Return whether a plugin is one that this user has installed or scanned."""
     from bridge.hosts.bundle import standard_folders
-    from bridge.hosts.plugin_scan import PluginCache, find_plugin
+    from bridge.hosts.installed_plugins import find_plugin
+    from bridge.hosts.plugin_cache import PluginCache
 
     known = PluginCache.read()
     try:

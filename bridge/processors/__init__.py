@@ -16,7 +16,8 @@ names; a stream as a whole is as long as its input and aligned with it, whatever
 - `transcribe`          what a network hears in a file, as notes
 - `hearing`             what a network hears in a stem, class by class or channel by channel, over time;
                         `heard_sound` what of it is strongest, in a stem and in a session
-- `vst3`, `vst3_check`  a hosted plugin as a node; what a render relies on of one
+- `vst3`, `vst3_check`  a hosted plugin as a node; what a render relies on of one; `vst3_plugin` the plugin
+                        between sounds, `vst3_stream` how one of its streams runs
 - `pedalboard_plugin`   pedalboard's own plugins as nodes, from the `pedalboard_table` of their parameters and
                         what is known of their kinds, `pedalboard_members`
 - `stream_guard`        threads that share a processor

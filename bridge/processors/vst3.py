@@ -5,60 +5,55 @@ its own, so that a plugin that crashes or hangs takes one stem with it and not t
 
 Conventions: parameters have the names pedalboard gives them (title and unit in snake case) and real units; a
 name or value the plugin does not have is refused, with what is near. What comes out is as long as what went
-in and aligned with it, whatever latency the plugin has or changes to.
+in and aligned with it, whatever latency the plugin has or changes to. A plugin is told its state first, then
+its program, then the parameters that were set, in whatever order they were given; what was not set is left
+to the plugin, and what is a meter or the host's is never written.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 import numpy as np
 
 from bridge.arrays import AudioArray, Lane
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, ProcessorError
-from bridge.files import hash_file, write_whole
 from bridge.hosts.bundle import check_bundle
-from bridge.hosts.contract import BackendName, EventArray
-from bridge.hosts.driver import PluginDriver
-from bridge.hosts.events import merge_events, midi_events, raw_events, transport_events
-from bridge.hosts.faults import FaultAction, PluginFault
-from bridge.hosts.instances import LoadOptions, PluginInstances
-from bridge.hosts.open_plugin import Isolation, choose_backend, wants_clock
-from bridge.hosts.plugin_scan import find_plugin
-from bridge.hosts.plugin_stream import PluginStream, StreamShape
+from bridge.hosts.contract import BackendName
+from bridge.hosts.faults import FaultAction
+from bridge.hosts.installed_plugins import find_plugin
+from bridge.hosts.instances import BackendChoice, LoadOptions, PluginInstances
+from bridge.hosts.open_plugin import DEFAULT_SAMPLE_RATE, Isolation, choose_backend, wants_clock
 from bridge.hosts.supervisor import MAX_LEVEL_DB
-from bridge.hosts.vstpreset import parse_vstpreset, read_state
-from bridge.parameters import ParamSpec, ParamValue
+from bridge.hosts.vstpreset import read_state
+from bridge.parameters import ParamValue
 from bridge.processors.contract import AUTOMATION_BLOCK_SAMPLES, DEFAULT_BUFFER_SIZE, check_audio
-from bridge.processors.stream_guard import StreamGuard
+from bridge.processors.vst3_plugin import LoadedPlugin, warn_with
+from bridge.processors.vst3_stream import remembered_backend
 
 __all__ = ["VST3"]
-
-_Answer = TypeVar("_Answer")
 
 SidechainSource = Callable[[int, int], AudioArray]
 """Returns (channels, samples) of the second input, given the first sample and how many."""
 
-_MAX_BUFFER_SAMPLES = 16384
 
-
-class VST3:
+class VST3(LoadedPlugin):
     """A hosted VST3 plugin.
 
     Args:
         plugin: Path of a bundle, or the name of an installed plugin.
         plugin_name: Which plugin of a bundle that holds several.
         params: Parameters to set, by name and in their own units.
-        state: The plugin's state, applied before `params`: the bytes of a ``.vstpreset``, its path, or
-            base64.
+        state: The plugin's state, applied first: the bytes of a ``.vstpreset``, its path, or base64;
+            also an ``.fxp`` or ``.fxb`` of the VST2 plugin it is the successor of.
+        program: The name of one of the plugin's own programs, applied after the state and before `params`.
         isolation: ``process`` for a child process of its own; ``none`` to load it into this one, where a
             crash ends the whole render.
         backend: Which host; ``auto`` takes pedalboard, and minihost, where it is installed, for a plugin that
-            follows the song's clock or has a sidechain fed.
+            follows the song's clock, has a sidechain or MIDI fed, or that pedalboard cannot load.
         timeout_s: Longest wait for an answer before the plugin counts as hung.
         load_timeout_s: Longest wait for the plugin to load.
         on_fault: What a crash, hang, NaN or runaway level leads to: ``fail`` raises, ``bypass`` lets the
@@ -67,6 +62,9 @@ class VST3:
         max_level_db: Peaks above it (dBFS) are a fault.
         tempo_map: The song's clock, for plugins that sync to it.
         has_sidechain: Whether `process` will be given a sidechain.
+        has_midi: Whether an effect will be given MIDI by `play`.
+        sample_rate: Hz of the sound to come, where it is known: what parameters mean may depend on it. At
+            another rate, values set in real units keep their value.
         on_warning: Called with one line the user should see; None makes it a Python warning.
 
     Raises:
@@ -82,6 +80,7 @@ class VST3:
         plugin_name: str | None = None,
         params: Mapping[str, ParamValue] | None = None,
         state: bytes | str | Path | None = None,
+        program: str | None = None,
         isolation: Isolation = "process",
         backend: BackendName | Literal["auto"] = "auto",
         timeout_s: float = 10.0,
@@ -91,167 +90,48 @@ class VST3:
         max_level_db: float = MAX_LEVEL_DB,
         tempo_map: TempoMap | None = None,
         has_sidechain: bool = False,
+        has_midi: bool = False,
+        sample_rate: float | None = None,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
-        self._on_warning = on_warning
-        self.stream_guard = StreamGuard()
-        self.path, plugin_name = find_plugin(plugin, plugin_name)
-        self._binary = check_bundle(self.path)
-        self.automation_block_samples = automation_block_samples
-        self.sidechain: SidechainSource | None = None
-        self._messages: Sequence[tuple[float, bytes]] | None = None
-        self._notes: EventArray | None = None
-        self._stream: PluginStream | None = None
-        self._tail_seconds: float | None = None
+        path, plugin_name = find_plugin(plugin, plugin_name)
+        binary, warn = check_bundle(path), warn_with(on_warning)
         options = LoadOptions(
-            path=self.path,
+            path=path,
             plugin_name=plugin_name,
             isolation=isolation,
             timeouts_s=(timeout_s, load_timeout_s),
             on_fault=on_fault,
             max_level_db=max_level_db,
+            sample_rate=DEFAULT_SAMPLE_RATE if sample_rate is None else float(sample_rate),
         )
-        backend_name = choose_backend(backend, has_sidechain=has_sidechain)
-        may_change_backend = backend == "auto" and tempo_map is not None
-        self._instances = PluginInstances(options, backend_name, may_change_backend)
-        self._controls = self._instances.controls
-        self.description = self._instances.description
+        first = choose_backend(backend, has_sidechain=has_sidechain, has_midi=has_midi)
+        is_free = backend == "auto" and not (has_sidechain or has_midi)
+        choice = BackendChoice(
+            first=(remembered_backend(path, plugin_name) if is_free else None) or first,
+            follows_clock=is_free and tempo_map is not None,
+            may_fall_back=is_free,
+        )
+        super().__init__(path, binary, PluginInstances(options, choice, warn), warn)
+        self.automation_block_samples = automation_block_samples
+        self.sidechain: SidechainSource | None = None
         try:
             if state is not None:
                 self.preset_data = read_state(state)
-            for name, value in (params or {}).items():
-                self.set_parameter(name, value)
+            if program is not None:
+                self.set_program(program)
+            names = sorted(params or {}, key=lambda name: name != self._controls.program)
+            for name in names:
+                self.set_parameter(name, (params or {})[name])
             self.set_transport(tempo_map)
         except BaseException:
             self.close()
             raise
 
-    # Identity -------------------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The plugin's own name."""
-        return self.description.name
-
-    @property
-    def vendor(self) -> str:
-        """Who made the plugin."""
-        return self.description.vendor
-
-    @property
-    def version(self) -> str:
-        """The plugin's version, as it spells it."""
-        return self.description.version
-
-    @property
-    def uid(self) -> str:
-        """Class id, 32 hexadecimal digits: what a state is labelled with."""
-        return self.description.uid
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the plugin's binary."""
-        return hash_file(self._binary)
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Everything that tells this plugin from another, for manifests."""
-        return {
-            "name": self.name,
-            "vendor": self.vendor,
-            "version": self.version,
-            "uid": self.uid,
-            "category": self.description.category,
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "backend": self._instances.backend,
-        }
-
-    @property
-    def is_effect(self) -> bool:
-        """Whether audio goes in."""
-        return not self.description.is_instrument
-
-    @property
-    def is_instrument(self) -> bool:
-        """Whether notes go in."""
-        return self.description.is_instrument
-
-    @property
-    def faults(self) -> tuple[PluginFault, ...]:
-        """What went wrong so far, for the report."""
-        return self._instances.faults
-
-    # Parameters and state -------------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> Mapping[str, ParamSpec]:
-        """Every parameter by name."""
-        return self._controls.specs
-
-    def get_parameter(self, name: str) -> ParamValue:
-        """Return the present value of a parameter, in its own unit."""
-        return self._controls.get(name)
-
-    def set_parameter(self, name: str, value: ParamValue) -> None:
-        """Set a parameter in its own unit; it is heard from the next sample on.
-
-        Raises:
-            ProcessorError: Unknown name, choice, or value out of range or between two steps.
-        """
-        self._controls.set(name, value)
-        self._tail_seconds = None
-
-    def get_raw(self, name: str) -> float:
-        """Return a parameter's position in 0..1, as the plugin has it."""
-        return self._controls.get_raw(name)
-
-    def set_raw(self, name: str, raw: float) -> None:
-        """Set a parameter's position in 0..1, exact to float32: for what the plugin's texts do not tell.
-
-        Raises:
-            ProcessorError: Unknown name, or outside 0..1.
-        """
-        self._controls.set_raw(name, raw)
-        self._tail_seconds = None
-
-    @property
-    def preset_data(self) -> bytes:
-        """The plugin's state as the bytes of a ``.vstpreset``; assigning ends a running stream."""
-        return self._ask(lambda driver: driver.get_state())
-
-    @preset_data.setter
-    def preset_data(self, data: bytes) -> None:
-        preset = parse_vstpreset(data, f"{self.name}: state")
-        if self.uid and preset.uid != self.uid.upper():
-            raise PluginError(
-                f"{self.name}: this state belongs to another plugin (class {preset.uid}; this is {self.uid})"
-            )
-        with self.stream_guard.whole(self.name):
-            self._stream = None
-            self._instances.set_state(data)
-        self._tail_seconds = None
-
-    def load_state(self, path: str | Path) -> None:
-        """Load a ``.vstpreset``.
-
-        Raises:
-            PluginError: Not readable, truncated, or another plugin's.
-        """
-        self.preset_data = read_state(Path(path))
-
-    def save_state(self, path: str | Path) -> None:
-        """Write the plugin's state as a ``.vstpreset`` for any host; `OutputError` where it cannot."""
-        data = self.preset_data
-        with write_whole(Path(path)) as part:
-            part.write_bytes(data)
-
-    # Sound ----------------------------------------------------------------------------------------------
-
     @property
     def latency_samples(self) -> int:
         """How late the plugin is, already compensated; in a stream, as of the last block."""
-        if self._stream is not None and self._instances.is_bypassed:
+        if self._runner.stream is not None and self._instances.is_bypassed:
             return 0
         return self._ask(lambda driver: driver.latency_samples)
 
@@ -262,22 +142,18 @@ class VST3:
         What plugins report is often wrong, so it is measured, once for every change of a parameter.
         """
         with self.stream_guard.call():
-            if self._tail_seconds is None and self._stream is None:
+            if self._tail_seconds is None and self._runner.stream is None:
                 self._tail_seconds = self._instances.tail_seconds()
         return self._tail_seconds or 0.0
 
     def set_transport(self, tempo_map: TempoMap | None) -> None:
         """Let the plugin follow a song's tempo, meter and position; warn where it wants to and cannot."""
-        self._tempo_map = tempo_map if self.description.has_transport else None
-        if tempo_map is not None and self._tempo_map is None and wants_clock(self.description):
-            text = (
+        self._runner.tempo_map = tempo_map if self.description.has_transport else None
+        if tempo_map is not None and self._runner.tempo_map is None and wants_clock(self.description):
+            self._warn(
                 f"{self.name}: hosted by {self._instances.backend}, so it sees 120 BPM in 4/4 at position 0 "
                 "whatever the song does; set its times in ms or Hz, or: pip install 'reverie-audio[host]'"
             )
-            if self._on_warning is not None:
-                self._on_warning(text)
-            else:
-                warnings.warn(text, stacklevel=2)
 
     def process(
         self,
@@ -309,21 +185,24 @@ class VST3:
             PluginFaultError: The plugin crashed, hung or sent nonsense, and `on_fault` does not go on.
         """
         check_audio(input_array, self.name)
-        if self.is_instrument and self._messages is None:
+        runner = self._runner
+        if self.is_instrument and runner.messages is None:
             raise ProcessorError(
                 f"{self.name}: an instrument takes notes, not audio; call render(messages, ...)"
             )
-        with self.stream_guard.sound(self.name, is_whole=reset, begins=self._stream is None):
+        with self.stream_guard.sound(self.name, is_whole=reset, begins=self._runner.stream is None):
             if reset:
-                self._stream = None
+                runner.stream = None
             if sidechain is None and self.sidechain is not None:
-                position = 0 if self._stream is None else self._stream.position_samples
+                position = 0 if runner.stream is None else runner.stream.position_samples
                 sidechain = self.sidechain(position, input_array.shape[1])
-            stream = self._begin(input_array, float(sample_rate), buffer_size, sidechain)
-            events = self._events(stream, input_array.shape[1], automation or {})
+            stream = runner.begin(input_array, float(sample_rate), buffer_size, sidechain)
+            if automation:
+                self._tail_seconds = None
+            events = runner.events(input_array.shape[1], automation or {}, self.automation_block_samples)
             pieces = stream.push(input_array, sidechain, events)
             if reset:
-                self._stream, pieces = None, [*pieces, *stream.flush()]
+                runner.stream, pieces = None, [*pieces, *stream.flush()]
             return stream.join(pieces)
 
     __call__ = process
@@ -352,42 +231,95 @@ class VST3:
         Returns:
             (channels, samples) float32, latency taken out.
         """
+        if not self.is_instrument:
+            raise ProcessorError(f"{self.name}: an effect takes audio, not notes; call process(audio, ...)")
         silence = np.zeros((channels, round(duration_s * sample_rate)), np.float32)
         with self.stream_guard.whole(self.name):
             self.play(messages)
             try:
                 return self.process(silence, sample_rate, buffer_size, automation=automation)
             finally:
-                self._messages = None
+                self._runner.messages = None
+
+    def render_outputs(
+        self,
+        messages: Iterable[tuple[float, bytes]],
+        duration_s: float,
+        sample_rate: float,
+        *,
+        channels: int = 2,
+        buffer_size: int = DEFAULT_BUFFER_SIZE,
+    ) -> list[AudioArray]:
+        """Play notes on an instrument of several outputs and return the sound of each, the main one first.
+
+        Arguments are those of `render`.
+
+        Returns:
+            One array for every output: (channels, samples) of the main one, the others with the channels
+            they have.
+
+        Raises:
+            PluginError: The plugin has one output, or the backend gives the main one only.
+        """
+        others = self.open_outputs()
+        try:
+            sound = self.render(messages, duration_s, sample_rate, channels=channels, buffer_size=buffer_size)
+        finally:
+            self._runner.extra_channels = 0
+        return np.split(sound, np.cumsum([channels, *others])[:-1].tolist())
+
+    def open_outputs(self) -> tuple[int, ...]:
+        """Let streams from now on carry every output of the plugin, after the channels of the main one.
+
+        Returns:
+            The channels of each further output.
+
+        Raises:
+            PluginError: The plugin has one output, or the backend gives the main one only.
+        """
+        others = self.description.output_channels[1:]
+        if not others:
+            raise PluginError(
+                f"{self.name}: one output only under {self._instances.backend}; "
+                'backend = "minihost" gives all that a plugin has'
+            )
+        self.reset()
+        self._runner.extra_channels = sum(others)
+        return others
 
     def play(self, messages: Iterable[tuple[float, bytes]]) -> None:
-        """Let an instrument play notes in every stream from now on, instead of the sound it is given.
+        """Give a plugin MIDI in every stream from now on.
+
+        An instrument plays it instead of the sound it is given; an effect hears it beside that sound.
 
         Args:
             messages: Seconds from the start of the stream and bytes of every MIDI channel message.
 
         Raises:
-            ProcessorError: The plugin is an effect.
+            ProcessorError: The plugin takes no MIDI, or its backend gives it none.
         """
-        if not self.is_instrument:
-            raise ProcessorError(f"{self.name}: an effect takes audio, not notes; call process(audio, ...)")
+        if not self.description.takes_midi:
+            why = "takes no MIDI"
+            if self._instances.backend == "pedalboard":
+                why = "is an effect under pedalboard, which gives those no MIDI; has_midi=True takes minihost"
+            raise ProcessorError(f"{self.name} {why}")
         self.reset()
-        self._messages = tuple(messages)
+        self._runner.messages = tuple(messages)
 
     def flush(self) -> AudioArray:
         """End the stream and return the samples still withheld."""
         with self.stream_guard.whole(self.name):
-            stream, self._stream = self._stream, None
+            stream, self._runner.stream = self._runner.stream, None
             return np.zeros((2, 0), np.float32) if stream is None else stream.join(stream.flush())
 
     def reset(self) -> None:
         """Forget every sample seen."""
         with self.stream_guard.whole(self.name):
-            self._stream = None
+            self._runner.stream = None
 
     def close(self) -> None:
         """Let the plugin go: end its process and free its memory. Safe to call twice."""
-        self._stream = None
+        self._runner.stream = None
         self._instances.close()
 
     def __enter__(self) -> Self:
@@ -398,52 +330,3 @@ class VST3:
 
     def __repr__(self) -> str:
         return f"<VST3 {self.name!r} {self.version} by {self.vendor}>"
-
-    # How a stream runs ----------------------------------------------------------------------------------
-
-    def _ask(self, question: Callable[[PluginDriver], _Answer]) -> _Answer:
-        """Ask the plugin something that is not a sound; between streams, after it has heard what was set."""
-        with self.stream_guard.call():
-            if self._stream is None:
-                self._instances.settle()
-                self._instances.ask(lambda driver: driver.settle())
-            return self._instances.ask(question)
-
-    def _begin(
-        self, audio: AudioArray, sample_rate: float, buffer_size: int, sidechain: AudioArray | None
-    ) -> PluginStream:
-        """Return the running stream, or start one where none runs or the shape of the sound is another."""
-        channels, sidechain_channels = audio.shape[0], 0 if sidechain is None else sidechain.shape[0]
-        stream = self._stream
-        if stream is not None and stream.fits(sample_rate, channels, sidechain_channels):
-            return stream
-        self._stream = None
-        if self._messages is not None:
-            self._notes = midi_events(self._messages, sample_rate, self.name)
-        shape = StreamShape(sample_rate=sample_rate, channels=channels, sidechain_channels=sidechain_channels)
-        block_samples = max(1, min(buffer_size, _MAX_BUFFER_SAMPLES))
-        self._stream = self._instances.open_stream(shape, block_samples)
-        return self._stream
-
-    def _events(
-        self,
-        stream: PluginStream,
-        n_samples: int,
-        automation: Mapping[str, Lane],
-    ) -> EventArray:
-        position = stream.position_samples
-        parts: list[EventArray] = []
-        if self._tempo_map is not None:
-            rate, block = stream.shape.sample_rate, stream.block_samples
-            parts.append(transport_events(self._tempo_map, rate, position, n_samples, block))
-        if n_samples and (pending := self._controls.take_pending()):
-            parts.append(raw_events(pending))
-        parts += self._controls.automate(automation, n_samples, position, self.automation_block_samples)
-        if automation:
-            self._tail_seconds = None
-        if self._messages is not None and self._notes is not None:
-            first, last = np.searchsorted(self._notes["offset"], (position, position + n_samples))
-            notes = self._notes[first:last].copy()
-            notes["offset"] -= position
-            parts.append(notes)
-        return merge_events(*parts)

@@ -258,7 +258,7 @@ def _open_node(
     if node.use in DREAMING:
         return _open_dream(node, plan, stem, midi, hooks, batches)
     if node.use == "vst3":
-        return _open_plugin(node, plan, hooks)
+        return _open_plugin(node, plan, stem, hooks)
     if node.use == "grow":
         return open_grow(node, plan, stem, midi, hooks.is_cancelled)
     if node.use == "noise":
@@ -270,7 +270,7 @@ def _open_node(
     return native
 
 
-def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | None:
+def _open_plugin(node: NodeSpec, plan: Plan, stem: StemPlan, hooks: RenderHooks) -> Processor | None:
     from bridge.hosts.bundle import PluginNotFoundError
     from bridge.hosts.vstpreset import decode_state
     from bridge.processors.vst3 import VST3
@@ -282,7 +282,10 @@ def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | 
             params=node.params,
             # Of a plan it is the bytes themselves, never a path: manifests come from anywhere.
             state=None if node.state is None else decode_state(node.state, f"node {node.id!r}: state"),
+            program=node.program,
             has_sidechain=node.sidechain is not None,
+            has_midi=bool(node.midi),
+            sample_rate=stem.sample_rate,
             backend=node.backend,
             on_fault=node.on_fault,
             automation_block_samples=plan.automation_block_samples,
@@ -293,7 +296,7 @@ def _open_plugin(node: NodeSpec, plan: Plan, hooks: RenderHooks) -> Processor | 
         if plan.on_missing == "fail":
             raise
         if hooks.on_warning is not None:
-            hooks.on_warning(f"{node.plugin} is not installed: node {node.id!r} is bypassed")
+            hooks.on_warning(f"{node.plugin} is not installed, or blocked: node {node.id!r} is bypassed")
         return None
 
 
@@ -318,11 +321,14 @@ def _feed(
         )
     if node.sidechain is not None:
         plugin.sidechain = StemSidechain(find_stem(plan, node.sidechain), stem)
-    if not plugin.is_instrument:
+    if not (plugin.is_instrument or node.midi):
         if node.channel is not None or node.track is not None:
-            raise PresetError(f"node {node.id!r}: channel and track belong to instruments; this is an effect")
+            raise PresetError(
+                f"node {node.id!r}: channel and track belong to instruments; this is an effect, which hears "
+                "notes with midi = true"
+            )
         return
-    if before:
+    if before and plugin.is_instrument:
         raise PresetError(
             f"node {node.id!r}: an instrument takes the place of the sound, so it stands first in its chain"
         )

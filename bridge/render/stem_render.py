@@ -17,6 +17,7 @@ from bridge.arrays import BLOCK_SAMPLES, AudioArray
 from bridge.audio.alignment import AlignedReader
 from bridge.audio.loudness import LoudnessMeter
 from bridge.errors import RenderError, RenderStoppedError
+from bridge.hosts.faults import HostedPluginError
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
 from bridge.render.dream_steps import sort_steps
@@ -76,8 +77,10 @@ def render_stem(
         ladder = _write_scratch(opened, scratch, n_tail, measured, meter, is_cancelled)
         warnings += measured.loss.warnings(measured.before.result(), measured.after_meter().result())
         hosted = [*opened.plugins.values(), *opened.copies]
-        warnings += [str(fault) for plugin in hosted for fault in plugin.faults]
+        warnings += [fault.told(plan.tempo_map) for plugin in hosted for fault in plugin.faults]
         plugins = {node_id: plugin.identity for node_id, plugin in opened.plugins.items()}
+    except HostedPluginError as error:
+        raise HostedPluginError(error.fault, plan.tempo_map) from error
     finally:
         opened.close()
     check_after(plan, stem, plugins)

@@ -2,6 +2,8 @@
 
     python tests/bench/hosting.py             writes hosting.md
     python tests/bench/hosting.py --faults 100 --seed 3     random faults instead, added to it
+    python tests/bench/hosting.py --faults 200 --plugins tests/plugins/packages
+                                                            others' plugins, killed and stopped from outside
 
 Needs the conformance plugins (`bash tests/plugins/build.sh`). Figures are the best of a few runs: everything
 slower is the machine's other business.
@@ -18,6 +20,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from helpers.vst3 import EFFECT, SAMPLE_RATE, child_process_ids, noise, open_descriptors  # noqa: E402
 
 from bridge.errors import PluginFaultError  # noqa: E402
+from bridge.hosts.plugin_scan import scan  # noqa: E402
 from bridge.parameters import ParamValue  # noqa: E402
 from bridge.processors.vst3 import VST3  # noqa: E402
 
@@ -152,15 +157,86 @@ def _fail(vst3: VST3, fault: str, sound: np.ndarray, generator: random.Random) -
         return f"{fault}: {vst3.faults[-1].kind}"
 
 
+def disturb(folder: Path, count: int, seed: int) -> str:
+    """Render four stems at once through others' plugins; kill or stop one's process at a random moment."""
+    generator = random.Random(seed)
+    found = [Path(bundle.path) for bundle, entry in scan([folder]).plugins() if not entry.is_instrument]
+    known = [path for path in found if path.is_relative_to(folder.absolute())]
+    before = len(child_process_ids()), open_descriptors()
+    reports: Counter[str] = Counter()
+    n_intact = n_others = 0
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, count, ROUNDS_A_SET):
+            paths = generator.sample(known, 4)
+            sound = noise(48000, seed=generator.randrange(10**6))
+            stems = [VST3(path, timeout_s=20.0) for path in paths]
+            clean = [_outcome(stem, sound) for stem in stems]
+            # One whose own sound is another each time cannot tell anything.
+            steady = [_equal(one, _outcome(stem, sound)) for one, stem in zip(clean, stems, strict=True)]
+            for _ in range(start, min(count, start + ROUNDS_A_SET)):
+                victim, number = generator.randrange(4), generator.choice([signal.SIGKILL, signal.SIGSTOP])
+                driver = stems[victim]._instances._supervisors[0].driver
+                driver._timeout_s = 1.5 if number == signal.SIGSTOP else 20.0  # type: ignore[attr-defined]
+                running = [pool.submit(_outcome, stem, sound) for stem in stems]
+                threading.Timer(
+                    generator.random() * 0.15,
+                    _send,
+                    (driver.process_id, number),  # type: ignore[attr-defined]
+                ).start()
+                ended = [one.result() for one in running]
+                time.sleep(0.2)  # the signal has come by then, if not to this sound then to the next
+                for index in range(4):
+                    if index != victim and steady[index]:
+                        n_others += 1
+                        n_intact += _equal(ended[index], clean[index])
+                told = ended[victim] if isinstance(ended[victim], str) else _outcome(stems[victim], sound)
+                reports[f"{number.name}: {told if isinstance(told, str) else 'not noticed'}"] += 1
+                stems[victim].close()
+                stems[victim] = VST3(paths[victim], timeout_s=20.0)
+            for stem in stems:
+                stem.close()
+    after = len(child_process_ids()), open_descriptors()
+    told_all = ", ".join(f"{n} x {what}" for what, n in sorted(reports.items()))
+    return (
+        f"{count} renders of 4 stems at once through {len(known)} plugins that others wrote, one of them "
+        f"killed or stopped from outside at a random moment (seed {seed}): {n_intact} of {n_others} other "
+        f"stems bit-identical to a clean run. Told: {told_all}. "
+        f"Children and open descriptors before {before}, after {after}."
+    )
+
+
+ROUNDS_A_SET = 20
+
+
+def _send(process_id: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # the round was over first
+        os.kill(process_id, number)
+
+
+def _outcome(vst3: VST3, sound: np.ndarray) -> np.ndarray | str:
+    try:
+        return vst3.process(sound, SAMPLE_RATE, 512)
+    except PluginFaultError:
+        return vst3.faults[-1].kind
+
+
+def _equal(one: np.ndarray | str, other: np.ndarray | str) -> bool:
+    return not isinstance(one, str) and not isinstance(other, str) and np.array_equal(one, other)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--faults", type=int, default=0, help="inject so many random faults")
+    parser.add_argument("--plugins", type=Path, help="over the plugins in this folder, from outside")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.faults:
-        summary = inject_faults(arguments.faults, arguments.seed)
+        if arguments.plugins:
+            summary = disturb(arguments.plugins, arguments.faults, arguments.seed)
+        else:
+            summary = inject_faults(arguments.faults, arguments.seed)
         print(summary)
         with TABLE.open("a") as table:
             table.write(f"\n{summary}\n")

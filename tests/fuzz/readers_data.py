@@ -19,7 +19,8 @@ from bridge.datasets.table import read_table
 from bridge.daw.read import read_session
 from bridge.errors import PluginError
 from bridge.hosts.bundle import check_bundle
-from bridge.hosts.plugin_scan import PluginCache, PluginEntry, ScannedBundle, find_plugin
+from bridge.hosts.installed_plugins import find_plugin
+from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
 from bridge.hosts.vstpreset import build_vstpreset, encode_state
 from bridge.plan.find_stems import find_stems
 from bridge.plan.job_list import read_jobs
@@ -146,12 +147,13 @@ def _caches() -> Mapping[str, bytes]:
         category="Fx",
         is_instrument=False,
         n_parameters=3,
+        backend="pedalboard",
     )
     bundles = (
         ScannedBundle(path="/vst3/a.vst3", mtime_ns=5, sha256="ab", plugins=(entry,)),
         ScannedBundle(path="/vst3/b.vst3", blocked="it hung"),
     )
-    return {"plugins.json": json.dumps({"format": 1, "bundles": [asdict(b) for b in bundles]}).encode()}
+    return {"plugins.json": json.dumps({"format": 2, "bundles": [asdict(b) for b in bundles]}).encode()}
 
 
 def _read_cache(path: Path) -> object:

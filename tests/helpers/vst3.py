@@ -16,6 +16,17 @@ EFFECT = BUILD / "ConformanceEffect.vst3"
 INSTRUMENT = BUILD / "ConformanceInstrument.vst3"
 PAIR = BUILD / "ConformancePair.vst3"
 
+PACKAGES = Path(__file__).parents[1] / "plugins" / "packages"
+"""Plugins that others wrote, where tests/plugins/fetch.sh has brought them."""
+
+needs_packages = [
+    pytest.mark.vst3,
+    pytest.mark.skipif(
+        not (PACKAGES / ".zam-plugins").exists(),
+        reason="other people's plugins are not here; run: bash tests/plugins/fetch.sh",
+    ),
+]
+
 SAMPLE_RATE = 48000.0
 PROBE_SCALE = float(1 << 20)
 

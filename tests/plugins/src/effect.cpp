@@ -1,5 +1,6 @@
 #include "effect.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -16,20 +17,24 @@ namespace {
 
 enum Id : ParamID
 {
-    kGain = 1, kMode, kMute, kCutoff, kLatency, kTail, kNoise, kSeed, kSidechain, kFault, kFaultAt, kProbe, kBypass, kLoad
+    kGain = 1, kMode, kMute, kCutoff, kLatency, kTail, kNoise, kSeed, kSidechain, kFault, kFaultAt, kProbe, kBypass, kLoad,
+    kShift, kTrim, kProgram, kBufferSize, kSampleRateShown, kPeak
 };
 
 enum Mode { kNormal, kInvert, kSwap };
 enum Sidechain { kIgnore, kAdd, kReplace };
 enum Fault { kNone, kCrash, kHang, kNotANumber, kInfinity, kRunaway, kLatencyJump, kGarbageState };
 enum Probe { kOff, kTempo, kBeats, kSamples, kPlaying, kNumerator, kDenominator, kProcessMode, kBlockSize,
-             kMainChannels, kSidechainChannels, kSampleRate };
+             kMainChannels, kSidechainChannels, kSampleRate, kShiftSamples };
 
 constexpr double kProbeScale = 1.0 / (1 << 20); // a power of two, so that float32 keeps every bit
 constexpr double kEchoSeconds = 0.05;
 constexpr double kCutoffOff = 20000.0;
 constexpr double kNoiseOff = -120.0;
 constexpr uint32 kLatencyJumpSamples = 256;
+constexpr double kMostShiftSamples = 9600.0;
+constexpr double kTrimOff = -60.0;
+constexpr int32 kOfTheHost = ParameterInfo::kIsReadOnly | ParameterInfo::kIsHidden;
 
 std::vector<Parameter> effect_parameters()
 {
@@ -47,11 +52,17 @@ std::vector<Parameter> effect_parameters()
         { kFault, "Fault", "", 0, 7, 0, 7, false,
           { "None", "Crash", "Hang", "NaN", "Infinity", "Runaway", "Latency", "State" } },
         { kFaultAt, "Fault At", "samples", 0, 1048575, 0, 1048575 },
-        { kProbe, "Probe", "", 0, 11, 0, 11, false,
+        { kProbe, "Probe", "", 0, 12, 0, 12, false,
           { "Off", "Tempo", "Beats", "Samples", "Playing", "Numerator", "Denominator", "Process Mode", "Block Size",
-            "Main Channels", "Sidechain Channels", "Sample Rate" } },
+            "Main Channels", "Sidechain Channels", "Sample Rate", "Shift" } },
         { kBypass, "Bypass", "", 0, 1, 0, 1, false, switch_names, ParameterInfo::kIsBypass },
         { kLoad, "Load", "%", 0.0, 50.0, 0.0 },
+        { kShift, "Shift", "ms", 0.0, kMostShiftSamples, 0.0, 0, false, {}, 0, nullptr, true },
+        { kTrim, "Trim", "dB", kTrimOff, 0.0, 0.0, 0, false, {}, 0, "oo" },
+        { kProgram, "Program", "", 0, 2, 0, 2, false, { "Init", "Quiet", "Echo" }, ParameterInfo::kIsProgramChange },
+        { kBufferSize, "Buffer Size", "frames", 0, 32768, 512, 32768, false, {}, kOfTheHost },
+        { kSampleRateShown, "Sample Rate", "Hz", 0.0, 384000.0, 44100.0, 0, false, {}, kOfTheHost },
+        { kPeak, "Peak", "dB", -120.0, 20.0, -120.0, 0, false, {}, ParameterInfo::kIsReadOnly },
     };
 }
 
@@ -85,6 +96,26 @@ void Effect::clear()
     }
 }
 
+// A program brings its own gain and echo each time it is written, as programs do; what belongs to the host is
+// never to be written, and the plugin falls silent where it is.
+void Effect::value_written (ParamID id, bool is_processing)
+{
+    if (is_processing && (id == kBufferSize || id == kSampleRateShown))
+        is_disturbed_ = true;
+    if (id != kProgram)
+        return;
+    set_value (kGain, choice (kProgram) == 1 ? -20.0 : 0.0);
+    set_value (kTail, choice (kProgram) == 2 ? 1.0 : 0.0);
+}
+
+bool Effect::measure (ParamID& id, double& plain)
+{
+    id = kPeak;
+    plain = 20.0 * std::log10 (std::max (1.0e-6f, peak_));
+    peak_ = 0.0f;
+    return true;
+}
+
 void Effect::begin_block (ProcessData& data)
 {
     if (choice (kFault) == kLatencyJump && position_ >= static_cast<int64> (value (kFaultAt)))
@@ -105,6 +136,7 @@ void Effect::begin_block (ProcessData& data)
         case kMainChannels: probe_ = data.numInputs > 0 ? data.inputs[0].numChannels : 0; break;
         case kSidechainChannels: probe_ = data.numInputs > 1 ? data.inputs[1].numChannels : 0; break;
         case kSampleRate: probe_ = sample_rate(); break;
+        case kShiftSamples: probe_ = value (kShift); break;
         default: break;
     }
 }
@@ -117,6 +149,9 @@ void Effect::render (const Block& block)
     if (choice (kProbe) != kOff)
         write_probe (block);
     misbehave (block);
+    for (int c = 0; c < block.channels; ++c)
+        for (int i = 0; i < block.samples; ++i)
+            peak_ = std::max (peak_, std::abs (block.outputs[c][i]));
     work (block);
     position_ += block.samples;
 }
@@ -128,8 +163,8 @@ void Effect::shape (const Block& block)
     const bool is_bypassed = choice (kBypass) == 1;
     const int mode = choice (kMode);
     const float gain = is_bypassed ? 1.0f
-                       : choice (kMute) == 1 ? 0.0f
-                       : static_cast<float> (std::pow (10.0, value (kGain) / 20.0)) * (mode == kInvert ? -1.0f : 1.0f);
+                       : choice (kMute) == 1 || value (kTrim) <= kTrimOff || is_disturbed_ ? 0.0f
+                       : static_cast<float> (std::pow (10.0, (value (kGain) + value (kTrim)) / 20.0)) * (mode == kInvert ? -1.0f : 1.0f);
     const bool swaps = ! is_bypassed && mode == kSwap && block.channels == 2;
     const double cutoff = value (kCutoff);
     const bool filters = ! is_bypassed && cutoff < kCutoffOff;

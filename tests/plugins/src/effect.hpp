@@ -19,6 +19,8 @@ private:
     void render (const Block& block) override;
     void begin_block (ProcessData& data) override;
     void clear() override;
+    void value_written (ParamID id, bool is_processing) override;
+    bool measure (ParamID& id, double& plain) override;
     uint32 latency_samples() const override;
     uint32 tail_samples() const override;
     bool writes_garbage_state() const override;
@@ -44,6 +46,8 @@ private:
     int64 position_ = 0;
     uint32 extra_latency_ = 0;
     double probe_ = 0.0;
+    float peak_ = 0.0f;
+    bool is_disturbed_ = false;
 };
 
 } // namespace conformance

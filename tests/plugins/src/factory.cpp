@@ -85,7 +85,7 @@ public:
     {
         for (const Entry& entry : entries_)
         {
-            if (! FUnknownPrivate::iidEqual (class_id, entry.identity.class_id))
+            if (! FUnknownPrivate::iidEqual (class_id, entry.identity.class_id) || ! is_wanted_host())
                 continue;
             Plugin* plugin = entry.create();
             const tresult result = plugin->queryInterface (iid, object);

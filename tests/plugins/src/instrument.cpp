@@ -11,7 +11,7 @@
 namespace conformance {
 namespace {
 
-enum Id : ParamID { kLevel = 1, kBendRange, kBend, kLatency };
+enum Id : ParamID { kLevel = 1, kBendRange, kBend, kLatency, kSustain };
 
 constexpr double kConcertPitchHz = 440.0;
 
@@ -22,6 +22,7 @@ std::vector<Parameter> instrument_parameters()
         { kBendRange, "Bend Range", "semitones", 0, 24, 2, 24 },
         { kBend, "Pitch Bend", "", -1.0, 1.0, 0.0 },
         { kLatency, "Latency", "samples", 0, 4095, 0, 4095 },
+        { kSustain, "Sustain", "", 0, 1, 0, 1, false, { "Off", "On" } },
     };
 }
 
@@ -39,13 +40,14 @@ uint32 Instrument::latency_samples() const { return static_cast<uint32> (value (
 
 bool Instrument::map_controller (CtrlNumber controller, ParamID& id) const
 {
-    id = kBend;
-    return controller == kPitchBend;
+    id = controller == kPitchBend ? kBend : kSustain;
+    return controller == kPitchBend || controller == kCtrlSustainOnOff;
 }
 
 void Instrument::clear()
 {
     voices_.clear();
+    held_.clear();
     line_.assign (latency_samples(), 0.0f);
     line_position_ = 0;
 }
@@ -61,6 +63,16 @@ void Instrument::handle_event (const Event& event)
     if (! is_off)
         return;
     const int pitch = event.type == Event::kNoteOffEvent ? event.noteOff.pitch : event.noteOn.pitch;
+    if (choice (kSustain) == 1)
+    {
+        held_.push_back (pitch);
+        return;
+    }
+    end_note (pitch);
+}
+
+void Instrument::end_note (int pitch)
+{
     voices_.erase (std::remove_if (voices_.begin(), voices_.end(),
                                    [pitch] (const Voice& voice) { return voice.note == pitch; }),
                    voices_.end());
@@ -69,6 +81,12 @@ void Instrument::handle_event (const Event& event)
 void Instrument::render (const Block& block)
 {
     const double level = std::pow (10.0, value (kLevel) / 20.0);
+    if (choice (kSustain) == 0)
+    {
+        for (const int pitch : held_)
+            end_note (pitch);
+        held_.clear();
+    }
     const double bend_semitones = value (kBend) * value (kBendRange);
     if (line_.size() != latency_samples())
     {

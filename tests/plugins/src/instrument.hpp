@@ -19,6 +19,8 @@ private:
     uint32 latency_samples() const override;
     bool map_controller (CtrlNumber controller, ParamID& id) const override;
 
+    void end_note (int pitch);
+
     struct Voice
     {
         int note;
@@ -27,6 +29,7 @@ private:
     };
 
     std::vector<Voice> voices_;
+    std::vector<int> held_; // notes that have ended while the pedal was down
     std::vector<float> line_;
     size_t line_position_ = 0;
 };

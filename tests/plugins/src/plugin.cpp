@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <link.h>
 #include <unistd.h>
 
 namespace Steinberg {
@@ -116,6 +117,18 @@ void misbehave_at_load()
         usleep (100000);
 }
 
+int names_library (dl_phdr_info* library, size_t, void* word)
+{
+    return std::strstr (library->dlpi_name, static_cast<const char*> (word)) != nullptr;
+}
+
+void talk()
+{
+    std::puts ("conformance: a line on the standard output");
+    std::fputs ("conformance: a line on the standard error\n", stderr);
+    std::fflush (nullptr);
+}
+
 } // namespace
 
 double Parameter::to_plain (double normalised) const
@@ -136,11 +149,15 @@ double Parameter::to_normalised (double plain) const
     return (bounded - minimum) / (maximum - minimum);
 }
 
-std::string Parameter::to_text (double normalised) const
+std::string Parameter::to_text (double normalised, double sample_rate) const
 {
-    const double plain = to_plain (normalised);
+    double plain = to_plain (normalised);
     if (! choices.empty())
         return choices[static_cast<size_t> (plain - minimum)];
+    if (lowest_text && normalised <= 0.0)
+        return lowest_text;
+    if (shows_ms)
+        plain *= 1000.0 / sample_rate;
     char text[64];
     std::snprintf (text, sizeof text, steps > 0 ? "%.0f" : "%.2f", plain);
     return text;
@@ -184,11 +201,30 @@ std::string bundle_setting (const std::string& key)
     return setting;
 }
 
+bool is_wanted_host()
+{
+    std::string host = bundle_setting ("host");
+    return host.empty() || dl_iterate_phdr (names_library, host.data()) != 0;
+}
+
+bool misbehaves_here (const Identity& identity)
+{
+    std::string host = bundle_setting ("in");
+    return std::string (identity.name).find (bundle_setting ("plugin")) != std::string::npos
+           && (host.empty() || dl_iterate_phdr (names_library, host.data()) != 0);
+}
+
 Plugin::Plugin (const Identity& identity, std::vector<Parameter> parameters)
     : identity_ (identity), parameters_ (std::move (parameters)),
-      normalised_ (new std::atomic<double>[parameters_.size()])
+      normalised_ (new std::atomic<double>[parameters_.size()]), n_outputs_ (bundle_setting ("outputs") == "2" ? 2 : 1),
+      is_widener_ (bundle_setting ("layout") == "1to2"),
+      has_state_ (bundle_setting ("state") != "none"), notifies_ (bundle_setting ("notify") != "off"),
+      clears_ (bundle_setting ("clear") != "off"), is_talkative_ (bundle_setting ("chatter") == "on")
 {
-    misbehave_at_load();
+    if (misbehaves_here (identity))
+        misbehave_at_load();
+    if (is_talkative_)
+        talk();
     for (size_t i = 0; i < parameters_.size(); ++i)
         normalised_[i] = parameters_[i].to_normalised (parameters_[i].default_value);
     const std::string channels = bundle_setting ("channels");
@@ -205,6 +241,12 @@ double Plugin::value (ParamID id) const
     return parameters_[index].to_plain (normalised_[index]);
 }
 
+void Plugin::set_value (ParamID id, double plain)
+{
+    const size_t index = index_of (id);
+    normalised_[index] = parameters_[index].to_normalised (plain);
+}
+
 size_t Plugin::index_of (ParamID id) const
 {
     size_t index = 0;
@@ -218,6 +260,24 @@ void Plugin::apply (ParamID id, double normalised)
     const size_t index = index_of (id);
     if (index < parameters_.size())
         normalised_[index] = std::clamp (normalised, 0.0, 1.0);
+}
+
+void Plugin::write (ParamID id, double normalised, bool is_processing)
+{
+    apply (id, normalised);
+    value_written (id, is_processing);
+}
+
+void Plugin::report_meter (ProcessData& data)
+{
+    ParamID id = 0;
+    double plain = 0.0;
+    int32 index = 0;
+    if (! data.outputParameterChanges || ! measure (id, plain))
+        return;
+    set_value (id, plain);
+    if (IParamValueQueue* queue = data.outputParameterChanges->addParameterData (id, index))
+        queue->addPoint (0, normalised_[index_of (id)], index);
 }
 
 void Plugin::tell_host (int32 flags)
@@ -276,7 +336,7 @@ int32 PLUGIN_API Plugin::getBusCount (MediaType type, BusDirection direction)
     if (type == kEvent)
         return direction == kInput ? 1 : 0;
     if (direction == kOutput)
-        return 1;
+        return n_outputs_;
     return identity_.is_instrument ? 0 : (identity_.has_sidechain ? 2 : 1);
 }
 
@@ -284,7 +344,7 @@ tresult PLUGIN_API Plugin::getBusInfo (MediaType type, BusDirection direction, i
 {
     if (index < 0 || index >= getBusCount (type, direction))
         return kInvalidArgument;
-    const bool is_sidechain = type == kAudio && index == 1;
+    const bool is_sidechain = type == kAudio && direction == kInput && index == 1;
     bus.mediaType = type;
     bus.direction = direction;
     bus.busType = is_sidechain ? kAux : kMain;
@@ -292,7 +352,11 @@ tresult PLUGIN_API Plugin::getBusInfo (MediaType type, BusDirection direction, i
     if (type == kEvent)
         bus.channelCount = 16;
     else
-        bus.channelCount = SpeakerArr::getChannelCount (is_sidechain ? sidechain_arrangement_ : main_arrangement_);
+    {
+        SpeakerArrangement arrangement {};
+        getBusArrangement (direction, index, arrangement);
+        bus.channelCount = SpeakerArr::getChannelCount (arrangement);
+    }
     copy_text (bus.name, type == kEvent ? "Events" : is_sidechain ? "Sidechain" : "Main");
     return kResultOk;
 }
@@ -305,7 +369,9 @@ tresult PLUGIN_API Plugin::setActive (TBool state)
 {
     if (state)
     {
-        clear();
+        if (clears_ || ! is_cleared_)
+            clear();
+        is_cleared_ = true;
         announced_latency_ = latency_samples();
     }
     return kResultOk;
@@ -314,6 +380,8 @@ tresult PLUGIN_API Plugin::setActive (TBool state)
 tresult PLUGIN_API Plugin::setState (IBStream* stream)
 {
     StateHeader header {};
+    if (! has_state_)
+        return kNotImplemented;
     if (! stream || ! read_exactly (stream, &header, sizeof header))
         return kResultFalse;
     if (header.magic != kStateMagic || header.version != kStateVersion || header.count > 1024)
@@ -323,13 +391,16 @@ tresult PLUGIN_API Plugin::setState (IBStream* stream)
         return kResultFalse;
     for (const StateEntry& entry : entries)
         apply (entry.id, entry.normalised);
-    tell_host (kParamValuesChanged);
+    if (notifies_)
+        tell_host (kParamValuesChanged);
     announce_latency();
     return kResultOk;
 }
 
 tresult PLUGIN_API Plugin::getState (IBStream* stream)
 {
+    if (! has_state_)
+        return kNotImplemented;
     StateHeader header { kStateMagic, kStateVersion, static_cast<uint32> (parameters_.size()) };
     if (writes_garbage_state())
         header = { 0xDEADBEEF, 0xDEADBEEF, 0xDEADBEEF };
@@ -345,9 +416,11 @@ tresult PLUGIN_API Plugin::getState (IBStream* stream)
 tresult PLUGIN_API Plugin::setBusArrangements (SpeakerArrangement* inputs, int32 n_inputs,
                                                SpeakerArrangement* outputs, int32 n_outputs)
 {
-    if (n_outputs != 1 || n_inputs != getBusCount (kAudio, kInput))
+    if (n_outputs != n_outputs_ || n_inputs != getBusCount (kAudio, kInput))
         return kResultFalse;
     const int channels = SpeakerArr::getChannelCount (outputs[0]);
+    if (is_widener_)
+        return channels == 2 && SpeakerArr::getChannelCount (inputs[0]) == 1 ? kResultOk : kResultFalse;
     const bool is_accepted = required_channels_ ? channels == required_channels_ : channels == 1 || channels == 2;
     if (! is_accepted || (n_inputs > 0 && SpeakerArr::getChannelCount (inputs[0]) != channels))
         return kResultFalse;
@@ -365,7 +438,9 @@ tresult PLUGIN_API Plugin::getBusArrangement (BusDirection direction, int32 inde
 {
     if (index < 0 || index >= getBusCount (kAudio, direction))
         return kInvalidArgument;
-    arrangement = index == 1 ? sidechain_arrangement_ : main_arrangement_;
+    arrangement = direction == kInput && index == 1 ? sidechain_arrangement_ : main_arrangement_;
+    if (is_widener_ && direction == kInput)
+        arrangement = SpeakerArr::kMono;
     return kResultOk;
 }
 
@@ -394,7 +469,7 @@ tresult PLUGIN_API Plugin::process (ProcessData& data)
     size_t point = 0, event = 0;
     auto apply_until = [&] (int32 offset) {
         for (; point < points.size() && points[point].offset <= offset; ++point)
-            apply (points[point].id, points[point].normalised);
+            write (points[point].id, points[point].normalised, true);
         for (; event < events.size() && events[event].sampleOffset <= offset; ++event)
             handle_event (events[event]);
     };
@@ -408,7 +483,7 @@ tresult PLUGIN_API Plugin::process (ProcessData& data)
         float *inputs[kMaxChannels] {}, *sidechain[kMaxChannels] {}, *outputs[kMaxChannels] {};
         Block block { inputs, sidechain, outputs, std::min<int> (data.outputs[0].numChannels, kMaxChannels),
                       has_sidechain ? std::min<int> (data.inputs[1].numChannels, kMaxChannels) : 0, 0 };
-        if (! identity_.is_instrument)
+        if (! identity_.is_instrument && ! is_widener_)
             block.channels = std::min<int> (block.channels, data.inputs[0].numChannels);
 
         for (int32 start = 0; start < data.numSamples; start += block.samples)
@@ -423,15 +498,22 @@ tresult PLUGIN_API Plugin::process (ProcessData& data)
             for (int c = 0; c < block.channels; ++c)
             {
                 outputs[c] = data.outputs[0].channelBuffers32[c] + start;
-                inputs[c] = identity_.is_instrument ? nullptr : data.inputs[0].channelBuffers32[c] + start;
+                inputs[c] = identity_.is_instrument ? nullptr : data.inputs[0].channelBuffers32[is_widener_ ? 0 : c] + start;
             }
             for (int c = 0; c < block.sidechain_channels; ++c)
                 sidechain[c] = data.inputs[1].channelBuffers32[c] + start;
             render (block);
         }
         data.outputs[0].silenceFlags = 0;
+        for (int32 bus = 1; bus < data.numOutputs && data.outputs[bus].channelBuffers32; ++bus)
+            for (int32 c = 0; c < std::min (data.outputs[bus].numChannels, block.channels); ++c)
+                for (int32 i = 0; i < data.numSamples; ++i)
+                    data.outputs[bus].channelBuffers32[c][i] = -data.outputs[0].channelBuffers32[c][i];
     }
     apply_until (data.numSamples);
+    report_meter (data);
+    if (is_talkative_)
+        talk();
     return kResultOk;
 }
 
@@ -455,7 +537,7 @@ tresult PLUGIN_API Plugin::getParameterInfo (int32 index, ParameterInfo& info)
     copy_text (info.units, parameter.units);
     info.stepCount = parameter.steps;
     info.defaultNormalizedValue = parameter.to_normalised (parameter.default_value);
-    info.flags = ParameterInfo::kCanAutomate | parameter.extra_flags;
+    info.flags = parameter.extra_flags | (parameter.is_automatable() ? ParameterInfo::kCanAutomate : 0);
     if (! parameter.choices.empty())
         info.flags |= ParameterInfo::kIsList;
     return kResultOk;
@@ -466,7 +548,7 @@ tresult PLUGIN_API Plugin::getParamStringByValue (ParamID id, ParamValue value, 
     const size_t index = index_of (id);
     if (index == parameters_.size())
         return kInvalidArgument;
-    copy_text (text, parameters_[index].to_text (value));
+    copy_text (text, parameters_[index].to_text (value, sample_rate_));
     return kResultOk;
 }
 
@@ -500,7 +582,7 @@ tresult PLUGIN_API Plugin::setParamNormalized (ParamID id, ParamValue value)
 {
     if (index_of (id) == parameters_.size())
         return kInvalidArgument;
-    apply (id, value);
+    write (id, value, false);
     return kResultOk;
 }
 

@@ -39,10 +39,13 @@ struct Parameter
     bool is_logarithmic = false;
     std::vector<const char*> choices = {};
     int32 extra_flags = 0;
+    const char* lowest_text = nullptr; // what the lowest position shows instead of its number
+    bool shows_ms = false;             // its plain values are samples, and its text is milliseconds at the present rate
 
+    bool is_automatable() const { return (extra_flags & ParameterInfo::kIsReadOnly) == 0; }
     double to_plain (double normalised) const;
     double to_normalised (double plain) const;
-    std::string to_text (double normalised) const;
+    std::string to_text (double normalised, double sample_rate) const;
     bool from_text (const std::string& text, double& normalised) const;
 };
 
@@ -60,6 +63,9 @@ struct Block
 // The lines of Contents/Resources/conformance.txt in the plugin's own bundle ("load crash", "channels 2"):
 // how a copy of a bundle is told to misbehave before it has any parameter to be told by.
 std::string bundle_setting (const std::string& key);
+
+// Whether this process may make an instance: "host minihost" wants a library with this word in its path here.
+bool is_wanted_host();
 
 struct Identity
 {
@@ -138,18 +144,23 @@ protected:
     virtual void begin_block (ProcessData&) {}
     virtual void handle_event (const Event&) {}
     virtual void clear() {}
+    virtual void value_written (ParamID, bool) {} // a host has written a parameter; true: while it processes
+    virtual bool measure (ParamID&, double&) { return false; } // what a meter shows after a block
     virtual uint32 latency_samples() const { return 0; }
     virtual uint32 tail_samples() const { return kNoTail; }
     virtual bool writes_garbage_state() const { return false; }
     virtual bool map_controller (CtrlNumber, ParamID&) const { return false; }
 
     double value (ParamID id) const;
+    void set_value (ParamID id, double plain);
     int choice (ParamID id) const { return static_cast<int> (value (id)); }
     double sample_rate() const { return sample_rate_; }
 
 private:
     size_t index_of (ParamID id) const;
     void apply (ParamID id, double normalised);
+    void write (ParamID id, double normalised, bool is_processing);
+    void report_meter (ProcessData& data);
     void tell_host (int32 flags);
     void announce_latency();
 
@@ -161,6 +172,13 @@ private:
     SpeakerArrangement main_arrangement_ = SpeakerArr::kStereo;
     SpeakerArrangement sidechain_arrangement_ = SpeakerArr::kStereo;
     int required_channels_ = 0;
+    const int n_outputs_;     // main, and as many that carry it turned over
+    const bool is_widener_;   // mono in, stereo out
+    const bool has_state_;
+    const bool notifies_;     // tells the host that a state has changed its parameters
+    const bool clears_;       // forgets the sound when it is activated
+    const bool is_talkative_; // prints to both streams
+    bool is_cleared_ = false;
     double sample_rate_ = 44100.0;
     uint32 announced_latency_ = 0;
 };

@@ -15,7 +15,7 @@ from helpers.terminal import UNSAFE
 
 from bridge.cli import doctor, main
 from bridge.cli.probes import Finding
-from bridge.hosts.plugin_scan import PluginCache, PluginEntry, ScannedBundle
+from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
 from dream_core.networks import registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses such file names itself")
@@ -61,6 +61,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         category=NAMES,
         is_instrument=False,
         n_parameters=1,
+        backend="pedalboard",
     )
     bundles = (
         ScannedBundle(path=f"/{NAME}.vst3", plugins=(plugin,)),

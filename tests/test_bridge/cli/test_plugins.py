@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from bridge.cli.plugins import app
 from bridge.errors import MidiFileError, OutputError, PluginError, ProcessorError
+from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -37,9 +38,42 @@ def test_scan_list_and_blocked(tmp_path: Path) -> None:
     bad = misbehaving_copy(tmp_path, "Bad", load="crash")
     assert "1 plugins in 2 bundles, 1 blocked" in run("scan", str(EFFECT), str(bad))
     assert "Conformance Effect" in run("list")
-    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 14
+    assert json.loads(run("list", "--json"))[0]["n_parameters"] == 20
     assert "crash while it was loaded" in run("list", "--blocked")
     assert json.loads(run("list", "--blocked", "--json"))[0]["path"] == str(bad)
+    assert json.loads(run("list", "--json"))[0]["backend"] == "pedalboard"
+
+
+def test_block_and_unblock(tmp_path: Path) -> None:
+    """A plugin is blocked by its name or its bundle's path, listed as such, and free again when told so."""
+    entry = PluginEntry(
+        name="Odd One",
+        vendor="V",
+        version="1",
+        uid="",
+        category="Fx",
+        is_instrument=False,
+        n_parameters=None,
+        backend="minihost",
+    )
+    bundle = ScannedBundle(path="/p/Odd.vst3", plugins=(entry,))
+    PluginCache(tmp_path / "plugins.json", {bundle.path: bundle}).write()
+    assert "minihost" in run("list")
+    with pytest.raises(PluginError, match="did you mean 'Odd One'"):
+        run("block", "Od One")
+    assert "Odd One: blocked" in run("block", "odd one")
+    assert json.loads(run("list", "--json")) == []
+    assert json.loads(run("list", "--blocked", "--json")) == [
+        {"path": "", "plugin": "Odd One", "reason": "by you; reverie plugins unblock 'Odd One'"}
+    ]
+    with pytest.raises(PluginError, match="you have blocked this plugin"):
+        run("show", "Odd One")
+    assert "no longer blocked" in run("unblock", "ODD ONE")
+    with pytest.raises(PluginError, match="you have not blocked it"):
+        run("unblock", "Odd One")
+    assert str(EFFECT) in run("block", str(EFFECT))
+    assert "no longer blocked" in run("unblock", str(EFFECT))
+    assert json.loads(run("list", "--json"))[0]["name"] == "Odd One"
 
 
 def test_show_prints_every_parameter() -> None:
@@ -48,8 +82,11 @@ def test_show_prints_every_parameter() -> None:
     assert "gain_db" in text
     assert "-60 .. 60 dB" in text
     assert "Normal | Invert | Swap" in text
+    assert "-60 .. 0 dB | oo" in text
     data = json.loads(run("show", str(EFFECT), "--json"))
-    assert len(data["parameters"]) == 14
+    assert len(data["parameters"]) == 17
+    assert data["programs"] == ["Init", "Quiet", "Echo"]
+    assert set(data["read_only"]) == {"buffer_size_frames", "sample_rate_hz", "peak_db"}
     assert data["uid"] == "52564346584546464543540000000001"
 
 
@@ -93,4 +130,22 @@ def test_play_makes_a_stem_of_midi(tmp_path: Path) -> None:
         run("play", str(INSTRUMENT), str(song), "--out", str(out), "--channel", "2", "--overwrite")
     with pytest.raises(ProcessorError, match="takes audio, not notes"):
         run("play", str(EFFECT), str(song), "--out", str(tmp_path / "no.wav"))
+    assert not (tmp_path / "no.wav").exists()
+
+
+def test_play_splits_the_outputs_of_an_instrument(tmp_path: Path) -> None:
+    """A stem for every output, the first under the name given; an instrument of one is an error."""
+    pytest.importorskip("minihost")
+    out = tmp_path / "lead.wav"
+    song = write_midi(
+        tmp_path / "song.mid",
+        [(0, mido.Message("note_on", note=69)), (480, mido.Message("note_off", note=69))],
+    )
+    bundle = misbehaving_copy(tmp_path, "Twofold", INSTRUMENT, outputs=2)
+    run("play", str(bundle), str(song), "--out", str(out), "--outputs", "split")
+    main, other = soundfile.read(out)[0], soundfile.read(tmp_path / "lead.2.wav")[0]
+    assert main.any()
+    assert np.array_equal(other, -main)
+    with pytest.raises(PluginError, match="one output only"):
+        run("play", str(INSTRUMENT), str(song), "--out", str(tmp_path / "no.wav"), "--outputs", "split")
     assert not (tmp_path / "no.wav").exists()

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +20,21 @@ import pytest
 from helpers.vst3 import (
     EFFECT,
     INSTRUMENT,
+    PACKAGES,
     SAMPLE_RATE,
     child_process_ids,
     is_running,
     misbehaving_copy,
+    needs_packages,
     needs_plugins,
     noise,
     open_descriptors,
 )
 
+from bridge.clock.tempo_map import TempoMap
 from bridge.errors import PluginError, PluginFaultError
 from bridge.hosts.child_driver import ChildDriver
-from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError
+from bridge.hosts.faults import FaultAction, FaultKind, HostedPluginError, PluginFault
 from bridge.parameters import ParamValue
 from bridge.processors.chain import Chain
 from bridge.processors.vst3 import VST3
@@ -375,3 +380,60 @@ def test_many_random_faults_leave_nothing() -> None:
         said, wrong = inject(fault, generator)
         assert said
         assert not wrong
+
+
+def test_a_fault_is_told_with_its_time_and_bar() -> None:
+    """Sample, time and, where the clock is known, the bar; what was done, and how to block the plugin."""
+    fault = PluginFault(
+        plugin="Odd",
+        kind="crash",
+        position_samples=72000,
+        detail="SIGSEGV",
+        action="bypass",
+        sample_rate=48000.0,
+    )
+    clock = TempoMap.constant(120.0, (3, 4))
+    assert fault.told(clock) == (
+        "Odd: crash at sample 72000, 0:01.500 into the sound, bar 2:1:000 (SIGSEGV); bypassed from there "
+        "on: the rest of the stem is dry at this node. To never load it again run: reverie plugins block "
+        "'Odd'"
+    )
+    failed = str(HostedPluginError(replace(fault, action="fail", position_samples=48000 * 61), clock))
+    assert "1:01.000 into the sound, bar 41:3:000" in failed
+    for way in (
+        'on_fault = "bypass"',
+        '"retry"',
+        "reverie plugins check 'Odd'",
+        "reverie plugins block 'Odd'",
+    ):
+        assert way in failed
+    again = str(HostedPluginError(replace(fault, action="fail", is_second=True)))
+    assert "also after it was started again" in again
+    assert '"retry"' not in again
+
+
+class TestOfOthers:
+    """Plugins from Debian's packages, killed and stopped from outside."""
+
+    pytestmark = needs_packages
+
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+    def test_a_plugin_ended_from_outside_costs_its_own_stem(self, number: signal.Signals) -> None:
+        """The other stem is what it is undisturbed; the victim's fault names its plugin and the place."""
+        names = ("ZamCompX2", "DragonflyPlateReverb")
+        with ExitStack() as stack:
+            victim, other = (
+                stack.enter_context(VST3(PACKAGES / f"{name}.vst3", timeout_s=20.0)) for name in names
+            )
+            victim_s = 1.0 if number == signal.SIGSTOP else 20.0
+            child_of(victim)._timeout_s = victim_s
+            clean = other.process(SOUND, SAMPLE_RATE, 512)
+            for start in range(0, 16384, 4096):
+                victim.process(SOUND[:, start : start + 4096], SAMPLE_RATE, 512, False)
+            os.kill(child_of(victim).process_id, number)
+            with pytest.raises(HostedPluginError) as caught:
+                victim.process(SOUND[:, 16384:], SAMPLE_RATE, 512, False)
+            assert np.array_equal(other.process(SOUND, SAMPLE_RATE, 512), clean)
+        fault = caught.value.fault
+        assert fault.kind == ("hang" if number == signal.SIGSTOP else "crash")
+        assert (fault.plugin, fault.position_samples) == ("ZamCompX2", 16384)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import PluginError, PresetError
-from bridge.hosts.plugin_scan import PluginCache, ScannedBundle
+from bridge.hosts.plugin_cache import PluginCache, ScannedBundle
 from bridge.hosts.vstpreset import build_vstpreset, parse_vstpreset, read_state
 from bridge.presets.load import load_preset
 from dream_core.errors import WeightsError

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from bridge.errors import PluginError, ProcessorError
 from bridge.hosts.bundle import check_bundle, find_binary, standard_folders, this_machine
 from bridge.hosts.contract import HostedParameter
+from bridge.hosts.installed_plugins import find_plugin
 from bridge.hosts.parameter_laws import build_parameters, parameter_name, parse_parameter_text
-from bridge.hosts.plugin_scan import PluginCache, find_plugin
+from bridge.hosts.plugin_cache import PluginCache
 from bridge.hosts.vstpreset import build_vstpreset, decode_state, parse_vstpreset, read_state
 from bridge.hosts.wire import Frame, Opcode, SharedAudio, read_frame, write_frame
 

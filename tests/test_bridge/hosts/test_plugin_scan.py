@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, child_process_ids, misbehaving_copy, needs_plugins
 
 from bridge.errors import PluginError
-from bridge.hosts.plugin_scan import PluginCache, ScannedBundle, find_bundles, find_plugin, scan
+from bridge.hosts.blocklist import read_blocklist, write_blocklist
+from bridge.hosts.installed_plugins import BlockedPluginError, find_plugin
+from bridge.hosts.plugin_cache import PluginCache, PluginEntry, ScannedBundle
+from bridge.hosts.plugin_scan import find_bundles, scan
 from bridge.processors.vst3 import VST3
 
 pytestmark = needs_plugins
@@ -35,7 +39,7 @@ def fill(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
 def check_scan(folder: Path, n_good: int, n_crash: int, n_hang: int) -> None:
     before = child_process_ids()
     result = scan([folder], timeout_s=3.0)
-    reasons = [bundle.blocked for bundle in result.blocked()]
+    reasons = [reason for _, _, reason in result.blocked()]
     assert len(list(result.plugins())) == n_good
     assert sum("crash while it was loaded (SIGSEGV)" in reason for reason in reasons) == n_crash
     assert sum("hang while it was loaded" in reason for reason in reasons) == n_hang
@@ -65,10 +69,10 @@ def test_a_scan_is_remembered_until_a_binary_changes(
     binary = next(bundle.glob("Contents/*/*.so"))
     first = scan([tmp_path / "plugins"])
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise AssertionError("the bundle was loaded again")
 
-    monkeypatch.setattr("bridge.hosts.plugin_scan.describe_plugin", load)
+    monkeypatch.setattr("bridge.hosts.plugin_scan.describe_bundle", load)
     assert scan([tmp_path / "plugins"]).bundles == first.bundles
 
     os.utime(binary, ns=(1, 1))
@@ -142,11 +146,24 @@ def test_a_blocked_plugin_says_why(tmp_path: Path, cache: Path) -> None:
 
 
 def test_two_of_one_name_are_used_with_a_warning(tmp_path: Path, cache: Path) -> None:
-    """Where two bundles hold a plugin of one name the first is used, and that is said."""
-    scan([misbehaving_copy(tmp_path, "A"), misbehaving_copy(tmp_path, "B")])
-    with pytest.warns(UserWarning, match="installed more than once"):
-        path, _ = find_plugin("Conformance Effect")
-    assert path == tmp_path / "A.vst3"
+    """Where two bundles hold a plugin of one name the first is used; both and how to choose are said."""
+    entry = PluginEntry(
+        name="Twin",
+        vendor="V",
+        version="1",
+        uid="",
+        category="",
+        is_instrument=False,
+        n_parameters=1,
+        backend="pedalboard",
+    )
+    first = ScannedBundle(path="/p/A.vst3", plugins=(entry,))
+    second = ScannedBundle(path="/p/B.vst3", plugins=(replace(entry, version="2"),))
+    known = PluginCache(cache, {bundle.path: bundle for bundle in (first, second)})
+    with pytest.warns(UserWarning, match=r"A\.vst3 \(1 by V\) is used, not .*B\.vst3 \(2 by V\).*block PATH"):
+        assert find_plugin("twin", cache=known) == (Path("/p/A.vst3"), None)
+    write_blocklist(("/p/A.vst3",))
+    assert find_plugin("twin", cache=known) == (Path("/p/B.vst3"), None)
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -157,7 +174,10 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert len(find_bundles([tmp_path / "plugins"])) == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 1, "bundles": [{"path": 1}]}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"format": 99}', '{"format": 1, "bundles": []}', '{"format": 2, "bundles": [{"path": 1}]}'],
+)
 def test_a_damaged_cache_is_empty(cache: Path, content: str) -> None:
     """A cache that cannot be read counts as empty: the next scan makes it anew."""
     cache.parent.mkdir()
@@ -177,6 +197,29 @@ def test_the_cache_is_json_that_a_program_may_read(cache: Path) -> None:
     scan([EFFECT])
     data = json.loads(cache.read_text())
     (bundle,) = data["bundles"]
-    assert data["format"] == 1
+    assert data["format"] == 2
     assert bundle["plugins"][0]["uid"] == "52564346584546464543540000000001"
     assert len(bundle["sha256"]) == 64
+
+
+def test_what_the_user_has_blocked_stays_so_over_scans(cache: Path) -> None:
+    """A blocked plugin is refused by name and by path, whatever a scan says, until it is unblocked."""
+    write_blocklist(("Conformance Effect",))
+    scan([EFFECT], retry_blocked=True)
+    for named in ("conformance effect", str(EFFECT)):
+        with pytest.raises(BlockedPluginError, match="reverie plugins unblock"):
+            find_plugin(named)
+    write_blocklist((str(EFFECT),))
+    with pytest.raises(BlockedPluginError, match="you have blocked"):
+        VST3(EFFECT)
+    assert read_blocklist() == (str(EFFECT),)
+    write_blocklist(())
+    assert find_plugin("conformance effect") == (EFFECT, None)
+
+
+def test_a_list_of_blocked_plugins_that_cannot_be_read_blocks_all(cache: Path) -> None:
+    """Nobody is told that a plugin is free where the list cannot say so."""
+    cache.parent.mkdir()
+    (cache.parent / "blocked-plugins.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(PluginError, match="the list of blocked plugins cannot be read"):
+        find_plugin(str(EFFECT))

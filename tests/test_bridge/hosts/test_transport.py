@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers.vst3 import EFFECT, INSTRUMENT, PAIR, PROBE_SCALE, SAMPLE_RATE, needs_plugins, noise
+from helpers.vst3 import EFFECT, INSTRUMENT, PROBE_SCALE, SAMPLE_RATE, needs_plugins, noise
 
 from bridge.arrays import AudioArray
 from bridge.clock.tempo_map import TempoMap
@@ -190,10 +190,3 @@ def test_an_instrument_takes_the_place_of_what_goes_in(backend: BackendName) -> 
         blocks = np.split(sound, [100, 1000, 1001], axis=1)
         streamed = [vst3.process(np.ascontiguousarray(b), SAMPLE_RATE, reset=False) for b in blocks]
         assert np.array_equal(np.concatenate([*streamed, vst3.flush()], axis=1), rendered)
-
-
-@needs_minihost
-def test_minihost_opens_only_the_first_of_a_bundle() -> None:
-    """The second plugin of a bundle is refused with the backend that opens it."""
-    with pytest.raises(PluginError, match="only the bundle's first plugin"):
-        VST3(PAIR, plugin_name="Conformance Instrument B", backend="minihost")

@@ -17,7 +17,7 @@ from helpers.vst3 import EFFECT, needs_plugins
 from bridge import build_plan, load_preset, render_plan
 from bridge.cli import main
 from bridge.errors import PresetError, UntrustedError
-from bridge.hosts.plugin_scan import PluginCache, ScannedBundle
+from bridge.hosts.plugin_cache import PluginCache, ScannedBundle
 from bridge.hosts.vstpreset import build_vstpreset, encode_state
 from bridge.plan.output_names import manifest_path
 from bridge.presets.load import preset_path, read_preset

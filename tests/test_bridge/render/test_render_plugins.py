@@ -227,6 +227,20 @@ def test_an_instrument_plays_the_songs_notes_into_a_stem(
     assert np.abs(playing).max() / loudest == pytest.approx(level, rel=0.01)
 
 
+@needs_plugins
+def test_a_program_and_the_songs_midi_reach_an_effect(tmp_path: Path) -> None:
+    """A preset names a program, which is 20 dB down, and lets the effect hear MIDI, which leaves it so."""
+    pytest.importorskip("minihost")
+    stem = write_stem(tmp_path / "s.wav", subtype="FLOAT", n_channels=2)
+    preset = preset_with(tmp_path, EFFECT, more='program = "Quiet"\nmidi = true\nchannel = 1')
+    song = write_song(tmp_path / "song.mid")
+    report = render_plan(build_plan([stem], preset, midi=song, out_dir=tmp_path / "out", trust=True))
+    source, target = soundfile.read(stem)[0], soundfile.read(report.stems[0].target)[0]
+    np.testing.assert_allclose(target, source * 0.1, atol=1e-6)
+    assert report.stems[0].record is not None
+    assert report.stems[0].record.plugins["fx"]["backend"] == "minihost"
+
+
 def render_directly(song: Path, channel: int, velocity: int) -> float:
     """Return the peak of the same note at full velocity, played through the Python interface."""
     messages = timed_messages(read_midi(song), read_tempo_map(song), channel=channel)
