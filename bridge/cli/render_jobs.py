@@ -75,8 +75,8 @@ def render_jobs(
     verbose: bool,
     trust: bool,
     as_json: bool,
-) -> None:
-    """Plan jobs, render them with progress on a terminal, and print what became of them."""
+) -> Sequence[RenderReport]:
+    """Plan jobs, render them with progress on a terminal, print what became of them and return it."""
     from bridge.plan.job_list import build_batch
 
     with TemporaryDirectory(prefix="reverie-plan-") as folder:
@@ -84,7 +84,7 @@ def render_jobs(
         def build(trusted: bool) -> tuple[Plan, ...]:
             return build_batch(job_list, trust=trusted, session_folder=Path(folder) if dry_run else None)
 
-        render_planned(
+        return render_planned(
             a.ask_for_trust(build, trust),
             jobs=jobs,
             overwrite=overwrite,
@@ -110,14 +110,14 @@ def render_planned(
     steps_log: Path | None = None,
     verbose: bool = False,
     as_json: bool,
-) -> None:
-    """Render plans with progress on a terminal, and print what became of them."""
+) -> Sequence[RenderReport]:
+    """Render plans with progress on a terminal, print what became of them and return it."""
     from bridge.render.runner import render_plans
 
     began = time.monotonic()
     if dry_run:
         print_plans(plans, as_json)
-        return
+        return ()
     for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
         warn(warning)
     if report:
@@ -159,6 +159,7 @@ def render_planned(
     n_failed = sum(len(one.failed) for one in reports)
     if n_failed:
         raise typer.Exit(SOME_FAILED if n_failed < sum(len(one.stems) for one in reports) else 1)
+    return reports
 
 
 def _to_all(listeners: Sequence[Callable[[T], None]]) -> Callable[[T], None]:

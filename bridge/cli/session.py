@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli import shared_options as a
 from bridge.cli.console import note, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -21,22 +21,6 @@ app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_
 ManifestArgument = Annotated[
     Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")
 ]
-
-
-class OriginalChoice(StrEnum):
-    """What becomes of a source track."""
-
-    MUTE = "mute"
-    KEEP = "keep"
-    REPLACE = "replace"
-
-
-class AddedChoice(StrEnum):
-    """What a stem becomes."""
-
-    TRACKS = "tracks"
-    TAKES = "takes"
-
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 
@@ -69,12 +53,13 @@ def write_command(
         bool, typer.Option("--in-place", help="Write into the session itself; a backup stays beside it.")
     ] = False,
     original: Annotated[
-        OriginalChoice,
+        a.OriginalChoice,
         typer.Option("--original", help="What becomes of the tracks the stems were made from."),
-    ] = OriginalChoice.KEEP,
+    ] = a.OriginalChoice.KEEP,
     added: Annotated[
-        AddedChoice, typer.Option("--as", help="Add stems as tracks, or as takes where a program has takes.")
-    ] = AddedChoice.TRACKS,
+        a.AddedChoice,
+        typer.Option("--as", help="Add stems as tracks, or as takes (Reaper)."),
+    ] = a.AddedChoice.TRACKS,
     changed: Annotated[
         bool, typer.Option("--changed", help="Write into a session that changed since it was rendered.")
     ] = False,
@@ -91,7 +76,7 @@ def write_command(
         )
     how = WriteBack(
         original=original.value,
-        takes=added is AddedChoice.TAKES,
+        takes=added is a.AddedChoice.TAKES,
         overwrite=overwrite,
         in_place=in_place,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,9 +13,11 @@ import typer
 from bridge.cli.console import note
 
 __all__ = [
+    "AddedChoice",
     "JobsOption",
     "JsonOption",
     "MidiOption",
+    "OriginalChoice",
     "SeedOption",
     "SetOption",
     "TrustOption",
@@ -23,6 +26,21 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class OriginalChoice(StrEnum):
+    """What becomes of a source track."""
+
+    MUTE = "mute"
+    KEEP = "keep"
+    REPLACE = "replace"
+
+
+class AddedChoice(StrEnum):
+    """What a stem becomes."""
+
+    TRACKS = "tracks"
+    TAKES = "takes"
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

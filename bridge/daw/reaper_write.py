@@ -299,7 +299,7 @@ def _set_line(block: Block, name: str, values: str) -> None:
             indent = child[: len(child) - len(child.lstrip())]
             block.children[index] = f"{indent}{name} {values}"
             return
-    block.children.insert(0, f"    {name} {values}")
+    block.children.insert(min(1, len(block.children)), f"    {name} {values}")
 
 
 def _mute(track: Block) -> None:

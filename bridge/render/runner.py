@@ -203,6 +203,8 @@ class _Run:
                 midis[self.plan.midi] = self.plan.midi.load()
                 self.plan.midi.check()  # once more: what was read is what counts
             self._midi = midis[self.plan.midi]
+        if self.waiting and self.plan.session is not None:
+            self._midi = self.plan.session.add_to(self._midi)
 
         def tell_of(stem: StemPlan) -> None:
             tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="hear"))
