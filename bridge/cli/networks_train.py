@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridge.cli.console import minutes as show_minutes
-from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
+from bridge.cli.console import note, open_bars, print_json, print_table, warn
+from bridge.cli.networks_told import epoch_line, print_heard, print_keys, print_trained, trial_lines
 from bridge.cli.shared_options import JsonOption
 from bridge.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
-    from dream_core.training.evaluation import Heard
-    from dream_core.training.loop import Trained
+    from dream_core.training.learner import Judged
     from dream_core.training.run import EpochReport
     from dream_core.training.run_settings import RunSettings
     from dream_core.training.search import TrialReport
@@ -112,7 +112,7 @@ def train_command(
     def report(told: EpochReport) -> None:
         bars.update(task, completed=told.epoch)
         if not as_json:
-            bars.console.print(_epoch_line(told), highlight=False, markup=False)
+            bars.console.print(epoch_line(told), highlight=False, markup=False)
 
     # No progress bar, and no empty line after one, where output is not a terminal.
     with bars if bars.console.is_terminal else nullcontext():
@@ -129,7 +129,7 @@ def train_command(
             resume=resume,
         )
     install(trained.path, place)
-    _print_trained(trained, name, place, as_json)
+    print_trained(trained, name, place, as_json)
 
 
 def search_command(
@@ -171,7 +171,7 @@ def search_command(
     def report(told: TrialReport) -> None:
         bars.update(task, completed=told.number)
         if not as_json:
-            for line in _trial_lines(told):
+            for line in trial_lines(told):
                 bars.console.print(line, highlight=False, markup=False)
 
     with bars if bars.console.is_terminal else nullcontext():
@@ -188,7 +188,7 @@ def search_command(
             resume=resume,
         )
     install(trained.path, place)
-    _print_trained(trained, name, place, as_json)
+    print_trained(trained, name, place, as_json)
     if not as_json:
         note(f"every trial: {folder / 'search.csv'}")
 
@@ -243,8 +243,12 @@ def judge_command(
     ] = "all",
     as_json: JsonOption = False,
 ) -> None:
-    """Test a network on another data set: accuracy, confusion, and how far to believe its probabilities."""
+    """Test a network on another data set: accuracy, confusion, and how far to believe its probabilities.
+
+    One that hears notes is tested frame by frame: precision, recall and F1 of the keys that are down.
+    """
     from dream_core.training.hearing import OTHER
+    from dream_core.training.key_evaluation import HeardKeys
 
     sides = ["train", "validation", "test", "all"]
     if split not in sides:
@@ -252,6 +256,9 @@ def judge_command(
     with tempfile.TemporaryDirectory() as scratch:
         segments = open_data(data, Path(scratch))
         heard = _hear(name, data, segments, split, sides.index(split))
+    if isinstance(heard, HeardKeys):
+        print_keys(name, heard, as_json)
+        return
     names = [*segments.classes, OTHER]
     if as_json:
         print_json(
@@ -265,7 +272,7 @@ def judge_command(
             }
         )
         return
-    _print_heard(heard, names)
+    print_heard(heard, names)
 
 
 def open_data(path: Path, folder: Path) -> Segments:
@@ -301,16 +308,20 @@ def open_data(path: Path, folder: Path) -> Segments:
     return segments.open_segments(folder / "data")
 
 
-def _hear(name: str, data: Path, segments: Segments, split: str, side: int) -> Heard:
+def _hear(name: str, data: Path, segments: Segments, split: str, side: int) -> Judged:
     import numpy as np
 
     from dream_core.networks.registry import load_network
     from dream_core.training.hearing import hear_segments
+    from dream_core.training.key_hearing import hear_keys
 
     rows = np.flatnonzero((segments.splits == side) | (split == "all"))
     if not len(rows):
         raise InputError(f"{data} has no segments in its {split} part")
-    return hear_segments(load_network(name), segments, rows)
+    network = load_network(name)
+    if network.card.keys_layer and segments.notes is not None:
+        return hear_keys(network, segments, rows)
+    return hear_segments(network, segments, rows)
 
 
 def _settings(
@@ -343,71 +354,6 @@ def _settings(
     if mistakes:
         raise InputError("; ".join(mistakes))
     return RunSettings(epochs=epochs, minutes=minutes, seed=seed, **numbers), options
-
-
-def _epoch_line(told: EpochReport) -> str:
-    return (
-        f"epoch {told.epoch:3d}/{told.epochs}  loss {told.train_loss:.3f}  unheard groups "
-        f"{told.validation_accuracy:.1%}  heard groups {told.heard_accuracy:.1%}  "
-        f"{show_minutes(told.seconds)}{'  best' if told.is_best else ''}"
-    )
-
-
-def _trial_lines(told: TrialReport) -> list[str]:
-    values = ", ".join(f"{key} {value:.4g}" for key, value in told.values.items())
-    line = (
-        f"trial {told.number:3d}/{told.trials}  {told.state:8}  unheard groups {told.accuracy:.1%}  best "
-        f"{told.best:.1%}  ({values})"
-    )
-    return [*(f"  {remark}" for remark in told.remarks), line]
-
-
-def _print_trained(trained: Trained, name: str, place: Path, as_json: bool) -> None:
-    accuracies = {"unheard_groups": trained.unheard.accuracy, "heard_groups": trained.heard.accuracy}
-    if as_json:
-        print_json(
-            {
-                "network": name,
-                "path": str(place),
-                "run": str(trained.path.parent),
-                "sha256": trained.sha256,
-                "epochs": trained.epochs,
-                "best_epoch": trained.best_epoch,
-                "is_tested": trained.is_tested,
-                "accuracy": accuracies,
-            }
-        )
-        return
-    say(str(place))
-    what = "groups it never heard" if trained.is_tested else "groups that chose its epoch (no test groups)"
-    note(
-        f"{trained.unheard.accuracy:.1%} of {what}; {trained.heard.accuracy:.1%} of new segments of groups "
-        f"it learnt from; epoch {trained.best_epoch} of {trained.epochs}"
-    )
-    note(f"confusion and settings: {trained.path.parent / 'card.md'}")
-    note(f"dream with it: reverie render STEM --preset PRESET --set dream.network={name}")
-
-
-def _print_heard(heard: Heard, names: Sequence[str]) -> None:
-    confusion = heard.confusion
-    say(f"accuracy {heard.accuracy:.1%}, a mean over the classes, of {len(heard.rows)} segments")
-    shown = [index for index in range(len(names)) if confusion[:, index].any() or index < len(names) - 1]
-    print_table(
-        ("truth / heard", *(names[index] for index in shown), "right"),
-        [
-            (
-                names[row],
-                *(int(confusion[row, index]) for index in shown),
-                f"{confusion[row, row] / max(1, confusion[row].sum()):.0%}",
-            )
-            for row in range(len(names) - 1)
-        ],
-    )
-    say(f"mean distance of confidence from accuracy {heard.calibration_error:.3f}")
-    print_table(
-        ("confidence", "right", "segments"),
-        [(f"{said:.0%}", f"{is_so:.0%}", count) for said, is_so, count in heard.calibration],
-    )
 
 
 def _epochs_done(folder: Path) -> int:

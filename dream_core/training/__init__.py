@@ -2,11 +2,13 @@
 
 - `loop`          trains any network; `run` is its state, `run_settings` what it depends on
 - `learners`      what the loop trains for each kind; `learner` is its shape, `head_learner` that of a head
+- `key_learner`   keys in frames, learnt; `key_evaluation` precision, recall and F1 of them,
+  `key_hearing` by any network
 - `hearing`       segments as a network hears them; `evaluation` counts and calibrates
 - `run_folder`    what is kept of a run; `run_card` its card; `install` puts its network in place
 - `search`        trials by Optuna; `search_space` is what they try
 - `segments`      a prepared data set; `write_segments` how one is written; `segment_rows`
-  which of it are learnt from
+  which of it are learnt from; `segment_notes` which keys are down in them
 - `cutting`       trimmed, stretched, cut; `splitting` whole groups dealt out to train, validation and test
 - `fluidsynth`    notes and chords of soundfonts
 

@@ -8,15 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dream_core.networks.card import NetworkCard
+from dream_core.training.evaluation import Heard
+from dream_core.training.key_evaluation import HeardKeys
 from dream_core.training.segments import Segments
 
-__all__ = ["Learner", "Rows", "plain_card"]
+__all__ = ["Judged", "Learner", "Rows", "one_class_loss", "plain_card"]
 
 Rows = NDArray[np.int64]
+
+Judged = Heard | HeardKeys
+"""How well a module hears: one class of a segment, or the keys in its frames."""
+
+
+def one_class_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy of classes of which one is right."""
+    return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,8 @@ class Learner:
         plain: Returns the inputs of rows as they are.
         finish: Makes of a trained module the network that is dreamed with.
         write: Writes that network to a file; returns the file's SHA-256.
+        loss: Of logits and targets, with a share of label smoothing.
+        hear: Returns what a module takes rows for; None where each segment is of one class.
     """
 
     module: nn.Module
@@ -37,6 +50,8 @@ class Learner:
     plain: Callable[[Rows], Tensor]
     finish: Callable[[Any], nn.Module]
     write: Callable[[Path, Any], str]
+    loss: Callable[[Tensor, Tensor, float], Tensor] = one_class_loss
+    hear: Callable[[nn.Module, Rows, torch.device], Judged] | None = None
 
 
 def plain_card(name: str, segments: Segments) -> NetworkCard:

@@ -24,6 +24,7 @@ from dream_core.networks.kinds import embedding_head, trained
 from dream_core.networks.kinds.options import MelCnnOptions, MelOptions, WaveOptions, parse_options
 from dream_core.training import augmentation
 from dream_core.training.head_learner import learn_head
+from dream_core.training.key_learner import learn_keys
 from dream_core.training.learner import Learner, Rows, plain_card
 from dream_core.training.segment_rows import draw_rows
 from dream_core.training.segments import Segments
@@ -80,6 +81,8 @@ def learner_for(
         torch.manual_seed(seed)
         if kind == embedding_head.KIND:
             return learn_head(base, options, segments, name, {} if heard is None else heard)
+        if kind == trained.KEYS_KIND:
+            return learn_keys(options, segments, name)
         if kind in trained.WAVE_KINDS:
             return _learn_wave(kind, options, segments, name)
         return _learn_mel(kind, options, segments, name)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.errors import SettingError
-from dream_core.training.evaluation import Heard
+from dream_core.training.learner import Judged
 from dream_core.training.learners import learner_for
 from dream_core.training.run import EpochReport, Run
 from dream_core.training.run_card import describe, run_card
@@ -57,8 +57,8 @@ class Trained:
     sha256: str
     epochs: int
     best_epoch: int
-    unheard: Heard
-    heard: Heard
+    unheard: Judged
+    heard: Judged
     is_tested: bool
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from dream_core.errors import NonFiniteError, SettingError
 from dream_core.files import write_whole
-from dream_core.training.evaluation import Heard, hear_rows
-from dream_core.training.learner import Learner
+from dream_core.training.evaluation import hear_rows
+from dream_core.training.learner import Judged, Learner
 from dream_core.training.run_folder import log_events, write_history
 from dream_core.training.run_settings import RunSettings
 from dream_core.training.segment_rows import RowParts
@@ -158,10 +158,8 @@ class Run:
             step = number * self.steps_per_epoch + index
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(step)
-            loss = nn.functional.cross_entropy(
-                module(inputs.to(self.device)),
-                targets.to(self.device),
-                label_smoothing=settings.label_smoothing,
+            loss = self.learner.loss(
+                module(inputs.to(self.device)), targets.to(self.device), settings.label_smoothing
             )
             if not torch.isfinite(loss):
                 raise NonFiniteError(
@@ -204,8 +202,10 @@ class Run:
                 self.mean(inputs.to(self.device))
         self.mean.eval()
 
-    def hear(self, module: nn.Module, rows: NDArray[np.int64]) -> Heard:
+    def hear(self, module: nn.Module, rows: NDArray[np.int64]) -> Judged:
         """Return what a module takes segments for."""
+        if self.learner.hear is not None:
+            return self.learner.hear(module, rows, self.device)
         return hear_rows(module, self.learner.plain, rows, self.segments.labels, self.device)
 
     def best_module(self) -> nn.Module:

@@ -1,8 +1,9 @@
 """Prepared data sets: segments of sound on disk, more than memory holds.
 
 A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16,
-``segments.csv`` says of each what it is, and ``prepared.toml`` what made them, with the hash of every other
-file. Whoever draws batches of them (`segment_rows`) sees `Segments` and nothing of that.
+``segments.csv`` says of each what it is, ``notes.csv``, where notes are known, which keys are down in it, and
+``prepared.toml`` what made them, with the hash of every other file. Whoever draws batches of them
+(`segment_rows`) sees `Segments` and nothing of that.
 
 Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation and
 2 test.
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from dream_core.errors import DataError
 from dream_core.files import hash_file
+from dream_core.training.segment_notes import SegmentNotes, read_notes
 
 __all__ = ["COLUMNS", "SPLITS", "Segments", "StoredSegments", "open_segments"]
 
@@ -83,6 +85,10 @@ class Segments(Protocol):
     def pitches(self) -> NDArray[np.int64]:
         """``(n,)`` MIDI key, -1 where unknown."""
 
+    @property
+    def notes(self) -> SegmentNotes | None:
+        """Which keys are down in each, and when; None where that is not known."""
+
     def sounds(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the sounds of some rows, ``(len(rows), segment_samples)`` float32."""
 
@@ -110,6 +116,7 @@ class StoredSegments:
         path_names: The recordings.
         starts: Number of the first segment in each shard, and of the one after the last.
         offsets: Where the samples begin in each shard, in bytes.
+        notes: Which keys are down in each, and when; None where that is not known.
     """
 
     folder: Path
@@ -127,6 +134,7 @@ class StoredSegments:
     path_names: tuple[str, ...]
     starts: tuple[int, ...]
     offsets: tuple[int, ...]
+    notes: SegmentNotes | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -206,6 +214,7 @@ def open_segments(folder: Path) -> StoredSegments:
             for index, size in enumerate(sizes)
         )
         rows = _read_table(table, classes, sum(sizes))
+        notes = _read_notes(folder / "notes.csv", record, sum(sizes))
         return StoredSegments(
             folder=folder,
             classes=classes,
@@ -215,6 +224,7 @@ def open_segments(folder: Path) -> StoredSegments:
             sha256=_hash_of_all(record),
             starts=tuple(int(start) for start in np.cumsum([0, *sizes])),
             offsets=offsets,
+            notes=notes,
             **rows,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -236,6 +246,16 @@ def _read_record(folder: Path) -> dict[str, Any]:
         found = record.get("format")
         raise DataError(f"{path}: format {found!r}; this version reads {FORMAT}. Prepare it again")
     return record
+
+
+def _read_notes(path: Path, record: Mapping[str, Any], n_segments: int) -> SegmentNotes | None:
+    if "notes_sha256" not in record:
+        return None
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
+    if hash_file(path) != record["notes_sha256"]:
+        raise _damaged(path, "it is not what was written with the sounds")
+    return read_notes(path, n_segments)
 
 
 def _hash_of_all(record: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from dream_core.errors import DataError
 from dream_core.files import hash_file, private_folder
+from dream_core.training.segment_notes import NOTES_COLUMNS, SegmentNote
 from dream_core.training.segments import (
     COLUMNS,
     FORMAT,
@@ -47,6 +49,7 @@ class Segment:
         path: The recording.
         start_s: Where in the recording it begins, in seconds.
         stretch: How many times as long it was made.
+        notes: Which keys are down in it, and when; None where that is not known.
     """
 
     samples: NDArray[np.int16]
@@ -57,6 +60,7 @@ class Segment:
     path: str = ""
     start_s: float = 0.0
     stretch: int = 1
+    notes: Sequence[SegmentNote] | None = None
 
 
 def write_segments(
@@ -103,7 +107,8 @@ def write_segments(
         work = private / "set"
         work.mkdir()
         sizes: list[int] = []
-        rest = iter(segments)
+        noted = _NoteWriter(work / "notes.csv")
+        rest = noted.passing(segments)
         table = work / "segments.csv"
         with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -120,6 +125,7 @@ def write_segments(
             "segment_samples": segment_samples,
             "licence": licence,
             "segments_sha256": hash_file(table),
+            **({"notes_sha256": hash_file(noted.path)} if noted.path.exists() else {}),
             "made_by": dict(made_by or {}),
             "shards": [
                 {"n_segments": size, "sha256": hash_file(work / shard_name(index))}
@@ -131,6 +137,26 @@ def write_segments(
         check_folder(folder, overwrite=overwrite)  # it may have come meanwhile
         name_folder(work, folder, private / "before")
     return open_segments(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _NoteWriter:
+    """Writes the notes of segments that pass; a file only where some segment has its notes told."""
+
+    path: Path
+
+    def passing(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        """Yield the segments as they are."""
+        with ExitStack() as files:
+            writer: Any = None
+            for number, segment in enumerate(segments):
+                if writer is None and segment.notes is not None:
+                    file = files.enter_context(self.path.open("w", encoding="utf-8", newline=""))
+                    writer = csv.writer(file, lineterminator="\n")
+                    writer.writerow(NOTES_COLUMNS)
+                for one in segment.notes or ():
+                    writer.writerow((number, one.pitch, f"{one.start_s:.6f}", f"{one.end_s:.6f}"))
+                yield segment
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
