@@ -194,6 +194,10 @@ def prepare_command(
         bool,
         typer.Option("--stretch/--no-stretch", help="Give rare classes copies in train, twice as long."),
     ] = True,
+    encode: Annotated[
+        str,
+        typer.Option("--encode", metavar="waveform|log_mel", help="What is kept; log_mel for large sets."),
+    ] = "waveform",
     i_know: Annotated[bool, typer.Option("--i-know", help="Let --split segment be.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -209,6 +213,7 @@ def prepare_command(
         trim_db=trim,
         stretches=stretch,
         knows=i_know,
+        encode=encode,
     )
     with _progress() as report:
         prepared = prepare_table(table, out, settings, overwrite=overwrite, report=report)

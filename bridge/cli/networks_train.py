@@ -83,6 +83,10 @@ def train_command(
     kind: KindOption = "mel_full",
     name: NameOption = "mine",
     base: FromOption = "",
+    with_pitch: Annotated[
+        bool,
+        typer.Option("--with-pitch", help="Hear the pitch class too, to dream of as class:pitch_A."),
+    ] = False,
     epochs: EpochsOption = 20,
     minutes: MinutesOption = 0.0,
     seed: OwnSeedOption = 0,
@@ -127,6 +131,7 @@ def train_command(
             base=base,
             device=where,
             resume=resume,
+            with_pitch=with_pitch,
         )
     install(trained.path, place)
     print_trained(trained, name, place, as_json)

@@ -22,9 +22,10 @@ from bridge.datasets.decode import read_mono
 from bridge.datasets.played import read_played
 from bridge.datasets.scan import Reasons
 from bridge.datasets.table import Recording, list_mistakes, read_table, shown_path
-from bridge.errors import AudioFileError, InputError
+from bridge.errors import AudioFileError, InputError, nearest_names
 from bridge.files import hash_file, private_folder, remove_leftovers
 from dream_core.training.cutting import choose_divisors, cut, n_starts, stretch, trim
+from dream_core.training.encoded import encoding_for
 from dream_core.training.segment_notes import SegmentNote
 from dream_core.training.segments import FULL_SCALE, StoredSegments
 from dream_core.training.splitting import Group, Sides, check_folds, find_joined, split_groups
@@ -55,6 +56,7 @@ class PrepareSettings:
         stretches: Whether classes below the median get stretched copies in train, unless these would make
             them the largest.
         knows: Whether the caller knows what splitting by segment means.
+        encode: ``waveform``, or ``log_mel`` to keep frames of 64 bands in place of sounds, a third as large.
     """
 
     sample_rate: int = 22050
@@ -65,6 +67,7 @@ class PrepareSettings:
     trim_db: float = -45.0
     stretches: bool = True
     knows: bool = False
+    encode: str = "waveform"
 
     def __post_init__(self) -> None:
         """Check what does not fit together."""
@@ -75,6 +78,8 @@ class PrepareSettings:
             raise InputError(f"--segment {self.segment_s:g}: must lie in 0.05..60 s")
         if not -120.0 <= self.trim_db < 0.0:
             raise InputError(f"--trim {self.trim_db:g}: must lie in -120..0 dB, below the recording's peak")
+        if self.encode not in ("waveform", "log_mel"):
+            raise InputError(f"--encode {self.encode}: {nearest_names(self.encode, ['waveform', 'log_mel'])}")
         if self.split not in ("group", "segment"):
             raise InputError(f"--split {self.split}: group or segment; group keeps a recording on one side")
         if self.split == "segment" and not self.knows:
@@ -171,6 +176,7 @@ def prepare_table(
             licence=" + ".join(sorted({recordings[row].licence or "unknown" for row in kept.rows})),
             made_by=made_by,
             overwrite=overwrite,
+            encoding=encoding_for(settings.sample_rate) if settings.encode == "log_mel" else None,
         )
     return Prepared(segments=segments, left_out=left_out, failed=tuple(failed), notes=tuple(notes))
 

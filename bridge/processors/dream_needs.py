@@ -13,7 +13,7 @@ from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_NETWORK
 
-__all__ = ["border", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
+__all__ = ["border", "check_installed", "hash_networks", "is_installed", "networks_of", "resolve_compute"]
 
 
 def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
@@ -55,6 +55,12 @@ def check_installed(names: Iterable[str], where: str = "dream") -> None:
         for name in sorted(names):
             if not is_ready(name):
                 raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
+
+
+def is_installed(name: str) -> bool:
+    """Say whether a network's weights are here."""
+    with border():
+        return is_ready(name)
 
 
 def _remedy(name: str) -> str:

@@ -2,6 +2,8 @@
 
 - `loop`          trains any network; `run` is its state, `run_settings` what it depends on
 - `learners`      what the loop trains for each kind; `learner` is its shape, `head_learner` that of a head
+- `encoded`       patches of sets that keep log-mel frames
+- `pitch_head`    a second head that hears the pitch class
 - `key_learner`   keys in frames, learnt; `key_evaluation` precision, recall and F1 of them,
   `key_hearing` by any network
 - `hearing`       segments as a network hears them; `evaluation` counts and calibrates

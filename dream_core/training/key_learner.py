@@ -134,7 +134,8 @@ class _Sounds:
     @property
     def frames_s(self) -> NDArray[np.float64]:
         """When each frame has its middle."""
-        return np.arange(self.spec.patch_frames) * (self.spec.hop_samples / self.spec.sample_rate)
+        hop_s = self.spec.hop_samples / self.spec.sample_rate
+        return np.arange(self.spec.patch_frames, dtype=np.float64) * np.float64(hop_s)
 
     def plain(self, rows: Rows) -> Tensor:
         """Return segments from their start, as they are but for their level."""

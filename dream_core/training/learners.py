@@ -19,13 +19,20 @@ from dream_core.errors import SettingError
 from dream_core.frontend.log_mel import FrontendSpec, LogMel
 from dream_core.names import nearest_names
 from dream_core.networks import mel_cnn
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import PITCH_CLASSES, NetworkCard
 from dream_core.networks.kinds import embedding_head, trained
 from dream_core.networks.kinds.options import MelCnnOptions, MelOptions, WaveOptions, parse_options
 from dream_core.training import augmentation
+from dream_core.training.encoded import EncodedPatches, check_encoding
 from dream_core.training.head_learner import learn_head
 from dream_core.training.key_learner import learn_keys
 from dream_core.training.learner import Learner, Rows, plain_card
+from dream_core.training.pitch_head import (
+    check_pitches,
+    first_head_hearing,
+    pitch_targets,
+    two_head_loss,
+)
 from dream_core.training.segment_rows import draw_rows
 from dream_core.training.segments import Segments
 
@@ -38,6 +45,9 @@ KINDS: tuple[str, ...] = (
     embedding_head.KIND,
 )
 """The kinds of networks that can be trained."""
+
+_LOG_MEL_KINDS = tuple(kind for kind in trained.MEL_KINDS if kind != trained.KEYS_KIND)
+"""Kinds that can learn from log-mel frames that were kept, beside `mel_cnn`."""
 
 _LEVEL_DBFS = -20.0
 _LEVEL_SPREAD_DB = 15.0
@@ -54,6 +64,7 @@ def learner_for(
     seed: int,
     base: str = "",
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
 ) -> Learner:
     """Return what the loop trains for a kind of network.
 
@@ -65,6 +76,7 @@ def learner_for(
         seed: Of initial weights.
         base: For a head, on what it stands: ``NETWORK:LAYER``.
         heard: For a head, what that layer says of segments: filled, and taken from by later runs on it.
+        with_pitch: Whether a second head hears the pitch class.
 
     Raises:
         SettingError: The kind or an option does not exist or does not fit the data.
@@ -77,6 +89,13 @@ def learner_for(
             f"kind {kind}: --from NETWORK:LAYER says on what an embedding_head stands, such as "
             "timbre:block5; " + ("it is needed" if not base else "no other kind takes it")
         )
+    if segments.encoding is not None and kind not in (mel_cnn.KIND, *_LOG_MEL_KINDS):
+        raise SettingError(
+            f"kind {kind} hears sounds, and the data set keeps log-mel frames alone; prepare the table again "
+            f"without --encode log_mel, or take {mel_cnn.KIND}, {', '.join(_LOG_MEL_KINDS)}"
+        )
+    if with_pitch:
+        check_pitches(kind, segments)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == embedding_head.KIND:
@@ -84,8 +103,8 @@ def learner_for(
         if kind == trained.KEYS_KIND:
             return learn_keys(options, segments, name)
         if kind in trained.WAVE_KINDS:
-            return _learn_wave(kind, options, segments, name)
-        return _learn_mel(kind, options, segments, name)
+            return _learn_wave(kind, options, segments, name, with_pitch)
+        return _learn_mel(kind, options, segments, name, with_pitch)
 
 
 def option_names(kind: str) -> type:
@@ -132,10 +151,12 @@ def _frontend(options: MelOptions, segments: Segments) -> FrontendSpec:
     return replace(spec, patch_frames=n_frames, patch_hop_frames=max(1, n_frames // 2))
 
 
-def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: str) -> Learner:
+def _learn_mel(
+    kind: str, texts: Mapping[str, str], segments: Segments, name: str, with_pitch: bool
+) -> Learner:
     options: MelOptions = parse_options(option_names(kind), texts, kind)
     spec = _frontend(options, segments)
-    card = plain_card(name, segments)
+    card = _card(name, segments, with_pitch)
     network: nn.Module
     finish: Callable[[nn.Module], nn.Module]
     if isinstance(options, MelCnnOptions):
@@ -144,9 +165,14 @@ def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: st
         shape = trained.MelShape(kind=kind, frontend=spec, options=options)
         network = trained.build(card, shape)
         finish, write = cast(Any, trained.fold), cast(Any, trained.write)
+    check_encoding(spec, segments, kind, options.frontend)
+    pitched = segments if with_pitch else None
+    if segments.encoding is not None:
+        kept = EncodedPatches(segments, spec, with_pitch)
+        return _learner(network.float(), kept.batches, kept.plain, finish, write, pitched)
     # float32 is what is trained in; the network's own front end is exact.
     hear = LogMel(spec, dtype=torch.float32)
-    sounds = _Sounds(segments, spec.patch_samples)
+    sounds = _Sounds(segments, spec.patch_samples, with_pitch)
 
     def batches(rows: Rows, n: int, size: int, key: tuple[int, ...], strength: float) -> Iterator[Any]:
         for patch, targets, generator in sounds.batches(rows, n, size, key, strength):
@@ -160,7 +186,7 @@ def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: st
         with torch.no_grad():
             return cast(Tensor, hear(sounds.plain(rows)))
 
-    return Learner(network.float(), batches, plain, finish, write)
+    return _learner(network.float(), batches, plain, finish, write, pitched)
 
 
 def _mel_cnn(options: MelCnnOptions, spec: FrontendSpec, card: NetworkCard) -> tuple[Any, Any, Any]:
@@ -193,7 +219,9 @@ def _mel_cnn(options: MelCnnOptions, spec: FrontendSpec, card: NetworkCard) -> t
     return network, mel_cnn.fold_batch_norm, mel_cnn.write
 
 
-def _learn_wave(kind: str, texts: Mapping[str, str], segments: Segments, name: str) -> Learner:
+def _learn_wave(
+    kind: str, texts: Mapping[str, str], segments: Segments, name: str, with_pitch: bool
+) -> Learner:
     options: WaveOptions = parse_options(option_names(kind), texts, kind)
     longest = round(_MOST_PATCH_S * segments.sample_rate)
     patch_samples = options.patch_samples or min(segments.segment_samples, longest)
@@ -205,14 +233,30 @@ def _learn_wave(kind: str, texts: Mapping[str, str], segments: Segments, name: s
     shape = trained.WaveShape(
         kind=kind, sample_rate=segments.sample_rate, patch_samples=patch_samples, options=options
     )
-    sounds = _Sounds(segments, patch_samples)
+    sounds = _Sounds(segments, patch_samples, with_pitch)
 
     def batches(rows: Rows, n: int, size: int, key: tuple[int, ...], strength: float) -> Iterator[Any]:
         for patch, targets, _ in sounds.batches(rows, n, size, key, strength):
             yield patch, targets
 
-    network = trained.build(plain_card(name, segments), shape)
-    return Learner(network, batches, sounds.plain, cast(Any, trained.fold), cast(Any, trained.write))
+    network = trained.build(_card(name, segments, with_pitch), shape)
+    finish, write = cast(Any, trained.fold), cast(Any, trained.write)
+    return _learner(network, batches, sounds.plain, finish, write, segments if with_pitch else None)
+
+
+def _card(name: str, segments: Segments, with_pitch: bool) -> NetworkCard:
+    card = plain_card(name, segments)
+    return replace(card, classes=(*card.classes, *PITCH_CLASSES)) if with_pitch else card
+
+
+def _learner(
+    module: nn.Module, batches: Any, plain: Any, finish: Any, write: Any, pitched: Segments | None
+) -> Learner:
+    """Return a learner of one head, or of two where the set of the second is given."""
+    if pitched is None:
+        return Learner(module, batches, plain, finish, write)
+    loss, hear = two_head_loss(len(pitched.classes)), first_head_hearing(plain, pitched)
+    return Learner(module, batches, plain, finish, write, loss=loss, hear=hear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +268,7 @@ class _Sounds:
 
     segments: Segments
     patch_samples: int
+    with_pitch: bool = False
 
     def plain(self, rows: Rows) -> Tensor:
         """Return segments from their start, as they are but for their level."""
@@ -250,6 +295,8 @@ class _Sounds:
                 self.patch_samples,
             )
             targets = nn.functional.one_hot(torch.from_numpy(segments.labels[drawn]), n_classes).float()
+            if self.with_pitch:
+                targets = torch.cat([targets, pitch_targets(segments.pitches[drawn], speeds)], dim=1)
             if strength > 0:
                 sounds = augmentation.recolour(sounds, segments.sample_rate, generator, strength)
                 sounds = augmentation.level_to(sounds, torch.tensor(_LEVEL_DBFS))

@@ -75,6 +75,7 @@ def train(
     device: torch.device | str = "cpu",
     resume: bool = False,
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
 ) -> Trained:
     """Train a network, or go on training.
 
@@ -90,6 +91,7 @@ def train(
         device: Where it runs; the same bits come of the same device alone.
         resume: Go on where the folder's run stopped; where there is none, begin.
         heard: For a head, what the layer says of segments: filled, and taken from by later runs on it.
+        with_pitch: Whether a second head hears the pitch class of segments, beside their class.
 
     Raises:
         SettingError: A setting, the data or the folder's run does not fit.
@@ -105,6 +107,7 @@ def train(
         device=device,
         resume=resume,
         heard=heard,
+        with_pitch=with_pitch,
     )
     while not run.is_done:
         report(run.epoch())
@@ -123,6 +126,7 @@ def open_run(
     device: torch.device | str = "cpu",
     resume: bool = False,
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
 ) -> tuple[Run, RunRecord]:
     """Begin a run or take one up, without training; arguments are those of `train`.
 
@@ -131,8 +135,10 @@ def open_run(
     """
     where = torch.device(device)
     parts = part_rows(segments, settings.heard_share, settings.seed)
-    learner = learner_for(kind, options or {}, segments, name, settings.seed, base, heard)
+    learner = learner_for(kind, options or {}, segments, name, settings.seed, base, heard, with_pitch)
     record = _record(segments, kind, settings, name, options or {}, base, where)
+    if with_pitch:
+        record["run"]["with_pitch"] = True
     run = Run(learner, segments, parts, settings, folder, where, _fingerprint(record))
     state = folder / "state.pt"
     if resume and state.exists():
@@ -181,6 +187,7 @@ def _fingerprint(record: RunRecord) -> dict[str, str]:
     return {
         "kind": str(record["run"]["kind"]),
         "from": str(record["run"]["from"]),
+        **({"with_pitch": "True"} if record["run"].get("with_pitch") else {}),
         "classes": repr(record["data"]["classes"]),
         "data": str(record["data"]["sha256"]),
         "options": repr(sorted(record["options"].items())),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import NetworkCard, head_sizes
 
 __all__ = ["confusion_table", "model_card", "model_text"]
 
@@ -55,7 +55,7 @@ def model_card(
     """
     tables = "\n\n".join(
         f"## {heading}\n\n{accuracy_line(confusion, things)}. Rows are the truth, columns what was heard:\n\n"
-        f"{confusion_table(confusion, card.classes)}"
+        f"{confusion_table(confusion, card.classes[: head_sizes(card)[0]])}"
         for heading, confusion in confusions.items()
     )
     return model_text(card, tables, data=data, split=split, command=command, made_on=made_on, sha256=sha256)

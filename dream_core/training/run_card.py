@@ -7,7 +7,7 @@ import json
 import shlex
 from dataclasses import replace
 
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import NetworkCard, head_sizes
 from dream_core.training.evaluation import Heard
 from dream_core.training.key_evaluation import HeardKeys
 from dream_core.training.learner import Judged
@@ -35,9 +35,10 @@ def describe(card: NetworkCard, unheard: Judged, heard: Judged, *, is_tested: bo
     if isinstance(unheard, HeardKeys):
         return replace(card, description=f"{_frames_line(unheard)} on {kind}.")
     leak = f", {heard.accuracy:.0%} of new segments of groups it learnt from" if len(heard.rows) else ""
+    n_classes = head_sizes(card)[0]
     text = (
-        f"Hears {unheard.accuracy:.0%} of {kind} right, a mean over {len(card.classes)} classes{leak}; "
-        f"chance is {1.0 / len(card.classes):.0%}."
+        f"Hears {unheard.accuracy:.0%} of {kind} right, a mean over {n_classes} classes{leak}; "
+        f"chance is {1.0 / n_classes:.0%}."
     )
     return replace(card, description=text)
 
@@ -91,6 +92,7 @@ def _command(record: RunRecord) -> str:
     run, settings = record["run"], record["settings"]
     words = ["reverie", "networks", "train", "--data", "DATA", "--kind", run["kind"], "--name", run["name"]]
     words += ["--from", run["from"]] if run["from"] else []
+    words += ["--with-pitch"] if run.get("with_pitch") else []
     words += ["--epochs", str(settings["epochs"]), "--seed", str(settings["seed"])]
     for key, value in record["options"].items():
         words += ["--set", f"{key}={value}"]
