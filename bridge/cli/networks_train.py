@@ -79,6 +79,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Begin anew w
 
 
 def train_command(
+    ctx: typer.Context,
     data: DataOption,
     kind: KindOption = "mel_full",
     name: NameOption = "mine",
@@ -87,6 +88,10 @@ def train_command(
         bool,
         typer.Option("--with-pitch", help="Hear the pitch class too, to dream of as class:pitch_A."),
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", metavar="RUN.toml", help="As another run; what is given beside it wins."),
+    ] = None,
     epochs: EpochsOption = 20,
     minutes: MinutesOption = 0.0,
     seed: OwnSeedOption = 0,
@@ -103,6 +108,10 @@ def train_command(
     from dream_core.training.install import check_name, clear_run, install, runs_folder
     from dream_core.training.loop import train
 
+    if like is not None:
+        said, assignments = _like(ctx, like, assignments or [])
+        kind, base, with_pitch = str(said["kind"]), str(said["base"]), bool(said["with_pitch"])
+        epochs, seed = int(said["epochs"]), int(said["seed"])
     settings, options = _settings(assignments or [], epochs=epochs, minutes=minutes, seed=seed)
     folder = runs_folder() / name
     place = check_name(name, may_replace=overwrite or (resume and (folder / "run.toml").exists()))
@@ -327,6 +336,23 @@ def _hear(name: str, data: Path, segments: Segments, split: str, side: int) -> J
     if network.card.keys_layer and segments.notes is not None:
         return hear_keys(network, segments, rows)
     return hear_segments(network, segments, rows)
+
+
+def _like(ctx: typer.Context, path: Path, assignments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return arguments and assignments of another run, but for what the command line says."""
+    from dream_core.training.run_folder import read_run
+
+    record = read_run(path)
+    run, settings = record["run"], record["settings"]
+    told = {"kind": run.get("kind"), "base": run.get("from"), "with_pitch": run.get("with_pitch")}
+    told |= {"epochs": settings.get("epochs"), "seed": settings.get("seed")}
+    said = dict(ctx.params)
+    for name, value in told.items():
+        source = ctx.get_parameter_source(name)
+        if value is not None and (source is None or source.name == "DEFAULT"):
+            said[name] = value
+    kept = {key: value for key, value in settings.items() if key not in ("epochs", "seed", "minutes")}
+    return said, [*(f"{key}={value}" for key, value in {**kept, **record["options"]}.items()), *assignments]
 
 
 def _settings(

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from bridge.errors import InputError
 from bridge.presets.keyswitches import dreams_of
-from bridge.presets.model import NodeSpec, Preset
+from bridge.presets.model import Preset
 
 __all__ = ["stand_in"]
 
@@ -18,28 +17,33 @@ _WANTED: Final = "notes"
 _SHIPPED: Final = "pitch"
 
 
-def stand_in(preset: Preset, given: Iterable[str] = ()) -> tuple[Preset, tuple[str, ...]]:
+def stand_in(preset: Preset, settings: Iterable[str] = ()) -> tuple[Preset, tuple[str, ...]]:
     """Return a preset whose dreams hear notes by `pitch` where `notes` is not installed, and what was done.
 
     A dream keeps its network where the user set it, where the preset asks for certain weights of it, and
-    where its objective does not fit `pitch`: it names a layer that `pitch` does not have, say.
+    where its objective asks for more than notes: for a layer, say, which is another one in `pitch`.
 
     Args:
         preset: After settings and variation.
-        given: Parameters that the user set, as ``node.param``.
+        settings: What the user set, as ``node.param=value``.
     """
+    given = {text.partition("=")[0].strip() for text in settings}
     nodes = [
         node
         for node in preset.dream_nodes
-        if node.params.get("network") == _WANTED and f"{node.id}.network" not in set(given)
+        if node.params.get("network") == _WANTED and f"{node.id}.network" not in given
     ]
     if not nodes or any(text.startswith(f"{_WANTED}@") for text in preset.requires.networks):
         return preset, ()
-    from bridge.processors.dream_needs import is_installed
+    from bridge.processors.dream_needs import is_installed, wants_notes_alone
 
     if is_installed(_WANTED):
         return preset, ()
-    moved = {node.id for node in nodes if _fits(preset, node)}
+    moved = {
+        node.id
+        for node in nodes
+        if all(wants_notes_alone(str(own.get("objective", ""))) for own in dreams_of(preset, node))
+    }
     if not moved:
         return preset, ()
     chain = tuple(
@@ -54,15 +58,3 @@ def stand_in(preset: Preset, given: Iterable[str] = ()) -> tuple[Preset, tuple[s
     others = tuple(name for name in preset.requires.networks if name != _WANTED)
     requires = preset.requires.model_copy(update={"networks": others})
     return preset.model_copy(update={"chain": chain, "requires": requires}), told
-
-
-def _fits(preset: Preset, node: NodeSpec) -> bool:
-    """Say whether a node's dreams can be dreamed by `pitch`."""
-    from bridge.processors.dream import Dream
-
-    try:
-        for params in dreams_of(preset, node):
-            Dream(**{**params, "network": _SHIPPED}).check()  # type: ignore[arg-type]
-    except InputError:
-        return False
-    return True

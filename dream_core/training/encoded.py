@@ -50,8 +50,7 @@ def check_encoding(spec: FrontendSpec, segments: Segments, kind: str, option: st
     kept = segments.encoding
     if kept is None:
         return
-    patches = {"patch_frames": 1, "patch_hop_frames": 1}
-    own, other = replace(spec, **patches), replace(kept, **patches)
+    own, other = (replace(one, patch_frames=1, patch_hop_frames=1) for one in (spec, kept))
     if own != other:
         differ = [
             f"{name} {getattr(own, name)}, not {getattr(other, name)}"

@@ -72,7 +72,8 @@ def two_head_loss(n_classes: int) -> Callable[[Tensor, Tensor, float], Tensor]:
         shares = keys.sum(dim=1, keepdim=True)
         soft = keys * (1.0 - smoothing) + shares * smoothing / len(PITCH_CLASSES)
         second = -(soft * pitches.log_softmax(dim=1)).sum() / shares.sum().clamp(min=1.0)
-        return first + WEIGHT * second
+        both: Tensor = first + WEIGHT * second
+        return both
 
     return loss
 

@@ -95,9 +95,10 @@ class Run:
             SettingError: It is of another run.
         """
         kept = state["fingerprint"]
-        changed = [key for key in self.fingerprint if kept.get(key) != self.fingerprint[key]]
+        now = self.fingerprint
+        changed = [key for key in {**now, **kept} if kept.get(key) != now.get(key)]
         if changed:
-            told = "; ".join(f"{key} was {kept.get(key)}, is {self.fingerprint[key]}" for key in changed)
+            told = "; ".join(f"{key} was {kept.get(key)}, is {now.get(key)}" for key in changed)
             raise SettingError(
                 f"{self.folder} holds another run: {told}. Give what it was begun with, or --overwrite"
             )

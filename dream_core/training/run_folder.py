@@ -61,10 +61,13 @@ def write_run(folder: Path, record: RunRecord) -> None:
 def read_run(folder: Path) -> RunRecord:
     """Read run.toml.
 
+    Args:
+        folder: Of the run, or a file of that form.
+
     Raises:
         SettingError: It is absent or damaged.
     """
-    path = folder / "run.toml"
+    path = folder if folder.suffix == ".toml" else folder / "run.toml"
     try:
         record = tomllib.loads(read_regular(path, 1 << 20).decode())
     except (OSError, ValueError) as error:

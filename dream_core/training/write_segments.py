@@ -219,7 +219,8 @@ class _Store:
         sound = torch.from_numpy(segment.samples.astype(np.float32) / np.float32(FULL_SCALE))
         with torch.no_grad():
             frames = self._log_mel(level_to(sound[None], torch.tensor(ENCODED_DBFS)))[0]
-        return frames.numpy().astype("<f2").tobytes()
+        packed: bytes = frames.numpy().astype("<f2").tobytes()
+        return packed
 
 
 def _write_shard(path: Path, segments: Iterable[Segment], store: _Store, writer: Any) -> int:

@@ -46,7 +46,8 @@ class _Harmonics(nn.Module):
         for harmonic in _HARMONICS:
             step = round(_BANDS_PER_OCTAVE * math.log2(harmonic))
             missing = max(0, step + _N_BANDS - x.shape[3])
-            moved.append(nn.functional.pad(x, (-step, missing))[..., :_N_BANDS])
+            padded = nn.functional.pad(x, (max(0, -step), missing))
+            moved.append(padded[..., max(0, step) :][..., :_N_BANDS])
         return torch.cat(moved, dim=1)
 
 

@@ -10,7 +10,7 @@ import soundfile
 from helpers.segments import MemorySegments, additive
 
 from bridge.cli import main
-from dream_core.networks.registry import get_card
+from dream_core.networks.registry import get_card, weights_sha256
 
 SMALL = ["--set", "widths=8,8,12", "--set", "steps_per_epoch=2", "--set", "batch_size=8"]
 
@@ -63,6 +63,17 @@ def test_a_network_is_trained_listed_tested_and_gone_on_with(
     assert run(*train, "--overwrite") == 0
 
 
+def test_a_run_like_another_gives_its_weights(data: str, tmp_path: Path) -> None:
+    """Kind, epochs, seed and settings come from the file, but for what is said beside it."""
+    of_own = ["--kind", "mel_vgg", "--epochs", "1", "--seed", "3", "--set", "widths=4,4,4,4"]
+    assert run("train", "--data", data, "--name", "own", "-d", "cpu", *of_own, *SMALL[2:]) == 0
+    like = ["--like", str(tmp_path / "home/runs/own/run.toml"), "-d", "cpu"]
+    assert run("train", "--data", data, "--name", "twin", *like) == 0
+    assert run("train", "--data", data, "--name", "other", *like, "--seed", "4") == 0
+
+    assert weights_sha256("twin") == weights_sha256("own") != weights_sha256("other")
+
+
 def test_a_search_installs_its_best(data: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna", reason="the extra train is not installed")
     settings = ["--set", "steps_per_epoch=1", "--set", "batch_size=8", "--trials", "2", "--epochs", "1"]
@@ -85,6 +96,10 @@ def test_a_search_installs_its_best(data: str, capsys: pytest.CaptureFixture[str
         (["train", "--kind", "embedding_head"], "it is needed"),
         (["train", "--kind", "embedding_head", "--from", "timbre:embeding"], "embedding"),
         (["train", "--device", "gpu"], "'gpu' is not a device"),
+        (["train", "--with-pitch"], "no segment that is learnt from has a pitch"),
+        (["train", "--kind", "keys"], "does not say which keys are down when"),
+        (["train", "--like", "none.toml"], "none.toml cannot be read"),
+        (["test", "pitch"], "knows no class 'class0', 'class1', 'class2'"),
         (["search", "--set", "widths=3"], "a search chooses the shape"),
         (["test", "timbre"], "knows no class 'class0', 'class1', 'class2'"),
         (["test", "timbre", "--split", "tset"], "test"),

@@ -202,7 +202,7 @@ def test_a_band_that_one_of_the_networks_is_deaf_in_is_refused_by_name(tmp_path:
 
 def test_notes_are_heard_by_the_shipped_network_where_notes_is_not_installed(tmp_path: Path) -> None:
     """The plan names it and says so; its hash is in the plan."""
-    data = preset(tmp_path, "scale:C major", requires=("notes",)).to_dict()
+    data = preset(tmp_path, 'scale:"C major"', requires=("notes",)).to_dict()
     data["chain"][0]["params"]["network"] = "notes"
     plan = plan_of(tmp_path, parse_preset(data, "test"))
 
@@ -226,6 +226,4 @@ def test_nothing_stands_in_for_notes_where_its_layers_its_weights_or_it_alone_ar
     plain = preset(tmp_path, "note:A3")
     node = plain.chain[0].id
     with pytest.raises(InputError, match="network 'notes' is not installed"):
-        build_plan(
-            [tmp_path / "a.wav"], plain, out_dir=tmp_path / "out", settings={f"{node}.network": "notes"}
-        )
+        build_plan([tmp_path / "a.wav"], plain, out_dir=tmp_path / "out", settings=[f"{node}.network=notes"])

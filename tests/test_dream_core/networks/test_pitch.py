@@ -15,6 +15,7 @@ from dream_core.files import hash_file
 from dream_core.names import key_hz
 from dream_core.networks import pitch
 from dream_core.networks.card import Network
+from dream_core.objectives.heard import heard_targets
 from dream_core.objectives.taps import tap
 from dream_core.settings import DreamSettings
 
@@ -89,6 +90,23 @@ def test_a_dream_towards_a_note_sounds_it(network: Network) -> None:
     rise = {key: share_db(dreamed, key) - share_db(noise, key) for key in (69, 70)}
     assert rise[69] > 3.0
     assert rise[69] > rise[70] + 3.0
+
+
+def test_what_is_played_in_another_sound_is_wanted_when_it_is_played(network: Network) -> None:
+    """Two notes a second each: each is wanted while it sounds, within what a window of 186 ms smears."""
+    sound = torch.zeros(4 * RATE)
+    for key, start_s in ((57, 0.5), (64, 2.0)):
+        begin = round(start_s * RATE)
+        sound[begin : begin + RATE] = plucked(key, 1.0) * torch.linspace(1.0, 8.0, RATE)
+    targets = heard_targets(network, sound, RATE)
+
+    assert targets.values.shape == (88, 1 + -(-(4 * RATE - 2048) // 512))
+    for key, start_s in ((57, 0.5), (64, 2.0)):
+        wanted = torch.nonzero(targets.values[key - 21] > 0.5)[:, 0]
+        times_s = targets.start_s + targets.frame_s * wanted
+        assert float(times_s[0]) == pytest.approx(start_s, abs=0.12)
+        assert float(times_s[-1]) == pytest.approx(start_s + 1.0, abs=0.12)
+        assert len(wanted) * targets.frame_s > 0.8
 
 
 @pytest.mark.skipif(

@@ -122,5 +122,5 @@ def test_keys_are_where_their_frequency_is() -> None:
     log_mel = learner.module.network.log_mel  # type: ignore[union-attr]
     time_s = torch.arange(22050) / 22050.0
     for key in (60, 81, 100):
-        frames = log_mel(torch.sin(2 * torch.pi * key_hz(key) * time_s)[None].double())
+        frames = log_mel(torch.sin(2 * torch.pi * key_hz(key) * time_s)[None])
         assert int(frames[0, 20].argmax()) == 3 * (key - KEYS[0]) + 1
