@@ -8,15 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dream_core.networks.card import NetworkCard
 from dream_core.training.segments import Segments
 
-__all__ = ["Learner", "Rows", "plain_card"]
+__all__ = ["Batches", "Learner", "Rows", "plain_card"]
 
 Rows = NDArray[np.int64]
+
+Batches = Callable[[Rows, int, int, tuple[int, ...], float], Iterable[tuple[Tensor, Tensor]]]
+"""Yields inputs and targets, changed anew, of rows: so many batches of a size, by a key that seeds them, at a
+strength of augmentation."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +34,26 @@ class Learner:
 
     Args:
         module: What is trained; it gives logits.
-        batches: Yields inputs and targets, changed anew, of rows, so many batches of a size, by a key that
-            seeds them, at a strength of augmentation.
+        batches: What it learns from.
         plain: Returns the inputs of rows as they are.
         finish: Makes of a trained module the network that is dreamed with.
         write: Writes that network to a file; returns the file's SHA-256.
+        prepare: Makes the module's inputs of what `batches` yields, by a generator of the epoch's own; where
+            there is none, `batches` yields inputs.
+        calibration: Inputs that batch normalisation is measured on; where there are none, those of `batches`.
+        silence: What silence is in inputs that are log-mel patches; others cannot be attacked.
+        close: Called when no more batches are wanted.
     """
 
     module: nn.Module
-    batches: Callable[[Rows, int, int, tuple[int, ...], float], Iterable[tuple[Tensor, Tensor]]]
+    batches: Batches
     plain: Callable[[Rows], Tensor]
     finish: Callable[[Any], nn.Module]
     write: Callable[[Path, Any], str]
+    prepare: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    calibration: Batches | None = None
+    silence: float | None = None
+    close: Callable[[], None] = _nothing
 
 
 def plain_card(name: str, segments: Segments) -> NetworkCard:
