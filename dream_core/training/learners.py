@@ -126,9 +126,7 @@ def _frontend(options: MelOptions, segments: Segments) -> FrontendSpec:
     return replace(spec, patch_frames=n_frames, patch_hop_frames=max(1, n_frames // 2))
 
 
-def _learn_mel(
-    kind: str, texts: Mapping[str, str], segments: Segments, name: str, workers: int
-) -> Learner:
+def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: str, workers: int) -> Learner:
     options: MelOptions = parse_options(option_names(kind), texts, kind)
     spec = _frontend(options, segments)
     card = plain_card(name, segments)
@@ -191,9 +189,7 @@ def _mel_cnn(options: MelCnnOptions, spec: FrontendSpec, card: NetworkCard) -> t
     return network, mel_cnn.fold_batch_norm, mel_cnn.write
 
 
-def _learn_wave(
-    kind: str, texts: Mapping[str, str], segments: Segments, name: str, workers: int
-) -> Learner:
+def _learn_wave(kind: str, texts: Mapping[str, str], segments: Segments, name: str, workers: int) -> Learner:
     options: WaveOptions = parse_options(option_names(kind), texts, kind)
     longest = round(_MOST_PATCH_S * segments.sample_rate)
     patch_samples = options.patch_samples or min(segments.segment_samples, longest)

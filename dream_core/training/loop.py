@@ -17,7 +17,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dream_core.errors import SettingError
 from dream_core.training.evaluation import Heard
 from dream_core.training.learner import Learner
 from dream_core.training.learners import learner_for

@@ -77,7 +77,7 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised maps."""
         if not self.training:
-            return cast(Tensor, super().forward(x))
+            return super().forward(x)
         others = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = self.team.sum(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
@@ -96,4 +96,4 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         return scaled
 
     def _sum(self, value: Tensor) -> Tensor:
-        return cast(Tensor, _Sum.apply(value, self.team))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _Sum.apply(value, self.team))

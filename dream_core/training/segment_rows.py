@@ -111,7 +111,9 @@ def draw_rows(
         batch_size: Rows in each.
         rng: Draws them.
     """
-    by_class = [_by_group(segments, rows[segments.labels[rows] == index]) for index in range(len(segments.classes))]
+    by_class = [
+        _by_group(segments, rows[segments.labels[rows] == index]) for index in range(len(segments.classes))
+    ]
     order: list[int] = []
     for _ in range(n_batches):
         while len(order) < batch_size:

@@ -8,19 +8,19 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import hashlib
-import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dream_core.networks.kinds.options import parse_options
 from dream_core.networks.mel_cnn import KIND, MelCnn, fold_batch_norm, write
 from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.training import augmentation
@@ -66,7 +66,6 @@ _UNHEARD = NoteBank(
     pitch_step=5,
     velocities=(50, 100),
 )
-
 
 
 _ONE_HEAD = replace(SPEC, n_embedding=SPEC.n_embedding // 2)
@@ -117,9 +116,9 @@ class NoteSegments:
     @property
     def sha256(self) -> str:
         """Of all notes and what they are."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.notes.waveforms))
-        for told in (self.labels, self.groups, self.splits):
-            digest.update(np.ascontiguousarray(told))
+        digest = hashlib.sha256()
+        for told in (self.notes.waveforms, self.labels, self.groups, self.splits):
+            digest.update(np.ascontiguousarray(told).data)
         return digest.hexdigest()
 
     @property
@@ -225,7 +224,7 @@ def train_timbre(
         folder: The run's own.
         report: Called after each epoch.
         say: Told a line for every preset that is rendered.
-        notes_folder: Where notes are rendered to, and taken from if they are there; none: in the run's folder.
+        notes_folder: Where notes are rendered to, and taken from if they are there; by default the run's own.
         name: What the network is called.
         device: Where it runs.
         resume: Go on where the folder's run stopped.
@@ -242,7 +241,10 @@ def train_timbre(
     learner = learn_timbre(notes, settings, own, name)
     none = np.zeros(0, dtype=np.int64)
     parts = RowParts(
-        train=np.flatnonzero(~notes.held_out), heard=none, validation=np.flatnonzero(notes.held_out), test=none
+        train=np.flatnonzero(~notes.held_out),
+        heard=none,
+        validation=np.flatnonzero(notes.held_out),
+        test=none,
     )
     record = run_record(segments, KIND, settings, name, options, "", where)
     record["data"]["notes"] = "timbre"
@@ -261,7 +263,9 @@ def train_timbre(
 
     heard = judge(notes, parts.validation)
     found = {
-        f"Accuracy on what was held out of {bank.soundfont.stem}": judge(table, np.flatnonzero(table.held_out))
+        f"Accuracy on what was held out of {bank.soundfont.stem}": judge(
+            table, np.flatnonzero(table.held_out)
+        )
         for bank, table in rendered.items()
     }
     found["Accuracy on a soundfont it never heard"] = judge(unheard, np.arange(len(unheard.families)))

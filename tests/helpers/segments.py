@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dream_core.training.segments import StoredSegments
+from dream_core.training.write_segments import Segment, write_segments
 
 RATE = 16000
 
@@ -81,4 +85,25 @@ def additive(
         splits=np.array(splits, dtype=np.int8),
         pitches=np.full(n, -1, dtype=np.int64),
         sample_rate=rate,
+    )
+
+
+def store(segments: MemorySegments, folder: Path) -> StoredSegments:
+    """Write segments to disk, at int16."""
+    return write_segments(
+        folder,
+        (
+            Segment(
+                samples=np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16),
+                label=segments.classes[label],
+                group=str(group),
+                split=int(split),
+            )
+            for sound, label, group, split in zip(
+                segments.waveforms, segments.labels, segments.groups, segments.splits, strict=True
+            )
+        ),
+        classes=segments.classes,
+        sample_rate=segments.sample_rate,
+        segment_samples=segments.segment_samples,
     )

@@ -93,3 +93,54 @@ def test_without_optuna_one_line_says_what_to_call(
 
     with pytest.raises(SettingError, match=r"pip install 'reverie-audio\[train\]'"):
         search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run")
+
+
+def test_two_workers_on_one_search_share_its_trials_and_do_none_twice(
+    few: MemorySegments, tmp_path: Path
+) -> None:
+    """By Gaussian process: every place is taken once, whoever was first; others are kept out meanwhile."""
+    optuna = pytest.importorskip("optuna", reason="the extra train is not installed")
+    told: list[TrialReport] = []
+
+    def report(one: TrialReport) -> None:
+        told.append(one)
+        if one.number == 1:
+            with pytest.raises(SettingError, match="another process is at work there"):
+                search(few, "mel_full", SETTINGS, SearchBudget(trials=1), tmp_path / "both", resume=True)
+
+    made = search(
+        few, "mel_full", SETTINGS, SearchBudget(trials=5), tmp_path / "both", report, sampler="gp", jobs=2
+    )
+
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "both/search.journal"))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
+    assert sorted(one.user_attrs["done"] for one in study.get_trials()) == [0, 1, 2, 3, 4]
+    assert len({tuple(one.params.values()) for one in study.get_trials()}) == 5
+    assert len(told) == 5
+    assert made.path.exists()
+    # What is tried is part of a search: it is not gone on with by another sampler.
+    with pytest.raises(SettingError, match="sampler was 'gp', is 'tpe'"):
+        search(few, "mel_full", SETTINGS, SearchBudget(trials=6), tmp_path / "both", resume=True)
+
+
+def test_a_search_with_another_space_is_refused(
+    few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason="the extra train is not installed")
+    budget = SearchBudget(trials=1)
+    search(few, "embedding_head", SETTINGS, budget, tmp_path / "run", base=BASE)
+    monkeypatch.setattr("dream_core.training.search.space_of", lambda kind: space_of(kind)[1:])
+
+    with pytest.raises(SettingError, match="what is tried is another"):
+        search(few, "embedding_head", SETTINGS, budget, tmp_path / "run", base=BASE, resume=True)
+
+
+def test_samplers_that_are_not_there_are_told(
+    few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna", reason="the extra train is not installed")
+    with pytest.raises(SettingError, match="--sampler tpu: did you mean 'tpe'"):
+        search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run", sampler="tpu")
+    monkeypatch.delattr(optuna.samplers, "GPSampler")
+    with pytest.raises(SettingError, match="--sampler gp needs Optuna 4 or newer"):
+        search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run", sampler="gp")

@@ -1,0 +1,124 @@
+"""`reverie networks search`: trials of shapes and settings, the best network kept."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.console import note, open_bars
+from bridge.cli.shared_options import JsonOption
+from bridge.cli.train_options import (
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    FromOption,
+    KindOption,
+    MinutesOption,
+    NameOption,
+    OverwriteOption,
+    OwnSeedOption,
+    ResumeOption,
+    ShapeOption,
+    open_data,
+    print_trained,
+    read_settings,
+    stoppable,
+)
+from bridge.errors import InputError
+
+if TYPE_CHECKING:
+    from dream_core.training.search import TrialReport
+
+__all__ = ["search_command"]
+
+
+def search_command(
+    data: DataOption,
+    kind: KindOption = "mel_full",
+    name: NameOption = "mine",
+    base: FromOption = "",
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="In all, so many.")] = 30,
+    epochs: EpochsOption = 20,
+    minutes: MinutesOption = 0.0,
+    seed: OwnSeedOption = 0,
+    assignments: ShapeOption = None,
+    sampler: Annotated[
+        str, typer.Option("--sampler", metavar="NAME", help="What proposes: tpe, or gp, a Gaussian process.")
+    ] = "tpe",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Trials at once.")] = 1,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for the shape and the settings that hear unheard groups best, and keep the best network."""
+    from rich.progress import BarColumn, TimeRemainingColumn
+
+    from dream_core.runtime import resolve_device
+    from dream_core.training.install import check_name, clear_run, install, runs_folder
+    from dream_core.training.search import SearchBudget, search
+
+    settings, options = read_settings(assignments or [], epochs=epochs, minutes=0.0, seed=seed)
+    if options:
+        raise InputError(
+            f"--set {next(iter(options))}: a search chooses the shape; training settings are taken"
+        )
+    folder = runs_folder() / f"{name}.search"
+    place = check_name(name, may_replace=overwrite or (resume and (folder / "search.journal").exists()))
+    where = resolve_device(device)
+    if overwrite and not resume:
+        clear_run(folder)
+    segments = open_data(data, folder)
+    bars = open_bars(BarColumn(), TimeRemainingColumn())
+    task = bars.add_task(name, total=trials)
+
+    def report(told: TrialReport) -> None:
+        bars.update(task, completed=told.number)
+        if not as_json:
+            for line in _trial_lines(told):
+                bars.console.print(line, highlight=False, markup=False)
+
+    with stoppable(folder / "search.journal"), bars if bars.console.is_terminal else nullcontext():
+        trained = search(
+            segments,
+            kind,
+            settings,
+            SearchBudget(trials=trials, minutes=minutes),
+            folder,
+            report,
+            name=name,
+            base=base,
+            device=where,
+            resume=resume,
+            sampler=sampler,
+            jobs=jobs,
+        )
+    install(trained.path, place)
+    print_trained(trained, name, place, as_json)
+    picture = _draw(folder, name)
+    if not as_json:
+        note(f"every trial: {folder / 'search.csv'}{picture}")
+
+
+def _draw(folder: Path, name: str) -> str:
+    """Draw the trials where matplotlib is there; returns what to say of it."""
+    from bridge.report.search_picture import can_draw, draw_search
+    from dream_core.training.search import read_trials
+
+    if not can_draw():
+        return "; pip install 'reverie-audio[plot]' draws them as well"
+    tried, accuracies = read_trials(folder)
+    draw_search(folder / "search.png", tried, accuracies, title=f"{name}: {len(accuracies)} complete trials")
+    return f", drawn: {folder / 'search.png'}"
+
+
+def _trial_lines(told: TrialReport) -> list[str]:
+    values = ", ".join(f"{key} {value:.4g}" for key, value in told.values.items())
+    line = (
+        f"trial {told.number:3d}/{told.trials}  {told.state:8}  unheard groups {told.accuracy:.1%}  best "
+        f"{told.best:.1%}  ({values})"
+    )
+    return [*(f"  {remark}" for remark in told.remarks), line]
