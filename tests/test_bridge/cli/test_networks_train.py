@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 from helpers.segments import MemorySegments, additive
+from safetensors.torch import load_file
 
 from bridge.cli import main
 from dream_core.networks.registry import get_card
+from dream_core.training.run import Run
 
 SMALL = ["--set", "widths=8,8,12", "--set", "steps_per_epoch=2", "--set", "batch_size=8"]
 
@@ -63,19 +67,75 @@ def test_a_network_is_trained_listed_tested_and_gone_on_with(
     assert run(*train, "--overwrite") == 0
 
 
-def test_a_search_installs_its_best(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_installs_its_best(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna", reason="the extra train is not installed")
     settings = ["--set", "steps_per_epoch=1", "--set", "batch_size=8", "--trials", "2", "--epochs", "1"]
 
     assert run("search", "--data", data, "--kind", "mel_full", "--name", "found", "-d", "cpu", *settings) == 0
-    assert "trial   2/2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trial   2/2" in said
+    picture = tmp_path / "home/runs/found.search/search.png"
+    assert (f"drawn: {picture}" in said) == picture.exists() == bool(importlib.util.find_spec("matplotlib"))
     assert get_card("found").name == "found"
+
+
+def test_a_run_is_run_again_by_its_file_to_the_same_bits(
+    data: str, few: MemorySegments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings are in it, those of an attack among them; another data set is refused."""
+    runs = tmp_path / "home/runs"
+    more = ["--set", "attack_epochs=2", "--set", "attack_ramp_epochs=1", "--epochs", "1", "--device", "cpu"]
+    assert run("train", "--data", data, "--name", "own", *SMALL, *more) == 0
+    file = str(runs / "own/run.toml")
+    assert run("train", "--run", file, "--data", data, "--name", "again", "--device", "cpu") == 0
+    assert "epoch   3/3" in capsys.readouterr().err
+    one, same = (load_file(runs / name / "checkpoint.safetensors") for name in ("own", "again"))
+    assert [name for name in one if not torch.equal(one[name], same[name])] == []
+
+    text = (runs / "own/run.toml").read_text()
+    (tmp_path / "other.toml").write_text(text.replace(few.sha256, "1" * 64))
+    assert run("train", "--run", str(tmp_path / "other.toml"), "--data", data, "--name", "third") == 2
+    assert "is not what" in capsys.readouterr().err
+    assert run("train", "--run", file, "--name", "third") == 2
+    assert "--data DIR is needed, the one it ran with" in capsys.readouterr().err
+    wrong = text.replace("batch_size = 8", 'batch_size = "8"\nbatch = 3').replace("kind =", "kin =")
+    (tmp_path / "wrong.toml").write_text(wrong)
+    assert run("train", "--run", str(tmp_path / "wrong.toml"), "--data", data) == 2
+    said = capsys.readouterr().err
+    for told in ("[run] kin: did you mean 'kind'", "batch_size = '8': a whole number", "[settings] batch:"):
+        assert told in said
+
+
+def test_ctrl_c_says_truly_what_is_kept(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--data", data, "--name", "own", "--epochs", "3", "--device", "cpu", *SMALL]
+    learn, calls = Run._learn, iter(range(9))
+
+    def stop(self: Run, number: int) -> list[float]:
+        if next(calls) in (0, 2):
+            raise KeyboardInterrupt
+        return learn(self, number)
+
+    monkeypatch.setattr(Run, "_learn", stop)
+    assert run(*train) == 130
+    assert "nothing was finished yet" in capsys.readouterr().err
+    assert run(*train) == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert run(*train, "--resume") == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
         (["train", "--kind", "mel_ful"], "kind 'mel_ful'"),
+        (["train", "--kind", "frames"], "call: reverie networks train-frames"),
+        (["train", "--run", "timber"], "--run timber: cannot be read"),
+        (["train", "--run", "timbre", "--kind", "mel_cnn"], "--kind: --run says that"),
+        (["train", "--run", "timbre"], "--name timbre: a network has that name already"),
+        (["train", "--set", "attack_epochs=1", "--kind", "wave_plain"], "can be attacked, such as mel_full"),
+        (["train", "--set", "keep=first"], "keep = first"),
+        (["search", "--sampler", "tpu"], "did you mean 'tpe'"),
         (["train", "--set", "widths"], "--set widths: OPTION=VALUE is needed"),
         (["train", "--set", "widths=8,x"], "widths = '8,x'"),
         (["train", "--set", "strength=high"], "--set strength=high: a number is needed"),
