@@ -98,20 +98,27 @@ def search_command(
         )
     install(trained.path, place)
     print_trained(trained, name, place, as_json)
-    picture = _draw(folder, name)
+    picture = _draw(folder, name, kind)
     if not as_json:
         note(f"every trial: {folder / 'search.csv'}{picture}")
 
 
-def _draw(folder: Path, name: str) -> str:
+def _draw(folder: Path, name: str, kind: str) -> str:
     """Draw the trials where matplotlib is there; returns what to say of it."""
     from bridge.report.search_picture import can_draw, draw_search
     from dream_core.training.search import read_trials
+    from dream_core.training.search_space import space_of
 
     if not can_draw():
         return "; pip install 'reverie-audio[plot]' draws them as well"
     tried, accuracies = read_trials(folder)
-    draw_search(folder / "search.png", tried, accuracies, title=f"{name}: {len(accuracies)} complete trials")
+    draw_search(
+        folder / "search.png",
+        tried,
+        accuracies,
+        title=f"{name}: {len(accuracies)} complete trials",
+        logarithmic={one.name for one in space_of(kind) if one.is_log},
+    )
     return f", drawn: {folder / 'search.png'}"
 
 

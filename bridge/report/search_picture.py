@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,18 @@ from bridge.files import write_whole
 
 __all__ = ["can_draw", "draw_search"]
 
-_RATIO = 20.0
-"""An axis whose values span more than this is logarithmic."""
-
-
 def can_draw() -> bool:
     """Say whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw_search(
-    path: Path, tried: Mapping[str, Sequence[float]], accuracies: Sequence[float], *, title: str
+    path: Path,
+    tried: Mapping[str, Sequence[float]],
+    accuracies: Sequence[float],
+    *,
+    title: str,
+    logarithmic: Collection[str] = (),
 ) -> None:
     """Draw trials as parallel coordinates, the better the brighter, the best one above all others.
 
@@ -33,6 +33,7 @@ def draw_search(
         tried: Values of every trial by what was tried; an axis each.
         accuracies: Of every trial, 0..1: the last axis, and the colour.
         title: Above all.
+        logarithmic: Names of the axes on which ratios count.
 
     Raises:
         InputError: There are no trials, or matplotlib is not installed.
@@ -48,12 +49,12 @@ def draw_search(
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    columns = {**{name: np.asarray(values) for name, values in tried.items()}}
+    columns = {name: np.asarray(values) for name, values in tried.items()}
     columns["accuracy"] = np.asarray(accuracies)
     figure = Figure(figsize=(max(6.0, 1.5 * len(columns)), 5.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    places = np.stack([_place(values, *_limits(values)) for values in columns.values()], axis=1)
+    places = np.stack([_place(values, name in logarithmic) for name, values in columns.items()], axis=1)
     shade = Normalize(float(min(accuracies)), float(max(accuracies)) + 1e-9)
     colours = colormaps["viridis"]
     at = np.arange(len(columns))
@@ -95,10 +96,8 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _place(values: np.ndarray, low: float, high: float) -> np.ndarray:
+def _place(values: np.ndarray, is_log: bool) -> np.ndarray:
     """Return where values lie on their axis, 0..1."""
-    if high <= low:
-        return np.full(len(values), 0.5)
-    if low > 0 and high / low > _RATIO:
-        values, low, high = np.log(values), math.log(low), math.log(high)
-    return np.asarray((values - low) / (high - low))
+    scaled = np.log(values) if is_log else values
+    low, high = _limits(scaled)
+    return np.asarray((scaled - low) / (high - low)) if high > low else np.full(len(values), 0.5)
