@@ -13,6 +13,7 @@ from bridge.files import write_whole
 
 __all__ = ["can_draw", "draw_search"]
 
+
 def can_draw() -> bool:
     """Say whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None

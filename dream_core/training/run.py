@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dream_core.errors import NonFiniteError, SettingError
-from dream_core.files import write_whole
+from dream_core.runtime import save_state
 from dream_core.training.attack import attack
 from dream_core.training.evaluation import Heard, hear_rows
 from dream_core.training.learner import Learner
@@ -138,7 +138,8 @@ class Run:
             map(_merit, self.history[self._first_kept :]), default=(-1.0, 0.0)
         )
         self.history.append(row)
-        if is_best or settings.keep == "last":
+        # Where time runs out before the attack is at its full size, the last epoch is what there is.
+        if is_best or settings.keep == "last" or number < self._first_kept:
             self.best = {key: value.detach().cpu().clone() for key, value in self.mean.state_dict().items()}
             self.best_epoch = number + 1
         if self.team.leads:
@@ -259,8 +260,7 @@ class Run:
             "best_epoch": self.best_epoch,
             "history": self.history,
         }
-        with write_whole(self.folder / "state.pt") as part:
-            torch.save(state, part)
+        save_state(self.folder / "state.pt", state)
 
 
 def _merit(row: Mapping[str, float]) -> tuple[float, float]:
