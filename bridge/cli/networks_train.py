@@ -123,6 +123,8 @@ def _train(
     from dream_core.training.install import check_name, clear_run, install, runs_folder
     from dream_core.training.team import join_team
 
+    if workers and (file.notes or file.kind == "embedding_head"):
+        warn(f"--workers {workers}: not used; a head hears its sounds once, a recipe draws its own batches")
     folder = runs_folder() / name
     with join_team(resolve_device(device)) as (team, where):
         place = None
