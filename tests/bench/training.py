@@ -89,6 +89,7 @@ def resident_mb() -> dict[str, float]:
 
 def measure_memory(folder: Path) -> str:
     """Train on every segment of a large set once, and watch the memory."""
+    torch.set_num_threads(1)
     segments = many_segments(folder / "many")
     settings = RunSettings(
         epochs=9, steps_per_epoch=250, batch_size=48, strength=0.2, heard_share=0.0, calibration_batches=2
