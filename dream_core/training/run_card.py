@@ -89,11 +89,5 @@ def run_card(card: NetworkCard, unheard: Judged, heard: Judged, record: RunRecor
 
 
 def _command(record: RunRecord) -> str:
-    run, settings = record["run"], record["settings"]
-    words = ["reverie", "networks", "train", "--data", "DATA", "--kind", run["kind"], "--name", run["name"]]
-    words += ["--from", run["from"]] if run["from"] else []
-    words += ["--with-pitch"] if run.get("with_pitch") else []
-    words += ["--epochs", str(settings["epochs"]), "--seed", str(settings["seed"])]
-    for key, value in record["options"].items():
-        words += ["--set", f"{key}={value}"]
-    return shlex.join(words)
+    name = record["run"]["name"]
+    return shlex.join(["reverie", "networks", "train", "--run", "run.toml", "--data", "DATA", "--name", name])

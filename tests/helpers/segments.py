@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dream_core.training.segment_notes import SegmentNotes
+from dream_core.training.segments import StoredSegments
+from dream_core.training.write_segments import Segment, write_segments
 
 RATE = 16000
 
@@ -109,4 +112,25 @@ def played(n_segments: int = 24, seconds: float = 1.0, rate: int = RATE) -> Memo
         pitches=keys,
         sample_rate=rate,
         notes=SegmentNotes(firsts=np.arange(n_segments + 1), pitches=keys, starts_s=starts_s, ends_s=ends_s),
+    )
+
+
+def store(segments: MemorySegments, folder: Path) -> StoredSegments:
+    """Write segments to disk, at int16."""
+    return write_segments(
+        folder,
+        (
+            Segment(
+                samples=np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16),
+                label=segments.classes[label],
+                group=str(group),
+                split=int(split),
+            )
+            for sound, label, group, split in zip(
+                segments.waveforms, segments.labels, segments.groups, segments.splits, strict=True
+            )
+        ),
+        classes=segments.classes,
+        sample_rate=segments.sample_rate,
+        segment_samples=segments.segment_samples,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from dream_core.training.loop import train
 from dream_core.training.run import EpochReport
 from dream_core.training.run_settings import RunSettings
 from dream_core.training.segment_rows import draw_rows, part_rows
+from dream_core.training.write_segments import Segment, write_segments
 
 QUICK = RunSettings(epochs=3, steps_per_epoch=3, batch_size=8, calibration_batches=1, strength=0.3)
 SHAPE = {"widths": "8,8,12"}
@@ -305,3 +307,65 @@ def test_a_test_on_another_set_matches_classes_by_name(
 def test_a_name_that_cannot_be_used_is_refused(name: str, home: Path) -> None:
     with pytest.raises(SettingError, match="--name"):
         check_name(name, may_replace=True)
+
+
+def test_a_full_disk_keeps_the_last_epoch_and_its_bits(few: MemorySegments, tmp_path: Path) -> None:
+    """The state of the second epoch finds no room: the first is whole, and gone on from when there is."""
+    whole = train(few, "mel_full", QUICK, tmp_path / "whole", options=SHAPE)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(told: EpochReport) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, usual[1]))
+
+    try:
+        with pytest.raises(OSError, match="too large"):
+            train(few, "mel_full", QUICK, tmp_path / "full", fill, options=SHAPE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    parts = train(few, "mel_full", QUICK, tmp_path / "full", options=SHAPE, resume=True)
+
+    assert parts.sha256 == whole.sha256
+
+
+def test_memory_does_not_grow_with_what_was_read(tmp_path: Path) -> None:
+    """Twenty megabytes of segments are read one batch after the other: none of it stays."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-3000, 3000, 1 << 16).astype(np.int16)
+    n, length = 2000, 5000
+    stored = write_segments(
+        tmp_path / "set",
+        (
+            Segment(samples=noise[i * 20 : i * 20 + length], label="ab"[i % 2], group=str(i // 4), split=0)
+            for i in range(n)
+        ),
+        classes=["a", "b"],
+        sample_rate=16000,
+        segment_samples=length,
+    )
+    stored.sounds(np.arange(50))
+
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before, most = resident_bytes(), 0
+    for first in range(0, n, 50):
+        stored.sounds(np.arange(first, first + 50))
+        most = max(most, resident_bytes())
+
+    assert most - before < 4_000_000
+
+
+def test_an_attack_begins_after_the_plain_epochs_and_the_best_is_one_under_it(
+    few: MemorySegments, tmp_path: Path
+) -> None:
+    """It grows from nothing to its full size; without it the run ends elsewhere."""
+    settings = replace(QUICK, epochs=1, attack_epochs=3, attack_ramp_epochs=1, steps_per_epoch=2)
+    assert [settings.nepers_at(step, 2) for step in range(6)] == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
+    attacked = train(few, "mel_full", settings, tmp_path / "attacked", options=SHAPE)
+    calm = train(few, "mel_full", replace(settings, attack_nepers=0.0), tmp_path / "calm", options=SHAPE)
+
+    assert attacked.epochs == 4
+    assert attacked.best_epoch >= 3
+    assert attacked.sha256 != calm.sha256
+    hurried = train(few, "mel_full", replace(settings, minutes=1e-9), tmp_path / "hurried", options=SHAPE)
+    assert hurried.best_epoch == hurried.epochs == 1

@@ -18,6 +18,7 @@ from dream_core.training.hearing import OTHER, hear_segments
 from dream_core.training.learners import learner_for
 from dream_core.training.loop import train
 from dream_core.training.pitch_head import WEIGHT, two_head_loss
+from dream_core.training.run_file import read_run_file
 from dream_core.training.run_settings import RunSettings
 
 SETTINGS = RunSettings(epochs=1, steps_per_epoch=3, batch_size=6, calibration_batches=1, heard_share=0.0)
@@ -42,7 +43,7 @@ def test_a_network_of_two_heads_names_pitch_classes_to_dream_of(tmp_path: Path) 
     assert heard.probabilities[:, 2].max() == 0.0
     dreamed = dream(sound.numpy(), 16000, network, DreamSettings(objective="class:pitch_A"), 1.0)
     assert not np.array_equal(dreamed, sound.numpy())
-    assert "--with-pitch" in (tmp_path / "run" / "card.md").read_text()
+    assert read_run_file(str(tmp_path / "run" / "run.toml")).with_pitch
     with pytest.raises(SettingError, match="holds another run: with_pitch"):
         train(segments, "mel_full", SETTINGS, tmp_path / "run", resume=True, options=OPTIONS)
 
