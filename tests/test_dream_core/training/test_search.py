@@ -14,7 +14,7 @@ from dream_core.training.search import SearchBudget, TrialReport, search
 from dream_core.training.search_space import options_from, recentre, space_of
 
 SETTINGS = RunSettings(epochs=4, steps_per_epoch=2, batch_size=8, calibration_batches=1)
-BASE = "texture:frames8"
+KIND, BASE = "embedding_head", "texture:frames8"
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +70,35 @@ def test_two_workers_on_one_search_share_its_trials_and_do_none_twice(
     """By Gaussian process: every place is taken once, whoever was first; others are kept out meanwhile."""
     optuna = pytest.importorskip("optuna", reason="the extra train is not installed")
     told: list[TrialReport] = []
+    folder = tmp_path / "both"
 
     def report(one: TrialReport) -> None:
         told.append(one)
         if one.number == 1:
             with pytest.raises(SettingError, match="another process is at work there"):
-                search(few, "mel_full", SETTINGS, SearchBudget(trials=1), tmp_path / "both", resume=True)
+                search(
+                    few,
+                    KIND,
+                    SETTINGS,
+                    SearchBudget(trials=1),
+                    folder,
+                    base=BASE,
+                    resume=True,
+                )
 
     made = search(
-        few, "mel_full", SETTINGS, SearchBudget(trials=5), tmp_path / "both", report, sampler="gp", jobs=2
+        few,
+        KIND,
+        SETTINGS,
+        SearchBudget(trials=5),
+        folder,
+        report,
+        base=BASE,
+        sampler="gp",
+        jobs=2,
     )
 
-    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "both/search.journal"))
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "search.journal"))
     study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
     assert sorted(one.user_attrs["done"] for one in study.get_trials()) == [0, 1, 2, 3, 4]
     assert len({tuple(one.params.values()) for one in study.get_trials()}) == 5
@@ -89,7 +106,7 @@ def test_two_workers_on_one_search_share_its_trials_and_do_none_twice(
     assert made.path.exists()
     # What is tried is part of a search: it is not gone on with by another sampler.
     with pytest.raises(SettingError, match="sampler was 'gp', is 'tpe'"):
-        search(few, "mel_full", SETTINGS, SearchBudget(trials=6), tmp_path / "both", resume=True)
+        search(few, KIND, SETTINGS, SearchBudget(trials=6), folder, base=BASE, resume=True)
 
 
 def test_a_search_of_another_kind_or_space_is_refused_and_none_is_gone_on_with_unasked(
