@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import os
 import re
 import struct
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from dream_core.errors import DeviceError, SettingError
+from dream_core.files import write_whole
 
 __all__ = [
     "default_batch",
@@ -20,6 +24,7 @@ __all__ = [
     "keep_memory",
     "list_devices",
     "resolve_device",
+    "save_state",
     "set_threads",
     "widest_float",
 ]
@@ -30,6 +35,19 @@ _LARGEST_IN_HEAP = 32 << 20  # the most that glibc accepts
 _KEPT_AT_MOST = 1 << 30
 
 _DEVICE = r"(cpu|cuda|mps)(:(0|[1-9]\d?))?"
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and numbers as Torch does, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; what had the name before stays.
+    """
+    # Torch itself says of a full disk only that a position was unexpected.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with write_whole(path) as part:
+        part.write_bytes(buffer.getbuffer())
 
 
 def list_devices() -> tuple[str, ...]:

@@ -39,7 +39,10 @@ OWNERS = {
     | {"bridge.plan.played", "bridge.presets.keyswitches"}
     | {"bridge.processors.catalogue", "bridge.plan.checks", "bridge.cli", "bridge.errors", "bridge.files"}
     | {"bridge.envelopes.schema", "bridge.envelopes.map_keys", "bridge.report.atlas"}
-    | {f"bridge.datasets.{name}" for name in ("notes", "prepare", "sheet", "summary")}
+    | {
+        f"bridge.datasets.{name}"
+        for name in ("instruments", "notes", "played", "prepare", "sheet", "summary")
+    }
     | {
         f"bridge.render.{name}" for name in ("gpu_batches", "open_stem", "runner", "stem_render", "stem_task")
     },

@@ -6,7 +6,9 @@ exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
 
 - `app`             the commands as Typer has them
 - `shared_options`  options that several commands share; `job_options` those made from a job or a clock
-- `networks_hear`   one of `networks`' commands; `networks_train` four more
+- `networks_hear`   one of `networks`' commands; `networks_train`, `networks_search`, `networks_runs`,
+  `networks_judge` and `networks_frames` are others, `train_options` what they share, `networks_told`
+  what they tell
 - `plugins_installed`  four of `plugins`' commands; `plugins_edit` one more
 - `render_jobs`     what `render`, `imagine` and `batch` do alike
 - `console`         all that is printed goes through it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from bridge.cli.shared_options import JsonOption
 from bridge.errors import InputError
 
 if TYPE_CHECKING:
+    from bridge.datasets.instruments import PluginSound
     from bridge.datasets.summary import Summary
 
 __all__ = ["app"]
@@ -89,10 +90,31 @@ def scan_command(
 
 @app.command("render")
 def render_command(
-    soundfonts: Annotated[
-        list[Path], typer.Option("--soundfont", metavar="FILE", help="An .sf2 or .sf3 file; may be repeated.")
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the notes go.")],
+    soundfonts: Annotated[
+        list[Path] | None,
+        typer.Option("--soundfont", metavar="FILE", help="An .sf2 or .sf3 file; may be repeated."),
+    ] = None,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="NAME|PATH", help="A VST3 instrument, installed or a bundle; may be repeated."
+        ),
+    ] = None,
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state", metavar="FILE", help="The .vstpreset of each --plugin, in their order; - for none."
+        ),
+    ] = None,
+    plugin_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin-name",
+            metavar="NAME",
+            help="Which plugin of each bundle, in order; - for its only one.",
+        ),
+    ] = None,
     notes: Annotated[int, typer.Option("--notes", metavar="N", help="Single notes of each preset.")] = 24,
     chords: Annotated[int, typer.Option("--chords", metavar="N", help="Chords of each preset.")] = 0,
     families: Annotated[
@@ -101,20 +123,55 @@ def render_command(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of which notes.")] = 0,
 ) -> None:
-    """Render notes and chords of General MIDI soundfonts with FluidSynth: a data set without recordings."""
-    from bridge.datasets.notes import NoteSettings, render_soundfonts
+    """Render notes and chords of General MIDI soundfonts and VST3 instruments: a set without recordings."""
+    from bridge.datasets.notes import NoteSettings, render_instruments
 
     settings = NoteSettings(n_notes=notes, n_chords=chords, families=tuple(families or ()), seed=seed)
     with _progress() as report:
-        rendered = render_soundfonts(soundfonts, out, settings, report=report)
+        rendered = render_instruments(
+            soundfonts or (),
+            _plugin_sounds(plugins or (), states or (), plugin_names or ()),
+            out,
+            settings,
+            report=report,
+        )
     if rendered.n_absent:
         note(f"{rendered.n_absent} presets are in no soundfont that should have them; left out")
     if rendered.n_silent:
         note(f"{rendered.n_silent} notes lie beyond the keys of their presets; left out")
     n_classes = len({one.label for one in rendered.recordings})
     n_groups = len({one.group for one in rendered.recordings})
-    say(f"{out}: {len(rendered.recordings)} sounds of {n_groups} presets in {n_classes} families")
+    what = ("presets", "families") if not plugins else ("instruments", "classes")
+    say(f"{out}: {len(rendered.recordings)} sounds of {n_groups} {what[0]} in {n_classes} {what[1]}")
     note(f"next: reverie data prepare {out / 'data.csv'} --out prepared")
+
+
+def _plugin_sounds(plugins: Sequence[str], states: Sequence[str], names: Sequence[str]) -> list[PluginSound]:
+    """Give each plugin its state and its name inside the bundle, by place."""
+    from bridge.datasets.instruments import PluginSound
+
+    for option, given in (("--state", states), ("--plugin-name", names)):
+        if len(given) > len(plugins):
+            raise InputError(
+                f"{option} is given {len(given)} times for {len(plugins)} --plugin; give each plugin its "
+                "own, in their order, and - where it has none"
+            )
+    missing = [one for one in states if one != "-" and not Path(one).is_file()]
+    if missing:
+        raise InputError(f"--state {missing[0]}: no such file; `reverie plugins state` saves one")
+    return [
+        PluginSound(
+            plugin=plugin,
+            state=None if state == "-" else Path(state),
+            plugin_name=None if name == "-" else name,
+        )
+        for plugin, state, name in zip(
+            plugins,
+            [*states, *["-"] * (len(plugins) - len(states))],
+            [*names, *["-"] * (len(plugins) - len(names))],
+            strict=True,
+        )
+    ]
 
 
 @app.command("prepare")
@@ -137,6 +194,10 @@ def prepare_command(
         bool,
         typer.Option("--stretch/--no-stretch", help="Give rare classes copies in train, twice as long."),
     ] = True,
+    encode: Annotated[
+        str,
+        typer.Option("--encode", metavar="waveform|log_mel", help="What is kept; log_mel for large sets."),
+    ] = "waveform",
     i_know: Annotated[bool, typer.Option("--i-know", help="Let --split segment be.")] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -152,6 +213,7 @@ def prepare_command(
         trim_db=trim,
         stretches=stretch,
         knows=i_know,
+        encode=encode,
     )
     with _progress() as report:
         prepared = prepare_table(table, out, settings, overwrite=overwrite, report=report)

@@ -1,7 +1,6 @@
 """`reverie networks`: which networks there are, what they hear, and where weights come from.
 
-`hear` has a file of its own, `networks_hear`; `train`, `search`, `runs` and `test` have `networks_train`,
-`train-frames` has `networks_frames`.
+Each of `hear`, `train`, `search`, `runs`, `test` and `train-frames` has a file of its own, `networks_...`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ import typer
 from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
 from bridge.cli.networks_frames import train_frames_command
 from bridge.cli.networks_hear import hear_command
-from bridge.cli.networks_train import COMMANDS
+from bridge.cli.networks_judge import judge_command
+from bridge.cli.networks_runs import runs_command
+from bridge.cli.networks_search import search_command
+from bridge.cli.networks_train import train_command
 from bridge.cli.shared_options import JsonOption, SeedOption
 from bridge.errors import InputError, nearest_names
 
@@ -27,8 +29,10 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True)
 app.command("hear")(hear_command)
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+app.command("train")(train_command)
+app.command("search")(search_command)
+app.command("runs")(runs_command)
+app.command("test")(judge_command)
 app.command("train-frames")(train_frames_command)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. timbre.")]

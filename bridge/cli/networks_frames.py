@@ -11,7 +11,7 @@ import typer
 
 from bridge.cli.console import minutes, note, open_bars, say, warn
 from bridge.cli.shared_options import SeedOption
-from bridge.errors import InputError
+from bridge.errors import InputError, RenderStoppedError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +95,15 @@ def train_frames_command(
             if is_drawn:
                 bars.update(task, completed=step.fraction, error=f"{step.error:.3f}")
 
-        trained = train_frames(sounds, sample_rate, settings, report, checkpoint=checkpoint)
+        try:
+            trained = train_frames(sounds, sample_rate, settings, report, checkpoint=checkpoint)
+        except KeyboardInterrupt:
+            kept = (
+                "what it has learnt is kept, the same command goes on"
+                if checkpoint.exists()
+                else "nothing was kept yet, the same command begins again"
+            )
+            raise RenderStoppedError(f"stopped; {kept}") from None
     facts: dict[str, Any] = {
         "files": [one.name for one in paths],
         "steps": trained.steps,

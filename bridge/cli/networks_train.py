@@ -1,435 +1,299 @@
-"""`reverie networks train`, `search`, `runs` and `test`: networks of one's own."""
+"""`reverie networks train`: a network of one's own, from a folder of sounds, a data set or a run file."""
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.console import minutes as show_minutes
-from bridge.cli.console import note, open_bars, print_json, print_table, say, warn
+from bridge.cli.console import note, open_bars, warn
+from bridge.cli.networks_told import epoch_line, print_trained
 from bridge.cli.shared_options import JsonOption
-from bridge.errors import InputError, nearest_names
+from bridge.cli.train_options import (
+    DeviceOption,
+    EpochsOption,
+    FromOption,
+    KindOption,
+    MinutesOption,
+    NameOption,
+    OverwriteOption,
+    OwnSeedOption,
+    ResumeOption,
+    ShapeOption,
+    WorkersOption,
+    open_data,
+    read_settings,
+    stoppable,
+)
+from bridge.errors import InputError
 
 if TYPE_CHECKING:
-    from dream_core.training.evaluation import Heard
+    from collections.abc import Callable
+
+    import torch
+
     from dream_core.training.loop import Trained
     from dream_core.training.run import EpochReport
-    from dream_core.training.run_settings import RunSettings
-    from dream_core.training.search import TrialReport
+    from dream_core.training.run_file import RunFile
     from dream_core.training.segments import Segments
+    from dream_core.training.team import Team
 
-__all__ = ["COMMANDS", "open_data"]
+__all__ = ["train_command"]
 
-_FOLDS = (0.7, 0.15, 0.15)
-"""How a plain folder is dealt out: of twenty files a class, three validate and three test."""
-
-DataOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="A prepared data set, or a folder with a folder of sounds for each class.",
-    ),
-]
-KindOption = Annotated[
-    str,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        help="mel_cnn, mel_full, mel_timbral, mel_vgg, mel_conv2d, wave_filterbank, wave_plain or "
-        "embedding_head.",
-    ),
-]
-NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What the network is called.")]
-FromOption = Annotated[
-    str,
-    typer.Option(
-        "--from", metavar="NETWORK:LAYER", help="On what an embedding_head stands, such as timbre:block5."
-    ),
-]
-EpochsOption = Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="At most so many.")]
-MinutesOption = Annotated[
-    float,
-    typer.Option("--minutes", metavar="M", min=0, help="Begin nothing further after so many; 0: no limit."),
-]
-OwnSeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, help="Of initial weights, batches and augmentation.")
-]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="OPTION=VALUE",
-        help="Shape or training: widths=64,128, strength=0.2; may be repeated.",
-    ),
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", "-d", metavar="DEVICE", help="auto, cpu, cuda, cuda:0 ...")
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where it stopped, to the same bits.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Begin anew where there is one.")]
+_SAID_BY_FILE = ("kind", "base", "with_pitch", "epochs", "minutes", "seed", "assignments")
 
 
 def train_command(
-    data: DataOption,
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="A prepared data set, or a folder with a folder of sounds for each class.",
+        ),
+    ] = None,
+    run_name: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="A run.toml to run again, to the same bits; or timbre or pitch, as these were made.",
+        ),
+    ] = "",
     kind: KindOption = "mel_full",
     name: NameOption = "mine",
     base: FromOption = "",
+    with_pitch: Annotated[
+        bool,
+        typer.Option("--with-pitch", help="Hear the pitch class too, to dream of as class:pitch_A."),
+    ] = False,
     epochs: EpochsOption = 20,
     minutes: MinutesOption = 0.0,
     seed: OwnSeedOption = 0,
     assignments: ShapeOption = None,
     device: DeviceOption = "auto",
+    workers: WorkersOption = 0,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network on sounds of your own; `--set dream.network=NAME` then dreams with it."""
-    from rich.progress import BarColumn, TimeRemainingColumn
+    """Train a network on sounds of your own; `--set dream.network=NAME` then dreams with it.
 
-    from dream_core.runtime import resolve_device
-    from dream_core.training.install import check_name, clear_run, install, runs_folder
-    from dream_core.training.loop import train
-
-    settings, options = _settings(assignments or [], epochs=epochs, minutes=minutes, seed=seed)
-    folder = runs_folder() / name
-    place = check_name(name, may_replace=overwrite or (resume and (folder / "run.toml").exists()))
-    where = resolve_device(device)
-    if overwrite and not resume:
-        clear_run(folder)
-    segments = open_data(data, folder)
-    bars = open_bars(BarColumn(), TimeRemainingColumn())
-    task = bars.add_task(name, total=epochs)
-
-    def report(told: EpochReport) -> None:
-        bars.update(task, completed=told.epoch)
-        if not as_json:
-            bars.console.print(_epoch_line(told), highlight=False, markup=False)
-
-    # No progress bar, and no empty line after one, where output is not a terminal.
-    with bars if bars.console.is_terminal else nullcontext():
-        trained = train(
-            segments,
-            kind,
-            settings,
-            folder,
-            report,
-            name=name,
-            options=options,
-            base=base,
-            device=where,
-            resume=resume,
-        )
-    install(trained.path, place)
-    _print_trained(trained, name, place, as_json)
-
-
-def search_command(
-    data: DataOption,
-    kind: KindOption = "mel_full",
-    name: NameOption = "mine",
-    base: FromOption = "",
-    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="In all, so many.")] = 30,
-    epochs: EpochsOption = 20,
-    minutes: MinutesOption = 0.0,
-    seed: OwnSeedOption = 0,
-    assignments: ShapeOption = None,
-    device: DeviceOption = "auto",
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Search for the shape and the settings that hear unheard groups best, and keep the best network."""
-    from rich.progress import BarColumn, TimeRemainingColumn
-
-    from dream_core.runtime import resolve_device
-    from dream_core.training.install import check_name, clear_run, install, runs_folder
-    from dream_core.training.search import SearchBudget, search
-
-    settings, options = _settings(assignments or [], epochs=epochs, minutes=0.0, seed=seed)
-    if options:
+    `torchrun --nproc-per-node 2 -m bridge.cli networks train ...` trains on two GPUs together.
+    """
+    if kind == "frames":
         raise InputError(
-            f"--set {next(iter(options))}: a search chooses the shape; training settings are taken"
+            "--kind frames: a network that plays on learns files, not classes; call: "
+            f"reverie networks train-frames {data or 'FILE'} --name {name}"
         )
-    folder = runs_folder() / f"{name}.search"
-    place = check_name(name, may_replace=overwrite or (resume and (folder / "search.journal").exists()))
-    where = resolve_device(device)
-    if overwrite and not resume:
-        clear_run(folder)
-    segments = open_data(data, folder)
-    bars = open_bars(BarColumn(), TimeRemainingColumn())
-    task = bars.add_task(name, total=trials)
+    if run_name:
+        _check_beside(context)
+        file = _read_file(run_name)
+        name = file.name if _is_default(context, "name") else name
+    else:
+        file = None
+        if data is None:
+            raise InputError(
+                "--data DIR is needed, a folder with a folder of sounds for each class; or --run FILE"
+            )
+    _train(
+        file or _given(kind, name, base, with_pitch, epochs, minutes, seed, assignments),
+        data,
+        name,
+        device,
+        workers,
+        resume=resume,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
-    def report(told: TrialReport) -> None:
-        bars.update(task, completed=told.number)
-        if not as_json:
-            for line in _trial_lines(told):
-                bars.console.print(line, highlight=False, markup=False)
 
-    with bars if bars.console.is_terminal else nullcontext():
-        trained = search(
-            segments,
-            kind,
-            settings,
-            SearchBudget(trials=trials, minutes=minutes),
+def _train(
+    file: RunFile,
+    data: Path | None,
+    name: str,
+    device: str,
+    workers: int,
+    *,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from dream_core.runtime import resolve_device
+    from dream_core.training.install import check_name, clear_run, install, runs_folder
+    from dream_core.training.team import join_team
+
+    folder = runs_folder() / name
+    with join_team(resolve_device(device)) as (team, where):
+        place = None
+        segments = None
+        if team.leads:
+            place = check_name(name, may_replace=overwrite or (resume and (folder / "run.toml").exists()))
+            if overwrite and not resume:
+                clear_run(folder)
+            segments = _open(file, data, folder)
+            if workers:
+                _warn_of_workers(file, segments, workers)
+        team.tell(None)  # the others look when the first one has cleared and prepared
+        if not team.leads:
+            segments = _open(file, data, folder)
+        show = _Progress(name, file.settings.all_epochs, is_silent=as_json, is_shown=team.leads)
+        with stoppable(folder / "state.pt"), show.bars:
+            trained = _run(file, segments, folder, name, where, workers, resume, team, show.report, data)
+        if place is not None:
+            install(trained.path, place)
+            print_trained(trained, name, place, as_json)
+
+
+def _run(
+    file: RunFile,
+    segments: Segments | None,
+    folder: Path,
+    name: str,
+    device: torch.device,
+    workers: int,
+    resume: bool,
+    team: Team,
+    report: Callable[[EpochReport], None],
+    data: Path | None,
+) -> Trained:
+    from dream_core.training.loop import train
+    from dream_core.training.timbre import train_timbre
+
+    if segments is None:
+        if team.size > 1:
+            raise InputError(f"{file.path}: its recipe is for one process; call it without torchrun")
+        return train_timbre(
+            file.settings,
+            file.options,
             folder,
             report,
+            note,
+            notes_folder=data,
             name=name,
-            base=base,
-            device=where,
+            device=device,
             resume=resume,
         )
-    install(trained.path, place)
-    _print_trained(trained, name, place, as_json)
-    if not as_json:
-        note(f"every trial: {folder / 'search.csv'}")
+    return train(
+        segments,
+        file.kind,
+        file.settings,
+        folder,
+        report,
+        name=name,
+        options=file.options,
+        base=file.base,
+        device=device,
+        resume=resume,
+        with_pitch=file.with_pitch,
+        workers=workers,
+        team=team,
+    )
 
 
-def runs_command(
-    serve: Annotated[bool, typer.Option("--serve", help="Open TensorBoard on their logs.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List training runs: how far they are and how well they hear groups they never heard."""
-    from dream_core.errors import SettingError
-    from dream_core.training.install import runs_folder
-    from dream_core.training.run_folder import read_run
+class _Progress:
+    """A bar where there is a terminal, a line an epoch."""
 
-    if serve:
-        _serve(runs_folder())
-        return
-    found = []
-    for path in sorted(runs_folder().glob("*/run.toml")):
-        try:
-            found.append((path.parent, read_run(path.parent)))
-        except SettingError as error:
-            warn(f"left out: {error}")
-    if as_json:
-        print_json([{"folder": str(folder), **record} for folder, record in found])
-        return
-    rows = []
-    for folder, record in found:
-        result = record.get("result", {})
-        rows.append(
-            (
-                folder.name,
-                record["run"].get("kind", ""),
-                record["run"].get("state", ""),
-                f"{result.get('epochs', _epochs_done(folder))}/{record['settings'].get('epochs', '')}",
-                *(
-                    f"{result[key]:.1%}" if key in result else ""
-                    for key in ("accuracy_unheard_groups", "accuracy_heard_groups")
-                ),
-                show_minutes(result["seconds"]) if "seconds" in result else "",
-            )
+    def __init__(self, name: str, epochs: int, *, is_silent: bool, is_shown: bool) -> None:
+        from rich.progress import BarColumn, TimeRemainingColumn
+
+        self._bars = open_bars(BarColumn(), TimeRemainingColumn())
+        self._task = self._bars.add_task(name, total=epochs)
+        self._is_silent = is_silent or not is_shown
+        # No progress bar, and no empty line after one, where output is not a terminal.
+        self.bars = self._bars if is_shown and self._bars.console.is_terminal else nullcontext()
+
+    def report(self, told: EpochReport) -> None:
+        """Show how an epoch went."""
+        self._bars.update(self._task, completed=told.epoch)
+        if not self._is_silent:
+            self._bars.console.print(epoch_line(told), highlight=False, markup=False)
+
+
+def _given(
+    kind: str,
+    name: str,
+    base: str,
+    with_pitch: bool,
+    epochs: int,
+    minutes: float,
+    seed: int,
+    assignments: list[str] | None,
+) -> RunFile:
+    """Return what the command line says as a run file would."""
+    from dream_core.training.run_file import RunFile
+
+    settings, options = read_settings(assignments or [], epochs=epochs, minutes=minutes, seed=seed)
+    return RunFile(
+        path=Path(),
+        name=name,
+        kind=kind,
+        base=base,
+        with_pitch=with_pitch,
+        threads=0,
+        torch="",
+        settings=settings,
+        options=options,
+        notes="",
+        sha256="",
+    )
+
+
+def _read_file(name: str) -> RunFile:
+    """Read a run file, and take what decides its bits: the number of threads."""
+    import torch
+
+    from dream_core.training.run_file import read_run_file
+
+    file = read_run_file(name)
+    if file.threads:
+        torch.set_num_threads(file.threads)
+    if file.torch and file.torch.partition("+")[0] != torch.__version__.partition("+")[0]:
+        warn(f"{file.path} ran with Torch {file.torch}, not {torch.__version__}: other bits may come of it")
+    return file
+
+
+def _open(file: RunFile, data: Path | None, folder: Path) -> Segments | None:
+    """Open what a run learns from; None where a recipe makes it."""
+    if file.notes:
+        return None
+    if data is None:
+        raise InputError(f"{file.path} learns from a data set: --data DIR is needed, the one it ran with")
+    segments = open_data(data, folder)
+    if file.sha256 and segments.sha256 != file.sha256:
+        raise InputError(
+            f"--data {data} is not what {file.path} ran with (hash {segments.sha256[:12]}, not "
+            f"{file.sha256[:12]}); give that data set, or leave its sha256 out of a copy of the file"
         )
-    print_table(("run", "kind", "state", "epochs", "unheard groups", "heard groups", "time"), rows)
-    if not rows:
-        note(f"no runs in {runs_folder()}; reverie networks train begins one")
+    return segments
 
 
-def judge_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A network, e.g. mine.")],
-    data: DataOption,
-    split: Annotated[
-        str, typer.Option("--split", metavar="SIDE", help="all, train, validation or test.")
-    ] = "all",
-    as_json: JsonOption = False,
-) -> None:
-    """Test a network on another data set: accuracy, confusion, and how far to believe its probabilities."""
-    from dream_core.training.hearing import OTHER
-
-    sides = ["train", "validation", "test", "all"]
-    if split not in sides:
-        raise InputError(f"--split {split}: {nearest_names(split, sides)}")
-    with tempfile.TemporaryDirectory() as scratch:
-        segments = open_data(data, Path(scratch))
-        heard = _hear(name, data, segments, split, sides.index(split))
-    names = [*segments.classes, OTHER]
-    if as_json:
-        print_json(
-            {
-                "network": name,
-                "segments": len(heard.rows),
-                "accuracy": heard.accuracy,
-                "confusion": {"classes": names, "counts": heard.confusion.tolist()},
-                "calibration_error": heard.calibration_error,
-                "calibration": [list(one) for one in heard.calibration],
-            }
-        )
+def _warn_of_workers(file: RunFile, segments: Segments | None, workers: int) -> None:
+    """Say where workers are not used, and why."""
+    if segments is None:
+        why = "a recipe draws its own batches"
+    elif file.kind == "embedding_head":
+        why = "a head hears its sounds once"
+    elif file.kind == "keys":
+        why = "keys are mixed and heard in this process"
+    elif segments.encoding is not None:
+        why = "the set keeps log-mel frames, which need no hearing"
+    else:
         return
-    _print_heard(heard, names)
+    warn(f"--workers {workers}: not used; {why}")
 
 
-def open_data(path: Path, folder: Path) -> Segments:
-    """Open what is learnt from; a plain folder of sounds is prepared first.
-
-    Args:
-        path: A prepared data set, or a folder with a folder for each class.
-        folder: Where a plain folder's table and segments go; those that are there are taken.
-
-    Raises:
-        InputError: The folder is not there or holds neither, or its sounds cannot be dealt out.
-        DataError: The data set is damaged.
-    """
-    from bridge.datasets.prepare import PrepareSettings, prepare_table
-    from bridge.datasets.scan import scan_folder
-    from bridge.datasets.table import write_table
-    from dream_core.training import segments
-
-    if not path.is_dir():
-        raise InputError(f"--data {path}: no such folder; reverie data prepare writes one")
-    if (path / "prepared.toml").exists():
-        return segments.open_segments(path)
-    if not (folder / "data/prepared.toml").exists():
-        scan = scan_folder(path)
-        write_table(folder / "data.csv", scan.recordings, overwrite=True)
-        made = prepare_table(
-            folder / "data.csv", folder / "data", PrepareSettings(folds=_FOLDS), overwrite=True
-        )
-        for line in (*scan.left_out.lines(), *made.left_out.lines(), *made.notes):
-            note(line)
-        for line in made.failed:
-            warn(f"left out: {line}")
-    return segments.open_segments(folder / "data")
+def _check_beside(context: typer.Context) -> None:
+    """Refuse options that a run file says."""
+    names = {"base": "from", "assignments": "set", "with_pitch": "with-pitch"}
+    wrong = [f"--{names.get(key, key)}" for key in _SAID_BY_FILE if not _is_default(context, key)]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)}: --run says that; change it in a copy of the file")
 
 
-def _hear(name: str, data: Path, segments: Segments, split: str, side: int) -> Heard:
-    import numpy as np
-
-    from dream_core.networks.registry import load_network
-    from dream_core.training.hearing import hear_segments
-
-    rows = np.flatnonzero((segments.splits == side) | (split == "all"))
-    if not len(rows):
-        raise InputError(f"{data} has no segments in its {split} part")
-    return hear_segments(load_network(name), segments, rows)
-
-
-def _settings(
-    assignments: Sequence[str], *, epochs: int, minutes: float, seed: int
-) -> tuple[RunSettings, dict[str, str]]:
-    """Part what was set into settings of the run and options of the kind, and read the former.
-
-    Raises:
-        InputError: An assignment is none, or no number where one is needed.
-    """
-    from dream_core.training.run_settings import RunSettings
-
-    own = {one.name: one for one in fields(RunSettings) if one.name not in ("epochs", "minutes", "seed")}
-    numbers: dict[str, Any] = {}
-    options: dict[str, str] = {}
-    mistakes = []
-    for assignment in assignments:
-        key, sign, value = assignment.partition("=")
-        if not sign or not key or not value:
-            mistakes.append(f"--set {assignment}: OPTION=VALUE is needed, as in widths=64,128")
-        elif key in ("epochs", "minutes", "seed"):
-            mistakes.append(f"--set {assignment}: that is --{key} {value}")
-        elif key in own:
-            try:
-                numbers[key] = (int if isinstance(own[key].default, int) else float)(value)
-            except ValueError:
-                mistakes.append(f"--set {assignment}: a number is needed")
-        else:
-            options[key] = value
-    if mistakes:
-        raise InputError("; ".join(mistakes))
-    return RunSettings(epochs=epochs, minutes=minutes, seed=seed, **numbers), options
-
-
-def _epoch_line(told: EpochReport) -> str:
-    return (
-        f"epoch {told.epoch:3d}/{told.epochs}  loss {told.train_loss:.3f}  unheard groups "
-        f"{told.validation_accuracy:.1%}  heard groups {told.heard_accuracy:.1%}  "
-        f"{show_minutes(told.seconds)}{'  best' if told.is_best else ''}"
-    )
-
-
-def _trial_lines(told: TrialReport) -> list[str]:
-    values = ", ".join(f"{key} {value:.4g}" for key, value in told.values.items())
-    line = (
-        f"trial {told.number:3d}/{told.trials}  {told.state:8}  unheard groups {told.accuracy:.1%}  best "
-        f"{told.best:.1%}  ({values})"
-    )
-    return [*(f"  {remark}" for remark in told.remarks), line]
-
-
-def _print_trained(trained: Trained, name: str, place: Path, as_json: bool) -> None:
-    accuracies = {"unheard_groups": trained.unheard.accuracy, "heard_groups": trained.heard.accuracy}
-    if as_json:
-        print_json(
-            {
-                "network": name,
-                "path": str(place),
-                "run": str(trained.path.parent),
-                "sha256": trained.sha256,
-                "epochs": trained.epochs,
-                "best_epoch": trained.best_epoch,
-                "is_tested": trained.is_tested,
-                "accuracy": accuracies,
-            }
-        )
-        return
-    say(str(place))
-    what = "groups it never heard" if trained.is_tested else "groups that chose its epoch (no test groups)"
-    note(
-        f"{trained.unheard.accuracy:.1%} of {what}; {trained.heard.accuracy:.1%} of new segments of groups "
-        f"it learnt from; epoch {trained.best_epoch} of {trained.epochs}"
-    )
-    note(f"confusion and settings: {trained.path.parent / 'card.md'}")
-    note(f"dream with it: reverie render STEM --preset PRESET --set dream.network={name}")
-
-
-def _print_heard(heard: Heard, names: Sequence[str]) -> None:
-    confusion = heard.confusion
-    say(f"accuracy {heard.accuracy:.1%}, a mean over the classes, of {len(heard.rows)} segments")
-    shown = [index for index in range(len(names)) if confusion[:, index].any() or index < len(names) - 1]
-    print_table(
-        ("truth / heard", *(names[index] for index in shown), "right"),
-        [
-            (
-                names[row],
-                *(int(confusion[row, index]) for index in shown),
-                f"{confusion[row, row] / max(1, confusion[row].sum()):.0%}",
-            )
-            for row in range(len(names) - 1)
-        ],
-    )
-    say(f"mean distance of confidence from accuracy {heard.calibration_error:.3f}")
-    print_table(
-        ("confidence", "right", "segments"),
-        [(f"{said:.0%}", f"{is_so:.0%}", count) for said, is_so, count in heard.calibration],
-    )
-
-
-def _epochs_done(folder: Path) -> int:
-    try:
-        return max(0, len((folder / "history.csv").read_text(encoding="utf-8").splitlines()) - 1)
-    except OSError:
-        return 0
-
-
-def _serve(folder: Path) -> None:
-    import importlib.util
-    import subprocess
-
-    if importlib.util.find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed; call: pip install 'reverie-audio[train]'")
-    subprocess.run([sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)], check=False)
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train_command,
-    "search": search_command,
-    "runs": runs_command,
-    "test": judge_command,
-}
-"""Each command by the name it is called by."""
+def _is_default(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is None or source.name == "DEFAULT"

@@ -7,7 +7,8 @@ gave.
 - `table`         recordings as lines of a CSV file
 - `published`     data sets as they are published: NSynth, Philharmonia, IRMAS, ESC-50, UrbanSound8K
 - `scan`          a folder becomes a table; `vetting` merges its labels and drops what is not wanted
-- `notes`         notes and chords of soundfonts, rendered
+- `notes`         notes and chords, rendered; `instruments` what plays them: soundfonts and VST3 plugins
+- `played`        which keys are down when in recordings, where that is known
 - `decode`        a recording as one mono waveform
 - `prepare`       a table becomes segments
 - `summary`       counts, balance and leaks; `sheet` spectrograms of them

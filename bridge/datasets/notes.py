@@ -1,4 +1,4 @@
-"""Notes and chords of soundfonts, rendered by FluidSynth into files with a table."""
+"""Notes and chords of soundfonts and VST3 instruments, rendered into files with a table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ import numpy as np
 
 from bridge.arrays import Float32Array
 from bridge.audio.writer import AudioWriter
+from bridge.datasets.instruments import Instrument, PluginSound, choose_plugins, choose_presets
+from bridge.datasets.played import PLAYED_COLUMNS
 from bridge.datasets.table import Recording, write_table
 from bridge.errors import InputError, OutputError, nearest_names
 from bridge.files import private_folder, remove_leftovers
-from dream_core.training.fluidsynth import (
-    RENDER_RATE,
-    Note,
-    check_fluidsynth,
-    list_presets,
-    render_slots,
-)
-from dream_core.training.notes import FAMILY_PRESETS, PITCH_RANGES
+from dream_core.training.fluidsynth import RENDER_RATE, Note
+from dream_core.training.notes import FAMILY_PRESETS
 from dream_core.training.write_segments import name_folder
 
-__all__ = ["NoteSettings", "Rendered", "render_soundfonts"]
+__all__ = ["NoteSettings", "Rendered", "render_instruments"]
 
 CHORD_INTERVALS: Final = (
     (0, 4, 7), (0, 3, 7), (0, 5, 7), (0, 4, 7, 10), (0, 3, 7, 10), (0, 7), (0, 4), (0, 12),
@@ -79,34 +75,41 @@ class Rendered:
     n_absent: int
 
 
-def render_soundfonts(
+def render_instruments(
     soundfonts: Sequence[Path],
+    plugins: Sequence[PluginSound],
     out: Path,
     settings: NoteSettings | None = None,
     *,
     report: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
 ) -> Rendered:
-    """Render notes and chords of every General MIDI preset into a folder; it appears whole or not at all.
+    """Render notes and chords of presets and plugins into a folder; it appears whole or not at all.
 
     The folder holds a FLAC a note, ``data.csv`` to prepare it with, and ``notes.csv``: which keys are
-    down from when to when in each file. A preset of a soundfont is a group; its family is the label.
+    down from when to when in each file. A General MIDI preset of a soundfont is a group, its family the
+    label; a plugin in one state is a group, its name the label.
 
     Args:
         soundfonts: SF2 or SF3 files.
+        plugins: Sounds of VST3 instruments.
         out: The folder, which must not be there.
         settings: Which notes.
         report: Told which preset is rendered, its number and how many there are.
 
     Raises:
-        InputError: There is no such soundfont, two have one name, or none has a preset that is wanted.
+        InputError: There is no such soundfont, two have one name, none has a preset that is wanted, a plugin
+            is an effect, or nothing is given.
         SettingError: FluidSynth is not installed, or a file is no soundfont.
+        PluginError: There is no such plugin, it does not load, or it fails.
         OutputError: The folder is there.
     """
     settings = settings or NoteSettings()
-    check_fluidsynth()
+    if not soundfonts and not plugins:
+        raise InputError("nothing plays: --soundfont FILE or --plugin NAME says what does")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: exists already; give another name")
-    wanted, n_absent = _choose_presets(soundfonts, settings)
+    presets, n_absent = choose_presets(soundfonts, settings.families)
+    wanted = [*presets, *choose_plugins(plugins)]
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out.parent)
     recordings: list[Recording] = []
@@ -116,27 +119,25 @@ def render_soundfonts(
         work.mkdir()
         with (work / "notes.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("path", "pitch", "velocity", "start_s", "end_s"))
-            for index, (soundfont, family, preset) in enumerate(wanted):
-                name = f"{soundfont.stem} {preset[0]:03d}-{preset[1]:03d}"
-                report(name, index, len(wanted))
-                slots = _draw_slots(preset, family, settings)
-                rendered = render_slots(preset, slots, soundfont)
-                for number, (notes, sound) in enumerate(zip(slots, rendered, strict=True)):
+            writer.writerow(PLAYED_COLUMNS)
+            for index, instrument in enumerate(wanted):
+                report(instrument.name, index, len(wanted))
+                slots = _draw_slots(instrument, settings)
+                for number, (notes, sound) in enumerate(zip(slots, instrument.render(slots), strict=True)):
                     peak = float(np.abs(sound).max(initial=0.0))
                     if peak < _SILENT_PEAK:
                         n_silent += 1
                         continue
-                    inside = Path(soundfont.stem, name.split()[-1], _file_name(number, notes))
+                    inside = instrument.folder / _file_name(number, notes)
                     _write_note(work / inside, sound / peak)
                     for note in notes:
                         writer.writerow(
                             (inside.as_posix(), note.pitch, note.velocity, 0.0, f"{note.duration_s:.6f}")
                         )
-                    recordings.append(_describe(inside, notes, len(sound), family, name, soundfont))
+                    recordings.append(_describe(inside, notes, len(sound), instrument))
         if not recordings:
-            names = ", ".join(map(str, soundfonts))
-            raise InputError(f"{names}: every note is silent; the presets hold no sound")
+            names = ", ".join([*map(str, soundfonts), *(one.plugin for one in plugins)])
+            raise InputError(f"{names}: every note is silent; there is no sound in them")
         write_table(work / "data.csv", [_moved(one, work) for one in recordings])
         if out.exists():
             out.rmdir()
@@ -146,32 +147,10 @@ def render_soundfonts(
     )
 
 
-def _choose_presets(
-    soundfonts: Sequence[Path], settings: NoteSettings
-) -> tuple[list[tuple[Path, str, tuple[int, int]]], int]:
-    """Return which presets of which soundfonts are rendered, and how many of them are not there."""
-    missing = [str(path) for path in soundfonts if not path.is_file()]
-    if missing:
-        raise InputError(f"{', '.join(missing)}: no such soundfont; --soundfont needs an .sf2 or .sf3 file")
-    stems = [path.stem for path in soundfonts]
-    if len(set(stems)) < len(stems):
-        raise InputError(f"{', '.join(map(str, soundfonts))}: two have one name; rename one")
-    wanted, n_absent = [], 0
-    for soundfont in soundfonts:
-        there = list_presets(soundfont)
-        for family in settings.families or tuple(FAMILY_PRESETS):
-            own = [preset for preset in FAMILY_PRESETS[family] if preset[0] == 0]
-            wanted += [(soundfont, family, preset) for preset in own if preset in there]
-            n_absent += sum(preset not in there for preset in own)
-    if not wanted:
-        raise InputError(f"{', '.join(map(str, soundfonts))}: has none of the General MIDI presets wanted")
-    return wanted, n_absent
-
-
-def _draw_slots(preset: tuple[int, int], family: str, settings: NoteSettings) -> list[tuple[Note, ...]]:
-    """Choose notes over the family's range, each pitch in a place of its own, then chords."""
-    rng = np.random.default_rng((settings.seed, *preset))
-    lowest, highest = PITCH_RANGES[family]
+def _draw_slots(instrument: Instrument, settings: NoteSettings) -> list[tuple[Note, ...]]:
+    """Choose notes over the instrument's range, each pitch in a place of its own, then chords."""
+    rng = np.random.default_rng((settings.seed, *instrument.seed))
+    lowest, highest = instrument.keys
     pitches = np.linspace(lowest, highest - 1, max(1, settings.n_notes)).round().astype(int)
     slots: list[tuple[Note, ...]] = [(_draw_note(int(pitch), rng),) for pitch in pitches[: settings.n_notes]]
     for _ in range(settings.n_chords):
@@ -198,18 +177,16 @@ def _write_note(path: Path, sound: Float32Array) -> None:
         writer.write(0.99 * sound[None, :].astype(np.float32))
 
 
-def _describe(
-    inside: Path, notes: Sequence[Note], n_samples: int, family: str, group: str, soundfont: Path
-) -> Recording:
+def _describe(inside: Path, notes: Sequence[Note], n_samples: int, instrument: Instrument) -> Recording:
     return Recording(
         path=inside,
-        label=family,
-        group=group,
+        label=instrument.label,
+        group=instrument.name,
         pitch=notes[0].pitch if len(notes) == 1 else -1,
         velocity=notes[0].velocity if len(notes) == 1 else -1,
-        source=soundfont.stem,
+        source=instrument.source,
         duration_s=n_samples / RENDER_RATE,
-        licence=f"that of {soundfont.name}",
+        licence=instrument.licence,
     )
 
 

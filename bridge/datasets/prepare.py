@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -19,11 +19,14 @@ import numpy as np
 
 from bridge.arrays import Float32Array
 from bridge.datasets.decode import read_mono
+from bridge.datasets.played import read_played
 from bridge.datasets.scan import Reasons
 from bridge.datasets.table import Recording, list_mistakes, read_table, shown_path
-from bridge.errors import AudioFileError, InputError
+from bridge.errors import AudioFileError, InputError, nearest_names
 from bridge.files import hash_file, private_folder, remove_leftovers
 from dream_core.training.cutting import choose_divisors, cut, n_starts, stretch, trim
+from dream_core.training.encoded import encoding_for
+from dream_core.training.segment_notes import SegmentNote
 from dream_core.training.segments import FULL_SCALE, StoredSegments
 from dream_core.training.splitting import Group, Sides, check_folds, find_joined, split_groups
 from dream_core.training.write_segments import Segment, check_folder, write_segments
@@ -53,6 +56,7 @@ class PrepareSettings:
         stretches: Whether classes below the median get stretched copies in train, unless these would make
             them the largest.
         knows: Whether the caller knows what splitting by segment means.
+        encode: ``waveform``, or ``log_mel`` to keep frames of 64 bands in place of sounds, a third as large.
     """
 
     sample_rate: int = 22050
@@ -63,6 +67,7 @@ class PrepareSettings:
     trim_db: float = -45.0
     stretches: bool = True
     knows: bool = False
+    encode: str = "waveform"
 
     def __post_init__(self) -> None:
         """Check what does not fit together."""
@@ -73,6 +78,8 @@ class PrepareSettings:
             raise InputError(f"--segment {self.segment_s:g}: must lie in 0.05..60 s")
         if not -120.0 <= self.trim_db < 0.0:
             raise InputError(f"--trim {self.trim_db:g}: must lie in -120..0 dB, below the recording's peak")
+        if self.encode not in ("waveform", "log_mel"):
+            raise InputError(f"--encode {self.encode}: {nearest_names(self.encode, ['waveform', 'log_mel'])}")
         if self.split not in ("group", "segment"):
             raise InputError(f"--split {self.split}: group or segment; group keeps a recording on one side")
         if self.split == "segment" and not self.knows:
@@ -155,7 +162,10 @@ def prepare_table(
             told = "; ".join([*failed[:3], *left_out.lines()])
             raise InputError(f"{table}: nothing is left of {', '.join(gone)}: {told}")
         sides, notes = _deal(recordings, kept, settings)
-        cutting = _Cutting(recordings, kept, scratch, settings, sides, table.absolute().parent, left_out)
+        noted = read_played(table.with_name("notes.csv"))
+        cutting = _Cutting(
+            recordings, kept, scratch, settings, sides, table.absolute().parent, left_out, noted
+        )
         made_by = cutting.plan(table)
         segments = write_segments(
             out,
@@ -166,6 +176,7 @@ def prepare_table(
             licence=" + ".join(sorted({recordings[row].licence or "unknown" for row in kept.rows})),
             made_by=made_by,
             overwrite=overwrite,
+            encoding=encoding_for(settings.sample_rate) if settings.encode == "log_mel" else None,
         )
     return Prepared(segments=segments, left_out=left_out, failed=tuple(failed), notes=tuple(notes))
 
@@ -298,6 +309,7 @@ class _Cutting:
     sides: Sides | None
     folder: Path
     left_out: Reasons
+    noted: Mapping[Path, Sequence[SegmentNote]]
     stretched: set[str] = field(default_factory=set)
     hops: dict[str, int] = field(default_factory=dict)
 
@@ -348,6 +360,7 @@ class _Cutting:
             sound = np.frombuffer(stored, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
             origin_s = one.start_s + self.kept.starts[index] / self.settings.sample_rate
             shown = shown_path(one.path, self.folder)
+            played = self._played(one, origin_s + len(sound) / self.settings.sample_rate)
             n_found = 0
             for start_s, times, part in self._cut(sound, one):
                 n_found += 1
@@ -365,6 +378,7 @@ class _Cutting:
                     path=shown,
                     start_s=origin_s + start_s,
                     stretch=times,
+                    notes=None if played is None else self._inside(played, origin_s + start_s, times),
                 )
             if not n_found:
                 self.left_out.add("less than a tenth of any segment sounds; try a shorter --segment", shown)
@@ -380,6 +394,23 @@ class _Cutting:
             longer /= max(1.0, float(np.abs(longer).max(initial=0.0)))
             for start, part in cut(longer, whole, hop, below_db=self.settings.trim_db):
                 yield (first + start / STRETCH) / rate, STRETCH, part
+
+    def _played(self, one: Recording, end_s: float) -> list[SegmentNote] | None:
+        """Return the notes of a recording, none longer than it sounds; None where the set has no notes."""
+        if not self.noted:
+            return None
+        return [
+            replace(note, end_s=min(note.end_s, end_s)) for note in self.noted.get(one.path.absolute(), ())
+        ]
+
+    def _inside(self, played: Sequence[SegmentNote], start_s: float, times: int) -> list[SegmentNote]:
+        """Return the notes that sound in a segment, in its own time."""
+        moved = (
+            SegmentNote(note.pitch, (note.start_s - start_s) * times, (note.end_s - start_s) * times)
+            for note in played
+        )
+        whole_s = self.settings.segment_s
+        return [note for note in moved if note.end_s > max(0.0, note.start_s) and note.start_s < whole_s]
 
     def _may_stretch(self, one: Recording) -> bool:
         """Say whether a recording is learned from: what is tested is left as it was played."""

@@ -181,7 +181,7 @@ def _same_segments(segments: StoredSegments, report: Callable[[int, int], None])
     for start in range(0, len(segments), _BLOCK_ROWS):
         report(start, len(segments))
         rows = np.arange(start, min(len(segments), start + _BLOCK_ROWS))
-        for row, samples in zip(rows.tolist(), segments.integers(rows), strict=True):
+        for row, samples in zip(rows.tolist(), segments.stored(rows), strict=True):
             other = first.setdefault(hashlib.blake2b(samples.tobytes(), digest_size=16).digest(), row)
             if segments.splits[other] != segments.splits[row]:
                 leaks.append(f"the same sound in {_name(segments, other)} and in {_name(segments, row)}")

@@ -7,6 +7,7 @@ is written, and nothing is opened that can crash. Rendering takes a plan and not
 - `planner`         stems, a preset and a song to a plan
 - `imagine`         a plan without a stem: silence of a length
 - `checks`          what a plan's parts must be to each other
+- `stand_in`        who hears notes where the network a preset names for it is not installed
 - `played`          whether notes that dreams play are there
 - `growth`          whether networks that play on are there, and where they begin
 - `stem_envelopes`  what moves a stem's parameters over its song

@@ -46,6 +46,7 @@ from bridge.plan.output_names import audio_values, build_name, check_template, s
 from bridge.plan.played import check_played, unheard_notes
 from bridge.plan.section import Section
 from bridge.plan.session_stems import find_clock, session_clock
+from bridge.plan.stand_in import stand_in
 from bridge.plan.stem_envelopes import build_preset_envelopes
 from bridge.presets.keyswitches import dreams_of
 from bridge.presets.load import load_noted, with_location
@@ -130,7 +131,7 @@ def build_plan(
     midi_path = None if midi is None else resolve_path(Path(midi))
     _check_out(stems, out_dir)
     loaded, said = (preset, ()) if isinstance(preset, Preset) else load_noted(preset, trust=trust)
-    resolved = apply_settings(loaded, settings, variation)
+    resolved, heard_by = stand_in(apply_settings(loaded, settings, variation), settings)
     template = check_template(name_template)
     with ThreadPoolExecutor() as pool:  # reading and hashing wait for disks, and let go of the interpreter
         stamps = dict(zip(found, pool.map(_stamp, found), strict=True))
@@ -138,7 +139,8 @@ def build_plan(
         hashed = list(pool.map(hash_file, (info.path for info in infos)))
     clock, ladder = clock or ClockSettings(), sort_ladder(ladder)
     parsed, tempo_map = _read_clock(midi, session, clock, infos, resolved)
-    warnings = [*notes, *said, *tempo_map.warnings, *(() if parsed is None else parsed.warnings)]
+    warnings = [*notes, *said, *heard_by, *tempo_map.warnings]
+    warnings += () if parsed is None else parsed.warnings
     warnings += find_overruled(resolved, settings)
     hashes = {info.path.stem: digest for info, digest in zip(infos, hashed, strict=True)}
     dreams = check_dreams(resolved, list(hashes), device, threads, seed)

@@ -9,11 +9,20 @@ from bridge.errors import ProcessorError, RenderError, RenderStoppedError
 from bridge.processors.pitch_sources import pitch_networks
 from dream_core.errors import CancelledError, DreamError, NonFiniteError, WeightsError
 from dream_core.networks.registry import PUBLISHED, get_card, is_ready, weights_owner, weights_sha256
+from dream_core.objectives.objective import KEYS
 from dream_core.objectives.parse import parse_objective
 from dream_core.runtime import default_threads, resolve_device
 from dream_core.settings import DEFAULT_NETWORK
 
-__all__ = ["border", "check_installed", "hash_networks", "networks_of", "resolve_compute"]
+__all__ = [
+    "border",
+    "check_installed",
+    "hash_networks",
+    "is_installed",
+    "networks_of",
+    "resolve_compute",
+    "wants_notes_alone",
+]
 
 
 def resolve_compute(device: str, threads: int | None) -> tuple[str, int | None]:
@@ -55,6 +64,25 @@ def check_installed(names: Iterable[str], where: str = "dream") -> None:
         for name in sorted(names):
             if not is_ready(name):
                 raise WeightsError(f"network {name!r} is not installed; {_remedy(name)}")
+
+
+def is_installed(name: str) -> bool:
+    """Say whether a network's weights are here."""
+    with border():
+        return is_ready(name)
+
+
+def wants_notes_alone(objective: str) -> bool:
+    """Say whether all that an objective asks of a dream's own network is notes.
+
+    >>> wants_notes_alone("note:A3 + timbre@class:flute"), wants_notes_alone("note:A3 + layer:contours")
+    (True, False)
+    """
+    try:
+        terms = parse_objective(objective).terms
+    except DreamError:
+        return False  # which is said where the dream is checked
+    return all(term.network or term.layers == {KEYS} for term in terms)
 
 
 def _remedy(name: str) -> str:

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from dream_core.dsp.resample import resample
 from dream_core.errors import NonFiniteError, SettingError, WeightsError
-from dream_core.files import write_whole
 from dream_core.frames.network import FramesNet, FramesSpec
+from dream_core.runtime import save_state
 
 __all__ = ["FrameTraining", "TrainedFrames", "TrainingStep", "train_frames"]
 
@@ -272,8 +272,7 @@ class _Training:
             "spent_s": self._spent_s,
             "error": self._error,
         }
-        with write_whole(path) as part:
-            torch.save(state, part)
+        save_state(path, state)
 
     def _resume(self, path: Path) -> None:
         try:

@@ -20,7 +20,10 @@ from torch import Tensor, nn
 from dream_core.dsp.framing import cut_frames
 from dream_core.dsp.stft import rfft_magnitudes
 
-__all__ = ["FrontendSpec", "LogMel", "mel_filterbank"]
+__all__ = ["FrontendSpec", "LogMel", "MelScale", "mel_filterbank"]
+
+MelScale = Literal["htk", "slaney", "octave"]
+"""Scale and shape of the bands, see :func:`mel_filterbank`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class FrontendSpec:
     log_offset: float = 0.01
     patch_frames: int = 96
     patch_hop_frames: int = 0
-    mel: Literal["htk", "slaney"] = "htk"
+    mel: MelScale = "htk"
     power: Literal[1, 2] = 1
     centred: bool = False
     compress: Literal["log", "log10", "none"] = "log"
@@ -126,12 +129,13 @@ def mel_filterbank(
     f_min_hz: float,
     f_max_hz: float,
     dtype: torch.dtype = torch.float64,
-    mel: Literal["htk", "slaney"] = "htk",
+    mel: MelScale = "htk",
 ) -> Tensor:
-    """Build mel triangles, HTK's or Slaney's.
+    """Build triangles along frequency: mel, HTK's or Slaney's, or as many in every octave.
 
     HTK's are linear in mel, reach 1 and leave the DC bin out. Slaney's are linear in hertz, and each has an
-    area of 1 Hz.
+    area of 1 Hz. Those of ``octave`` are linear in hertz and reach 1; where they would be narrower than the
+    transform resolves, each is as wide as a bin on both sides, so that none is empty.
 
     Source:
         ``tf.signal.linear_to_mel_weight_matrix``; O'Shaughnessy 1987 for the scale. Slaney 1998, "Auditory
@@ -145,6 +149,8 @@ def mel_filterbank(
     """
     if mel == "slaney":
         return _slaney_filterbank(n_mels, n_fft, sample_rate, f_min_hz, f_max_hz).to(dtype)
+    if mel == "octave":
+        return _octave_filterbank(n_mels, n_fft, sample_rate, f_min_hz, f_max_hz).to(dtype)
     bins_hz = torch.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1, dtype=torch.float64)[1:]
     bins_mel = _hz_to_mel(bins_hz)[:, None]
     limits = _hz_to_mel(torch.tensor([f_min_hz, f_max_hz], dtype=torch.float64))
@@ -171,6 +177,16 @@ def _slaney_filterbank(n_mels: int, n_fft: int, sample_rate: int, f_min_hz: floa
     rising = (bins_hz - lower) / (centre - lower)
     falling = (upper - bins_hz) / (upper - centre)
     return torch.clamp(torch.minimum(rising, falling), min=0.0) * (2.0 / (upper - lower))
+
+
+def _octave_filterbank(n_mels: int, n_fft: int, sample_rate: int, f_min_hz: float, f_max_hz: float) -> Tensor:
+    edges_hz = f_min_hz * (f_max_hz / f_min_hz) ** torch.linspace(0.0, 1.0, n_mels + 2, dtype=torch.float64)
+    bins_hz = torch.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    bin_hz = sample_rate / n_fft
+    rising = 1.0 - (centre - bins_hz) / (centre - lower).clamp(min=bin_hz)
+    falling = 1.0 - (bins_hz - centre) / (upper - centre).clamp(min=bin_hz)
+    return torch.clamp(torch.minimum(rising, falling), min=0.0)
 
 
 class LogMel(nn.Module):

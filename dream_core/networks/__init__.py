@@ -3,6 +3,7 @@
 - `registry`  every network by name, and how one is loaded; `cache` for threads that share them
 - `card`      what a network must offer and what its card says; `card_data` reads one from a file's header
 - `timbre`    ours, weights shipped; `mel_cnn` its kind, also for networks of the user's own
+- `pitch`     ours too, weights shipped: which notes sound, one of `kinds`
 - `kinds`     what else can be trained here, one file each; `registry` loads it
 - `texture`   random weights from a seed
 - `musicnn`   tags of music, and `musicnn_network`; `tf_checkpoint` reads the format of its weights

@@ -11,7 +11,20 @@ from torch import Tensor, nn
 
 from dream_core.frontend.log_mel import FrontendSpec
 
-__all__ = ["LayerInfo", "MelHearing", "Network", "NetworkCard", "PictureNetwork"]
+__all__ = [
+    "PITCH_CLASSES",
+    "LayerInfo",
+    "MelHearing",
+    "Network",
+    "NetworkCard",
+    "PictureNetwork",
+    "head_sizes",
+]
+
+PITCH_CLASSES = tuple(
+    f"pitch_{name}" for name in ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+)
+"""The last classes of a network with a second head, which hears the pitch class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,16 @@ class NetworkCard:
     keys: tuple[int, ...] = ()
     keys_layer: str = ""
     looks: Literal["log_mel", "waveform", "picture"] = "log_mel"
+
+
+def head_sizes(card: NetworkCard) -> tuple[int, ...]:
+    """Return how many classes each head has, of a network whose classes exclude each other.
+
+    One class of each head is heard: their probabilities sum to one.
+    """
+    n_pitches, n_classes = len(PITCH_CLASSES), len(card.classes)
+    has_pitch = n_classes > n_pitches and card.classes[-n_pitches:] == PITCH_CLASSES
+    return (n_classes - n_pitches, n_pitches) if has_pitch else (n_classes,)
 
 
 class Network(Protocol):

@@ -30,7 +30,11 @@ KIND = "mel_cnn"
 
 _NATS_PER_UNIT = 4.0
 _LARGEST = {"sample_rate": 1 << 20, "n_mels": 1 << 9, "power": 2}
-_CHOICES = {"mel": ("htk", "slaney"), "compress": ("log", "log10", "none"), "centred": (False, True)}
+_CHOICES = {
+    "mel": ("htk", "slaney", "octave"),
+    "compress": ("log", "log10", "none"),
+    "centred": (False, True),
+}
 # Four frames by three bands, every second frame: each frame is looked at twice, none more than another.
 _FIRST_KERNEL = (4, 3)
 

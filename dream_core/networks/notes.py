@@ -22,6 +22,7 @@ from dream_core.errors import WeightsError
 from dream_core.frontend.patches import patch_starts, slice_patches
 from dream_core.names import name_key
 from dream_core.networks.card import LayerInfo, NetworkCard
+from dream_core.networks.kinds.blocks import MeanOdds
 from dream_core.networks.notes_frontend import (
     BINS_PER_OCTAVE,
     HARMONICS,
@@ -175,7 +176,7 @@ class Notes(nn.Module):
         self.contours_logits, self.contours = _Pitches(), nn.Sigmoid()
         self.notes_logits, self.notes = _Pitches(), nn.Sigmoid()
         self.onsets_logits, self.onsets = _Pitches(), nn.Sigmoid()
-        self.logits = _MeanOdds()
+        self.logits = MeanOdds()
 
     @property
     def card(self) -> NetworkCard:
@@ -225,7 +226,7 @@ class Notes(nn.Module):
         return output
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return one logit a note for patches of sound; see `_MeanOdds` for how frames become one."""
+        """Return one logit a note for patches of sound; see `MeanOdds` for how frames become one."""
         harmonics = self.harmonics(self.cqt(self.hear_power(patches)))
         _, notes_logits = self._hear_pitches(harmonics)
         # The logits do not hear onsets, nor the notes' probabilities: they are for those who tap them.
@@ -268,21 +269,6 @@ class _Pitches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, 0].transpose(1, 2)
-
-
-class _MeanOdds(nn.Module):
-    """The logit of a patch from those of its frames: its odds are the mean of theirs.
-
-    A note that sounds throughout has in the patch the probability it has in a frame. One that sounds for half
-    of it has half the odds (0.69 nats less), so it is still heard; one frame among 172 is not enough. Every
-    frame has a gradient, and those where the note is nearest to being heard have the largest.
-
-    Shape:
-        ``(n, notes, time)`` -> ``(n, notes)``.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.logsumexp(x, dim=2) - math.log(x.shape[2])
 
 
 def _conv_relu(convolution: nn.Conv2d) -> nn.Sequential:

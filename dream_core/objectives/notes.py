@@ -207,8 +207,8 @@ def _semitones(text: str, written: str) -> int:
 def _has_keys(card: NetworkCard) -> None:
     if not card.keys:
         raise ObjectiveError(
-            f"network {card.name!r} hears no notes; take `notes` or `crepe` (`reverie networks get notes`), "
-            'as network = "notes" or, for one term, notes@chords:Am7|F'
+            f"network {card.name!r} hears no notes; take `pitch`, which is shipped, `notes` or `crepe` "
+            '(`reverie networks get notes`), as network = "pitch" or, for one term, pitch@chords:Am7|F'
         )
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dream_core.errors import ObjectiveError
+from dream_core.networks.card import head_sizes
 from dream_core.objectives.classes import (
     class_index,
     class_score,
@@ -52,8 +53,11 @@ def probability(name: str = "auto") -> Objective:
 
     def score(heard: Activations) -> Tensor:
         logits = heard.layers[LOGITS]
-        is_independent = heard.card.outputs == "independent"
-        probabilities = logits.sigmoid() if is_independent else logits.softmax(dim=2)
+        if heard.card.outputs == "independent":
+            probabilities = logits.sigmoid()
+        else:
+            heads = logits.split(head_sizes(heard.card), dim=2)
+            probabilities = torch.cat([head.softmax(dim=2) for head in heads], dim=2)
         if name == "auto":
             index = probabilities.detach().mean(dim=1).argmax(dim=1)
         else:

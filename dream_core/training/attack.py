@@ -54,13 +54,13 @@ def attack(
         ``(batch, frames, mels)`` -> the same.
     """
     batch, n_classes = len(patches), logits_of(patches[:1]).shape[1]
-    away = torch.randint(1, n_classes, (batch,), generator=generator)
+    away = torch.randint(1, n_classes, (batch,), generator=generator).to(patches.device)
     wrong, right = ((families + away) % n_classes)[:, None], families[:, None]
-    most = most_nepers * torch.rand((batch, 1, 1), generator=generator).sqrt()
+    most = most_nepers * torch.rand((batch, 1, 1), generator=generator).sqrt().to(patches.device)
     sound = patches.exp() - math.exp(silence)
     sigma_frames = _LONGEST_FRAMES * float(torch.rand(1, generator=generator)) ** 2
     sigma_bands = _MOST_BANDS * float(torch.rand(1, generator=generator))
-    is_steady = torch.rand((batch, 1, 1), generator=generator) < 0.25
+    is_steady = (torch.rand((batch, 1, 1), generator=generator) < 0.25).to(patches.device)
     gains = torch.zeros_like(patches)
     for step in range(n_steps):
         leaf = gains.requires_grad_(True)
@@ -83,4 +83,5 @@ def _smooth(field: Tensor, axis: int, sigma: float) -> Tensor:
     distance = torch.arange(size)[:, None] - torch.arange(size)
     weights = torch.exp(-0.5 * (distance / sigma) ** 2)
     weights = weights / weights.sum(dim=1, keepdim=True)
+    weights = weights.to(field.device)
     return weights @ field if axis == 1 else field @ weights.T

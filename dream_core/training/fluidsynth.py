@@ -106,7 +106,10 @@ def list_presets(path: Path) -> dict[tuple[int, int], str]:
             name, size = struct.unpack("<4sI", header)
             if name == b"LIST" and file.read(4) == b"pdta":
                 return _read_presets(file.read(_MOST_PRESETS * _PRESET_BYTES), path)
-            file.seek(size + size % 2 - (4 if name == b"LIST" else 0), 1)
+            file.seek(size - (4 if name == b"LIST" else 0), 1)
+            # Chunks begin at even places; MuseScore's are not moved there.
+            if size % 2 and file.read(1) != b"\0":
+                file.seek(-1, 1)
     raise SettingError(f"{path}: its list of presets is missing: the file is cut short. Copy it again")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dream_core.dsp.resample import resample
 from dream_core.errors import SettingError
 from dream_core.names import nearest_names
-from dream_core.networks.card import Network
+from dream_core.networks.card import Network, head_sizes
 from dream_core.training import augmentation
 from dream_core.training.evaluation import Heard
 from dream_core.training.segments import Segments
@@ -71,14 +71,18 @@ def hear_segments(network: Network, segments: Segments, rows: NDArray[np.int64])
             f"{nearest_names(missing[0], known)}"
         )
     columns = [known.index(name) for name in segments.classes]
-    others = [index for index in range(len(known)) if index not in columns]
+    sizes = head_sizes(network.card)
+    # A head that hears none of the data's classes has no say.
+    asked = range(sizes[0]) if max(columns) < sizes[0] else range(len(known))
+    others = [index for index in asked if index not in columns]
     found = [torch.zeros(0, len(columns) + 1, dtype=torch.float64)]
     for first in range(0, len(rows), _AT_ONCE):
         patches = some_patches(network, segments, rows[first : first + _AT_ONCE], 8)
         with torch.no_grad():
             logits = network(patches.flatten(0, 1)).double()
             is_one = network.card.outputs == "exclusive"
-            each = torch.softmax(logits, dim=1) if is_one else torch.sigmoid(logits)
+            heads = [torch.softmax(head, dim=1) for head in logits.split(sizes, dim=1)]
+            each = torch.cat(heads, dim=1) if is_one else torch.sigmoid(logits)
             mean = each.unflatten(0, patches.shape[:2]).mean(dim=1)
         rest = mean[:, others].amax(dim=1, keepdim=True) if others else mean.new_zeros(len(mean), 1)
         found.append(torch.cat([mean[:, columns], rest], dim=1))

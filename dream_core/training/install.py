@@ -16,7 +16,7 @@ __all__ = ["check_name", "clear_run", "install", "runs_folder"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RUN_FILES = (
     *("run.toml", "history.csv", "state.pt", "checkpoint.safetensors", "card.md", "evaluation.csv"),
-    *("search.journal", "search.csv", "data.csv"),
+    *("search.journal", "search.csv", "search.png", "data.csv", ".lock"),
 )
 _RUN_FOLDERS = ("events", "trials", "data")
 

@@ -6,27 +6,28 @@ are changed anew each time, a head from what a network below it makes of them, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dream_core.errors import SettingError
 from dream_core.frontend.log_mel import FrontendSpec, LogMel
 from dream_core.names import nearest_names
 from dream_core.networks import mel_cnn
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import PITCH_CLASSES, NetworkCard
 from dream_core.networks.kinds import embedding_head, trained
 from dream_core.networks.kinds.options import MelCnnOptions, MelOptions, WaveOptions, parse_options
-from dream_core.training import augmentation
+from dream_core.training.encoded import EncodedPatches, check_encoding
+from dream_core.training.feeder import Feeder
 from dream_core.training.head_learner import learn_head
+from dream_core.training.key_learner import learn_keys
 from dream_core.training.learner import Learner, Rows, plain_card
-from dream_core.training.segment_rows import draw_rows
+from dream_core.training.pitch_head import check_pitches, first_head_hearing, two_head_loss
 from dream_core.training.segments import Segments
+from dream_core.training.sounds import LogMelMaker, SoundMaker, Sounds
 
 __all__ = ["KINDS", "learner_for", "option_names"]
 
@@ -38,9 +39,9 @@ KINDS: tuple[str, ...] = (
 )
 """The kinds of networks that can be trained."""
 
-_LEVEL_DBFS = -20.0
-_LEVEL_SPREAD_DB = 15.0
-_SPEED_OCTAVES = 0.4
+_LOG_MEL_KINDS = tuple(kind for kind in trained.MEL_KINDS if kind != trained.KEYS_KIND)
+"""Kinds that can learn from log-mel frames that were kept, beside `mel_cnn`."""
+
 _MOST_FRAMES = 96
 _MOST_PATCH_S = 1.02
 
@@ -53,6 +54,8 @@ def learner_for(
     seed: int,
     base: str = "",
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
+    workers: int = 0,
 ) -> Learner:
     """Return what the loop trains for a kind of network.
 
@@ -64,6 +67,9 @@ def learner_for(
         seed: Of initial weights.
         base: For a head, on what it stands: ``NETWORK:LAYER``.
         heard: For a head, what that layer says of segments: filled, and taken from by later runs on it.
+        with_pitch: Whether a second head hears the pitch class.
+        workers: How many processes make batches; 0: this one. None are used for a head, whose layer is heard
+            once, for `keys`, nor where the set keeps log-mel frames, of which batches are cut in no time.
 
     Raises:
         SettingError: The kind or an option does not exist or does not fit the data.
@@ -76,13 +82,22 @@ def learner_for(
             f"kind {kind}: --from NETWORK:LAYER says on what an embedding_head stands, such as "
             "timbre:block5; " + ("it is needed" if not base else "no other kind takes it")
         )
+    if segments.encoding is not None and kind not in (mel_cnn.KIND, *_LOG_MEL_KINDS):
+        raise SettingError(
+            f"kind {kind} hears sounds, and the data set keeps log-mel frames alone; prepare the table again "
+            f"without --encode log_mel, or take {mel_cnn.KIND}, {', '.join(_LOG_MEL_KINDS)}"
+        )
+    if with_pitch:
+        check_pitches(kind, segments)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if kind == embedding_head.KIND:
             return learn_head(base, options, segments, name, {} if heard is None else heard)
+        if kind == trained.KEYS_KIND:
+            return learn_keys(options, segments, name)
         if kind in trained.WAVE_KINDS:
-            return _learn_wave(kind, options, segments, name)
-        return _learn_mel(kind, options, segments, name)
+            return _learn_wave(kind, options, segments, name, with_pitch, workers)
+        return _learn_mel(kind, options, segments, name, with_pitch, workers)
 
 
 def option_names(kind: str) -> type:
@@ -129,10 +144,12 @@ def _frontend(options: MelOptions, segments: Segments) -> FrontendSpec:
     return replace(spec, patch_frames=n_frames, patch_hop_frames=max(1, n_frames // 2))
 
 
-def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: str) -> Learner:
+def _learn_mel(
+    kind: str, texts: Mapping[str, str], segments: Segments, name: str, with_pitch: bool, workers: int
+) -> Learner:
     options: MelOptions = parse_options(option_names(kind), texts, kind)
     spec = _frontend(options, segments)
-    card = plain_card(name, segments)
+    card = _card(name, segments, with_pitch)
     network: nn.Module
     finish: Callable[[nn.Module], nn.Module]
     if isinstance(options, MelCnnOptions):
@@ -141,23 +158,26 @@ def _learn_mel(kind: str, texts: Mapping[str, str], segments: Segments, name: st
         shape = trained.MelShape(kind=kind, frontend=spec, options=options)
         network = trained.build(card, shape)
         finish, write = cast(Any, trained.fold), cast(Any, trained.write)
+    check_encoding(spec, segments, kind, options.frontend)
+    # What the attack takes for a sound's level is the natural logarithm.
+    silence = spec.silence if spec.compress == "log" else None
+    if segments.encoding is not None:
+        kept = EncodedPatches(segments, spec, with_pitch)
+        learner = Learner(network.float(), kept.batches, kept.plain, finish, write, silence=silence)
+        return _with_second_head(learner, segments) if with_pitch else learner
     # float32 is what is trained in; the network's own front end is exact.
     hear = LogMel(spec, dtype=torch.float32)
-    sounds = _Sounds(segments, spec.patch_samples)
-
-    def batches(rows: Rows, n: int, size: int, key: tuple[int, ...], strength: float) -> Iterator[Any]:
-        for patch, targets, generator in sounds.batches(rows, n, size, key, strength):
-            with torch.no_grad():
-                heard = hear(patch)
-                if strength > 0:
-                    heard = augmentation.mask_bands_and_frames(heard, spec.silence, generator)
-            yield heard, targets
+    sounds = Sounds(segments, spec.patch_samples, with_pitch)
 
     def plain(rows: Rows) -> Tensor:
         with torch.no_grad():
             return cast(Tensor, hear(sounds.plain(rows)))
 
-    return Learner(network.float(), batches, plain, finish, write)
+    feeder = Feeder(segments, LogMelMaker(sounds, spec), workers)
+    learner = Learner(
+        network.float(), feeder.batches, plain, finish, write, silence=silence, close=feeder.close
+    )
+    return _with_second_head(learner, segments) if with_pitch else learner
 
 
 def _mel_cnn(options: MelCnnOptions, spec: FrontendSpec, card: NetworkCard) -> tuple[Any, Any, Any]:
@@ -190,7 +210,9 @@ def _mel_cnn(options: MelCnnOptions, spec: FrontendSpec, card: NetworkCard) -> t
     return network, mel_cnn.fold_batch_norm, mel_cnn.write
 
 
-def _learn_wave(kind: str, texts: Mapping[str, str], segments: Segments, name: str) -> Learner:
+def _learn_wave(
+    kind: str, texts: Mapping[str, str], segments: Segments, name: str, with_pitch: bool, workers: int
+) -> Learner:
     options: WaveOptions = parse_options(option_names(kind), texts, kind)
     longest = round(_MOST_PATCH_S * segments.sample_rate)
     patch_samples = options.patch_samples or min(segments.segment_samples, longest)
@@ -202,56 +224,24 @@ def _learn_wave(kind: str, texts: Mapping[str, str], segments: Segments, name: s
     shape = trained.WaveShape(
         kind=kind, sample_rate=segments.sample_rate, patch_samples=patch_samples, options=options
     )
-    sounds = _Sounds(segments, patch_samples)
-
-    def batches(rows: Rows, n: int, size: int, key: tuple[int, ...], strength: float) -> Iterator[Any]:
-        for patch, targets, _ in sounds.batches(rows, n, size, key, strength):
-            yield patch, targets
-
-    network = trained.build(plain_card(name, segments), shape)
-    return Learner(network, batches, sounds.plain, cast(Any, trained.fold), cast(Any, trained.write))
+    sounds = Sounds(segments, patch_samples, with_pitch)
+    feeder = Feeder(segments, SoundMaker(sounds), workers)
+    network = trained.build(_card(name, segments, with_pitch), shape)
+    finish, write = cast(Any, trained.fold), cast(Any, trained.write)
+    learner = Learner(network, feeder.batches, sounds.plain, finish, write, close=feeder.close)
+    return _with_second_head(learner, segments) if with_pitch else learner
 
 
-@dataclass(frozen=True, slots=True)
-class _Sounds:
-    """Gives segments as sounds of a patch's length at one level.
+def _card(name: str, segments: Segments, with_pitch: bool) -> NetworkCard:
+    card = plain_card(name, segments)
+    return replace(card, classes=(*card.classes, *PITCH_CLASSES)) if with_pitch else card
 
-    Without the same level for all, a network learns loudness first.
-    """
 
-    segments: Segments
-    patch_samples: int
-
-    def plain(self, rows: Rows) -> Tensor:
-        """Return segments from their start, as they are but for their level."""
-        sounds = self.segments.sounds(rows)[:, : self.patch_samples]
-        padded = nn.functional.pad(sounds, (0, self.patch_samples - sounds.shape[1]))
-        return augmentation.level_to(padded, torch.tensor(_LEVEL_DBFS))
-
-    def batches(
-        self, rows: NDArray[np.int64], n_batches: int, batch_size: int, key: tuple[int, ...], strength: float
-    ) -> Iterator[tuple[Tensor, Tensor, torch.Generator]]:
-        """Yield sounds changed anew, their targets and the generator that changed them."""
-        segments = self.segments
-        rng = np.random.default_rng(key)
-        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-        n_classes = len(segments.classes)
-        for drawn in draw_rows(segments, rows, n_batches, batch_size, rng):
-            speeds = 2.0 ** rng.uniform(-_SPEED_OCTAVES * strength, _SPEED_OCTAVES * strength, len(drawn))
-            spare = np.maximum(0.0, segments.segment_samples - self.patch_samples * speeds)
-            starts = np.floor(rng.uniform(0.0, 1.0, len(drawn)) * spare)
-            sounds = augmentation.crop_at_speed(
-                segments.sounds(drawn),
-                torch.from_numpy(starts).float(),
-                torch.from_numpy(speeds).float(),
-                self.patch_samples,
-            )
-            targets = nn.functional.one_hot(torch.from_numpy(segments.labels[drawn]), n_classes).float()
-            if strength > 0:
-                sounds = augmentation.recolour(sounds, segments.sample_rate, generator, strength)
-                sounds = augmentation.level_to(sounds, torch.tensor(_LEVEL_DBFS))
-                sounds, targets = augmentation.mix_up(sounds, targets, generator, strength / 3.0)
-                sounds = augmentation.with_noise(sounds, generator)
-            spread_db = _LEVEL_SPREAD_DB * strength
-            levels = _LEVEL_DBFS + spread_db * (2.0 * torch.rand(len(drawn), generator=generator) - 1.0)
-            yield augmentation.level_to(sounds, levels), targets, generator
+def _with_second_head(learner: Learner, segments: Segments) -> Learner:
+    """Return a learner whose module has a second head; it cannot be attacked, which takes one class each."""
+    return replace(
+        learner,
+        loss=two_head_loss(len(segments.classes)),
+        hear=first_head_hearing(learner.plain, segments),
+        silence=None,
+    )

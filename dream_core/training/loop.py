@@ -9,6 +9,7 @@ state after each epoch is on disk, so a run that was stopped ends with the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,21 +18,24 @@ import torch
 from torch import Tensor, nn
 
 from dream_core.errors import SettingError
-from dream_core.training.evaluation import Heard
+from dream_core.training.learner import Judged, Learner
 from dream_core.training.learners import learner_for
 from dream_core.training.run import EpochReport, Run
 from dream_core.training.run_card import describe, run_card
 from dream_core.training.run_folder import (
+    CHECKPOINT,
     RunRecord,
+    check_free_folder,
     read_state,
     write_run,
     write_text,
 )
 from dream_core.training.run_settings import RunSettings
-from dream_core.training.segment_rows import part_rows
+from dream_core.training.segment_rows import RowParts, part_rows
 from dream_core.training.segments import Segments
+from dream_core.training.team import ALONE, Team
 
-__all__ = ["EpochReport", "Trained", "open_run", "train"]
+__all__ = ["EpochReport", "Trained", "begin_run", "finish_run", "open_run", "run_record", "train"]
 
 _FREE_SETTINGS = ("minutes",)
 """What may change when a run goes on: it changes no bit of an epoch."""
@@ -57,8 +61,8 @@ class Trained:
     sha256: str
     epochs: int
     best_epoch: int
-    unheard: Heard
-    heard: Heard
+    unheard: Judged
+    heard: Judged
     is_tested: bool
 
 
@@ -75,6 +79,9 @@ def train(
     device: torch.device | str = "cpu",
     resume: bool = False,
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
+    workers: int = 0,
+    team: Team = ALONE,
 ) -> Trained:
     """Train a network, or go on training.
 
@@ -90,6 +97,9 @@ def train(
         device: Where it runs; the same bits come of the same device alone.
         resume: Go on where the folder's run stopped; where there is none, begin.
         heard: For a head, what the layer says of segments: filled, and taken from by later runs on it.
+        with_pitch: Whether a second head hears the pitch class of segments, beside their class.
+        workers: How many processes make batches; 0: this one. The bits are the same.
+        team: The processes that train together; each calls this.
 
     Raises:
         SettingError: A setting, the data or the folder's run does not fit.
@@ -105,10 +115,14 @@ def train(
         device=device,
         resume=resume,
         heard=heard,
+        with_pitch=with_pitch,
+        workers=workers,
+        team=team,
     )
-    while not run.is_done:
-        report(run.epoch())
-    return _finish(run, record)
+    with closing(run.learner):
+        while not run.is_done:
+            report(run.epoch())
+        return cast(Trained, team.tell(finish_run(run, record) if team.leads else None))
 
 
 def open_run(
@@ -123,6 +137,9 @@ def open_run(
     device: torch.device | str = "cpu",
     resume: bool = False,
     heard: dict[int, Tensor] | None = None,
+    with_pitch: bool = False,
+    workers: int = 0,
+    team: Team = ALONE,
 ) -> tuple[Run, RunRecord]:
     """Begin a run or take one up, without training; arguments are those of `train`.
 
@@ -131,19 +148,56 @@ def open_run(
     """
     where = torch.device(device)
     parts = part_rows(segments, settings.heard_share, settings.seed)
-    learner = learner_for(kind, options or {}, segments, name, settings.seed, base, heard)
-    record = _record(segments, kind, settings, name, options or {}, base, where)
-    run = Run(learner, segments, parts, settings, folder, where, _fingerprint(record))
-    state = folder / "state.pt"
-    if resume and state.exists():
+    if with_pitch and team.size > 1:
+        # Its loss is a mean over the segments with a key, and shares of a batch have more of them or fewer.
+        raise SettingError("--with-pitch: a second head is trained in one process; call it without torchrun")
+    learner = learner_for(
+        kind, options or {}, segments, name, settings.seed, base, heard, with_pitch, workers
+    )
+    record = run_record(segments, kind, settings, name, options or {}, base, where)
+    if with_pitch:
+        record["run"]["with_pitch"] = True
+    return begin_run(learner, segments, parts, settings, record, folder, where, resume, team), record
+
+
+def begin_run(
+    learner: Learner,
+    segments: Segments,
+    parts: RowParts,
+    settings: RunSettings,
+    record: RunRecord,
+    folder: Path,
+    device: torch.device,
+    resume: bool,
+    team: Team = ALONE,
+) -> Run:
+    """Begin a run of a learner, or take it up.
+
+    Args:
+        learner: What is trained, and on what.
+        segments: The data set.
+        parts: Which of it is for what.
+        settings: Of the run.
+        record: Everything that it depends on; see `run_record`.
+        folder: The run's own.
+        device: Where it runs.
+        resume: Go on where the folder's run stopped; where there is none, begin.
+        team: The processes that train together.
+
+    Raises:
+        SettingError: A setting or the folder's run does not fit.
+    """
+    run = Run(learner, segments, parts, settings, folder, device, _fingerprint(record), team)
+    state = check_free_folder(folder, resume=resume)
+    if state is not None:
         run.restore(read_state(state))
-    elif state.exists():
-        raise SettingError(f"{folder} holds a run already; --resume goes on with it, --overwrite begins anew")
-    write_run(folder, record)
-    return run, record
+    if team.leads:
+        write_run(folder, record)
+    team.tell(None)  # nobody writes a state before all have looked for one
+    return run
 
 
-def _record(
+def run_record(
     segments: Segments,
     kind: str,
     settings: RunSettings,
@@ -152,7 +206,7 @@ def _record(
     base: str,
     device: torch.device,
 ) -> RunRecord:
-    """Return everything that the run depends on."""
+    """Return everything that a run depends on; the arguments are those of `train`."""
     return {
         "run": {
             "name": name,
@@ -181,6 +235,7 @@ def _fingerprint(record: RunRecord) -> dict[str, str]:
     return {
         "kind": str(record["run"]["kind"]),
         "from": str(record["run"]["from"]),
+        **({"with_pitch": "True"} if record["run"].get("with_pitch") else {}),
         "classes": repr(record["data"]["classes"]),
         "data": str(record["data"]["sha256"]),
         "options": repr(sorted(record["options"].items())),
@@ -188,14 +243,15 @@ def _fingerprint(record: RunRecord) -> dict[str, str]:
     }
 
 
-def _finish(run: Run, record: RunRecord) -> Trained:
+def finish_run(run: Run, record: RunRecord) -> Trained:
+    """Write what came of a run: network, card, evaluation."""
     module = run.best_module()
     is_tested = len(run.parts.test) > 0
     unheard = run.hear(module, run.parts.test if is_tested else run.parts.validation)
     heard = run.hear(module, run.parts.heard)
     network: Any = run.learner.finish(module.to("cpu"))
     network._card = describe(network.card, unheard, heard, is_tested=is_tested)
-    path = run.folder / "checkpoint.safetensors"
+    path = run.folder / CHECKPOINT
     sha256 = run.learner.write(path, network)
     trained = Trained(
         network=cast(nn.Module, network),

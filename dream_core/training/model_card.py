@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dream_core.networks.card import NetworkCard
+from dream_core.networks.card import NetworkCard, head_sizes
 
-__all__ = ["confusion_table", "model_card"]
+__all__ = ["confusion_table", "model_card", "model_text"]
 
 
 def confusion_table(confusion: NDArray[np.int64], classes: tuple[str, ...]) -> str:
@@ -53,12 +53,19 @@ def model_card(
         sha256: Of the weights file.
         things: What was counted.
     """
-    lowest_hz, highest_hz = card.band_hz
     tables = "\n\n".join(
         f"## {heading}\n\n{accuracy_line(confusion, things)}. Rows are the truth, columns what was heard:\n\n"
-        f"{confusion_table(confusion, card.classes)}"
+        f"{confusion_table(confusion, card.classes[: head_sizes(card)[0]])}"
         for heading, confusion in confusions.items()
     )
+    return model_text(card, tables, data=data, split=split, command=command, made_on=made_on, sha256=sha256)
+
+
+def model_text(
+    card: NetworkCard, results: str, *, data: str, split: str, command: str, made_on: str, sha256: str
+) -> str:
+    """Write the model card around results that are written already; arguments are those of `model_card`."""
+    lowest_hz, highest_hz = card.band_hz
     layers = ", ".join(f"`{layer.name}` ({layer.n_channels})" for layer in card.layers)
     return f"""# {card.name}
 
@@ -83,5 +90,5 @@ def model_card(
 
 {split}
 
-{tables}
+{results}
 """

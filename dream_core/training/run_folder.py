@@ -15,11 +15,13 @@ from typing import Any
 import torch
 
 from dream_core.errors import SettingError
-from dream_core.files import read_regular, write_whole
+from dream_core.files import read_regular, remove_leftovers, write_whole
 
 __all__ = [
+    "CHECKPOINT",
     "HISTORY",
     "RunRecord",
+    "check_free_folder",
     "log_events",
     "read_run",
     "read_state",
@@ -27,6 +29,9 @@ __all__ = [
     "write_run",
     "write_text",
 ]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""What a finished run's network is called."""
 
 HISTORY = (
     "epoch",
@@ -75,6 +80,21 @@ def read_run(folder: Path) -> RunRecord:
     if missing := [table for table in wanted if not isinstance(record.get(table), dict)]:
         raise SettingError(f"{path} lacks [{missing[0]}]; it is damaged or was written by another version")
     return record
+
+
+def check_free_folder(folder: Path, *, resume: bool) -> Path | None:
+    """Return the state that a run goes on from, if there is one; what a killed process left goes.
+
+    Raises:
+        SettingError: The folder holds a run that is not to be gone on with.
+    """
+    remove_leftovers(folder)
+    state = folder / "state.pt"
+    if not state.exists():
+        return None
+    if not resume:
+        raise SettingError(f"{folder} holds a run already; --resume goes on with it, --overwrite begins anew")
+    return state
 
 
 def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dream_core.networks import mel_cnn
-from dream_core.networks.kinds import embedding_head
+from dream_core.networks.kinds import embedding_head, trained
 
 __all__ = ["Dimension", "options_from", "recentre", "space_of"]
 
@@ -95,6 +95,7 @@ _OWN: Mapping[str, tuple[Dimension, ...]] = {
         _whole("dense", 0, 2, 0, 2),
         _share("conv_dropout", 0.5),
     ),
+    trained.KEYS_KIND: (_whole("contours", 8, 32, 2, 128), _whole("width", 16, 64, 4, 256)),
     "wave_filterbank": (_whole("filters", 16, 128, 8, 512), _whole("width", 32, 128, 8, 512)),
     "wave_plain": (_whole("width", 16, 96, 8, 512),),
     embedding_head.KIND: (),
@@ -104,6 +105,7 @@ _WIDTHS: Mapping[str, tuple[float, ...]] = {
     mel_cnn.KIND: (1, 2, 4, 6),
     "mel_full": (1, 1, 1.5),
     "mel_vgg": (1, 2, 4, 8),
+    trained.KEYS_KIND: (1, 1),
     "wave_filterbank": (1, 1.33, 2),
     "wave_plain": (1, 1.33, 2, 2.67, 4),
 }

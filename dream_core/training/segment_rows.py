@@ -111,10 +111,8 @@ def draw_rows(
         batch_size: Rows in each.
         rng: Draws them.
     """
-    labels, groups = segments.labels[rows], segments.groups[rows]
     by_class = [
-        [rows[(labels == index) & (groups == group)] for group in np.unique(groups[labels == index])]
-        for index in range(len(segments.classes))
+        _by_group(segments, rows[segments.labels[rows] == index]) for index in range(len(segments.classes))
     ]
     order: list[int] = []
     for _ in range(n_batches):
@@ -126,3 +124,12 @@ def draw_rows(
             own = by_class[index][rng.integers(len(by_class[index]))]
             drawn.append(own[rng.integers(len(own))])
         yield np.array(drawn, dtype=np.int64)
+
+
+def _by_group(segments: Segments, rows: Rows) -> list[Rows]:
+    """Return the rows of each group, in order."""
+    if not len(rows):
+        return []
+    groups = segments.groups[rows]
+    order = np.argsort(groups, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(groups[order])) + 1)

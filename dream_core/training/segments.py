@@ -1,8 +1,10 @@
 """Prepared data sets: segments of sound on disk, more than memory holds.
 
-A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16,
-``segments.csv`` says of each what it is, and ``prepared.toml`` what made them, with the hash of every other
-file. Whoever draws batches of them (`segment_rows`) sees `Segments` and nothing of that.
+A prepared set is a folder: ``segments-0000.safetensors`` and so on hold the sounds as int16, or log-mel
+frames of them as float16 (`encoding`),
+``segments.csv`` says of each what it is, ``notes.csv``, where notes are known, which keys are down in it, and
+``prepared.toml`` what made them, with the hash of every other file. Whoever draws batches of them
+(`segment_rows`) sees `Segments` and nothing of that.
 
 Conventions: a segment's level is that of its recording at full scale; splits are 0 train, 1 validation and
 2 test.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +29,19 @@ from torch import Tensor
 
 from dream_core.errors import DataError
 from dream_core.files import hash_file
+from dream_core.frontend.log_mel import FrontendSpec
+from dream_core.networks.mel_cnn import read_frontend
+from dream_core.training.segment_notes import SegmentNotes, read_notes
 
-__all__ = ["COLUMNS", "SPLITS", "Segments", "StoredSegments", "open_segments"]
+__all__ = [
+    "COLUMNS",
+    "SPLITS",
+    "Segments",
+    "StoredSegments",
+    "open_segments",
+    "shard_name",
+    "stored_shape",
+]
 
 SPLITS: Final = ("train", "validation", "test")
 """What the numbers of `Segments.splits` mean."""
@@ -83,6 +97,17 @@ class Segments(Protocol):
     def pitches(self) -> NDArray[np.int64]:
         """``(n,)`` MIDI key, -1 where unknown."""
 
+    @property
+    def encoding(self) -> FrontendSpec | None:
+        """The front end whose frames are kept in place of sounds; None where sounds are."""
+
+    def frames(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the kept frames of some rows, ``(len(rows), frames, mels)`` float32."""
+
+    @property
+    def notes(self) -> SegmentNotes | None:
+        """Which keys are down in each, and when; None where that is not known."""
+
     def sounds(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the sounds of some rows, ``(len(rows), segment_samples)`` float32."""
 
@@ -110,6 +135,8 @@ class StoredSegments:
         path_names: The recordings.
         starts: Number of the first segment in each shard, and of the one after the last.
         offsets: Where the samples begin in each shard, in bytes.
+        notes: Which keys are down in each, and when; None where that is not known.
+        encoding: The front end whose frames are kept in place of sounds; None where sounds are.
     """
 
     folder: Path
@@ -127,28 +154,32 @@ class StoredSegments:
     path_names: tuple[str, ...]
     starts: tuple[int, ...]
     offsets: tuple[int, ...]
+    notes: SegmentNotes | None = None
+    encoding: FrontendSpec | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def integers(self, rows: NDArray[np.int64]) -> NDArray[np.int16]:
-        """Return the sounds of some rows as they are stored.
+    def stored(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows as they are stored.
 
         Shape:
-            ``(len(rows), segment_samples)``.
+            ``(len(rows), segment_samples)`` int16, or ``(len(rows), frames, mels)`` float16.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"{self.folder} holds segments 0 to {len(self) - 1}; asked for {rows.max()}")
-        found = np.empty((len(rows), self.segment_samples), dtype=np.int16)
+        shape = stored_shape(self.encoding, self.segment_samples)
+        kind = "<i2" if self.encoding is None else "<f2"
+        found = np.empty((len(rows), *shape), dtype=kind)
         shards = np.searchsorted(np.asarray(self.starts), rows, side="right") - 1
         for shard in np.unique(shards):
             stored = np.memmap(
                 self.folder / shard_name(int(shard)),
-                dtype="<i2",
+                dtype=kind,
                 mode="r",
                 offset=self.offsets[shard],
-                shape=(self.starts[shard + 1] - self.starts[shard], self.segment_samples),
+                shape=(self.starts[shard + 1] - self.starts[shard], *shape),
             )
             here = shards == shard
             found[here] = stored[rows[here] - self.starts[shard]]
@@ -159,8 +190,26 @@ class StoredSegments:
 
         Shape:
             ``(len(rows), segment_samples)`` float32, -1..1.
+
+        Raises:
+            DataError: The set keeps log-mel frames.
         """
-        return torch.from_numpy(self.integers(rows).astype(np.float32) / np.float32(FULL_SCALE))
+        if self.encoding is not None:
+            raise DataError(
+                f"{self.folder}: keeps log-mel frames and no sounds, which are needed here; prepare the "
+                "table again without --encode log_mel"
+            )
+        return torch.from_numpy(self.stored(rows).astype(np.float32) / np.float32(FULL_SCALE))
+
+    def frames(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the kept log-mel frames of some rows, each segment at -20 dBFS.
+
+        Shape:
+            ``(len(rows), frames, mels)`` float32.
+        """
+        if self.encoding is None:
+            raise DataError(f"{self.folder}: keeps sounds and no log-mel frames")
+        return torch.from_numpy(self.stored(rows).astype(np.float32))
 
     def check(self) -> None:
         """Compare every byte of the sounds with the hashes kept; opening looks at sizes alone.
@@ -172,6 +221,11 @@ class StoredSegments:
         for index, shard in enumerate(record["shards"]):
             if hash_file(self.folder / shard_name(index)) != shard["sha256"]:
                 raise _damaged(self.folder / shard_name(index), "its bytes are not those that were written")
+
+
+def stored_shape(encoding: FrontendSpec | None, segment_samples: int) -> tuple[int, ...]:
+    """Return the shape of one segment as it is stored."""
+    return (segment_samples,) if encoding is None else (encoding.n_frames(segment_samples), encoding.n_mels)
 
 
 def shard_name(index: int) -> str:
@@ -201,11 +255,14 @@ def open_segments(folder: Path) -> StoredSegments:
             raise _damaged(table, "it is not the table that was written with the sounds")
         classes = tuple(str(one) for one in record["classes"])
         sizes = [int(shard["n_segments"]) for shard in record["shards"]]
+        encoding = read_frontend(record["encoding"]) if "encoding" in record else None
+        shape = stored_shape(encoding, int(record["segment_samples"]))
         offsets = tuple(
-            _find_samples(folder / shard_name(index), (size, int(record["segment_samples"])))
+            _find_samples(folder / shard_name(index), (size, *shape), encoding is not None)
             for index, size in enumerate(sizes)
         )
         rows = _read_table(table, classes, sum(sizes))
+        notes = _read_notes(folder / "notes.csv", record, sum(sizes))
         return StoredSegments(
             folder=folder,
             classes=classes,
@@ -215,6 +272,8 @@ def open_segments(folder: Path) -> StoredSegments:
             sha256=_hash_of_all(record),
             starts=tuple(int(start) for start in np.cumsum([0, *sizes])),
             offsets=offsets,
+            notes=notes,
+            encoding=encoding,
             **rows,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -238,12 +297,22 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def _read_notes(path: Path, record: Mapping[str, Any], n_segments: int) -> SegmentNotes | None:
+    if "notes_sha256" not in record:
+        return None
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
+    if hash_file(path) != record["notes_sha256"]:
+        raise _damaged(path, "it is not what was written with the sounds")
+    return read_notes(path, n_segments)
+
+
 def _hash_of_all(record: Mapping[str, Any]) -> str:
     told = {key: value for key, value in record.items() if key != "made_by"}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _find_samples(path: Path, shape: tuple[int, int]) -> int:
+def _find_samples(path: Path, shape: tuple[int, ...], are_frames: bool) -> int:
     """Return where a shard's samples begin, once they are known to be all there."""
     from safetensors import SafetensorError, safe_open
 
@@ -251,13 +320,14 @@ def _find_samples(path: Path, shape: tuple[int, int]) -> int:
         raise _damaged(path, "it is missing")
     try:
         with safe_open(path, framework="numpy") as file:
-            kept = file.get_slice("waveforms")
+            kept = file.get_slice("log_mels" if are_frames else "waveforms")
             found = (tuple(kept.get_shape()), kept.get_dtype())
     except SafetensorError as error:
         raise _damaged(path, str(error)) from None
-    if found != (shape, "I16"):
-        raise _damaged(path, f"it holds {found[1]} of {found[0]}, not I16 of {shape}")
-    return path.stat().st_size - shape[0] * shape[1] * 2
+    kind = "F16" if are_frames else "I16"
+    if found != (shape, kind):
+        raise _damaged(path, f"it holds {found[1]} of {found[0]}, not {kind} of {shape}")
+    return path.stat().st_size - math.prod(shape) * 2
 
 
 def _read_table(path: Path, classes: tuple[str, ...], n_segments: int) -> dict[str, Any]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from dream_core.training.segment_notes import SegmentNotes
+from dream_core.training.segments import StoredSegments
+from dream_core.training.write_segments import Segment, write_segments
 
 RATE = 16000
 
@@ -25,6 +30,8 @@ class MemorySegments:
     sample_rate: int = RATE
     licence: str = "CC0-1.0"
     sha256: str = "0" * 64
+    notes: SegmentNotes | None = None
+    encoding: None = None
 
     @property
     def segment_samples(self) -> int:
@@ -81,4 +88,49 @@ def additive(
         splits=np.array(splits, dtype=np.int8),
         pitches=np.full(n, -1, dtype=np.int64),
         sample_rate=rate,
+    )
+
+
+def played(n_segments: int = 24, seconds: float = 1.0, rate: int = RATE) -> MemorySegments:
+    """Make segments of one note each, a tone with four partials between two instants, and say which."""
+    rng = np.random.default_rng(3)
+    time_s = np.arange(round(seconds * rate)) / rate
+    keys = rng.integers(48, 84, n_segments)
+    starts_s, ends_s = rng.uniform(0.0, 0.3, n_segments), rng.uniform(0.6, seconds, n_segments)
+    waveforms = np.zeros((n_segments, len(time_s)), dtype=np.float32)
+    for row, (key, start_s, end_s) in enumerate(zip(keys, starts_s, ends_s, strict=True)):
+        hz = 440.0 * 2.0 ** ((key - 69) / 12)
+        tone = sum(np.sin(2 * np.pi * hz * p * time_s) / p for p in (1, 2, 3, 4))
+        waveforms[row] = 0.2 * tone * ((time_s >= start_s) & (time_s < end_s))
+    rows = np.arange(n_segments)
+    return MemorySegments(
+        classes=("even", "odd"),
+        waveforms=waveforms,
+        labels=rows % 2,
+        groups=rows,
+        splits=np.digitize(rows, (n_segments * 2 // 3, n_segments * 5 // 6)).astype(np.int8),
+        pitches=keys,
+        sample_rate=rate,
+        notes=SegmentNotes(firsts=np.arange(n_segments + 1), pitches=keys, starts_s=starts_s, ends_s=ends_s),
+    )
+
+
+def store(segments: MemorySegments, folder: Path) -> StoredSegments:
+    """Write segments to disk, at int16."""
+    return write_segments(
+        folder,
+        (
+            Segment(
+                samples=np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16),
+                label=segments.classes[label],
+                group=str(group),
+                split=int(split),
+            )
+            for sound, label, group, split in zip(
+                segments.waveforms, segments.labels, segments.groups, segments.splits, strict=True
+            )
+        ),
+        classes=segments.classes,
+        sample_rate=segments.sample_rate,
+        segment_samples=segments.segment_samples,
     )

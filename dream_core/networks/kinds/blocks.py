@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import cast
 
 import torch
@@ -12,6 +13,7 @@ __all__ = [
     "Affine",
     "Decimate",
     "Mean",
+    "MeanOdds",
     "SoftMaximum",
     "activation",
     "fold_batch_norm",
@@ -41,6 +43,22 @@ class Mean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(n, channels)``."""
         return x.flatten(2).mean(dim=2)
+
+
+class MeanOdds(nn.Module):
+    """The logit of a patch from those of its frames: its odds are the mean of theirs.
+
+    A note that sounds throughout has in the patch the probability it has in a frame. One that sounds for half
+    of it has half the odds (0.69 nats less), so it is still heard; one frame among 172 is not enough. Every
+    frame has a gradient, and those where the note is nearest to being heard have the largest.
+
+    Shape:
+        ``(n, notes, time)`` -> ``(n, notes)``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one logit a note."""
+        return torch.logsumexp(x, dim=2) - math.log(x.shape[2])
 
 
 class SoftMaximum(nn.Module):

@@ -10,6 +10,7 @@ from dream_core.errors import SettingError
 from dream_core.names import nearest_names
 
 __all__ = [
+    "KeysOptions",
     "MelCnnOptions",
     "MelConv2dOptions",
     "MelFullOptions",
@@ -145,6 +146,22 @@ class MelConv2dOptions(MelOptions):
     activation: str = _choice("silu", "relu")
     pool: str = _choice("mean", "max", "stride", "blur")
     conv_dropout: float = _ranged(0.1, 0.0, 0.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysOptions(MelOptions):
+    """Which piano keys sound, frame by frame; needs a set with notes.
+
+    Args:
+        frontend: ``octave``, 36 bands in every octave from the lowest key up.
+        patch_frames: As that of the others; here 48 frames by default, 1.1 s at 22.05 kHz.
+        contours: Channels of the convolutions on bands.
+        widths: Channels of the convolutions on keys.
+    """
+
+    frontend: str = _choice("octave")
+    contours: int = _ranged(16, 1, 512)
+    widths: tuple[int, ...] = _ranged((32, 32), 1, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

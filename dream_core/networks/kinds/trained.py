@@ -21,6 +21,7 @@ from dream_core.networks.card import LayerInfo, NetworkCard
 from dream_core.networks.card_data import parse_card, whole
 from dream_core.networks.kinds import options as o
 from dream_core.networks.kinds.blocks import fold_batch_norm
+from dream_core.networks.kinds.key_body import KEYS, KEYS_LAYER, KeyBody
 from dream_core.networks.kinds.mel_bodies import Parts, TimbralBody, mel_conv2d, mel_full, mel_vgg
 from dream_core.networks.kinds.wave_bodies import wave_filterbank, wave_plain
 from dream_core.networks.log_mel_network import LogMelNetwork
@@ -29,6 +30,7 @@ from dream_core.networks.weights import load_into, read_header, read_tensors, wr
 from dream_core.networks.wrapped_network import SampleHearing
 
 __all__ = [
+    "KEYS_KIND",
     "MEL_KINDS",
     "WAVE_KINDS",
     "MelShape",
@@ -41,6 +43,9 @@ __all__ = [
     "readers",
     "write",
 ]
+
+KEYS_KIND = "keys"
+"""The kind that hears which piano keys sound, frame by frame."""
 
 _NATS_PER_UNIT = 4.0
 
@@ -58,6 +63,7 @@ MEL_KINDS: Mapping[str, _Body] = {
     "mel_timbral": _Body(o.MelTimbralOptions, TimbralBody),
     "mel_vgg": _Body(o.MelVggOptions, mel_vgg),
     "mel_conv2d": _Body(o.MelConv2dOptions, mel_conv2d),
+    KEYS_KIND: _Body(o.KeysOptions, KeyBody),
 }
 """What looks at log-mel patches, by kind; `mel_cnn` has a file of its own."""
 
@@ -66,6 +72,10 @@ WAVE_KINDS: Mapping[str, _Body] = {
     "wave_plain": _Body(o.WavePlainOptions, wave_plain),
 }
 """What looks at the waveform, by kind."""
+
+
+_KEYS_TOLD: Mapping[str, Any] = {"keys": KEYS, "keys_layer": KEYS_LAYER, "outputs": "independent"}
+"""What a card says beside of a network that hears keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +102,7 @@ class MelShape:
             "patch_s": spec.patch_samples / spec.sample_rate,
             "frame_s": spec.hop_samples / spec.sample_rate,
             "looks": "log_mel",
+            **(_KEYS_TOLD if self.kind == KEYS_KIND else {}),
         }
 
     def build_body(self, n_classes: int) -> nn.Module:
@@ -157,7 +168,11 @@ class _MelNetwork(LogMelNetwork):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return logits for log-mel patches."""
-        return cast(Tensor, self.body((patches - self.silence) / self._unit))
+        return cast(Tensor, self.body(self.levels(patches)))
+
+    def levels(self, patches: Tensor) -> Tensor:
+        """Return what the body looks at: silence is 0."""
+        return (patches - self.silence) / self._unit
 
 
 class _WaveNetwork(nn.Module):
@@ -303,7 +318,8 @@ def _complete(card: NetworkCard, shape: MelShape | WaveShape) -> NetworkCard:
         body = fold_batch_norm(shape.build_body(len(card.classes)))
     layers = tuple(LayerInfo(name=name, n_channels=width) for name, (_, width) in _layers(body).items())
     n_parameters = sum(tensor.numel() for tensor in body.state_dict().values())
-    return replace(card, layers=layers, n_parameters=n_parameters, keys=(), **shape.hears)
+    told = {"keys": (), "keys_layer": "", **shape.hears}
+    return replace(card, layers=layers, n_parameters=n_parameters, **told)
 
 
 def _layers(body: nn.Module) -> Parts:

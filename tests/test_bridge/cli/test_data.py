@@ -109,6 +109,14 @@ def test_a_file_that_cannot_be_read_is_named_the_others_go_on_and_the_exit_code_
         (["render", "--soundfont", "a.sf2", "--out", "notes", "--family", "flut"], "did you mean 'flute'"),
         (["render", "--soundfont", "a.sf2", "--out", "notes", "--notes", "0"], "must be 1 or more"),
         (["render", "--soundfont", "a.sf2", "--out", "sounds"], "sounds: exists already"),
+        (["render", "--out", "notes"], "nothing plays: --soundfont FILE or --plugin NAME"),
+        (["render", "--plugin", "gone.vst3", "--out", "notes"], "gone.vst3"),
+        (
+            ["render", "--plugin", "x", "--state", "a.vstpreset", "--out", "notes"],
+            "a.vstpreset: no such file",
+        ),
+        (["render", "--state", "a.vstpreset", "--out", "notes"], "--state is given 1 times for 0 --plugin"),
+        (["prepare", "data.csv", "--out", "x", "--encode", "log_mle"], "did you mean 'log_mel'"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(

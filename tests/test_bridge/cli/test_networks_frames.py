@@ -85,3 +85,18 @@ def test_a_training_that_was_stopped_is_gone_on_with_or_forgotten(
     assert "no checkpoint" in capsys.readouterr().err
     assert train("amen.wav", "--name", "amen", "--anew", *SMALL) == 0
     assert not kept.exists()
+
+
+def test_ctrl_c_before_anything_was_kept_does_not_say_that_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_given: object, checkpoint: Path, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dream_core.frames.training.train_frames", stop)
+    assert train("amen.wav", "--name", "amen", *SMALL) == 130
+    assert "nothing was kept yet, the same command begins again" in capsys.readouterr().err
+    (folder / "home" / "networks").mkdir(parents=True, exist_ok=True)
+    (folder / "home" / "networks" / "amen.training").touch()
+    assert train("amen.wav", "--name", "amen", *SMALL) == 130
+    assert "is kept, the same command goes on" in capsys.readouterr().err

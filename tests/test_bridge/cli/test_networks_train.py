@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import soundfile
-from helpers.segments import MemorySegments, additive
+import torch
+from helpers.segments import MemorySegments, additive, store
+from safetensors.torch import load_file
 
 from bridge.cli import main
 from dream_core.networks.registry import get_card
+from dream_core.training.run import Run
+from dream_core.training.segments import open_segments
 
 SMALL = ["--set", "widths=8,8,12", "--set", "steps_per_epoch=2", "--set", "batch_size=8"]
 
@@ -23,12 +28,9 @@ def few() -> MemorySegments:
 
 @pytest.fixture
 def data(few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A folder that stands for a prepared data set, and a home of the test's own."""
+    """A prepared data set, and a home of the test's own."""
     monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("dream_core.training.segments.open_segments", lambda _folder: few)
-    (tmp_path / "prepared").mkdir()
-    (tmp_path / "prepared/prepared.toml").touch()
-    return str(tmp_path / "prepared")
+    return str(store(few, tmp_path / "prepared").folder)
 
 
 def run(*arguments: str) -> int:
@@ -63,19 +65,75 @@ def test_a_network_is_trained_listed_tested_and_gone_on_with(
     assert run(*train, "--overwrite") == 0
 
 
-def test_a_search_installs_its_best(data: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_installs_its_best(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna", reason="the extra train is not installed")
     settings = ["--set", "steps_per_epoch=1", "--set", "batch_size=8", "--trials", "2", "--epochs", "1"]
 
     assert run("search", "--data", data, "--kind", "mel_full", "--name", "found", "-d", "cpu", *settings) == 0
-    assert "trial   2/2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trial   2/2" in said
+    picture = tmp_path / "home/runs/found.search/search.png"
+    assert (f"drawn: {picture}" in said) == picture.exists() == bool(importlib.util.find_spec("matplotlib"))
     assert get_card("found").name == "found"
+
+
+def test_a_run_is_run_again_by_its_file_to_the_same_bits(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its settings are in it, those of an attack among them; another data set is refused."""
+    runs = tmp_path / "home/runs"
+    more = ["--set", "attack_epochs=2", "--set", "attack_ramp_epochs=1", "--epochs", "1", "--device", "cpu"]
+    assert run("train", "--data", data, "--name", "own", *SMALL, *more) == 0
+    file = str(runs / "own/run.toml")
+    assert run("train", "--run", file, "--data", data, "--name", "again", "--device", "cpu") == 0
+    assert "epoch   3/3" in capsys.readouterr().err
+    one, same = (load_file(runs / name / "checkpoint.safetensors") for name in ("own", "again"))
+    assert [name for name in one if not torch.equal(one[name], same[name])] == []
+
+    text = (runs / "own/run.toml").read_text()
+    (tmp_path / "other.toml").write_text(text.replace(open_segments(Path(data)).sha256, "1" * 64))
+    assert run("train", "--run", str(tmp_path / "other.toml"), "--data", data, "--name", "third") == 2
+    assert "is not what" in capsys.readouterr().err
+    assert run("train", "--run", file, "--name", "third") == 2
+    assert "--data DIR is needed, the one it ran with" in capsys.readouterr().err
+    wrong = text.replace("batch_size = 8", 'batch_size = "8"\nbatch = 3').replace("kind =", "kin =")
+    (tmp_path / "wrong.toml").write_text(wrong)
+    assert run("train", "--run", str(tmp_path / "wrong.toml"), "--data", data) == 2
+    said = capsys.readouterr().err
+    for told in ("[run] kin: did you mean 'kind'", "batch_size = '8': a whole number", "[settings] batch:"):
+        assert told in said
+
+
+def test_ctrl_c_says_truly_what_is_kept(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--data", data, "--name", "own", "--epochs", "3", "--device", "cpu", *SMALL]
+    learn, calls = Run._learn, iter(range(9))
+
+    def stop(self: Run, number: int) -> list[float]:
+        if next(calls) in (0, 2):
+            raise KeyboardInterrupt
+        return learn(self, number)
+
+    monkeypatch.setattr(Run, "_learn", stop)
+    assert run(*train) == 130
+    assert "nothing was finished yet" in capsys.readouterr().err
+    assert run(*train) == 130
+    assert "the same command with --resume goes on" in capsys.readouterr().err
+    assert run(*train, "--resume") == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
         (["train", "--kind", "mel_ful"], "kind 'mel_ful'"),
+        (["train", "--kind", "frames"], "call: reverie networks train-frames"),
+        (["train", "--run", "timber"], "--run timber: cannot be read"),
+        (["train", "--run", "timbre", "--kind", "mel_cnn"], "--kind: --run says that"),
+        (["train", "--run", "timbre"], "--name timbre: a network has that name already"),
+        (["train", "--set", "attack_epochs=1", "--kind", "wave_plain"], "can be attacked, such as mel_full"),
+        (["train", "--set", "keep=first"], "keep = first"),
+        (["search", "--sampler", "tpu"], "did you mean 'tpe'"),
         (["train", "--set", "widths"], "--set widths: OPTION=VALUE is needed"),
         (["train", "--set", "widths=8,x"], "widths = '8,x'"),
         (["train", "--set", "strength=high"], "--set strength=high: a number is needed"),
@@ -85,6 +143,11 @@ def test_a_search_installs_its_best(data: str, capsys: pytest.CaptureFixture[str
         (["train", "--kind", "embedding_head"], "it is needed"),
         (["train", "--kind", "embedding_head", "--from", "timbre:embeding"], "embedding"),
         (["train", "--device", "gpu"], "'gpu' is not a device"),
+        (["train", "--with-pitch"], "no segment that is learnt from has a pitch"),
+        (["train", "--kind", "keys"], "does not say which keys are down when"),
+        (["train", "--run", "pitch", "--with-pitch"], "--with-pitch: --run says that"),
+        (["train", "--run", "pitch", "--name", "own"], "is not what"),
+        (["test", "pitch"], "knows no class 'class0', 'class1', 'class2'"),
         (["search", "--set", "widths=3"], "a search chooses the shape"),
         (["test", "timbre"], "knows no class 'class0', 'class1', 'class2'"),
         (["test", "timbre", "--split", "tset"], "test"),

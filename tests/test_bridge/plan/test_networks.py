@@ -198,3 +198,32 @@ def test_a_band_that_one_of_the_networks_is_deaf_in_is_refused_by_name(tmp_path:
     data["chain"][0]["params"]["low_hz"] = 4000.0
     with pytest.raises(InputError, match=r"outside what network 'gongs' hears, 30\.\.3000 Hz"):
         plan_of(tmp_path, parse_preset(data, "test"))
+
+
+def test_notes_are_heard_by_the_shipped_network_where_notes_is_not_installed(tmp_path: Path) -> None:
+    """The plan names it and says so; its hash is in the plan."""
+    data = preset(tmp_path, 'scale:"C major"', requires=("notes",)).to_dict()
+    data["chain"][0]["params"]["network"] = "notes"
+    plan = plan_of(tmp_path, parse_preset(data, "test"))
+
+    assert plan.preset.chain[0].params["network"] == "pitch"
+    assert set(plan.networks) == {"pitch"}
+    assert plan.networks["pitch"] == weights_sha256("pitch")
+    assert any("hears notes by 'pitch'" in line for line in plan.warnings)
+
+
+def test_nothing_stands_in_for_notes_where_its_layers_its_weights_or_it_alone_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    data = preset(tmp_path, "layer:contours").to_dict()
+    data["chain"][0]["params"]["network"] = "notes"
+    pinned = {**data, "requires": {"networks": [f"notes@sha256:{'0' * 64}"]}}
+    pinned["chain"] = [{**data["chain"][0], "params": {**data["chain"][0]["params"], "objective": "note:A3"}}]
+    write_stem(tmp_path / "a.wav")
+    for made in (data, pinned):
+        with pytest.raises(InputError, match="network 'notes' is not installed"):
+            plan_of(tmp_path, parse_preset(made, "test"))
+    plain = preset(tmp_path, "note:A3")
+    node = plain.chain[0].id
+    with pytest.raises(InputError, match="network 'notes' is not installed"):
+        build_plan([tmp_path / "a.wav"], plain, out_dir=tmp_path / "out", settings=[f"{node}.network=notes"])

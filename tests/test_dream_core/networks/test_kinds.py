@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.segments import additive
+from helpers.segments import additive, played
 
 from dream_core import dream, load_network
 from dream_core.errors import SettingError, WeightsError
 from dream_core.frontend.log_mel import FrontendSpec
+from dream_core.names import name_key
 from dream_core.networks.card import NetworkCard
 from dream_core.networks.kinds import embedding_head, trained
 from dream_core.networks.kinds.blocks import Decimate, fold_batch_norm
@@ -32,6 +33,7 @@ SMALL = {
     "mel_full": {"widths": "8,8,12"},
     "mel_timbral": {"timbral": "4", "temporal": "2", "middle": "4", "n_mels": "24"},
     "mel_vgg": {"widths": "4,4,8,8", "n2": "2", "pool": "blur"},
+    "keys": {"contours": "4", "widths": "6", "patch_frames": "24"},
     "mel_conv2d": {"filters": "4", "blocks": "3", "dense": "1"},
     "wave_filterbank": {"filters": "8", "widths": "8,8,8"},
     "wave_plain": {"widths": "4,4,8,8,8"},
@@ -68,6 +70,8 @@ def test_every_kind_trains_and_its_file_loads_by_name_and_dreams(
     kind: str, home: Path, tmp_path: Path
 ) -> None:
     segments = additive(n_classes=2, groups_per_class=5, segments_per_group=1, seconds=0.3)
+    if kind == "keys":
+        segments = played(12, seconds=1.0)
     made = train(
         segments,
         kind,
@@ -82,7 +86,8 @@ def test_every_kind_trains_and_its_file_loads_by_name_and_dreams(
 
     assert list_damaged() == ()
     assert is_ready("mine")
-    assert network.card.classes == ("class0", "class1")
+    classes = tuple(map(name_key, range(21, 109))) if kind == "keys" else ("class0", "class1")
+    assert network.card.classes == classes
     # What was trained and what is loaded are one network.
     sound = torch.randn(1, 6000, generator=torch.Generator().manual_seed(1)) * 0.1
     patches = network.listen(sound).flatten(0, 1)
@@ -102,7 +107,7 @@ def test_every_kind_trains_and_its_file_loads_by_name_and_dreams(
     assert silent.grad is not None
     assert torch.isfinite(silent.grad).all()
     stereo = sound.numpy().repeat(2, 0)
-    dreamt = dream(stereo, 16000, network, DreamSettings(objective="class:class0"), depth=1)
+    dreamt = dream(stereo, 16000, network, DreamSettings(objective=f"class:{classes[-1]}"), depth=1)
     assert np.isfinite(dreamt).all()
     assert not np.array_equal(dreamt, stereo)
 
@@ -123,7 +128,9 @@ def test_folding_changes_nothing_that_is_heard(kind: str) -> None:
     if kind in trained.MEL_KINDS:
         options: Any = parse_options(trained.MEL_KINDS[kind].options, SMALL[kind], kind)
         spec = FrontendSpec(sample_rate=16000, n_mels=24, patch_frames=32)
-        network: Any = trained.build(TEN, trained.MelShape(kind=kind, frontend=spec, options=options))
+        names = TEN.classes if kind != "keys" else tuple(map(str, range(88)))
+        card = replace(TEN, classes=names)
+        network: Any = trained.build(card, trained.MelShape(kind=kind, frontend=spec, options=options))
         patches = torch.randn(6, 32, 24, dtype=torch.float64)
     else:
         options = parse_options(trained.WAVE_KINDS[kind].options, SMALL[kind], kind)

@@ -50,7 +50,7 @@ def build(name: str) -> Network:
 
 
 BUILT_IN = [
-    *("timbre", "yamnet", "yamnet_22050", "texture", "musicnn", "crepe", "notes"),
+    *("timbre", "pitch", "yamnet", "yamnet_22050", "texture", "musicnn", "crepe", "notes"),
     *("image", "image:octaves", "image:first"),
 ]
 """Every network there is, of each published one one size; a new one takes its place here."""

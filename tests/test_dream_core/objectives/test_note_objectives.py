@@ -195,7 +195,7 @@ def test_mistakes_are_told(text: str, error: type[Exception], said: str) -> None
 def test_a_network_without_notes_says_who_has_some() -> None:
     """The message names networks that hear notes and the command."""
     with pytest.raises(
-        ObjectiveError, match=r"hears no notes; take `notes` or `crepe` \(`reverie networks get notes`"
+        ObjectiveError, match=r"hears no notes; take `pitch`, which is shipped, `notes` or `crepe` "
     ):
         dream(noise(1.0), RATE, SmallNet(), DreamSettings(objective="note:A3"), 1.0)
 

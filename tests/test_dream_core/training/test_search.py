@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.segments import MemorySegments, additive
+from helpers.segments import MemorySegments, additive, played
 
 from dream_core.errors import SettingError
 from dream_core.training.learners import KINDS, learner_for
@@ -14,7 +14,7 @@ from dream_core.training.search import SearchBudget, TrialReport, search
 from dream_core.training.search_space import options_from, recentre, space_of
 
 SETTINGS = RunSettings(epochs=4, steps_per_epoch=2, batch_size=8, calibration_batches=1)
-BASE = "texture:frames8"
+KIND, BASE = "embedding_head", "texture:frames8"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,8 @@ def few() -> MemorySegments:
 def test_every_corner_of_a_space_is_a_network(kind: str) -> None:
     """Names and limits of what is tried are those of the kind's options."""
     one_second = additive(n_classes=2, groups_per_class=5, segments_per_group=1, seconds=1.0)
+    if kind == "keys":
+        one_second = played(4)
     base = BASE if kind == "embedding_head" else ""
     for at in ("low",) if kind.startswith("mel_vgg") else ("low", "high"):
         settings, options = options_from(kind, {one.name: getattr(one, at) for one in space_of(kind)})
@@ -53,39 +55,6 @@ def test_bounds_move_to_a_best_at_their_edge_and_no_others() -> None:
     assert [line.partition(":")[0] for line in told] == ["learning_rate", "filters"]
 
 
-class KilledError(Exception):
-    """Stands for whatever ends a process."""
-
-
-def test_a_search_that_was_stopped_ends_with_the_same_best(few: MemorySegments, tmp_path: Path) -> None:
-    """Twelve trials in one go, and in two: the same trials, the same network."""
-    pytest.importorskip("optuna", reason="the extra train is not installed")
-    budget = SearchBudget(trials=12)
-
-    def stop(told: TrialReport) -> None:
-        if told.number == 6:
-            raise KilledError
-
-    whole = search(few, "embedding_head", SETTINGS, budget, tmp_path / "whole", base=BASE)
-    with pytest.raises(KilledError):
-        search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", stop, base=BASE)
-    # A trial that was being tried when the process ended.
-    import optuna
-
-    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "parts/search.journal"))
-    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
-    study.ask().suggest_float("strength", 0.0, 0.8)
-    parts = search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", base=BASE, resume=True)
-
-    assert parts.sha256 == whole.sha256
-    assert (tmp_path / "parts/search.csv").read_text() == (tmp_path / "whole/search.csv").read_text()
-    assert len((tmp_path / "whole/search.csv").read_text().splitlines()) == 13
-    with pytest.raises(SettingError, match="kind was 'embedding_head', is 'mel_full'"):
-        search(few, "mel_full", SETTINGS, budget, tmp_path / "parts", resume=True)
-    with pytest.raises(SettingError, match="--resume goes on with it"):
-        search(few, "embedding_head", SETTINGS, budget, tmp_path / "parts", base=BASE)
-
-
 def test_without_optuna_one_line_says_what_to_call(
     few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,3 +62,75 @@ def test_without_optuna_one_line_says_what_to_call(
 
     with pytest.raises(SettingError, match=r"pip install 'reverie-audio\[train\]'"):
         search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run")
+
+
+def test_two_workers_on_one_search_share_its_trials_and_do_none_twice(
+    few: MemorySegments, tmp_path: Path
+) -> None:
+    """By Gaussian process: every place is taken once, whoever was first; others are kept out meanwhile."""
+    optuna = pytest.importorskip("optuna", reason="the extra train is not installed")
+    told: list[TrialReport] = []
+    folder = tmp_path / "both"
+
+    def report(one: TrialReport) -> None:
+        told.append(one)
+        if one.number == 1:
+            with pytest.raises(SettingError, match="another process is at work there"):
+                search(
+                    few,
+                    KIND,
+                    SETTINGS,
+                    SearchBudget(trials=1),
+                    folder,
+                    base=BASE,
+                    resume=True,
+                )
+
+    made = search(
+        few,
+        KIND,
+        SETTINGS,
+        SearchBudget(trials=5),
+        folder,
+        report,
+        base=BASE,
+        sampler="gp",
+        jobs=2,
+    )
+
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "search.journal"))
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(journal))
+    assert sorted(one.user_attrs["done"] for one in study.get_trials()) == [0, 1, 2, 3, 4]
+    assert len({tuple(one.params.values()) for one in study.get_trials()}) == 5
+    assert len(told) == 5
+    assert made.path.exists()
+    # What is tried is part of a search: it is not gone on with by another sampler.
+    with pytest.raises(SettingError, match="sampler was 'gp', is 'tpe'"):
+        search(few, KIND, SETTINGS, SearchBudget(trials=6), folder, base=BASE, resume=True)
+
+
+def test_a_search_of_another_kind_or_space_is_refused_and_none_is_gone_on_with_unasked(
+    few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna", reason="the extra train is not installed")
+    budget = SearchBudget(trials=1)
+    search(few, "embedding_head", SETTINGS, budget, tmp_path / "run", base=BASE)
+    with pytest.raises(SettingError, match="kind was 'embedding_head', is 'mel_full'"):
+        search(few, "mel_full", SETTINGS, budget, tmp_path / "run", resume=True)
+    with pytest.raises(SettingError, match="--resume goes on with it"):
+        search(few, "embedding_head", SETTINGS, budget, tmp_path / "run", base=BASE)
+    monkeypatch.setattr("dream_core.training.search.space_of", lambda kind: space_of(kind)[1:])
+
+    with pytest.raises(SettingError, match="what is tried is another"):
+        search(few, "embedding_head", SETTINGS, budget, tmp_path / "run", base=BASE, resume=True)
+
+
+def test_samplers_that_are_not_there_are_told(
+    few: MemorySegments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna", reason="the extra train is not installed")
+    with pytest.raises(SettingError, match="--sampler tpu: did you mean 'tpe'"):
+        search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run", sampler="tpu")
+    monkeypatch.delattr(optuna.samplers, "GPSampler")
+    with pytest.raises(SettingError, match="--sampler gp needs Optuna 4 or newer"):
+        search(few, "mel_full", SETTINGS, SearchBudget(), tmp_path / "run", sampler="gp")

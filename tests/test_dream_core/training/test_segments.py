@@ -47,7 +47,7 @@ def test_what_was_written_comes_back_over_several_shards(tmp_path: Path) -> None
         "segments-0002.safetensors", "segments.csv",
     ]  # fmt: skip
     rows = np.array([22, 0, 10, 9, 9])
-    np.testing.assert_array_equal(kept.integers(rows), np.repeat(rows[:, None], LENGTH, axis=1))
+    np.testing.assert_array_equal(kept.stored(rows), np.repeat(rows[:, None], LENGTH, axis=1))
     np.testing.assert_allclose(kept.sounds(rows).numpy()[:, 0] * 32767.0, rows, rtol=1e-6)  # float32
     assert (kept.licence, kept.classes, kept.sample_rate) == ("CC0", ("bell", "drum", "voice, high"), 8000)
     every = list(_segments(23))
@@ -72,7 +72,7 @@ def test_another_process_can_be_handed_a_set(tmp_path: Path) -> None:
     kept = _write(tmp_path / "set")
     sent = pickle.dumps(kept)
 
-    np.testing.assert_array_equal(pickle.loads(sent).integers(np.array([7])), np.full((1, LENGTH), 7))
+    np.testing.assert_array_equal(pickle.loads(sent).stored(np.array([7])), np.full((1, LENGTH), 7))
     assert b"segments-" not in sent
 
 

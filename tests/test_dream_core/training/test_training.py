@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.note_tables import harmonic_notes
 
 from dream_core import load_network
 from dream_core.errors import SettingError
@@ -17,41 +18,18 @@ from dream_core.networks.timbre import CARD, CLASSES, SPEC
 from dream_core.training import augmentation, notes
 from dream_core.training.attack import attack
 from dream_core.training.fluidsynth import midi_bytes
+from dream_core.training.heads import join_heads
 from dream_core.training.model_card import confusion_table
 from dream_core.training.sampler import NoteSampler
 from dream_core.training.synthesis import synthesise_notes
-from dream_core.training.training_loop import (
-    TrainingSettings,
-    _attack_nepers,
-    join_heads,
-    train,
-    validate,
-)
 
 RATE = SPEC.frontend.sample_rate
 
 
 @pytest.fixture(scope="module")
 def tones() -> notes.NoteTable:
-    """Three presets of each family; a family is a set of harmonics. The third preset is held out."""
-    time_s = np.arange(2 * RATE) / RATE
-    rows, families, presets, held_out = [], [], [], []
-    for family in range(len(CLASSES)):
-        for preset in range(3):
-            for pitch_hz in (200.0, 240.0, 290.0):
-                harmonics = [1, 2 + family, 4 + 2 * family + preset % 2]
-                tone = sum(np.sin(2 * np.pi * h * pitch_hz * time_s) for h in harmonics)
-                rows.append((10000 * tone * np.exp(-time_s)).astype(np.int16))
-                families.append(family)
-                presets.append(3 * family + preset)
-                held_out.append(preset == 2)
-    return notes.NoteTable(
-        waveforms=np.stack(rows),
-        families=np.array(families),
-        presets=np.array(presets),
-        held_out=np.array(held_out),
-        sample_rate=RATE,
-    )
+    """Three presets of each family."""
+    return harmonic_notes()
 
 
 def test_batches_follow_from_seed_and_epoch(tones: notes.NoteTable) -> None:
@@ -149,57 +127,6 @@ def test_notes_that_are_validated_belong_to_one_preset_of_each_family() -> None:
         assert variations == [], family
 
 
-def test_training_that_was_stopped_goes_on_as_if_it_had_not_been(
-    tones: notes.NoteTable, tmp_path: Path
-) -> None:
-    settings = {
-        "epochs": 1,
-        "attack_epochs": 1,
-        "steps_per_epoch": 2,
-        "batch_size": 4,
-        "seed": 3,
-        "calibration_batches": 1,
-    }
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir()
-    stopped.mkdir()
-    # The length of the schedule is part of the run: stop it by its checkpoint, not by its settings.
-    expected, _ = train(tones, whole, TrainingSettings(**settings))
-    with pytest.raises(KeyboardInterrupt):
-        train(tones, stopped, TrainingSettings(**settings), report=_stop_after_one)
-
-    resumed, _ = train(tones, stopped, TrainingSettings(**settings))
-
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-
-
-def test_epochs_under_attack_begin_after_the_plain_ones_and_learn_something_else(
-    tones: notes.NoteTable, tmp_path: Path
-) -> None:
-    """The attack grows from nothing when its epochs begin; the control, without it, ends elsewhere."""
-    settings = TrainingSettings(
-        epochs=1,
-        attack_epochs=2,
-        steps_per_epoch=2,
-        batch_size=8,
-        calibration_batches=1,
-        attack_ramp_epochs=1,
-    )
-    assert [_attack_nepers(step, settings) for step in range(6)] == [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
-    weights = {}
-    for nepers in (0.0, 1.0):
-        folder = tmp_path / f"{nepers}"
-        folder.mkdir()
-        network, _ = train(tones, folder, replace(settings, attack_nepers=nepers))
-        weights[nepers] = network.blocks[0][0].weight
-    assert not torch.equal(weights[0.0], weights[1.0])
-
-
-def _stop_after_one(_line: str) -> None:
-    raise KeyboardInterrupt
-
-
 def test_heads_joined_add_up(tones: notes.NoteTable) -> None:
     """The logits are the first head's and a share of the second's, on the first one's blocks."""
     torch.manual_seed(0)
@@ -226,14 +153,6 @@ def test_folding_leaves_what_the_network_hears() -> None:
     assert sum(p.numel() for p in folded.parameters()) == CARD.n_parameters
     # fold_batch_norm stores float32.
     torch.testing.assert_close(folded(patches), network(patches), rtol=1e-4, atol=1e-5)
-
-
-def test_validation_counts_every_held_out_note(tones: notes.NoteTable) -> None:
-    network = MelCnn(CARD, SPEC).float().eval()
-
-    confusion = validate(network, tones)
-
-    assert confusion.sum(axis=1).tolist() == [3] * len(CLASSES)
 
 
 def test_a_crop_at_speed_one_is_the_note_itself() -> None:
