@@ -14,7 +14,7 @@ __all__ = ["SHA256", "SHIPPED_WEIGHTS", "card", "load"]
 
 SHIPPED_WEIGHTS = Path(__file__).with_suffix(".safetensors")
 
-SHA256 = "74cd7befdb0f2fb68384b70a7561ecdbde81c603bb210192741e3ecb833e5f08"
+SHA256 = "2f3f3bc68eda7cb7172869f3acf074b239b5bc9de997c48bb5eac5329b1819b8"
 """Of the shipped file."""
 
 
