@@ -12,6 +12,7 @@ import rooms
 
 OWNERS = {
     "soundfile": {"bridge.audio.preview", "bridge.audio.decoders", "bridge.audio.sinks"},
+    "watchfiles": {"bridge.render.settled_files"},
     "torchvision": {"dream_core.networks.architectures"},
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}

@@ -26,13 +26,14 @@ app = typer.Typer()
 @takes_clock
 def edit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A WAV, AIFF, FLAC, W64, CAF or RF64 file.")],
-    clock: ClockSettings,
+    *,
     preset: Annotated[
         str | None, typer.Option("--preset", "-p", metavar="NAME|FILE", help="A preset; --undo needs none.")
     ] = None,
     midi: a.MidiOption = None,
     settings: a.SetOption = None,
     variation: a.VariationOption = None,
+    clock: ClockSettings,
     device: Annotated[
         str, typer.Option("--device", "-d", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 ...")
     ] = "auto",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bridge.render.results import RenderReport, StemResult
 
 __all__ = [
+    "SOME_FAILED",
     "Display",
     "DryRunOption",
     "KeepGoingOption",

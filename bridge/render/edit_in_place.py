@@ -128,8 +128,8 @@ def render_edit(
     if done.n_channels != info.n_channels or (keep_length and done.n_samples != info.n_samples):
         raise RenderError(
             f"{path}: has {info.n_channels} channels of {info.n_samples} samples, its render "
-            f"{done.n_channels} of {done.n_samples}, which would not fit into its place; use `reverie render`. "
-            "The file is as it was."
+            f"{done.n_channels} of {done.n_samples}, which would not fit into its place; use `reverie "
+            "render`. The file is as it was."
         )
     lost = _lost_chunks(path, result.target)
     warnings = [*result.warnings, *([f"not kept of the file: {', '.join(lost)}"] if lost else [])]
@@ -172,7 +172,8 @@ def undo_edit(path: Path) -> Path:
         os.utime(path)  # programs look at a file again when its time has changed
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be put back ({error.strerror}); close it in other programs. It lies in {original}"
+            f"{path}: cannot be put back ({error.strerror}); close it in other programs. It lies in "
+            f"{original}"
         ) from None
     return original
 
