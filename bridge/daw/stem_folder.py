@@ -35,8 +35,8 @@ Import `song.mid` first, with its tempo, so that bars and markers are there befo
 | Ableton Live | Drag `song.mid` into the arrangement and accept its tempo. Markers are in `markers.csv`. | \
 Switch "Auto-Warp Long Samples" off (Settings, Record/Warp/Launch), or Warp off in every clip; drag to \
 1.1.1. |
-| Ardour | Import `song.mid` with its tempo map. Ardour keeps tempo changes on whole quarter notes, so bars within a \
-ramp lie some milliseconds off. | Import to new tracks at the session start. |
+| Ardour | Import `song.mid` with its tempo map. Ardour keeps tempo changes on whole quarter notes, so \
+bars within a ramp lie some milliseconds off. | Import to new tracks at the session start. |
 | Bitwig Studio | Drag `song.mid` to the start; tempo comes with it. | Drag to the start; clip mode Raw. |
 | Cubase, Nuendo | File, Import, MIDI File; then Project, Tempo Track. | Import at the project start; leave \
 Musical Mode off. |

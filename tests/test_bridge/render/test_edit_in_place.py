@@ -17,6 +17,7 @@ from bridge.cli.edit import app
 from bridge.errors import AudioFileError, InputError, OutputError, RenderError, RenderStoppedError
 from bridge.plan.job import Job
 from bridge.render.edit_in_place import Edit, edit_folder, plan_edit, render_edit, undo_edit
+from bridge.render.progress import Progress
 
 GAIN = """
 format = "reverie/preset"
@@ -128,14 +129,16 @@ def test_a_stopped_or_failed_render_leaves_the_file_and_nothing_beside_it(tmp_pa
     assert {one: one.read_bytes() for one in tmp_path.iterdir()} == there
 
 
-def test_a_file_that_changes_while_it_is_rendered_stays_as_it_is_then(tmp_path: Path) -> None:
-    """What another program has written meanwhile is not lost."""
+@pytest.mark.parametrize("phase", ["render", "done"])
+def test_a_file_that_changes_while_it_is_rendered_stays_as_it_is_then(phase: str, tmp_path: Path) -> None:
+    """What another program has written meanwhile is not lost, also where it came at the very end."""
     file, preset = write_stem(tmp_path / "vox.wav"), gain(tmp_path)
     newer = write_stem(tmp_path / "newer" / "vox.wav", seed=1).read_bytes()
     job = Job(stems=(file,), preset=(preset,), out=tmp_path)
 
-    def write(_progress: object) -> None:
-        file.write_bytes(newer)
+    def write(progress: Progress) -> None:
+        if progress.phase == phase:
+            file.write_bytes(newer)
 
     with pytest.raises((OutputError, RenderError), match="changed"), edit_folder(file) as folder:
         render_edit(plan_edit(job, folder), on_progress=write)
