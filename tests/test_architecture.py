@@ -12,11 +12,13 @@ import rooms
 
 OWNERS = {
     "soundfile": {"bridge.audio.preview", "bridge.audio.decoders", "bridge.audio.sinks"},
+    "watchfiles": {"bridge.render.settled_files"},
     "torchvision": {"dream_core.networks.architectures"},
     "mido": {"bridge.midi.mido_files", "bridge.midi.strict"},
     "pedalboard": {"bridge.processors.chain", "bridge.processors.pedalboard_plugin"}
     | {"bridge.processors.pedalboard_members"}
-    | {"bridge.hosts.pedalboard_backend", "bridge.hosts.scan_child", "bridge.audio.system_decoder"},
+    | {"bridge.hosts.pedalboard_backend", "bridge.hosts.scan_child"}
+    | {"bridge.audio.system_decoder", "bridge.audio.stretch"},
     "dream_core": {
         f"bridge.processors.{name}"
         for name in (

@@ -15,6 +15,7 @@ Conventions: ``(channels, samples)`` float32, in blocks or whole; levels in dBFS
 - `metadata`              time stamps, markers, tags
 - `quantiser`             floats to integers, with dither
 - `hashing`, `checks`     the hash of decoded samples; what must hold before anything is written
+- `stretch`               longer or shorter at its pitch
 - `alignment`             stems of different starts and rates on one timeline
 - `loudness`, `true_peak`, `limiter`  ITU-R BS.1770, and what holds its ceiling
 - `null_test`             what is left when one file is taken from another

@@ -10,7 +10,7 @@ exit code: 1 failed, 2 bad usage or input, 3 some stems failed, 130 interrupted.
   `networks_judge` and `networks_frames` are others, `train_options` what they share, `networks_told`
   what they tell
 - `plugins_installed`  four of `plugins`' commands; `plugins_edit` one more
-- `render_jobs`     what `render`, `imagine` and `batch` do alike
+- `render_jobs`     what `render`, `imagine`, `batch` and `edit` do alike
 - `console`         all that is printed goes through it
 - `quantities`      ``-6 dB``, ``40%`` and the like
 - `probes`          what `doctor` tries
@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "render": "Render stems through presets.",
     "imagine": "Dream from nothing: noise or an instrument through a preset.",
     "batch": "Render every job of a list.",
+    "edit": "Render a file in its own place, for a DAW's external editor; --undo puts it back.",
+    "watch": "Render whatever is put into a folder.",
     "plan": "Show what a render would do, and what it would cost; write nothing.",
     "presets": "List, show and check presets.",
     "processors": "List the nodes of a chain, and show what each can be told.",

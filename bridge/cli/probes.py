@@ -232,6 +232,7 @@ OPTIONAL = {
     "minihost": ("host", "plugins that need the song's tempo"),
     "librosa": ("pitch", "the pitch of sounds, for dreams in tune, where crepe is not installed"),
     "torchvision": ("image", "classifiers of photographs that look at sound, image:vgg19 and others"),
+    "watchfiles": ("watch", "`reverie watch` at once when a file comes; else it looks every second"),
 }
 """What some features need: the extra that brings it, and what it is for."""
 

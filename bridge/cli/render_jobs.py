@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from bridge.plan.job import Job
     from bridge.plan.model import Plan, StemPlan
     from bridge.render.dream_steps import DreamStep
+    from bridge.render.manifest import StemRecord
     from bridge.render.progress import Progress
     from bridge.render.results import RenderReport, StemResult
 
 __all__ = [
+    "SOME_FAILED",
+    "Display",
     "DryRunOption",
     "KeepGoingOption",
     "LogOption",
@@ -34,6 +37,7 @@ __all__ = [
     "ReportOption",
     "StepsLogOption",
     "VerboseOption",
+    "levels",
     "print_reports",
     "render_jobs",
     "render_planned",
@@ -141,8 +145,8 @@ def render_planned(
             lines = _StepLines()
             listeners.append(lines.on_progress)
             takers.append(lines.on_result)
-        elif not as_json and sys.stderr.isatty():
-            listeners.append(held.enter_context(_Display(plans)).on_progress)
+        elif not as_json and Display.is_wanted():
+            listeners.append(held.enter_context(Display(plans)).on_progress)
         reports = render_plans(
             plans,
             overwrite=overwrite,
@@ -197,7 +201,7 @@ def _step_line(stem: str, step: DreamStep) -> str:
     )
 
 
-class _Display:
+class Display:
     """Bars on a terminal: one for all, one for each stem under way."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
@@ -205,7 +209,12 @@ class _Display:
         self._fractions = dict.fromkeys(self._lengths_s, 0.0)
         self._stems: dict[Path, TaskID] = {}
 
-    def __enter__(self) -> _Display:
+    @staticmethod
+    def is_wanted() -> bool:
+        """Return whether somebody looks."""
+        return sys.stderr.isatty()
+
+    def __enter__(self) -> Display:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
         percent = TextColumn("{task.percentage:3.0f}%")
@@ -307,11 +316,16 @@ def _print_stem(stem: StemResult) -> None:
     if stem.record is None:
         note(f"reverie: {stem.name} failed: {stem.error}")
         return
-    before, after = stem.record.before, stem.record.after
     when = "  (finished earlier)" if stem.status == "kept" else ""
-    say(
-        f"{stem.target}  {_level(before['integrated_lufs'])} -> {_level(after['integrated_lufs'])} LUFS, "
-        f"{_level(after['true_peak_dbtp'])} dBTP{when}"
+    say(f"{stem.target}  {levels(stem.record)}{when}")
+
+
+def levels(record: StemRecord) -> str:
+    """Return how loud a stem was and is."""
+    before, after = record.before, record.after
+    return (
+        f"{_level(before['integrated_lufs'])} -> {_level(after['integrated_lufs'])} LUFS, "
+        f"{_level(after['true_peak_dbtp'])} dBTP"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,14 @@ app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_
 ManifestArgument = Annotated[
     Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")
 ]
+
+
+class FolderFormat(StrEnum):
+    """What the stems in a folder for any DAW are."""
+
+    RENDERED = "rendered"
+    PROTOOLS = "protools"
+
 
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 
@@ -92,6 +101,12 @@ def write_command(
 def folder_command(
     manifest: ManifestArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to make.")],
+    file_format: Annotated[
+        FolderFormat,
+        typer.Option(
+            "--format", help="Stems as they were rendered, or for Pro Tools: 24-bit WAV with time stamps."
+        ),
+    ] = FolderFormat.RENDERED,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Hand a render to any DAW: aligned stems, song.mid with depth lanes, and how to import them."""
@@ -101,7 +116,8 @@ def folder_command(
 
     read = read_manifest(manifest)
     stems = build_rendered_stems(read)
-    say(str(write_exchange_folder(out, stems, read.plan.tempo_map, overwrite=overwrite)))
+    pro_tools = file_format is FolderFormat.PROTOOLS
+    say(str(write_exchange_folder(out, stems, read.plan.tempo_map, pro_tools=pro_tools, overwrite=overwrite)))
 
 
 def _print(session: Session) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bridge.audio.reader import read_info
+from bridge.arrays import BLOCK_SAMPLES
+from bridge.audio.quantiser import stem_dither_seed
+from bridge.audio.reader import AudioReader, read_info, read_metadata
+from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import StemTrack
 from bridge.errors import InputError, OutputError
@@ -31,6 +35,8 @@ Import `song.mid` first, with its tempo, so that bars and markers are there befo
 | Ableton Live | Drag `song.mid` into the arrangement and accept its tempo. Markers are in `markers.csv`. | \
 Switch "Auto-Warp Long Samples" off (Settings, Record/Warp/Launch), or Warp off in every clip; drag to \
 1.1.1. |
+| Ardour | Import `song.mid` with its tempo map. Ardour keeps tempo changes on whole quarter notes, so \
+bars within a ramp lie some milliseconds off. | Import to new tracks at the session start. |
 | Bitwig Studio | Drag `song.mid` to the start; tempo comes with it. | Drag to the start; clip mode Raw. |
 | Cubase, Nuendo | File, Import, MIDI File; then Project, Tempo Track. | Import at the project start; leave \
 Musical Mode off. |
@@ -47,7 +53,12 @@ timebase Time. |
 
 
 def write_exchange_folder(
-    folder: Path | str, stems: Sequence[StemTrack], tempo_map: TempoMap, *, overwrite: bool = False
+    folder: Path | str,
+    stems: Sequence[StemTrack],
+    tempo_map: TempoMap,
+    *,
+    pro_tools: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write stems, song and advice into one folder.
 
@@ -55,13 +66,15 @@ def write_exchange_folder(
         folder: Made where it is missing.
         stems: All of one rate and length, all beginning at the start of the session.
         tempo_map: Tempo, meter and markers.
+        pro_tools: Whether every stem becomes what Pro Tools takes as it is: a 24-bit WAV file with a time
+            stamp (bext) that says where it begins, so that Spot places it.
         overwrite: Whether files there may be replaced.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: The stems do not line up, or two have one file name.
+        InputError: The stems do not line up, two have one file name, or one is too loud for 24 bits.
         OutputError: A file exists or cannot be written.
     """
     folder = Path(folder)
@@ -82,7 +95,8 @@ def write_exchange_folder(
             f"{odd.path}: differs from {infos[0].path} in rate, length or start; render the stems of a "
             "session together, so that they line up"
         )
-    check_names((stem.name, folder / "stems" / stem.audio.name) for stem in stems)
+    files = [folder / "stems" / (f"{s.audio.stem}.wav" if pro_tools else s.audio.name) for s in stems]
+    check_names((stem.name, file) for stem, file in zip(stems, files, strict=True))
     lanes = [_depth_lane(stem, tempo_map) for stem in stems if stem.depth_points]
     texts = {
         "song.mid": build_midi(tempo_map, lanes, length_s=infos[0].duration_s),
@@ -90,13 +104,16 @@ def write_exchange_folder(
         "markers.csv": _markers_csv(tempo_map),
         "IMPORT.md": _import_text(tempo_map, len(stems), infos[0].sample_rate, infos[0].duration_s).encode(),
     }
-    targets = [folder / name for name in texts] + [folder / "stems" / s.audio.name for s in stems]
+    targets = [folder / name for name in texts] + files
     sources = {stem.audio.resolve() for stem in stems}
     taken = next((t for t in targets if t.exists() and t.resolve() not in sources), None)
     if taken is not None and not overwrite:
         raise OutputError(f"{taken}: exists already. Give another folder, or allow it with --overwrite.")
-    for stem in stems:
-        _copy(stem.audio, folder / "stems" / stem.audio.name, overwrite)
+    for stem, file in zip(stems, files, strict=True):
+        if pro_tools and not _is_for_pro_tools(stem):
+            _convert(stem, file, overwrite)
+        else:
+            _copy(stem.audio, file, overwrite)
     for name, data in texts.items():
         with write_whole(folder / name, overwrite=overwrite) as part:
             part.write_bytes(data)
@@ -113,6 +130,41 @@ def _copy(source: Path, target: Path, overwrite: bool) -> None:
         return
     with write_whole(target, overwrite=overwrite) as part:
         shutil.copyfile(source, part)
+
+
+def _is_for_pro_tools(stem: StemTrack) -> bool:
+    info = read_info(stem.audio)
+    is_stamped = read_metadata(stem.audio).broadcast is not None
+    return (info.format, info.subtype) == ("WAV", "PCM_24") and is_stamped
+
+
+def _convert(stem: StemTrack, target: Path, overwrite: bool) -> None:
+    """Write a stem as a 24-bit WAV file with a time stamp: its own, or where it begins in the session."""
+    with AudioReader(stem.audio) as reader:
+        info = reader.info
+        metadata = read_metadata(stem.audio)
+        start = metadata.start_samples
+        if start is None:
+            start = max(0, round(stem.start_s * info.sample_rate))
+        with AudioWriter(
+            target,
+            sample_rate=info.sample_rate,
+            n_channels=info.n_channels,
+            subtype="PCM_24",
+            overwrite=overwrite,
+            n_samples=info.n_samples,
+            dither_seed=stem_dither_seed(0, stem.name),
+            metadata=metadata.moved(start),
+        ) as writer:
+            peak = 0.0
+            while (block := reader.read(BLOCK_SAMPLES)).shape[1]:
+                peak = max(peak, float(np.abs(block).max()))
+                writer.write(block)
+            if peak > 1.0:
+                raise InputError(
+                    f"{stem.audio}: peaks {20.0 * math.log10(peak):.2f} dB above full scale, which 24 bits "
+                    "cannot hold. Render it lower (--set level.mode=peak), or leave out --format"
+                )
 
 
 def _tempo_csv(tempo_map: TempoMap) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bridge.audio.formats import AUDIO_SUFFIXES
 from bridge.errors import AudioFileError, InputError
 
-__all__ = ["find_stems", "resolve_path"]
+__all__ = ["audio_in", "find_stems", "resolve_path"]
 
 _NAMED = 4
 """So many folders are named in a message; there may be many more."""
@@ -57,13 +57,13 @@ def resolve_path(path: Path) -> Path:
 
 
 def _stems_in(folder: Path) -> list[Path]:
-    stems = sorted(_audio_in(folder))
+    stems = sorted(audio_in(folder))
     if stems:
         return stems
     below = sorted(
         path
         for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and any(_audio_in(path))
+        if path.is_dir() and not path.name.startswith(".") and any(audio_in(path))
     )
     if below:
         named = ", ".join(str(path) for path in below[:_NAMED])
@@ -74,7 +74,8 @@ def _stems_in(folder: Path) -> list[Path]:
     )
 
 
-def _audio_in(folder: Path) -> Iterator[Path]:
+def audio_in(folder: Path) -> Iterator[Path]:
+    """Go through the audio files of a folder, by their suffixes; hidden ones are none."""
     for path in folder.iterdir():
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith("."):
             yield path

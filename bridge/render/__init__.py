@@ -22,6 +22,8 @@ the last one stopped. A stem that fails does not touch the others.
 - `progress`, `results`, `event_log`  what is told on the way and at the end
 - `dream_steps`      what each step of a dream did; `steps_log` all of them as a table
 - `verify`           does a manifest still make what it says
+- `edit_in_place`    a file rendered in the place of itself
+- `watch_folder`     whatever is put into a folder; `settled_files` which files are whole
 - `daw_tracks`, `instrument_stem`     a render for a DAW; a stem made of MIDI
 - `folder_lock`      one render at a time into one folder
 """

@@ -202,6 +202,8 @@ COMMAND_LINES: dict[str, list[str]] = {
     "render": ["stems", "--preset", "under-test.toml", "--out", "out"],
     "imagine": ["--preset", "under-test.toml", "--seconds", "1", "--out", "out/nothing.wav"],
     "batch": ["jobs.toml"],
+    "edit": ["stems/lead.wav", "--preset", "under-test.toml"],
+    "watch": ["stems", "--preset", "under-test.toml", "--out", "out", "--once", "--settle", "0"],
     "plan": ["stems", "--preset", "under-test.toml", "--out", "out"],
     "presets": ["check", "under-test.toml"],
     "processors": ["show", "dream"],
@@ -216,7 +218,7 @@ COMMAND_LINES: dict[str, list[str]] = {
     "report": ["out/under-test.manifest.json"],
     "doctor": [],
 }
-DREAMING = {"render", "imagine", "batch", "plan", "presets", "networks", "verify"}
+DREAMING = {"render", "imagine", "batch", "edit", "watch", "plan", "presets", "networks", "verify"}
 
 
 @pytest.mark.parametrize("name", ["torch", "torchaudio"])

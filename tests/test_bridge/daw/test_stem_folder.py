@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from wavinfo import WavInfoReader
 
+from bridge.audio.metadata import AudioMetadata, Broadcast
+from bridge.audio.reader import read_audio
 from bridge.audio.writer import AudioWriter
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import StemTrack
@@ -64,3 +67,33 @@ def test_stems_that_do_not_line_up_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         write_exchange_folder(tmp_path / "out", stems[:1], SONG)
     write_exchange_folder(tmp_path / "out", stems[:1], SONG, overwrite=True)
+
+
+def test_for_pro_tools_every_stem_is_24_bit_wave_with_a_time_stamp(tmp_path: Path) -> None:
+    """Another reader finds the start in the session, or the stem's own stamp; 16 bits stay exact."""
+    sound = np.random.default_rng(0).integers(-(2**15), 2**15, (2, 4800)) / 2.0**15
+    stamped = AudioMetadata(broadcast=Broadcast(time_reference=777))
+    stems = []
+    for name, subtype, metadata in (("a.flac", "PCM_16", None), ("b.wav", "FLOAT", stamped)):
+        path = tmp_path / name
+        with AudioWriter(path, sample_rate=48000, n_channels=2, subtype=subtype, metadata=metadata) as writer:
+            writer.write(sound)
+        stems.append(StemTrack(source_track=None, name=name, audio=path, start_s=2.0))
+    folder = write_exchange_folder(tmp_path / "out", stems, SONG, pro_tools=True)
+
+    for name, start in (("a", 96_000), ("b", 777)):
+        read = WavInfoReader(str(folder / "stems" / f"{name}.wav"))
+        assert (read.fmt.bits_per_sample, read.fmt.sample_rate) == (24, 48000)
+        assert read.bext.time_reference == start
+        np.testing.assert_array_equal(read_audio(folder / "stems" / f"{name}.wav")[0], sound)
+
+
+def test_what_24_bits_cannot_hold_is_named(tmp_path: Path) -> None:
+    """A stem above full scale is not clipped in silence, and nothing is left under its name."""
+    path = tmp_path / "hot.wav"
+    with AudioWriter(path, sample_rate=48000, n_channels=1, subtype="FLOAT") as writer:
+        writer.write(np.full((1, 100), 1.5, np.float32))
+    hot = StemTrack(source_track=None, name="hot", audio=path)
+    with pytest.raises(InputError, match=r"hot\.wav: peaks 3\.52 dB above full scale"):
+        write_exchange_folder(tmp_path / "out", [hot], SONG, pro_tools=True)
+    assert not (tmp_path / "out/stems/hot.wav").exists()
