@@ -164,10 +164,11 @@ class _Object:
 
 
 def _explain(binary: Path, text: str) -> str:
+    bundle = next((path.name for path in binary.parents if path.suffix.lower() == ".vst3"), binary.name)
     library, _, reason = text.partition(": ")
     if "cannot open shared object file" in reason and library != str(binary):
-        return f"{binary.name}: needs the library {library}, which is not installed"
-    return f"{binary.name}: cannot be loaded: {text.removeprefix(f'{binary}: ')}"
+        return f"{bundle}: needs the library {library}, which is not installed"
+    return f"{bundle}: no plugin in it loads: {text.removeprefix(f'{binary}: ')}"
 
 
 def _text(raw: bytes) -> str:
