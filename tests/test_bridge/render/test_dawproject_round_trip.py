@@ -57,14 +57,14 @@ def track(number: int) -> tuple[str, str]:
     if number == 5:
         volume = 'unit="decibel" min="-60" max="6" value="-3"'
     send = (
-        '<Sends><Send destination="fxc" type="post" id="sn"><Volume unit="linear" value="0.3" id="sv"/></Send>'
-        "</Sends>"
+        '<Sends><Send destination="fxc" type="post" id="sn"><Volume unit="linear" value="0.3" id="sv"/>'
+        "</Send></Sends>"
         if number == 10
         else ""
     )
     destination = "gc" if number in (3, 4) else "mc"
     element = (
-        f'<Track contentType="audio" loaded="true" id="t{number}" name="T{number}" color="#11223{number % 10}">'
+        f'<Track contentType="audio" loaded="true" id="t{number}" name="T{number}">'
         f'<Channel audioChannels="2" destination="{destination}" role="regular" solo="false" id="c{number}">'
         f'<Mute value="{muted}" id="u{number}"/>'
         f'<Pan unit="normalized" min="0" max="1" value="{0.2 + 0.05 * number}" id="p{number}"/>{send}'
@@ -94,13 +94,14 @@ def track(number: int) -> tuple[str, str]:
     )
     return (
         element,
-        f'<Lanes track="t{number}" id="l{number}"><Clips id="k{number}">{"".join(clips)}</Clips>{automation}</Lanes>',
+        f'<Lanes track="t{number}" id="l{number}"><Clips id="k{number}">{"".join(clips)}</Clips>'
+        f"{automation}</Lanes>",
     )
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
-    """Twelve tracks with their audio inside, two of them in a group, one with a send, one with a moving fader."""
+    """Twelve tracks with their audio inside: two in a group, one with a send, one with a moving fader."""
     elements, lanes = zip(*(track(number) for number in range(12)), strict=True)
     group = (
         '<Track contentType="tracks" loaded="true" id="g" name="Band"><Channel audioChannels="2" '
@@ -109,16 +110,17 @@ def session(tmp_path: Path) -> Path:
     )
     others = "".join(
         f'<Track contentType="audio" loaded="true" id="{name}" name="{name}"><Channel audioChannels="2" {to} '
-        f'role="{role}" solo="false" id="{name}c"><Volume unit="linear" value="{value}" id="{name}v"/></Channel>'
-        "</Track>"
+        f'role="{role}" solo="false" id="{name}c"><Volume unit="linear" value="{value}" id="{name}v"/>'
+        "</Channel></Track>"
         for name, role, value, to in (("fx", "effect", 0.7, 'destination="mc"'), ("m", "master", 0.9, ""))
     )
     project = (
         '<Project version="1.0"><Application name="Some DAW" version="5.1"/><Transport>'
-        '<Tempo unit="bpm" value="120" id="tempo"/><TimeSignature denominator="4" numerator="4" id="meter"/>'
+        '<Tempo unit="bpm" value="120" id="tempo"/>'
+        '<TimeSignature denominator="4" numerator="4" id="meter"/>'
         f"</Transport><Structure>{''.join(elements[:3])}{group}{''.join(elements[5:])}{others}</Structure>"
-        f'<Arrangement id="arr"><Lanes timeUnit="beats" id="lanes">{"".join(lanes)}</Lanes>{TIME}</Arrangement>'
-        "</Project>"
+        f'<Arrangement id="arr"><Lanes timeUnit="beats" id="lanes">{"".join(lanes)}</Lanes>{TIME}'
+        "</Arrangement></Project>"
     )
     assert schema_faults(ET.fromstring(project)) == []
     rng = np.random.default_rng(5)

@@ -27,6 +27,7 @@ mode = "keep"
 [[chain]]
 """
 GAIN = 'id = "louder"\nuse = "gain"\nparams = {gain_db = -6.0}\n'
+ROUTE_TO_IT = '[[routes]]\nsource = "macro.m"\ntarget = "louder.during"\n[[macros]]\nid = "m"\n'
 DREAM = (
     'id = "dream"\nuse = "dream"\n'
     'params = {network = "texture", objective = "layer:frames4", depth = 2.0, window_s = 0.5}\n'
@@ -78,7 +79,7 @@ def test_a_node_is_exactly_dry_outside_its_sections_and_exactly_itself_inside(so
 
 
 def test_a_dream_takes_no_steps_outside_its_sections(song: Path) -> None:
-    """Its depth is 0 there, the sound is as it was to the bit, and the plan counts two seconds of two steps."""
+    """Its depth is 0 there, the sound is as it was to the bit, and the plan counts 2 s of two steps."""
     preset = DREAM + 'during = ["@Chorus"]\n'
     plan = plan_of(song, preset)
     assert plan.stems[0].peak_depth == 2.0
@@ -87,7 +88,8 @@ def test_a_dream_takes_no_steps_outside_its_sections(song: Path) -> None:
     np.testing.assert_array_equal(np.flatnonzero(depth), np.arange(2 * RATE, 4 * RATE))
     part = render(song, preset)
     is_same = part == dry(song)
-    assert np.all(is_same[: 2 * RATE]) and np.all(is_same[4 * RATE :])
+    assert np.all(is_same[: 2 * RATE])
+    assert np.all(is_same[4 * RATE :])
     assert np.mean(is_same[2 * RATE : 4 * RATE]) < 0.01
 
 
@@ -136,7 +138,7 @@ def test_fades_lie_outside_and_those_that_meet_turn_where_they_do(song: Path) ->
     (GAIN + 'during = ["@Chorus..nowhere"]\n', r"'nowhere' is not a position"),
     (GAIN + 'fade = "1/4"\n', r"fades at the ends of sections, and there are none"),
     (GAIN + 'during = ["@Chorus"]\nfade = "soon"\n', r"fade.*'soon' is not a duration"),
-    (GAIN + 'during = ["@Chorus"]\n[[routes]]\nsource = "macro.m"\ntarget = "louder.during"\n[[macros]]\nid = "m"\n',
+    (GAIN + 'during = ["@Chorus"]\n' + ROUTE_TO_IT,
      r"louder.during is fixed for a render and cannot move"),
 ], ids=["marker", "backwards", "one place", "no place", "fade alone", "no fade", "route to it"])  # fmt: skip
 def test_sections_that_are_none_are_refused(song: Path, preset: str, says: str) -> None:
