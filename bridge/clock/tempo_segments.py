@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -56,7 +55,8 @@ class Tempo:
     @property
     def bpm(self) -> float:
         """Quarter notes a minute."""
-        return float(_US_PER_MINUTE / self.us_per_beat)
+        us = self.us_per_beat
+        return _US_PER_MINUTE * us.denominator / us.numerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +107,19 @@ class TempoGrid:
         scale = _common_scale(tempos)
         per_second = 1_000_000 * scale * ticks_per_beat
         start, starts, rates = 0, [0.0], []
-        for tempo, following in itertools.pairwise(tempos):
+        bpms = [tempo.bpm for tempo in tempos]
+        pairs = zip(itertools.pairwise(tempos), itertools.pairwise(bpms), strict=True)
+        for (tempo, following), (bpm, following_bpm) in pairs:
             ticks = following.tick - tempo.tick
-            if tempo.ramp == "hold" or following.us_per_beat == tempo.us_per_beat:
+            if tempo.ramp == "hold" or following_bpm == bpm:
                 length = tempo.us_per_beat
                 start += ticks * length.numerator * scale // length.denominator
                 rates.append(0.0)
             else:
                 beats = ticks / ticks_per_beat
-                duration_s = _ramp_seconds(tempo.bpm, following.bpm, beats, tempo.ramp)
-                rates.append((following.bpm - tempo.bpm) / (beats if tempo.ramp == "beats" else duration_s))
-                start += round(Fraction(duration_s) * per_second)
+                duration_s = _ramp_seconds(bpm, following_bpm, beats, tempo.ramp)
+                rates.append((following_bpm - bpm) / (beats if tempo.ramp == "beats" else duration_s))
+                start += _round_product(duration_s, per_second)
             starts.append(start / per_second)
         us = np.array([tempo.us_per_beat.numerator / tempo.us_per_beat.denominator for tempo in tempos])
         return cls(
@@ -236,8 +238,8 @@ def bpm_to_us(bpm: float) -> Fraction:
     """
     if not MIN_BPM <= bpm <= MAX_BPM:
         raise TempoError(f"a tempo of {bpm} BPM is outside {MIN_BPM:g}..{MAX_BPM:g} quarter notes a minute")
-    numerator, denominator = Decimal(str(bpm)).as_integer_ratio()
-    return Fraction(_US_PER_MINUTE * denominator, numerator)
+    whole, _, part = str(bpm).partition(".")  # of such a number no exponent is written
+    return Fraction(_US_PER_MINUTE * 10 ** len(part), int(whole + part))
 
 
 def check_meter(meter: Meter) -> Meter:
@@ -266,6 +268,13 @@ def _common_scale(tempos: Sequence[Tempo]) -> int:
         if scale > _FINEST_SCALE:
             return _FINEST_SCALE
     return scale
+
+
+def _round_product(value: float, times: int) -> int:
+    """Return the whole number nearest to the exact product: what a fraction gives, sooner."""
+    numerator, denominator = value.as_integer_ratio()
+    whole, rest = divmod(numerator * times, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
 
 
 def _ramp_seconds(start_bpm: float, end_bpm: float, beats: float, law: RampLaw) -> float:

@@ -22,6 +22,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import AutomationLane, Clip, ClipFade, ControllerLane, DawNote
 from bridge.daw.untrusted import MAX_ITEMS, check_count, parse_number
 from bridge.daw.untrusted_xml import Table
+from bridge.errors import SessionError
 
 __all__ = ["ArrangementReader", "Lying", "TimeFrame", "number_of"]
 
@@ -39,7 +40,10 @@ def number_of(element: Element | None, name: str, default: float, where: str) ->
     text = None if element is None else element.get(name)
     if element is None or text is None:
         return default
-    return parse_number(text, f"{where}: <{element.tag} {name}>")
+    try:
+        return parse_number(text, "")
+    except SessionError as error:
+        raise SessionError(f"{where}: <{element.tag} {name}>{error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ Source: DAWproject 1.0, bitwig/dawproject (README and Project.xsd).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
@@ -119,12 +120,12 @@ def build_tempo_map(root: Element, where: str) -> TempoMap:
     upper = int(number_of(meter, "numerator", 4.0, where))
     lower = int(number_of(meter, "denominator", 4.0, where))
     tempos = _tempos(root, bpm, where)
-    bare = TempoMap.from_points(tempos)
+    clock = cache(lambda: TempoMap.from_points(tempos))  # a long one takes a second, and few need it
     meters: dict[float, tuple[int, int]] = {}
     points, unit = _arrangement_points(root, "TimeSignatureAutomation", "TimeSignaturePoint", where)
-    for point in points:
+    for time, point in points:
         upper_lower = [int(number_of(point, name, 4.0, where)) for name in ("numerator", "denominator")]
-        meters[_beat(bare, number_of(point, "time", 0.0, where), unit)] = (upper_lower[0], upper_lower[1])
+        meters[_beat(clock, time, unit)] = (upper_lower[0], upper_lower[1])
     if not meters or min(meters) > 0:
         meters[0.0] = (upper, lower)
     markers = root.find("Arrangement/Markers")
@@ -133,15 +134,15 @@ def build_tempo_map(root: Element, where: str) -> TempoMap:
         tempos,
         [(beat, *values) for beat, values in sorted(meters.items())],
         [
-            (_beat(bare, number_of(marker, "time", 0.0, where), unit), marker.get("name", ""))
+            (_beat(clock, number_of(marker, "time", 0.0, where), unit), marker.get("name", ""))
             for marker in (markers.findall("Marker") if markers is not None else ())
         ],
         source="session",
     )
 
 
-def _beat(clock: TempoMap, time: float, unit: str) -> float:
-    return float(clock.seconds_to_beats(time)) if unit == "seconds" else time
+def _beat(clock: Callable[[], TempoMap], time: float, unit: str) -> float:
+    return float(clock().seconds_to_beats(time)) if unit == "seconds" else time
 
 
 def _tempos(root: Element, bpm: float, where: str) -> list[tuple[float, float, RampLaw]]:
@@ -150,8 +151,8 @@ def _tempos(root: Element, bpm: float, where: str) -> list[tuple[float, float, R
     ramp: RampLaw = "time" if unit == "seconds" else "beats"
     tempos: list[tuple[float, float, RampLaw]] = []
     beats = last = 0.0
-    for point in points:
-        time, value = number_of(point, "time", 0.0, where), number_of(point, "value", bpm, where)
+    for time, point in points:
+        value = number_of(point, "value", bpm, where)
         if not tempos and time > 0:  # before its first point, automation is what it is there
             tempos.append((0.0, value, "hold"))
         if unit == "seconds":
@@ -165,8 +166,10 @@ def _tempos(root: Element, bpm: float, where: str) -> list[tuple[float, float, R
     return tempos or [(0.0, bpm, "hold")]
 
 
-def _arrangement_points(root: Element, name: str, kind: str, where: str) -> tuple[Sequence[Element], str]:
-    """Return the points of an automation from the song's start on, in order, and what they count."""
+def _arrangement_points(
+    root: Element, name: str, kind: str, where: str
+) -> tuple[Sequence[tuple[float, Element]], str]:
+    """Return the points of an automation by time, from the song's start on, and what they count."""
     points = root.find(f"Arrangement/{name}")
     if points is None:
         return (), "beats"
@@ -174,4 +177,4 @@ def _arrangement_points(root: Element, name: str, kind: str, where: str) -> tupl
     check_count(len(found), MAX_TEMPOS, "tempos or meters", where)
     rows = [(number_of(point, "time", 0.0, where), point) for point in found]
     rows.sort(key=lambda row: row[0])
-    return [point for time, point in rows if time >= 0], points.get("timeUnit", "beats")
+    return [row for row in rows if row[0] >= 0], points.get("timeUnit", "beats")

@@ -9,7 +9,7 @@ import itertools
 import re
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Final
@@ -125,12 +125,13 @@ class _Editor:
         channel = None if source is None else source.find("Channel")
         destination = self._master() if channel is None else channel.get("destination")
         audio_track = self._build_track(stem.name, "audio", destination, info.n_channels)
-        if source is not None and channel is not None:
-            self._match(source, channel, audio_track, stem)
         added = [audio_track]
         lanes = self._arrangement_lanes()
         member = self._media_name(stem.audio)
-        lanes.append(self._audio_lane(audio_track, stem, info, member))
+        lane = self._audio_lane(audio_track, stem, info, member)
+        lanes.append(lane)
+        if source is not None and channel is not None:
+            self._match(source, channel, audio_track, lane, stem)
         if stem.depth_points:
             depth_track = self._build_track(f"{stem.name} depth", "notes", None, None)
             added.append(depth_track)
@@ -145,7 +146,14 @@ class _Editor:
             self._mute(channel)
         return member
 
-    def _match(self, source: ET.Element, channel: ET.Element, track: ET.Element, stem: StemTrack) -> None:
+    def _match(
+        self,
+        source: ET.Element,
+        channel: ET.Element,
+        track: ET.Element,
+        lane: ET.Element,
+        stem: StemTrack,
+    ) -> None:
         """Make a new track as loud as its source: fader, pan, colour, sends and their automation."""
         if source.get("color"):
             track.set("color", source.get("color", ""))
@@ -157,7 +165,7 @@ class _Editor:
                 identifier = new.get("id", "")
                 new.attrib.clear()
                 new.attrib.update({**parameter.attrib, "id": identifier})
-                self._copy_automation(parameter.get("id"), identifier)
+                self._copy_automation(parameter.get("id"), identifier, source, lane)
         sends = channel.find("Sends")
         if sends is not None:
             copy = deepcopy(sends)
@@ -173,22 +181,48 @@ class _Editor:
                 "played through and the new track does not have"
             )
 
-    def _copy_automation(self, old: str | None, new: str) -> None:
-        """Give a copied parameter what moves the one it was copied from."""
+    def _copy_automation(self, old: str | None, new: str, source: ET.Element, lane: ET.Element) -> None:
+        """Give a copied parameter what moves the one it was copied from.
+
+        What lies in the lane of the source goes into that of the new track: the source's may be removed.
+        """
         if old is None:
             return
         for points in list(self._root.iter("Points")):
             if not self._moves(points, old):
                 continue
-            copy = deepcopy(points)
+            around = list(self._around(points))
+            if any(element.tag == "Clip" for element in around):
+                self.warnings.append(
+                    f"{source.get('name', '')!r} is moved by automation in clips, which its new track does "
+                    "not have: turn it into automation of the track in the DAW"
+                )
+                continue
+            if isinstance(points, Verbatim):  # a deep copy would be a plain element, without the content
+                verbatim = Verbatim(points.tag, points.attrib)
+                verbatim.content = points.content.replace(_target(old), _target(new))
+                copy: ET.Element = verbatim
+            else:
+                copy = deepcopy(points)
+                for target in copy.iter("Target"):
+                    target.set("parameter", new)
+            copy.tail = points.tail
             copy.set("id", self._new_id())
-            if isinstance(points, Verbatim) and isinstance(copy, Verbatim):
-                copy.content = points.content.replace(_target(old), _target(new))
-            for target in copy.iter("Target"):
-                target.set("parameter", new)
-            parent = self._parents[points]
-            parent.insert(list(parent).index(points) + 1, copy)
-            self._parents[copy] = parent
+            if any(element.get("track") == source.get("id") for element in around):
+                units = (element.get("timeUnit") for element in (points, *around))
+                copy.set("timeUnit", next((unit for unit in units if unit), "beats"))
+                lane.append(copy)
+                self._parents[copy] = lane
+            else:
+                parent = around[0]
+                parent.insert(list(parent).index(points) + 1, copy)
+                self._parents[copy] = parent
+
+    def _around(self, element: ET.Element) -> Iterator[ET.Element]:
+        """Go through what an element lies in, from the inside."""
+        while element in self._parents:
+            element = self._parents[element]
+            yield element
 
     @staticmethod
     def _moves(points: ET.Element, parameter: str | None) -> bool:

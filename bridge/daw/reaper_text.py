@@ -24,6 +24,7 @@ _MAX_BYTES: Final = 64 << 20
 _MAX_LINES: Final = 1_500_000
 _MAX_LINE_LENGTH: Final = 1 << 20
 _MAX_DEPTH: Final = 64
+_SPECIAL: Final = re.compile(r"""["'`\0]""")
 _WORD: Final = re.compile(r""""([^"]*)"?|'([^']*)'?|`([^`]*)`?|(\S+)""")
 _CP1252: Final = re.compile(rb"[^\x81\x8d\x8f\x90\x9d]*")  # bytes that stand for nothing there
 _BEGIN: Final = "<REAPER_PROJECT"
@@ -74,7 +75,7 @@ class Block:
     def values(self, name: str) -> Iterator[Words]:
         """Return the words of every line that begins with a name."""
         for child in self.children:
-            if isinstance(child, str) and _name_of(child) == name:
+            if isinstance(child, str) and name in child and _name_of(child) == name:
                 yield _words(child.strip(), child)
 
     def first(self, name: str) -> Words:
@@ -158,14 +159,17 @@ def number(words: Words, index: int, default: float) -> float:
     if index >= len(words):
         return default
     try:
-        return parse_number(words[index], _name_of(words.line))
+        return parse_number(words[index], "")
     except SessionError as error:
-        raise _BadNumberError(str(error), words.line) from None
+        raise _BadNumberError(f"{_name_of(words.line)}{error}", words.line) from None
 
 
 def _words(text: str, line: str) -> Words:
     """Split a line; words with spaces stand in "", '' or ``, whichever they do not hold."""
-    words = Words(_readable(next(filter(None, found.groups()), "")) for found in _WORD.finditer(text))
+    if text.isascii() and not _SPECIAL.search(text):
+        words = Words(text.split())  # most lines, and in a fifth of the time
+    else:
+        words = Words(_readable(next(filter(None, found.groups()), "")) for found in _WORD.finditer(text))
     del words[:1]
     words.line = line
     return words

@@ -9,6 +9,7 @@ them to parameters, in the parameters' own units. Order: macros, modulators, com
 - `schema`        modulators, routes, macros and triggers as data
 - `assemble`      that data and a `song` put together; `evaluate`  values at any samples, for a render
 - `routes`        a source onto a parameter's travel
+- `places`        sections of a song, as presets write them; `during`  the gate that is open in them
 - `sources`       modulators and macros as functions of time (`curve`): `oscillators` (LFO, steps), `contours`
   (ADSR and breakpoints, made of `segments`), `follower` (how loud a stem is), `hearing` (what a network hears
   in it; both are a `measured_curve`), `midi_sources`, `drawn` (a session's automation), `combine`

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bridge.envelopes.drawn import LANE, drawn_lane
+from bridge.envelopes.during import during_gate
 from bridge.envelopes.evaluate import Envelopes, MovingParameter
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.midi_map import direct_targets, mapped_lane
+from bridge.envelopes.places import During
 from bridge.envelopes.routes import ParameterRange, RouteStage
 from bridge.envelopes.schema import Macro, Modulator, Route
 from bridge.envelopes.song import Song
@@ -32,6 +35,7 @@ def build_envelopes(
     stem: str = "",
     followers: Mapping[str, FollowerSource] | None = None,
     macro_values: Mapping[str, float] | None = None,
+    during: Mapping[tuple[str, str], tuple[str, During]] | None = None,
 ) -> Envelopes:
     """Build everything that moves in a chain.
 
@@ -49,6 +53,8 @@ def build_envelopes(
         followers: How loud stems are, and what is heard in them, by name. None while an estimate is made:
             followers and hearing then stand at their highest, and audio triggers stay silent.
         macro_values: Positions of knobs that win over the macros' own.
+        during: Parameters that are let through in sections of the song alone, by node id and name: the
+            sections, and how errors call their place.
 
     Raises:
         EnvelopeError: Something asked for does not exist or makes no sense; the place is named.
@@ -67,6 +73,7 @@ def build_envelopes(
         followers=followers,
         warnings=warnings,
     )
+    shut: dict[str, Source | None] = {}
     wanted: dict[tuple[str, str], list[tuple[str, Route]]] = {}
     for index, route in enumerate(routes):
         if route.enabled:
@@ -75,6 +82,7 @@ def build_envelopes(
             if route.source.startswith(LANE) and route.source not in sources:
                 sources[route.source] = drawn_lane(route.source, song, sample_rate, where)
             _check_source(route.source, sources, where)
+            shut[where] = during_gate(route, song, sample_rate, f"{where}.during", warnings)
             wanted.setdefault((node_id, name), []).append((where, route))
     parameters: dict[tuple[str, str], MovingParameter] = {}
     direct = direct_targets(mapping)
@@ -97,10 +105,19 @@ def build_envelopes(
                 travel=travel,
                 base=base,
                 stages=tuple(
-                    RouteStage(route=route, source=sources[route.source], travel=travel)
-                    for _, route in stages
+                    RouteStage(route=route, source=sources[route.source], travel=travel, gate=shut.get(place))
+                    for place, route in stages
                 ),
             )
+    for target, (where, sections) in (during or {}).items():
+        gate = during_gate(sections, song, sample_rate, where, warnings)
+        moving = parameters.get(target)
+        if moving is None:
+            spec = targets[target[0]][target[1]]
+            travel = _travel(spec, [], where)
+            resting = (bases or {}).get(target[0], {}).get(target[1], spec.default)
+            moving = MovingParameter(travel=travel, base=travel.of(float(resting)), stages=())
+        parameters[target] = replace(moving, gate=gate)
     return Envelopes(parameters, sources, song.tempo_map, sample_rate, warnings)
 
 

@@ -14,7 +14,7 @@ from bridge.clock.tempo_map import TempoMap
 from bridge.envelopes.grid import Grid
 from bridge.envelopes.lattice import CELL, Lattice
 from bridge.envelopes.routes import ParameterRange, RouteStage
-from bridge.envelopes.sources import Sources
+from bridge.envelopes.sources import Source, Sources
 
 __all__ = ["Envelopes"]
 
@@ -26,15 +26,19 @@ _INTEGRAL_STEP = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MovingParameter:
-    """A parameter that moves: where it rests, and what is laid onto it in order."""
+    """A parameter that moves: where it rests, what is laid onto it in order, and what lets it through.
+
+    A gate takes the value to the low end of its range where it is shut.
+    """
 
     travel: ParameterRange
     base: float
     stages: tuple[RouteStage, ...]
+    gate: Source | None = None
 
     def at(self, grid: Grid) -> Float64Array:
         """Return the values at any instants."""
-        return self.travel.value(self._travels(grid))
+        return self._gated(self._travels(grid), grid)
 
     def at_samples(self, lattice: Lattice) -> Float64Array:
         """Return the values at every sample of a block."""
@@ -48,7 +52,14 @@ class MovingParameter:
         rough = lattice.needs_samples(breaks)
         if rough is not None:
             travels[rough.samples.astype(np.intp) - lattice.start] = self._travels(rough)
-        return self.travel.value(travels)
+        return self._gated(travels, lattice.samples)
+
+    def _gated(self, travels: Float64Array, grid: Grid) -> Float64Array:
+        values = self.travel.value(travels)
+        if self.gate is None:
+            return values
+        low = self.travel.low
+        return low + (values - low) * self.gate.at(grid)
 
     def _travels(self, grid: Grid) -> Float64Array:
         travel = np.full(grid.n, self.base)
@@ -108,9 +119,11 @@ class Envelopes:
         found = self._parameters[node_id, parameter]
         routes = [stage.route for stage in found.stages]
         rest = float(found.travel.value(np.array([found.base]))[0])
-        low = min(found.travel.low if route.min is None else route.min for route in routes)
-        high = max(found.travel.high if route.max is None else route.max for route in routes)
-        return min(low, rest), max(high, rest)
+        low = min([rest, *(found.travel.low if route.min is None else route.min for route in routes)])
+        high = max([rest, *(found.travel.high if route.max is None else route.max for route in routes)])
+        if found.gate is not None:
+            low = found.travel.low
+        return low, high if high > low else found.travel.high
 
     def travel(self, node_id: str, parameter: str, values: Float64Array) -> Float64Array:
         """Return how far values are along their reach and their parameter's curve, 0..1."""

@@ -49,6 +49,11 @@ class Lattice(NamedTuple):
         """Whether the block begins with sample 0, before which there is nothing."""
         return self.start == 0
 
+    @property
+    def samples(self) -> Grid:
+        """Every sample of the block."""
+        return Grid(self.start, self.n_cells * CELL, self.points.sample_rate, self.points.tempo_map)
+
     def join(self, values: Float64Array) -> Float64Array:
         """Return cubics through values at the points, (n_cells x 16,)."""
         if self.is_first:

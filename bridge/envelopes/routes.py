@@ -62,9 +62,18 @@ class RouteStage:
     route: Route
     source: Source
     travel: ParameterRange
+    gate: Source | None = None
 
     def apply(self, travel: Float64Array, grid: Grid) -> Float64Array:
         """Lay this route onto a parameter's travel, which may be written to."""
+        if self.gate is None:
+            return self._lay(travel, grid)
+        share = self.gate.at(grid)
+        laid = self._lay(travel.copy(), grid)
+        # All is exactly all, nothing exactly nothing.
+        return np.where(share == 1.0, laid, travel + share * (laid - travel))
+
+    def _lay(self, travel: Float64Array, grid: Grid) -> Float64Array:
         route = self.route
         moved = self._shaped(self.source.at(grid))
         low, high = self._limits
@@ -92,6 +101,10 @@ class RouteStage:
         if route.quantize is not None:
             return np.ones(points.n - 1, np.bool_)
         breaks = self.source.breaks(points)
+        if self.gate is not None:
+            share = self.gate.at(points)
+            is_fading = (share > 0.0) & (share < 1.0)
+            breaks = breaks | self.gate.breaks(points) | is_fading[1:] | is_fading[:-1]
         states = []
         if route.min is not None or route.max is not None:
             low, high = self._limits

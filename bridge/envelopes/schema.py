@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from bridge.clock.durations import parse_duration, parse_position, parse_rate
+from bridge.envelopes.places import During
 from bridge.errors import InputError
 from dream_core.names import parse_key
 
@@ -384,12 +385,12 @@ class Macro(_Model):
     value: Share = 0.0
 
 
-class Route(_Model):
+class Route(During):
     """Send a source to a parameter.
 
     The source moves the parameter along its own curve: ``add`` moves it from where it is by ``amount`` of the
     span from `min` to `max`, ``replace`` places it within that span, ``multiply`` scales it. Several routes
-    to a parameter apply in the order they are written.
+    to a parameter apply in the order they are written. With `during` it acts in those sections alone.
     """
 
     source: str = Field(

@@ -8,12 +8,14 @@ from bridge.envelopes.assemble import build_envelopes
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import FollowerSource
 from bridge.envelopes.map_keys import controllers
+from bridge.envelopes.places import find_stretches
 from bridge.envelopes.song import Song
 from bridge.midi.file import MidiFile
 from bridge.parameters import ParamSpec
 from bridge.plan.model import Plan, StemPlan
 from bridge.presets.model import NodeSpec, Preset, node_parameters
-from bridge.processors.catalogue import processor_parameters
+from bridge.processors.catalogue import DREAMING, processor_parameters
+from bridge.processors.contract import DURING, DURING_SPEC
 
 __all__ = ["build_preset_envelopes", "stem_envelopes", "stem_song"]
 
@@ -49,6 +51,17 @@ def build_preset_envelopes(
     unopened = {node.id for node in nodes if node.use == "vst3"} if opened is None else set()
     disabled = {node.id for node in preset.chain if not node.enabled}
     idle = unopened | disabled
+    during = {
+        (node.id, "depth" if node.use in DREAMING else DURING): (f"node {node.id!r}: during", node)
+        for node in nodes
+        if node.during
+    }
+    for node_id, name in during:
+        if name == DURING:
+            targets[node_id] = {**targets[node_id], name: DURING_SPEC}
+    for index, route in enumerate(preset.routes):
+        if route.enabled and route.target.partition(".")[0] in unopened:
+            find_stretches(route.during, song, f"routes[{index}].during")
     # Left in their places: errors count them as the preset does.
     routes = tuple(
         route.model_copy(update={"enabled": False}) if route.target.partition(".")[0] in idle else route
@@ -66,6 +79,7 @@ def build_preset_envelopes(
         seed=seed,
         stem=stem,
         followers=followers,
+        during=during,
     )
 
 

@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from bridge.envelopes.map_keys import MidiMap, keyswitches
+from bridge.envelopes.places import During
 from bridge.envelopes.schema import Macro, Modulator, Route, modulator_keys
 from bridge.errors import PresetError, ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, check_parameter
@@ -122,7 +123,7 @@ Param = Annotated[
 """What a parameter may be in a preset."""
 
 
-class NodeSpec(_Model):
+class NodeSpec(During):
     """One node of the chain, as data."""
 
     id: str = Field(pattern=_ID)

@@ -24,7 +24,7 @@ import pedalboard
 from bridge.arrays import AudioArray, Lane
 from bridge.errors import ProcessorError, nearest_names
 from bridge.parameters import ParamSpec, ParamValue, check_parameter
-from bridge.processors.contract import DEFAULT_BUFFER_SIZE, MIX_SPEC, Processor, check_audio
+from bridge.processors.contract import DEFAULT_BUFFER_SIZE, DURING, MIX_SPEC, Processor, check_audio
 from bridge.processors.pedalboard_plugin import PedalboardPlugin
 from bridge.processors.silence import SilenceWatch
 from bridge.processors.stream_guard import StreamGuard
@@ -80,7 +80,8 @@ class _Stage:
         self._keys = {name: prefix + name for name in own}
         # A processor with a mix of its own (a chorus, a delay) keeps that name for itself.
         self._mixes = "mix" in own and "mix" not in processor.parameters
-        self._needs_dry = mix != 1.0 or self._mixes
+        self._is_gated = DURING in own
+        self._needs_dry = mix != 1.0 or self._mixes or self._is_gated
         self._dry, self._mix_lane = _Queue(), _Queue()
         self._n_begun = -1
         self.watch: SilenceWatch | None = None
@@ -91,12 +92,17 @@ class _Stage:
     ) -> AudioArray:
         """Process a whole sound."""
         lanes = {name: automation[key] for name, key in self._keys.items()}
-        mix_lane = lanes.pop("mix") if self._mixes else None
+        mix_lane = self._take_mix(lanes, sound.shape[1])
         wet = self.processor.process(sound, sample_rate, buffer_size, True, automation=lanes or None)
         if self._needs_dry:
             self._dry.push(sound)
-            self._mix_lane.push(np.full(sound.shape[1], self._mix) if mix_lane is None else mix_lane)
+            self._mix_lane.push(mix_lane)
         return self._blend(wet)
+
+    def _take_mix(self, lanes: dict[str, Lane], n_samples: int) -> Lane:
+        """Take out of a block's lanes what says how much of the node is heard."""
+        mix = lanes.pop("mix") if self._mixes else np.full(n_samples, self._mix)
+        return mix * lanes.pop(DURING) if self._is_gated else mix
 
     def take_lanes(self, automation: Mapping[str, Lane]) -> None:
         for name, queue in self._lanes.items():
@@ -104,10 +110,10 @@ class _Stage:
 
     def push(self, block: AudioArray, sample_rate: float, buffer_size: int) -> AudioArray:
         lanes = {name: queue.pop(block.shape[1]) for name, queue in self._lanes.items()}
-        mix_lane = lanes.pop("mix") if self._mixes else None
+        mix_lane = self._take_mix(lanes, block.shape[1])
         if self._needs_dry:
             self._dry.push(block)
-            self._mix_lane.push(np.full(block.shape[1], self._mix) if mix_lane is None else mix_lane)
+            self._mix_lane.push(mix_lane)
         if not block.shape[1]:
             return block
         if self.watch is None:
@@ -328,7 +334,10 @@ class Chain(MutableSequence[Any]):
         *,
         automation: Mapping[str, Lane] | None = None,
     ) -> AudioArray:
-        """Process audio; see the contract. Automation is by ``node.parameter``."""
+        """Process audio; see the contract. Automation is by ``node.parameter``.
+
+        ``node.during`` scales the mix of any node.
+        """
         check_audio(input_array, "chain")
         lanes = automation or {}
         if not reset:
@@ -381,6 +390,8 @@ class Chain(MutableSequence[Any]):
     def _check_moving(self, moving: Sequence[str]) -> None:
         known = self.parameters
         for name in moving:
+            if name.endswith(f".{DURING}") and name.removesuffix(DURING) + "mix" in known:
+                continue
             if name not in known:
                 raise ProcessorError(f"chain: nothing to automate at {name!r}; {nearest_names(name, known)}")
             if known[name].automation == "none":

@@ -26,6 +26,8 @@ from bridge.parameters import ParamSpec, ParamValue
 __all__ = [
     "AUTOMATION_BLOCK_SAMPLES",
     "DEFAULT_BUFFER_SIZE",
+    "DURING",
+    "DURING_SPEC",
     "MAX_CHANNELS",
     "MIX_SPEC",
     "Processor",
@@ -113,6 +115,12 @@ MIX_SPEC = ParamSpec(
     name="mix", default=1.0, minimum=0.0, maximum=1.0, automation="sample", help="dry (0) to wet (1)"
 )
 """How much of a node is heard: the chain's own parameter of every node."""
+
+DURING = "during"
+"""The chain's lane that scales the mix of a node, whatever mix the node has of its own."""
+
+DURING_SPEC = ParamSpec(name=DURING, default=1.0, minimum=0.0, maximum=1.0, help="where a node is heard")
+"""It is made of a preset's `during` alone: no route can move it."""
 
 
 MAX_CHANNELS = 64

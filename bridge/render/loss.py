@@ -127,7 +127,9 @@ class LossWatch:
             case "reverb":
                 return reaches("wet_level", 0.0) and reaches("dry_level", 0.0)
             case "invert":
-                return node.mix < 1.0 or (node.id, "mix") in self._opened.envelopes.moving
+                return (
+                    node.mix < 1.0 or bool(node.during) or (node.id, "mix") in self._opened.envelopes.moving
+                )
             case "dream" | "dreams":
                 return node.params.get("update", _UPDATES_THAT_KEEP[0]) not in _UPDATES_THAT_KEEP
         return False
