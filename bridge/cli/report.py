@@ -16,7 +16,13 @@ app = typer.Typer()
 
 @app.command()
 def report_command(
-    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A render's PRESET.manifest.json.")],
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MANIFEST|SESSION",
+            help="A render's PRESET.manifest.json, or a session that was rendered into a folder beside it.",
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="By default PRESET.report.html beside the manifest."),
@@ -25,8 +31,10 @@ def report_command(
 ) -> None:
     """Write a render's report: pictures, envelopes, levels and sound in one file that opens from disk."""
     from bridge.plan.output_names import report_path
-    from bridge.render.manifest import read_manifest
+    from bridge.plan.session_stems import is_session
+    from bridge.render.manifest import find_manifest, read_manifest
     from bridge.report.page import write_report
 
+    manifest = find_manifest(manifest) if is_session(manifest) else manifest
     path = out or report_path(manifest)
     say(str(write_report(read_manifest(manifest), path, overwrite=overwrite)))

@@ -109,6 +109,7 @@ def session_clock(session: Session, said: ClockSettings, midi: MidiFile | None) 
         offset_s=said.offset_s,
         first_bar=said.first_bar if said.first_bar != 1 else own.first_bar,
         file_ticks_per_beat=None if midi is None else midi.ticks_per_beat,
+        ticks_per_second=None if midi is None else midi.ticks_per_second,
     )
     return placed.with_markers((marker.beats, marker.name) for marker in own.markers)
 

@@ -27,6 +27,7 @@ __all__ = [
     "Journal",
     "Manifest",
     "StemRecord",
+    "find_manifest",
     "is_settled",
     "read_manifest",
     "write_manifest",
@@ -216,6 +217,24 @@ class Journal:
 def is_settled(path: Path) -> bool:
     """Return whether nothing stands beside a manifest that a killed render has left there."""
     return not os.path.lexists(_journal_path(path))
+
+
+def find_manifest(session: Path) -> Path:
+    """Return the manifest of the last render of a session, from its folder or one in it.
+
+    Raises:
+        InputError: No render of it is there.
+    """
+    wanted = session.resolve()
+    near = [*wanted.parent.glob("*.manifest.json"), *wanted.parent.glob("*/*.manifest.json")]
+    for path in sorted(near, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        source = read_manifest(path).plan.session
+        if source is not None and Path(source.path) == wanted:
+            return path
+    raise InputError(
+        f"{session}: no render of it lies in {wanted.parent} or a folder there; give the render's manifest, "
+        f"or run: reverie render {session} --preset NAME --out {wanted.parent / 'rendered'}"
+    )
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:

@@ -192,6 +192,8 @@ def _sums(stems: Sequence[_StemReport]) -> tuple[tuple[Levels, Levels] | None, s
     """Measure the stems added up, before and after, or say why that cannot be."""
     if len(stems) < 2:
         return None, ""
+    if any(stem.plan.section is not None for stem in stems):
+        return None, "a part of the song was rendered, so it is not compared with the whole"
     try:
         return _sum_levels([stem.plan for stem in stems]), ""
     except InputError as error:
@@ -220,6 +222,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
         "Preset": plan.preset_sha256,
         "Tempo from": plan.tempo_map.source,
         "MIDI": plan.midi.path if plan.midi else "none",
+        **({"Session": plan.session.path} if plan.session else {}),
         "Seed": plan.seed,
         "Device": plan.device,
         "Machine": manifest.platform,

@@ -253,6 +253,8 @@ def test_a_session_that_changed_since_it_was_rendered_is_refused(
     run("render", path, "-p", folder / "null.toml", "--out", folder / "out", "--track", "T0", "--session-out",
         folder / "same.rpp")  # fmt: skip
     assert "T0 [Null]" in read_tracks((folder / "same.rpp").read_text())
+    run("report", path)
+    assert "song.rpp" in (folder / "out/null.report.html").read_text()
     path.write_text(path.read_text().replace("POSITION 2.0", "POSITION 2.25"))
     words = [
         "session",

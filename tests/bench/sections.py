@@ -1,0 +1,103 @@
+"""Compare random sections of a song with the same samples of the whole, for every factory preset.
+
+Run ``PYTHONPATH=.:tests python tests/bench/sections.py [--sections N] [--seconds S] [--preset NAME]`` from the
+repository. It writes `sections.md`. Levels are kept (``level.mode=keep``): a level matched over a part may be
+another than over the whole. Presets whose network is not installed are named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from bridge import build_plan, render_plan
+from bridge.arrays import Float64Array
+from bridge.errors import ReverieError
+from bridge.plan.model import Plan
+from bridge.plan.section import Section
+from bridge.presets.library import preset_folders
+
+SONG = Path("examples/song")
+
+
+def render(stem: Path, preset: str, out: Path, section: Section | None) -> tuple[Plan, Float64Array, float]:
+    """Render one stem; return its plan, its samples and the seconds of the processor it took."""
+    began = time.process_time()
+    plan = build_plan(
+        [stem],
+        f"factory:{preset}",
+        out_dir=out,
+        midi=SONG / "song.mid",
+        settings=("level.mode=keep",),
+        section=section,
+        subtype="float",
+        device="cpu",
+    )
+    report = render_plan(plan, overwrite=True)
+    if report.failed:
+        raise ReverieError(report.failed[0].error)
+    took_s = time.process_time() - began
+    return plan, soundfile.read(plan.stems[0].target, always_2d=True)[0], took_s
+
+
+def rows(names: list[str], n_sections: int, seconds: float) -> Iterator[str]:
+    """Yield a row of the table for each preset."""
+    rng = np.random.default_rng(20)
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            sound, rate = soundfile.read(SONG / "keys.flac", always_2d=True)
+            stem = Path(folder) / "keys.wav"
+            soundfile.write(
+                stem, np.resize(sound, (round(seconds * rate), sound.shape[1])), rate, subtype="FLOAT"
+            )
+            try:
+                _, whole, whole_s = render(stem, name, Path(folder) / "whole", None)
+                apart, took, share = [], 0.0, 0.0
+                for number in range(n_sections):
+                    start, length = rng.uniform(0.3, 0.7) * seconds, rng.uniform(0.05, 0.2) * seconds
+                    part = Section(start=f"{start:.4f}", end=f"{start + length:.4f}", name=f"part{number}")
+                    plan, sounds, one_s = render(stem, name, Path(folder) / "part", part)
+                    first, last = plan.stems[0].section or (0, 0)
+                    apart.append(np.abs(sounds[first:last] - whole[first:last]).max())
+                    took, share = took + one_s, share + length / seconds
+            except ReverieError as error:
+                yield f"| `{name}` | left out: {str(error)[:90]} | | | |"
+                continue
+            worst = max(apart)
+            text = "bit-exact" if worst == 0 else f"{20 * np.log10(worst):.0f} dB"
+            yield f"| `{name}` | {text} | {whole_s:.1f} | {took / n_sections:.1f} | {share / n_sections:.0%} |"
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sections", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=24.0)
+    parser.add_argument("--preset", action="append")
+    parser.add_argument("--out", type=Path, default=Path("tests/bench/sections.md"))
+    given = parser.parse_args()
+    names = given.preset or sorted(path.stem for path in dict(preset_folders())["factory"].glob("*.toml"))
+    head = (
+        "# Sections against the whole, measured\n\n"
+        f"Made by `PYTHONPATH=.:tests python tests/bench/sections.py --sections {given.sections} --seconds "
+        f"{given.seconds:g}`\non {platform.machine()} with {given.sections} random sections of {given.seconds:g} s of the "
+        "example song's keys a preset, levels kept.\nSeconds are of the processor; the last column is how much of the "
+        "song a section is.\n\n"
+        "| preset | largest difference | whole, s | a section, s | its share of the song |\n|---|---|---|---|---|\n"
+    )
+    lines: list[str] = []
+    for row in rows(names, given.sections, given.seconds):
+        print(row, flush=True)
+        lines.append(row)
+        given.out.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
