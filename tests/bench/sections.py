@@ -1,8 +1,9 @@
 """Compare random sections of a song with the same samples of the whole, for every factory preset.
 
-Run ``PYTHONPATH=.:tests python tests/bench/sections.py [--sections N] [--seconds S] [--preset NAME]`` from the
-repository. It writes `sections.md`. Levels are kept (``level.mode=keep``): a level matched over a part may be
-another than over the whole. Presets whose network is not installed are named and left out.
+Run ``PYTHONPATH=.:tests python tests/bench/sections.py`` from the repository; ``--sections N``,
+``--seconds S`` and ``--preset NAME`` say how much. It writes `sections.md`. Levels are kept
+(``level.mode=keep``): one that is matched over a part may be another. Presets whose network is not
+installed are named and left out.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def rows(names: list[str], n_sections: int, seconds: float) -> Iterator[str]:
                 continue
             worst = max(apart)
             text = "bit-exact" if worst == 0 else f"{20 * np.log10(worst):.0f} dB"
-            yield f"| `{name}` | {text} | {whole_s:.1f} | {took / n_sections:.1f} | {share / n_sections:.0%} |"
+            took, share = took / n_sections, share / n_sections
+            yield f"| `{name}` | {text} | {whole_s:.1f} | {took:.1f} | {share:.0%} |"
 
 
 def main() -> None:
@@ -84,13 +86,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("tests/bench/sections.md"))
     given = parser.parse_args()
     names = given.preset or sorted(path.stem for path in dict(preset_folders())["factory"].glob("*.toml"))
+    command = f"sections.py --sections {given.sections} --seconds {given.seconds:g}"
     head = (
         "# Sections against the whole, measured\n\n"
-        f"Made by `PYTHONPATH=.:tests python tests/bench/sections.py --sections {given.sections} --seconds "
-        f"{given.seconds:g}`\non {platform.machine()} with {given.sections} random sections of {given.seconds:g} s of the "
-        "example song's keys a preset, levels kept.\nSeconds are of the processor; the last column is how much of the "
-        "song a section is.\n\n"
-        "| preset | largest difference | whole, s | a section, s | its share of the song |\n|---|---|---|---|---|\n"
+        f"Made by `PYTHONPATH=.:tests python tests/bench/{command}` on {platform.machine()}:\n"
+        "random sections of the example song's keys, levels kept. Seconds are of the processor; the\n"
+        "last column is how much of the song a section is.\n\n"
+        "| preset | largest difference | whole, s | a section, s | its share of the song |\n"
+        "|---|---|---|---|---|\n"
     )
     lines: list[str] = []
     for row in rows(names, given.sections, given.seconds):
