@@ -145,6 +145,10 @@ class _Worker:
 
     def _load(self, fields: dict[str, Any]) -> Frame:
         path, name = Path(fields["path"]), fields["plugin_name"]
+        if fields["backend"] == "pedalboard":
+            from bridge.hosts.pedalboard_backend import ask_no_texts
+
+            ask_no_texts()
         backend = load_backend(path, name, fields["backend"], fields["uid"])
         if fields["asks_module"]:
             # Where asking takes this process down, the parent sees this and does without.

@@ -9,7 +9,8 @@ Five of its habits are worked around here, and nowhere else:
   piece of code compensates.
 - It keeps seconds in float32. Blocks are short enough (half a sample of slack in 2^23) for offsets to be
   exact.
-- It asks a plugin a thousand texts for each parameter while loading it; nobody reads them here.
+- It asks a plugin a thousand texts for each parameter while loading it; nobody reads them here, so processes
+  that only host a plugin have `ask_no_texts` end that.
 - Its reset leaves much in many plugins: the phase of an oscillator, a noise generator. A plugin that has
   heard anything is loaded anew for the next stream.
 
@@ -19,6 +20,7 @@ outputs beyond the main one.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -47,7 +49,7 @@ from bridge.hosts.parameter_roles import ParameterRole, parameter_roles, telling
 from bridge.hosts.plugin_factory import read_factory
 from bridge.hosts.vstpreset import build_juce_state, parse_vstpreset
 
-__all__ = ["PedalboardBackend", "choose_plugin"]
+__all__ = ["PedalboardBackend", "ask_no_texts", "choose_plugin"]
 
 _CONTINUOUS = 0x7FFFFFFF
 """JUCE's number of steps for a parameter that has none."""
@@ -99,7 +101,9 @@ class PedalboardBackend:
         return parameter_roles(titles, [bool(one.is_automatable) for one in self._parameters], self._facts)
 
     def _open(self) -> None:
-        self._plugin: Any = _plugin_class()(
+        from pedalboard import VST3Plugin
+
+        self._plugin: Any = VST3Plugin(
             str(self._path), plugin_name=self._name, initialization_timeout=self._warm_up_s
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
@@ -307,16 +311,20 @@ def _plugin_names(path: Path) -> tuple[str, ...]:
     return tuple(one.name for one in read_factory(find_binary(path)))
 
 
-def _plugin_class() -> Any:
-    from pedalboard import VST3Plugin
+def ask_no_texts() -> None:
+    """Keep pedalboard, in this whole process, from asking every parameter for a thousand texts at each load.
 
-    class Unasked(VST3Plugin):
-        """A plugin whose every parameter is not asked a thousand texts while it is loaded."""
+    Its mixin is called by name from native code, so a subclass of a plugin cannot say so. Where another
+    version has no such mixin, loading is merely slower.
+    """
+    with contextlib.suppress(ImportError):
+        from pedalboard._pedalboard import ExternalPlugin
 
-        def __set_initial_parameter_values__(self, values: object) -> None:
-            """Set none."""
+        setattr(ExternalPlugin, "__set_initial_parameter_values__", _set_nothing)  # noqa: B010
 
-    return Unasked
+
+def _set_nothing(_plugin: object, _values: object) -> None:
+    """Leave a plugin's parameters as they are."""
 
 
 def _shown(parameter: Any) -> ShownParameter:

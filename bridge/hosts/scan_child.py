@@ -92,17 +92,14 @@ def _load(path: Path, classes: list[PluginClass], backend: BackendName, has_seve
 def _through_pedalboard(path: Path, has_several: bool) -> Callable[[PluginClass], Fact]:
     from pedalboard import VST3Plugin
 
-    class Unasked(VST3Plugin):
-        """A plugin that is not asked a thousand texts for each of its parameters while it is loaded."""
+    from bridge.hosts.pedalboard_backend import ask_no_texts
 
-        def __set_initial_parameter_values__(self, values: object) -> None:
-            """Set none."""
-
+    ask_no_texts()
     kept = []
 
     def describe(plugin: PluginClass) -> Fact:
         name = plugin.name if has_several else None
-        loaded: Any = Unasked(str(path), plugin_name=name, initialization_timeout=_WARM_UP_S)
+        loaded: Any = VST3Plugin(str(path), plugin_name=name, initialization_timeout=_WARM_UP_S)
         kept.append(loaded)  # letting one go may crash, and that is no fault of the next
         fact = {"is_instrument": bool(loaded.is_instrument), "n_parameters": len(loaded._parameters)}
         if plugin.uid:

@@ -69,11 +69,10 @@ class BarePedalboard:
     def __init__(self, path: Path, plugin_name: str | None) -> None:
         from pedalboard import VST3Plugin
 
-        class Unasked(VST3Plugin):
-            def __set_initial_parameter_values__(self, values: object) -> None:
-                pass
+        from bridge.hosts.pedalboard_backend import ask_no_texts
 
-        self.plugin: Any = Unasked(str(path), plugin_name=plugin_name, initialization_timeout=5.0)
+        ask_no_texts()
+        self.plugin: Any = VST3Plugin(str(path), plugin_name=plugin_name, initialization_timeout=5.0)
         self.is_instrument = bool(self.plugin.is_instrument)
 
     def titles(self) -> list[str]:
