@@ -209,6 +209,10 @@ class Requires(_Model):
     networks: tuple[Annotated[str, AfterValidator(_check_network_name)], ...] = ()
 
 
+_CAME_LATER: Mapping[str, Any] = {"during": [], "fade": "0 s", "midi": None, "program": None}
+"""Keys of nodes and routes that presets did not have at first, and what stands for their absence."""
+
+
 class Preset(_Model):
     """A preset, whole and valid."""
 
@@ -256,8 +260,16 @@ class Preset(_Model):
         return f"{slug or 'preset'}-{digits}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the preset as plain data; `parse_preset` reads it back."""
-        return self.model_dump(mode="json", exclude_defaults=False)
+        """Return the preset as plain data; `parse_preset` reads it back.
+
+        Keys that came later are left out where they say nothing, so that a preset keeps its hash.
+        """
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=False)
+        for table in (*data["chain"], *data["routes"]):
+            for key, nothing in _CAME_LATER.items():
+                if key in table and table[key] == nothing:
+                    del table[key]
+        return data
 
     def digest(self) -> str:
         """Return the sha256 of the preset's canonical JSON."""

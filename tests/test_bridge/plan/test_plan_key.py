@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from bridge.clock.tempo_map import TempoMap
 from bridge.errors import OutputError
 from bridge.plan import model as plan_module
-from bridge.plan.model import MidiSource, Plan, StemPlan
+from bridge.plan.model import MidiSource, Plan, SessionSource, StemPlan
 from bridge.plan.output_names import manifest_path
 from bridge.plan.planner import build_plan
 from bridge.presets.model import Preset, parse_preset
@@ -66,6 +66,7 @@ DECISIVE: dict[type[BaseModel], dict[str, Any]] = {
         "preset": preset(tail={"mode": "auto"}, chain=[{"id": "room", "use": "reverb", "mix": 0.5}]),
         "tempo_map": TempoMap.constant(121),
         "midi": None,
+        "session": SessionSource(path="/song.rpp", sha256="hash of a session"),
         "stems": (stem("a"), stem("b", sha256="hash of another b")),  # their tails end together
         "networks": {"timbre": "hash of other weights"},
         "plugins": {"Room.vst3": "hash of another binary"},
@@ -87,6 +88,7 @@ DECISIVE: dict[type[BaseModel], dict[str, Any]] = {
         "head_samples": 6000,
         "own_samples": 90001,
         "start_samples": 0,
+        "section": (0, 48000),
         "reference_stems": {"b": "hash of b"},
     },
     MidiSource: {"sha256": "hash of another song", "pattern": 2, "ppq": 480},
@@ -104,6 +106,7 @@ INDIFFERENT: dict[type[BaseModel], dict[str, Any]] = {
         "source": "/moved/a.wav",
         "stamp": "100 bytes, 8 ns",
         "target": "/elsewhere/a.wav",
+        "is_cropped": True,  # nothing, without a section
         "peak_depth": 4.0,  # follows from the preset and the song
         "depth_integral_s": 7.0,
     },
