@@ -140,7 +140,7 @@ def _train(
         team.tell(None)  # the others look when the first one has cleared and prepared
         if not team.leads:
             segments = _open(file, data, folder)
-        show = _Progress(name, file.settings.all_epochs, is_silent=as_json, is_shown=team.leads)
+        show = _TrainingLine(name, file.settings.all_epochs, is_silent=as_json, is_shown=team.leads)
         with stoppable(folder / "state.pt"), show.bars:
             trained = _run(file, segments, folder, name, where, workers, resume, team, show.report, data)
         if place is not None:
@@ -194,7 +194,7 @@ def _run(
     )
 
 
-class _Progress:
+class _TrainingLine:
     """A bar where there is a terminal, a line an epoch."""
 
     def __init__(self, name: str, epochs: int, *, is_silent: bool, is_shown: bool) -> None:

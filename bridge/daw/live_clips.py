@@ -188,7 +188,7 @@ class LiveClips:
                 f"clip {name!r} is stretched by a changing rate: left out; consolidate it first"
             )
             return None
-        rate = 1.0 if follows_song else file_s_per_beat / s_per_beat
+        rate = 1.0 if follows_song else float(file_s_per_beat / s_per_beat)
         if abs(rate - 1.0) * length_s < _WARP_TOLERANCE_S and abs(rate - 1.0) < _RATE_TOLERANCE * 10:
             rate = 1.0
         start_s = float(used_s[np.searchsorted(beats_used, inside.start)])

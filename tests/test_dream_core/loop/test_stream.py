@@ -123,8 +123,9 @@ def test_fractional_depth_is_the_recurrence_written_out(network: MelNet) -> None
         proposal = dream(x.astype(np.float32), RATE, network, whole, depth=1.0, first_step=k)
         x = x + amount * (proposal - x)
 
-    # float32 steps, from a sound rounded at each, against float64 blending.
-    np.testing.assert_allclose(dream(sound, RATE, network, whole, depth=depth), x, atol=1e-6)
+    # float32 steps, from a sound rounded at each, against float64 blending: how much a step makes of the last
+    # digit depends on the processor, 1.3e-6 at most on those tried.
+    np.testing.assert_allclose(dream(sound, RATE, network, whole, depth=depth), x, atol=3e-6)
 
 
 @pytest.mark.parametrize("update", ["mask", "add"])
