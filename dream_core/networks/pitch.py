@@ -36,7 +36,7 @@ def card() -> NetworkCard:
         description=(
             "Hears 1.2 seconds at a time on 36 bands in every octave, harmonics side by side. Classes are "
             "the piano's 88 notes, each with a probability of its own in every frame of 23 ms. Needs no "
-            "download; `notes` hears better where it is installed."
+            "download; `notes`, which learnt from recordings, is used where it is installed."
         ),
     )
 
