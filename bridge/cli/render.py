@@ -72,17 +72,21 @@ def render(
 
 def _check_session_out(job: Job, out: Path, overwrite: bool) -> None:
     """Refuse before anything is rendered what could not be written after it."""
+    from bridge.daw.write_back import WriteBack, check_kinds, may_write
     from bridge.errors import PlanError
-    from bridge.files import check_free
-    from bridge.plan.session_stems import is_session
+    from bridge.files import check_writable
+    from bridge.plan.job_list import session_of
 
     n_renders = len(job.preset) * max(1, len(job.variation)) * max(1, len(job.midi))
-    if n_renders > 1 or not (job.session or job.auto_clock or any(map(is_session, job.stems))):
+    session = session_of(job)
+    if n_renders > 1 or session is None:
         raise PlanError(
             "--session-out writes one render into the session it is of: give one preset, and a session in "
             "the place of stems or with --session"
         )
-    check_free(out, overwrite)
+    check_kinds(session, out)
+    may_write(session, out, WriteBack(overwrite=overwrite))
+    check_writable(out)
 
 
 def _write_session(
@@ -92,8 +96,7 @@ def _write_session(
     from bridge.render.daw_tracks import write_into_session
 
     for report in reports:
-        if report.plan.session is None:
-            continue
+        assert report.plan.session is not None  # checked before
         how = WriteBack(original=original.value, overwrite=overwrite)
         written = write_into_session(report.manifest, Path(report.plan.session.path), out, how)
         for warning in written.warnings:

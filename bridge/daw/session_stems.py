@@ -7,6 +7,8 @@ and rendered back into the session its new track gets fader and pan again.
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import os
 import re
 import zipfile
 from collections import Counter
@@ -24,11 +26,14 @@ from bridge.audio.writer import AudioWriter
 from bridge.daw.clip_audio import clip_blocks, clip_channels, clip_span
 from bridge.daw.model import Clip, Session, Track
 from bridge.daw.untrusted import open_zip, read_member, safe_member_names
-from bridge.errors import AudioFileError, SessionError, nearest_names
+from bridge.errors import AudioFileError, OutputError, SessionError, nearest_names
+from bridge.files import give_name, hash_file, private_folder, remove_leftovers, write_whole
 
 __all__ = ["SessionStem", "SessionStems", "choose_tracks", "write_session_stems"]
 
 _BLOCK_SAMPLES: Final = 1 << 18
+_WRITTEN: Final = ".written-by-reverie"
+"""Holds the hashes of the stems written into a folder: what is not among them is the user's."""
 _NOT_IN_NAMES: Final = re.compile(r'[/\\\0:*?"<>|\x01-\x1f]')
 
 
@@ -73,6 +78,7 @@ def choose_tracks(
     """
     left_out: list[str] = []
     stems: list[SessionStem] = []
+    names_used: set[str] = set()
     in_bus: set[int] = set()
     for bus in buses:
         name, equals, members = bus.partition("=")
@@ -83,13 +89,12 @@ def choose_tracks(
                 f"{session.path}: no track of the bus {bus!r} has audio; {_known(session, name)}"
             )
         in_bus.update(id(track) for track in tracks)
-        stems.append(SessionStem(name=_file_name(name), tracks=tuple(t for t in tracks if not t.is_muted)))
+        heard = tuple(track for track in tracks if not track.is_muted)
+        stems.append(SessionStem(name=_free_name(name, names_used), tracks=heard))
     exact = {one.casefold() for one in wanted}
-    chosen = [t for one in wanted for t in _matching(session, one)] if wanted else list(session.tracks)
-    names_used = Counter(stem.name for stem in stems)
-    for track in dict.fromkeys(map(id, chosen)):
-        one = next(t for t in chosen if id(t) == track)
-        if id(one) in in_bus or (buses and not wanted):
+    chosen = {id(t) for one in wanted for t in _matching(session, one)}  # two tracks may be equal
+    for one in session.tracks:
+        if id(one) in in_bus or ((wanted or buses) and id(one) not in chosen):
             continue
         if not one.clips:
             if wanted:
@@ -98,11 +103,7 @@ def choose_tracks(
         if one.is_muted and one.name.casefold() not in exact:
             left_out.append(f"{one.name}: is muted; to render it, name it with --track")
             continue
-        name = _file_name(one.name)
-        names_used[name] += 1
-        stems.append(
-            SessionStem(name=name if names_used[name] == 1 else f"{name} {names_used[name]}", tracks=(one,))
-        )
+        stems.append(SessionStem(name=_free_name(one.name, names_used), tracks=(one,)))
     stems = [stem for stem in stems if stem.tracks]
     if not stems:
         why = "; ".join(left_out) or "none of its tracks has audio clips"
@@ -140,8 +141,13 @@ def _known(session: Session, wanted: str) -> str:
     return nearest_names(wanted, [track.name for track in session.tracks])
 
 
-def _file_name(name: str) -> str:
-    return _NOT_IN_NAMES.sub("_", name).strip(" .") or "track"
+def _free_name(name: str, used: set[str]) -> str:
+    """Return a name a file may have and none of the others has, even where only case tells them apart."""
+    plain = _NOT_IN_NAMES.sub("_", name).strip(" .") or "track"
+    numbered = (plain if number == 1 else f"{plain} {number}" for number in itertools.count(1))
+    free = next(one for one in numbered if one.casefold() not in used)
+    used.add(free.casefold())
+    return free
 
 
 def write_session_stems(
@@ -157,10 +163,10 @@ def write_session_stems(
 
     Raises:
         SessionError: Nothing of it can be read.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds a file of such a name that is not of a render.
     """
     left_out: list[str] = []
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     with _media_of(session) as locate:
         infos: dict[str, AudioInfo | str] = {}
         for clip in (clip for stem in stems for track in stem.tracks for clip in track.clips):
@@ -202,13 +208,44 @@ def _common_rate(infos: Mapping[str, AudioInfo | str]) -> int:
     return rates.most_common(1)[0][0] if rates else 48_000
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        with private_folder(folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written to ({error.strerror}); choose another --out"
+        ) from None
+
+
+def _keep(part: Path, path: Path) -> None:
+    """Give a stem its name, unless a file of the user's has it; an equal one stays as it is."""
+    record = path.parent / _WRITTEN
+    ours = set(record.read_text().split()) if record.exists() else set[str]()
+    new = hash_file(part)
+    if os.path.lexists(path):
+        old = hash_file(path) if path.is_file() else ""
+        if old == new:
+            return
+        if old not in ours:
+            raise OutputError(
+                f"{path}: was not written by a render, or was changed since; move it, or choose another --out"
+            )
+    # Noted before it is there: a render killed in between leaves no file it would not know again.
+    with write_whole(record) as noted:
+        noted.write_text("".join(f"{one}\n" for one in sorted({*ours, new})))
+    give_name(part, path, overwrite=True)
+
+
 def _write_stem(path: Path, clips: Sequence[tuple[Clip, AudioInfo]], sample_rate: int) -> None:
     """Sum clips on a timeline on disk, and write it."""
     n_channels = max(clip_channels(clip, info) for clip, info in clips)
     spans = [clip_span(clip, info, sample_rate) for clip, info in clips]
     n_samples = max(1, max(end for _, end in spans))
-    with TemporaryDirectory(dir=path.parent, prefix=".sum-") as scratch:
-        total = np.memmap(Path(scratch) / "sum", np.float32, "w+", shape=(n_samples, n_channels))
+    with private_folder(path.parent) as scratch:
+        total = np.memmap(scratch / "sum", np.float32, "w+", shape=(n_samples, n_channels))
         for (clip, info), (start, _) in zip(clips, spans, strict=True):
             position = start
             for block in clip_blocks(clip, info.path, sample_rate):
@@ -217,12 +254,12 @@ def _write_stem(path: Path, clips: Sequence[tuple[Clip, AudioInfo]], sample_rate
                 place = slice(position + first, position + block.shape[1])
                 total[place, : len(wide)] += wide[:, first:].T
                 position += block.shape[1]
-        with AudioWriter(
-            path, sample_rate=sample_rate, n_channels=n_channels, subtype="FLOAT", overwrite=True
-        ) as writer:
+        part = scratch / path.name
+        with AudioWriter(part, sample_rate=sample_rate, n_channels=n_channels, subtype="FLOAT") as writer:
             for at in range(0, n_samples, _BLOCK_SAMPLES):
                 writer.write(np.ascontiguousarray(total[at : at + _BLOCK_SAMPLES].T))
         del total
+        _keep(part, path)
 
 
 class _Locate:

@@ -13,18 +13,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import StemTrack
-from bridge.errors import OutputError
+from bridge.errors import OutputError, SessionError
 from bridge.files import check_free, write_whole
 
-__all__ = ["WriteBack", "back_up", "clock_warning", "may_write", "place_media"]
+__all__ = ["WriteBack", "back_up", "check_kinds", "clock_warning", "may_write", "place_media"]
 
 Original = Literal["mute", "keep", "replace"]
+
+_WRITABLE: Final = (".dawproject", ".rpp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,22 @@ class WriteBack:
     in_place: bool = False
 
 
+def check_kinds(source: Path, target: Path) -> None:
+    """Refuse a session that is only read, and a copy of it that has another kind's name.
+
+    Raises:
+        SessionError: Saying what can be done.
+    """
+    kind = source.suffix.lower()
+    if kind not in _WRITABLE:
+        raise SessionError(
+            f"{source}: {kind} sessions cannot be written, only {' and '.join(_WRITABLE)}; render it, then "
+            "export the stems with reverie session folder"
+        )
+    if target.suffix.lower() != kind:
+        raise SessionError(f"{target}: a copy of {source.name} is such a session, too: name it *{kind}")
+
+
 def may_write(source: Path, target: Path, how: WriteBack) -> bool:
     """Return whether what is at the target may be replaced.
 
@@ -53,8 +71,8 @@ def may_write(source: Path, target: Path, how: WriteBack) -> bool:
     if target.exists() and target.samefile(source):
         if not how.in_place:
             raise OutputError(
-                f"{target}: exists already, and is the session itself; to write into it, with a backup, use "
-                "--in-place"
+                f"{target}: exists already, and is the session itself; reverie session write --in-place "
+                "writes into it, with a backup"
             )
         return True
     check_free(target, how.overwrite)

@@ -25,7 +25,7 @@ from bridge.plan.session_stems import STEMS_FOLDER, OpenSession, find_clock, is_
 from bridge.presets.documents import parse_document, read_text
 from bridge.presets.toml_lines import find_line
 
-__all__ = ["build_batch", "build_plans", "read_jobs"]
+__all__ = ["build_batch", "build_plans", "read_jobs", "session_of"]
 
 _MAX_MISTAKES: Final = 10
 
@@ -99,6 +99,15 @@ def _open_session(job: Job, folder: Path | None) -> tuple[Job, OpenSession | Non
             )
         return job, None
     return job, open_session(job.session, None, tracks=job.track, buses=job.bus)
+
+
+def session_of(job: Job) -> Path | None:
+    """Return the session a job is of: in the place of its stems, given beside them, or found there."""
+    given = next(filter(is_session, job.stems), job.session)
+    if given is None and job.auto_clock and not job.midi:
+        found = find_clock(find_stems(job.stems))
+        return found if found is not None and is_session(found) else None
+    return given
 
 
 def build_batch(

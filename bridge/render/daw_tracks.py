@@ -11,7 +11,7 @@ from bridge.daw.dawproject_write import write_dawproject
 from bridge.daw.model import Clip, Session, StemTrack
 from bridge.daw.read import read_session
 from bridge.daw.reaper_write import write_reaper
-from bridge.daw.write_back import WriteBack, back_up, clock_warning, may_write
+from bridge.daw.write_back import WriteBack, back_up, check_kinds, clock_warning, may_write
 from bridge.errors import SessionError, nearest_names
 from bridge.files import hash_file
 from bridge.midi.file import MidiFile
@@ -47,15 +47,12 @@ def write_into_session(
         may_have_changed: Whether a session that is another than when it was rendered is written into.
 
     Raises:
-        SessionError: The session cannot be written, has changed, or is another render's.
+        SessionError: One of them is of a kind that is not written, or the session has changed, or is
+            another render's.
         OutputError: A file is in the way.
     """
+    check_kinds(source, target)
     session, manifest = read_session(source), read_manifest(manifest_path)
-    if session.format not in ("dawproject", "reaper") or source.suffix.lower() == ".rpp-bak":
-        raise SessionError(
-            f"{source}: {session.format} sessions cannot be written; export the stems with "
-            "reverie session folder"
-        )
     rendered = manifest.plan.session
     is_its_own = rendered is not None and Path(rendered.path).name == source.name
     has_changed = is_its_own and rendered is not None and hash_file(source) != rendered.sha256

@@ -19,7 +19,7 @@ from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.daw.read import read_session
 from bridge.daw.session_stems import choose_tracks
-from bridge.errors import SessionError
+from bridge.errors import OutputError, PlanError, SessionError
 
 RATE = 22_050
 LENGTH_S = 6.0
@@ -267,6 +267,61 @@ def test_a_session_that_changed_since_it_was_rendered_is_refused(
     ]
     with pytest.raises(SessionError, match="has changed since it was rendered"):
         run(*words)
+
+
+def test_what_session_out_cannot_write_is_refused_before_anything_is_rendered(
+    session: tuple[Path, list[tuple[float, float, bool, list[Item]]]],
+) -> None:
+    """A kind that is only read, a copy of another kind, the session itself, a MIDI file found as the song."""
+    path, _ = session
+    folder = path.parent
+    backup = path.rename(folder / "old.rpp-bak")
+    words = ["-p", folder / "null.toml", "--out", folder / "out", "--session-out"]
+    with pytest.raises(SessionError, match="rpp-bak sessions cannot be written"):
+        run("render", backup, *words, folder / "new.rpp")
+    backup.rename(path)
+    with pytest.raises(SessionError, match=r"name it \*\.rpp"):
+        run("render", path, *words, folder / "new.als")
+    with pytest.raises(OutputError, match="is the session itself"):
+        run("render", path, *words, path, "--overwrite")
+    path.unlink()
+    (folder / "song.mid").write_bytes(b"")
+    with pytest.raises(PlanError, match="a session in the place of stems"):
+        run("render", folder / "a.wav", *words, folder / "new.rpp", "--auto-clock")
+    assert not (folder / "out").exists()
+
+
+def test_a_file_of_the_users_among_the_session_stems_stays(
+    session: tuple[Path, list[tuple[float, float, bool, list[Item]]]],
+) -> None:
+    """A stem written before is written anew when the session changed; one the user changed is not."""
+    path, _ = session
+    folder = path.parent
+    words = ["render", path, "-p", folder / "null.toml", "--track", "T0", "--out"]
+    run(*words, folder / "out")
+    stem = folder / "out/session stems/T0.wav"
+    before = stem.read_bytes()
+    path.write_text(path.read_text().replace("POSITION 2.0", "POSITION 2.25"))
+    run(*words, folder / "out", "--overwrite")
+    assert stem.read_bytes() != before
+    stem.write_bytes(before[:-4] + b"mine")
+    path.write_text(path.read_text().replace("POSITION 2.25", "POSITION 2.5"))
+    with pytest.raises(OutputError, match="was changed since"):
+        run(*words, folder / "out", "--overwrite")
+    assert stem.read_bytes()[-4:] == b"mine"
+
+
+def test_tracks_whose_names_differ_in_case_alone_give_two_files(
+    session: tuple[Path, list[tuple[float, float, bool, list[Item]]]],
+) -> None:
+    """A number tells them apart, also from a track that has such a number itself."""
+    path, _ = session
+    text = path.read_text()
+    for old, new in (("T1", "Vox"), ("T5", "vox"), ("T6", "Vox 2")):
+        text = re.sub(rf'NAME "?{old}"?$', f'NAME "{new}"', text, flags=re.MULTILINE)
+    path.write_text(text)
+    stems, _ = choose_tracks(read_session(path), ["vox*"])
+    assert [stem.name for stem in stems] == ["Vox", "vox 2", "Vox 2 2"]
 
 
 def test_tracks_groups_and_buses_are_chosen_by_name(
