@@ -56,7 +56,7 @@ def _print_plan(plan: Plan) -> None:
     rows = [
         (
             stem.name,
-            minutes(stem.duration_s),
+            minutes(stem.rendered_s),
             f"{stem.sample_rate} Hz, {stem.n_channels} ch, {stem.subtype}",
             f"{stem.peak_depth:.1f} steps",
             f"{stem.depth_integral_s:.0f} step-seconds",
@@ -66,7 +66,7 @@ def _print_plan(plan: Plan) -> None:
     ]
     print_table(("stem", "length", "format", "deepest", "work", "target"), rows)
     total = sum(stem.depth_integral_s for stem in plan.stems)
-    length_s = sum(stem.duration_s for stem in plan.stems)
+    length_s = sum(stem.rendered_s for stem in plan.stems)
     say(
         f"in all   {minutes(length_s)} of sound, {total:.0f} step-seconds ({total / 60:.1f} step-minutes): "
         "time of sound times steps of dreaming"

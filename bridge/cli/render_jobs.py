@@ -287,7 +287,7 @@ def _note_time(reports: Sequence[RenderReport], took_s: float) -> None:
         done += [stem for stem in one.plan.stems if stem.name in names]
     if not done:
         return
-    sound = minutes(sum(stem.duration_s for stem in done))
+    sound = minutes(sum(stem.rendered_s for stem in done))
     work = sum(stem.depth_integral_s for stem in done)
     speed = f", {work / took_s:.3g} step-seconds a second" if work else ""
     stems = "1 stem" if len(done) == 1 else f"{len(done)} stems"

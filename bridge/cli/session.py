@@ -83,9 +83,15 @@ def write_command(
         raise OutputError(
             "give --out FILE for a copy, or --in-place to write into the session, with a backup"
         )
+    takes = added is a.AddedChoice.TAKES
+    if takes and original is not a.OriginalChoice.KEEP:
+        raise OutputError(
+            f"--original {original.value} goes with new tracks; takes lie on the tracks they were made from: "
+            "leave out --original, or --as takes"
+        )
     how = WriteBack(
         original=original.value,
-        takes=added is a.AddedChoice.TAKES,
+        takes=takes,
         overwrite=overwrite,
         in_place=in_place,
     )

@@ -145,12 +145,17 @@ class Envelopes:
             default=-math.inf,
         )
 
-    def integral(self, node_id: str, parameter: str, n_samples: int) -> float:
-        """Return a parameter's value summed over time, in its unit x seconds, by one value in 64 samples."""
+    def integral(self, node_id: str, parameter: str, n_samples: int, first: int = 0) -> float:
+        """Return a parameter's value summed over so many samples from the first on, in its unit x seconds.
+
+        One value in 64 samples is looked at.
+        """
         stride = _BLOCK * _INTEGRAL_STEP
         total = sum(
             float(
-                self.values(node_id, parameter, start, min(stride, n_samples - start), _INTEGRAL_STEP).sum()
+                self.values(
+                    node_id, parameter, first + start, min(stride, n_samples - start), _INTEGRAL_STEP
+                ).sum()
             )
             for start in range(0, n_samples, stride)
         )

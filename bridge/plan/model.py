@@ -205,6 +205,12 @@ class StemPlan(_Record):
         return (0, self.n_samples) if self.section is None else self.section
 
     @property
+    def rendered_s(self) -> float:
+        """Length in seconds of what is rendered."""
+        first, last = self.span
+        return (last - first) / self.sample_rate
+
+    @property
     def lead_samples(self) -> int:
         """How much silence stands in front of what is rendered."""
         return 0 if self.is_cropped else self.span[0]

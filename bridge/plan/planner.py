@@ -383,15 +383,16 @@ def _plan_stem(
 
 
 def _depth(preset: Preset, envelopes: Envelopes, stem: StemPlan) -> tuple[float, float]:
-    """Return the deepest dream and the integral of depth over time."""
+    """Return the deepest dream of the song, and the integral of depth over what is rendered of it."""
     peak, integral = 0.0, 0.0
+    first, last = stem.span
     for node in preset.dream_nodes:
         if (node.id, "depth") in envelopes.moving:
             deepest = envelopes.peak(node.id, "depth", stem.n_samples)
-            work = envelopes.integral(node.id, "depth", stem.n_samples)
+            work = envelopes.integral(node.id, "depth", last - first, first)
         else:
             deepest = float(node.params.get("depth", node_parameters(node)["depth"].default))
-            work = deepest * stem.duration_s
+            work = deepest * stem.rendered_s
         peak, integral = max(peak, deepest), integral + work * len(dreams_of(preset, node))
     return peak, integral
 

@@ -146,3 +146,22 @@ def test_sections_that_are_none_are_refused(
     """Beyond the song, of no length, at a marker that is not there: each in one line."""
     with pytest.raises(PlanError, match=says):
         render(tmp_path, QUIET, read_section(start, end, bars))
+
+
+@pytest.mark.parametrize("route", [True, False])
+def test_the_work_of_sections_adds_up_to_that_of_the_song(tmp_path: Path, route: bool) -> None:
+    """What is planned of a part is its share alone, whether depth moves or stands still."""
+    soundfile.write(tmp_path / "stem.wav", make_sound(9.0, RATE, 1), RATE, subtype="FLOAT")
+    chain = DREAM if route else "[[chain]]" + DREAM.split("[[chain]]")[1].split("[[routes]]")[0]
+    (tmp_path / "part.toml").write_text(PRESET.format(chain=chain))
+
+    def work(section: Section | None) -> float:
+        plan = build_plan(
+            [tmp_path / "stem.wav"], tmp_path / "part.toml", out_dir=tmp_path / "out", section=section
+        )
+        return plan.stems[0].depth_integral_s
+
+    parts = [work(read_section(start, end, None)) for start, end in ((None, "2.5s"), ("2.5s", None))]
+    assert min(parts) > 0
+    # One value in 64 samples is summed, of a depth that never changes by more than one in a second.
+    assert sum(parts) == pytest.approx(work(None), abs=9.0 * 64 / RATE)

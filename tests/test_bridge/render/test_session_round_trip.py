@@ -236,6 +236,9 @@ def test_takes_play_their_own_stretch_of_the_stem(tmp_path: Path) -> None:
     run("render", path, "-p", tmp_path / "null.toml", "--out", tmp_path / "out")
     manifest = tmp_path / "out/null.manifest.json"
     run("session", "write", manifest, "--into", path, "--out", tmp_path / "new.rpp", "--as", "takes")
+    with pytest.raises(OutputError, match="goes with new tracks"):
+        run("session", "write", manifest, "--into", path, "--out", tmp_path / "other.rpp", "--as", "takes",
+            "--original", "mute")  # fmt: skip
     session = read_session(tmp_path / "new.rpp")
     assert [track.name for track in session.tracks] == ["Apart", "Over", "Over [Null]"]
     taken = session.tracks[0].clips
