@@ -6,6 +6,7 @@ Times are ticks so short that none is heard: 16 microseconds at 120 BPM.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,17 @@ from bridge.daw.model import Session
 from bridge.midi.file import MetaEvent, MidiFile, MidiTrack
 from bridge.midi.messages import CONTROLLER, NOTE_OFF, NOTE_ON, TRACK_NAME
 
-__all__ = ["lane_points", "session_midi"]
+__all__ = ["add_session", "lane_points", "session_midi"]
 
 TICKS_PER_BEAT: Final = 30_720
+
+
+def add_session(midi: MidiFile | None, session: Session) -> MidiFile | None:
+    """Return what a session plays, or a MIDI file given in its place, with what the session draws."""
+    own = session_midi(session)
+    if midi is None or own is None:
+        return own if midi is None else midi
+    return replace(midi, automation=own.automation)
 
 
 def session_midi(session: Session) -> MidiFile | None:

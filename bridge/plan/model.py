@@ -10,7 +10,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +30,7 @@ from bridge.audio.formats import MAX_CHANNELS, MAX_SAMPLE_RATE, SUBTYPE_BITS
 from bridge.clock.tempo_map import TempoMap
 from bridge.daw.model import Session
 from bridge.daw.read import read_session
-from bridge.daw.session_midi import session_midi
+from bridge.daw.session_midi import add_session
 from bridge.errors import MidiFileError, PlanError, SessionError
 from bridge.files import hash_file
 from bridge.installation import program_version
@@ -116,19 +115,19 @@ class SessionSource(_Record):
         """Read the session again.
 
         Raises:
+            SessionError: It is gone, or cannot be read.
+        """
+        return read_session(self.path)
+
+    def check(self) -> None:
+        """Refuse a session that is not the one the plan was made with.
+
+        Raises:
             SessionError: It is gone, or has changed.
         """
         path = Path(self.path)
         if not path.exists() or hash_file(path) != self.sha256:
             raise SessionError(f"{path}: is gone or has changed since the plan was made; plan again")
-        return read_session(path)
-
-    def add_to(self, midi: MidiFile | None) -> MidiFile | None:
-        """Return what the session plays, or a MIDI file given in its place, with what the session draws."""
-        own = session_midi(self.load())
-        if midi is None or own is None:
-            return own if midi is None else midi
-        return replace(midi, automation=own.automation)
 
 
 def _read_preset(given: object) -> Preset:
@@ -281,10 +280,21 @@ class Plan(_Record):
 
         Raises:
             MidiFileError: The MIDI file is gone, or cannot be read.
-            SessionError: The session is gone, or has changed.
+            SessionError: The session is gone, or cannot be read.
         """
         parsed = None if self.midi is None else self.midi.load()
-        return parsed if self.session is None else self.session.add_to(parsed)
+        return parsed if self.session is None else add_session(parsed, self.session.load())
+
+    def check_song(self) -> None:
+        """Refuse a MIDI file or a session that is not the one the plan was made with.
+
+        Raises:
+            MidiFileError: The MIDI file is gone, or has changed.
+            SessionError: The session is gone, or has changed.
+        """
+        for source in (self.midi, self.session):
+            if source is not None:
+                source.check()
 
     def to_json(self) -> str:
         """Return the plan as JSON; `from_json` reads it back."""

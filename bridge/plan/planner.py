@@ -19,6 +19,7 @@ from bridge.audio.formats import SUBTYPE_BITS, choose_output
 from bridge.audio.reader import AudioInfo, AudioReader, read_info, read_metadata
 from bridge.clock.settings import ClockSettings, bpm_from_name
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.session_midi import add_session
 from bridge.envelopes.evaluate import Envelopes
 from bridge.envelopes.follower import follower_stems
 from bridge.envelopes.song import Song
@@ -320,8 +321,9 @@ def _read_clock(
     named = next((bpm for bpm in said_by_names.values() if bpm is not None), None)
     parsed = None if midi is None else read_midi(midi, pattern=said.pattern, ppq=said.ppq)
     if session is not None:
-        parsed = session.add_to(parsed)
-        own = session_clock(session.load(), said, parsed)
+        read = session.load()
+        parsed = add_session(parsed, read)
+        own = session_clock(read, said, parsed)
         return parsed, _with_name_warnings(own, said_by_names)
     beside = None if parsed is not None else find_clock([info.path for info in infos])
     tempo_map = build_clock(

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["render_plan", "render_plans"]
 
+_Songs = dict[tuple[MidiSource | None, tuple[str, str] | None], MidiFile | None]
+"""What plans play, by their MIDI file and session."""
+
 
 def render_plan(
     plan: Plan,
@@ -100,10 +103,10 @@ def render_plans(
         for folder in (folder for folder in folders if is_there[folder]):
             held.enter_context(lock_folder(folder))
         runs = [_Run(plan, overwrite) for plan in plans]
-        midis: dict[MidiSource, MidiFile] = {}
+        songs: _Songs = {}
         known: KnownCurves = {}
         for run in runs:
-            run.check(midis, known, tell, stops)
+            run.check(songs, known, tell, stops)
         for folder in folders:
             _make_folder(folder)
             if not is_there[folder]:
@@ -173,7 +176,7 @@ class _Run:
 
     def check(
         self,
-        midis: dict[MidiSource, MidiFile],
+        songs: _Songs,
         known: KnownCurves,
         tell: Callable[[Progress], None],
         is_cancelled: Callable[[], bool],
@@ -197,14 +200,14 @@ class _Run:
             )
         for stem in self.waiting:
             check_before(stem)
-        if self.waiting and self.plan.midi is not None:
-            if self.plan.midi not in midis:
-                self.plan.midi.check()
-                midis[self.plan.midi] = self.plan.midi.load()
-                self.plan.midi.check()  # once more: what was read is what counts
-            self._midi = midis[self.plan.midi]
-        if self.waiting and self.plan.session is not None:
-            self._midi = self.plan.session.add_to(self._midi)
+        if self.waiting:
+            session = self.plan.session
+            song = (self.plan.midi, None if session is None else (session.path, session.sha256))
+            if song not in songs:
+                self.plan.check_song()
+                songs[song] = self.plan.load_midi()
+                self.plan.check_song()  # once more: what was read is what counts
+            self._midi = songs[song]
 
         def tell_of(stem: StemPlan) -> None:
             tell(Progress(stem=stem.name, target=Path(stem.target), fraction=0.0, phase="hear"))

@@ -14,12 +14,15 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from bridge import render_plan
 from bridge.arrays import Float64Array
 from bridge.cli import COMMANDS
 from bridge.cli.app import build_app
 from bridge.daw.read import read_session
 from bridge.daw.session_stems import choose_tracks
 from bridge.errors import OutputError, PlanError, SessionError
+from bridge.plan.job import Job
+from bridge.plan.job_list import build_plans
 
 RATE = 22_050
 LENGTH_S = 6.0
@@ -266,10 +269,14 @@ def test_a_session_that_changed_since_it_was_rendered_is_refused(
         "--into",
         str(path),
         "--out",
-        "new.rpp",
+        str(folder / "new.rpp"),
     ]
     with pytest.raises(SessionError, match="has changed since it was rendered"):
         run(*words)
+    run("session", "write", folder / "out/null.manifest.json", "--into", path, "--in-place", "--changed")
+    run("report", path, "--overwrite")  # drawn from the session as it is now
+    run(*words, "--changed")
+    assert "T0 [Null]" in read_tracks((folder / "new.rpp").read_text())
 
 
 def test_what_session_out_cannot_write_is_refused_before_anything_is_rendered(
@@ -292,6 +299,18 @@ def test_what_session_out_cannot_write_is_refused_before_anything_is_rendered(
     with pytest.raises(PlanError, match="a session in the place of stems"):
         run("render", folder / "a.wav", *words, folder / "new.rpp", "--auto-clock")
     assert not (folder / "out").exists()
+
+
+def test_a_session_that_changes_between_plan_and_render_is_refused(
+    session: tuple[Path, list[tuple[float, float, bool, list[Item]]]],
+) -> None:
+    """A plan's clock and places are of the session as it was."""
+    path, _ = session
+    job = Job(stems=str(path), preset=str(path.parent / "null.toml"), out=str(path.parent / "out"))
+    (plan,) = build_plans(job)
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(SessionError, match="has changed since the plan was made"):
+        render_plan(plan)
 
 
 def test_a_file_of_the_users_among_the_session_stems_stays(
