@@ -10,6 +10,7 @@ that a crash or a hang costs one stem and never the render.
 - `open_plugin`       which one, in which process
 - `driver`            one backend as a stream: events, blocks, latency; the same code in both processes
 - `child_driver`      the parent's side of a child: spawn, time out, kill, reap
+- `start_child`       a process of our own for a plugin
 - `child_main`        what the child runs
 - `wire`              frames and shared memory between the two
 - `faults`            what can go wrong in a plugin, as data and as an error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import weakref
@@ -32,6 +31,7 @@ from bridge.hosts.contract import (
     StreamChannels,
 )
 from bridge.hosts.faults import DriverFault
+from bridge.hosts.start_child import start_child
 from bridge.hosts.wire import (
     ASKING_THE_MODULE,
     LONG_MEASUREMENT,
@@ -41,7 +41,6 @@ from bridge.hosts.wire import (
     read_frame,
     write_frame,
 )
-from bridge.installation import safe_search_path
 
 __all__ = ["ChildDriver"]
 
@@ -310,15 +309,12 @@ def _loading_error(path: Path, fault: DriverFault) -> PluginError:
 
 def _spawn(shared: SharedAudio, timeout_s: float, load_timeout_s: float) -> subprocess.Popen[bytes]:
     arguments = [shared.child_argument, str(os.getpid()), str(timeout_s), str(load_timeout_s)]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "bridge.hosts.child_main", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    return start_child(
+        "bridge.hosts.child_main",
+        arguments,
         stderr=subprocess.PIPE,
         bufsize=0,
         pass_fds=shared.inherited_descriptors,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": safe_search_path()},
     )
 
 

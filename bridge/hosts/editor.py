@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 from bridge.errors import PluginError
 from bridge.hosts.contract import BackendName
 from bridge.hosts.plugin_cache import PluginCache
-from bridge.installation import safe_search_path
+from bridge.hosts.start_child import start_child
 
 __all__ = ["EditedPlugin", "check_display", "edit_plugin"]
 
@@ -98,14 +97,7 @@ def edit_plugin(
 class _EditorChild:
     def __init__(self, path: Path, plugin_name: str | None, state: bytes | None) -> None:
         self._label = plugin_name or path.stem
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bridge.hosts.editor_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": safe_search_path()},
-        )
+        self._process = start_child("bridge.hosts.editor_child")
         request = {
             "path": str(path),
             "plugin_name": plugin_name,

@@ -13,7 +13,6 @@ import math
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from bridge.hosts.elf_needs import read_needs
 from bridge.hosts.open_plugin import has_minihost
 from bridge.hosts.plugin_cache import PluginEntry
 from bridge.hosts.plugin_factory import PluginClass
-from bridge.installation import safe_search_path
+from bridge.hosts.start_child import start_child
 
 __all__ = ["SHELL_PLUGINS", "Hosts", "describe_bundle"]
 
@@ -261,14 +260,7 @@ class _Child:
         backend: BackendName | Literal[""],
         has_several: bool = False,
     ) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bridge.hosts.scan_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": safe_search_path()},
-        )
+        self._process = start_child("bridge.hosts.scan_child")
         request = {
             "path": str(path),
             "classes": [asdict(each) for each in classes],
