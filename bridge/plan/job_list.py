@@ -79,7 +79,8 @@ def _open_session(job: Job, folder: Path | None) -> tuple[Job, OpenSession | Non
             "give it with --session"
         )
     if sessions:
-        place = job.out_dir / STEMS_FOLDER if folder is None else folder
+        # A folder each: two songs have a track of one name, and each song's renders need their own.
+        place = (job.out_dir / STEMS_FOLDER if folder is None else folder) / sessions[0].stem
         opened = open_session(
             sessions[0], place, tracks=job.track, buses=job.bus, sample_rate=job.sample_rate
         )

@@ -321,7 +321,7 @@ def test_a_file_of_the_users_among_the_session_stems_stays(
     folder = path.parent
     words = ["render", path, "-p", folder / "null.toml", "--track", "T0", "--out"]
     run(*words, folder / "out")
-    stem = folder / "out/session stems/T0.wav"
+    stem = folder / "out/session stems/song/T0.wav"
     before = stem.read_bytes()
     path.write_text(path.read_text().replace("POSITION 2.0", "POSITION 2.25"))
     run(*words, folder / "out", "--overwrite")
@@ -331,6 +331,21 @@ def test_a_file_of_the_users_among_the_session_stems_stays(
     with pytest.raises(OutputError, match="was changed since"):
         run(*words, folder / "out", "--overwrite")
     assert stem.read_bytes()[-4:] == b"mine"
+
+
+def test_two_sessions_render_into_one_folder(
+    session: tuple[Path, list[tuple[float, float, bool, list[Item]]]],
+) -> None:
+    """What one song's render was made from stays when another song has tracks of the same names."""
+    path, _ = session
+    folder = path.parent
+    (folder / "other.toml").write_text(NULL.replace('"Null"', '"Other"').replace("e1", "e3"))
+    (folder / "other.rpp").write_text(path.read_text().replace("POSITION 2.0", "POSITION 2.25"))
+    words = ["--out", folder / "out", "--track", "T0"]
+    run("render", path, "-p", folder / "null.toml", *words)
+    run("render", folder / "other.rpp", "-p", folder / "other.toml", *words)
+    for name in ("null", "other"):
+        run("verify", folder / f"out/{name}.manifest.json")
 
 
 def test_tracks_whose_names_differ_in_case_alone_give_two_files(
