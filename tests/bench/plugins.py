@@ -4,12 +4,13 @@
     python tests/bench/plugins.py FOLDER... --shells 12     at most so many plugins of one bundle
     python tests/bench/plugins.py --table                   only write plugins.md of what is there
 
-Each plugin is scanned, shown, checked (level 3), compared with the bare host that plays it (defaults and
-seeded random settings; 44.1, 48 and 96 kHz; mono and stereo; instruments with notes, a bend and the pedal),
-automated against that host's staircase (a step each 64 and each 16 samples), saved and restored, fed a
-sidechain, and timed in seconds of processor. It runs in a process of its own, `plugins_measure.py`, which is
-started again behind the stage in which it dies. What is finished stands in a journal, one line a plugin, so
-the run can be stopped and repeated.
+Each plugin is scanned, shown (its real units against the texts that the bare host displays), checked
+(level 3), compared with the bare host that plays it (defaults and seeded random settings; 44.1, 48 and
+96 kHz; mono and stereo; instruments with notes, a bend and the pedal), automated against that host's
+staircase (a step each 64 and each 16 samples), saved and restored, fed a sidechain, and timed in seconds of
+processor. It runs in a process of its own, `plugins_measure.py`, which is started again behind the stage in
+which it dies. What is finished stands in a journal, one line a plugin, so the run can be stopped and
+repeated.
 
 `bash tests/plugins/fetch.sh --all` brings 55 bundles; most want a newer system than some.
 """
@@ -36,7 +37,7 @@ from bridge.hosts.plugin_cache import PluginEntry, ScannedBundle  # noqa: E402
 from bridge.hosts.plugin_scan import scan  # noqa: E402
 
 Row = dict[str, Any]
-STAGES = ("show", "check", "equality", "state", "automation", "speed", "sidechain")
+STAGES = ("show", "units", "check", "equality", "state", "automation", "speed", "sidechain")
 STAGE_S = 150.0
 
 
@@ -169,9 +170,9 @@ def table(rows: Sequence[Row]) -> str:
         lines += [f"- {Path(row['key']).stem}: {row['blocked']}" for row in blocked]
         lines.append("")
     lines += [
-        "| plugin | host | parameters (with a unit) | check fails | equal | not equal | state | automation, "
-        "dB | sidechain, dB | load | speed |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| plugin | host | parameters (with a unit) | units | check fails | equal | not equal | state | "
+        "automation, dB | sidechain, dB | load | speed |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in plugins]
     return "\n".join([*lines, ""])
@@ -193,6 +194,7 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
     speeds = [row["stages"]["speed"] for row in plugins if "ratio" in row["stages"].get("speed", {})]
     heavy = sorted(speed["ratio"] for speed in speeds if speed["load"] >= 0.01)
     light = sorted(speed["ratio"] for speed in speeds if speed["load"] < 0.01)
+    units = [row["stages"]["units"] for row in plugins if "n" in row["stages"].get("units", {})]
     n_dead = sum("died" in fact.get("error", "") for row in plugins for fact in row["stages"].values())
     n_equal_stairs = sum(all(_is_equal(one) for one in each.values()) for each in stairs)
     lines = [
@@ -201,6 +203,8 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
         f"- Equal to the bare host, sample for sample: {verdicts['equal']} of {n_fair} sounds in which the "
         f"bare host equals itself ({verdicts['unsteady']} in which it does not, {verdicts['refused']} it "
         "refuses).",
+        f"- Real units within .5% of the range: {sum(one['n'] - one['n_far'] for one in units)} of "
+        f"{sum(one['n'] for one in units)} parameters at three rates.",
         f"- Check (level 3): {sum(not one['failed'] for one in checks)} of {len(checks)} pass.",
         f"- State: {sum(_is_equal(one['by']) for one in fair_states)} of {len(fair_states)} sound the same "
         f"after it; {sum(not one['n_moved'] for one in states)} of {len(states)} show the same values.",
@@ -244,16 +248,23 @@ def _line(row: Row) -> str:
         row["name"],
         row["backend"],
         f"{show['parameters']} ({show['with_unit']})" if "parameters" in show else show.get("error", ""),
+        _units(stages.get("units", {})),
         failed or stages.get("check", {}).get("error", ""),
         f"{n_equal} of {len(equality)}",
         "; ".join(wrong[:2]) + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""),
         _told(stages.get("state", {})),
         _told(stages.get("automation", {})),
         _told(stages.get("sidechain", {})),
-        f"{100 * speed['load']:.1f}%" if "load" in speed else "",
+        f"{100 * speed['load']:.2f}%" if "load" in speed else "",
         str(speed.get("ratio", speed.get("error", ""))),
     ]
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ")[:160] for cell in cells) + " |"
+
+
+def _units(fact: Row) -> str:
+    if "worst" not in fact:
+        return str(fact.get("error", ""))
+    return "; ".join(fact["far"][:2]) or f"{fact['worst']:.2%}"
 
 
 def _told(fact: Row) -> str:

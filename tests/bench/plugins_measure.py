@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,139 +24,21 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from helpers.vst3 import noise  # noqa: E402
+from plugins_hosts import (  # noqa: E402
+    BLOCK,
+    NOTES,
+    RATES,
+    SECONDS,
+    BareMinihost,
+    BarePedalboard,
+    Case,
+)
 
-from bridge.hosts.bundle import find_binary  # noqa: E402
-from bridge.hosts.narrow_bundle import narrow_bundle  # noqa: E402
-from bridge.hosts.plugin_factory import read_factory  # noqa: E402
 from bridge.processors.vst3 import VST3  # noqa: E402
 
 Fact = dict[str, Any]
-Raws = dict[int, float]
-BLOCK = 512
-SECONDS = 0.5
-RATES = (44100, 48000, 96000)
+NUMBER = re.compile(r"\s*([-+]?\d*\.?\d+)\s*([^\d\s].*)?$")
 HOST_OWNED = ("buffer size", "sample rate", "program", "bypass", "latency", "preset", "midi cc")
-NOTES = [
-    (0.02, bytes([0x90, 60, 100])),
-    (0.05, bytes([0xB0, 64, 127])),
-    (0.08, bytes([0xE0, 0, 80])),
-    (0.15, bytes([0x80, 60, 0])),
-    (0.20, bytes([0x90, 67, 90])),
-    (0.25, bytes([0xB0, 64, 0])),
-    (0.30, bytes([0xE0, 0, 64])),
-    (0.40, bytes([0x80, 67, 0])),
-]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One sound through one setting."""
-
-    rate: int
-    channels: int
-    raws: Raws
-
-    @property
-    def sound(self) -> np.ndarray:
-        return noise(int(SECONDS * self.rate), self.channels, seed=7)
-
-
-class BarePedalboard:
-    """pedalboard without the product."""
-
-    name = "pedalboard"
-
-    def __init__(self, path: Path, plugin_name: str | None) -> None:
-        from pedalboard import VST3Plugin
-
-        from bridge.hosts.pedalboard_backend import ask_no_texts
-
-        ask_no_texts()
-        self.plugin: Any = VST3Plugin(str(path), plugin_name=plugin_name, initialization_timeout=5.0)
-        self.is_instrument = bool(self.plugin.is_instrument)
-
-    def titles(self) -> list[str]:
-        return [parameter.name for parameter in self.plugin._parameters]
-
-    def set(self, raws: Raws) -> None:
-        for index, raw in raws.items():
-            self.plugin._parameters[index].raw_value = raw
-
-    def run(self, case: Case) -> np.ndarray:
-        if self.is_instrument:
-            # pedalboard keeps seconds in float32; half a sample in is the sample for certain.
-            messages = [(message, (round(at * case.rate) + 0.5) / case.rate) for at, message in NOTES]
-            seconds = (int(SECONDS * case.rate) + 0.5) / case.rate
-            return np.asarray(self.plugin.process(messages, seconds, case.rate, case.channels, BLOCK, True))
-        return np.asarray(self.plugin.process(case.sound, case.rate, BLOCK, True))
-
-    def staircase(self, case: Case, index: int, stairs: np.ndarray, step: int) -> np.ndarray:
-        sound = case.sound
-        self.plugin.process(np.zeros((case.channels, step), np.float32), case.rate, step, True)
-        self.plugin.reset()
-        pieces = []
-        for at in range(0, sound.shape[1], step):
-            self.plugin._parameters[index].raw_value = float(stairs[at])
-            pieces.append(self.plugin.process(sound[:, at : at + step], case.rate, step, False))
-        return np.concatenate(pieces, axis=1)
-
-
-class BareMinihost:
-    """minihost without the product; opened anew for each sound, which is how it forgets."""
-
-    name = "minihost"
-
-    def __init__(self, path: Path, plugin_name: str | None) -> None:
-        import minihost
-
-        self.host = minihost
-        if plugin_name is not None:
-            (chosen,) = [one for one in read_factory(find_binary(path)) if one.name == plugin_name][:1]
-            path = narrow_bundle(path, chosen)
-        self.path, self.raws = str(path), {}
-        first = self._open(48000, 2)
-        self.is_instrument = first.num_input_channels == 0
-        self.n_sidechain = first.get_bus_info(True, 1)["num_channels"] if first.num_input_buses > 1 else 0
-        self.kept = [first]
-
-    def _open(self, rate: int, channels: int, sidechain: int = 0) -> Any:
-        plugin = self.host.Plugin(self.path, float(rate), BLOCK, channels, channels, sidechain)
-        plugin.non_realtime = True
-        return plugin
-
-    def titles(self) -> list[str]:
-        plugin = self.kept[0]
-        return [plugin.get_param_info(index)["name"] for index in range(plugin.num_params)]
-
-    def set(self, raws: Raws) -> None:
-        self.raws = dict(raws)
-
-    def run(self, case: Case, sidechain: np.ndarray | None = None) -> np.ndarray:
-        n_side = 0 if sidechain is None else sidechain.shape[0]
-        plugin = self._open(case.rate, case.channels, n_side)
-        self.kept.append(plugin)
-        for index, raw in self.raws.items():
-            plugin.set_param(index, raw)
-        late = int(plugin.latency_samples)
-        n_samples = case.sound.shape[1]
-        sound = np.concatenate([case.sound, np.zeros((case.channels, late), np.float32)], axis=1)
-        if self.is_instrument:
-            sound = np.zeros_like(sound)
-        if sidechain is not None:
-            sidechain = np.concatenate([sidechain, np.zeros((n_side, late), np.float32)], axis=1)
-        output = np.zeros_like(sound)
-        events = [(round(at * case.rate), *message) for at, message in NOTES] if self.is_instrument else []
-        for at in range(0, sound.shape[1], BLOCK):
-            piece = np.ascontiguousarray(sound[:, at : at + BLOCK])
-            made = np.zeros_like(piece)
-            midi = [(when - at, *rest) for when, *rest in events if at <= when < at + BLOCK]
-            if sidechain is None:
-                plugin.process_midi(piece, made, midi)
-            else:
-                key = np.ascontiguousarray(sidechain[:, at : at + BLOCK])
-                plugin.process_sidechain_midi(piece, made, key, midi)
-            output[:, at : at + BLOCK] = made
-        return output[:, late : late + n_samples]
 
 
 class Measurement:
@@ -221,6 +103,26 @@ class Measurement:
             "latency": self.vst3.latency_samples,
             "same_list": told == bare_titles,
         }
+
+    def units(self) -> Fact:
+        """Compare real units with what the bare host displays, in shares of the range, at three rates.
+
+        What the display rounds off is taken off; a word must be the word.
+        """
+        worst, n_far, far = 0.0, 0, []
+        generator = np.random.default_rng(4)
+        for rate in RATES:
+            self.ours(Case(rate, self.channels, {}), {})
+            laws = {name: self.vst3._controls._parameters[name] for name in self.movable()}
+            numeric = {name: law for name, law in laws.items() if law.law not in ("switch", "choice")}
+            asked = {law.index: generator.uniform(0, 1, 40).tolist() for law in numeric.values()}
+            shown = self.bare().texts(rate, self.channels, asked)
+            for name, law in numeric.items():
+                share = _farthest(law, asked[law.index], shown[law.index])
+                worst = max(worst, share)
+                if share > 0.005:
+                    n_far, far = n_far + 1, [*far, f"{name} {rate}: {share:.3f}"]
+        return {"worst": round(worst, 5), "n": 3 * len(numeric), "n_far": n_far, "far": far[:6]}
 
     def check(self) -> Fact:
         from bridge.processors.vst3_check import check_plugin
@@ -339,28 +241,48 @@ class Measurement:
         return {"channels": bare.n_sidechain, "by": _distance(ours, sounds[0])}
 
     def speed(self) -> Fact:
-        """Compare seconds of processor: of this process for the bare host, and of the child for ours too."""
-        seconds = 10
-        sound = noise(seconds * 48000, self.channels, seed=5)
+        """Compare seconds of processor for a second of sound, between a long sound and a short one.
+
+        The difference leaves out what a sound costs once, a fresh instance among it. Of this process for the
+        bare host; for ours of the child too. The two take turns.
+        """
         bare = self.bare()
         if bare.is_instrument:
             return {"skipped": "an instrument"}
+        short = noise(2 * 48000, self.channels, seed=5)
+        long = np.tile(short, (1, 6))
+        more_s = (long.shape[1] - short.shape[1]) / 48000
+        self._bare_s(bare, short)
+        self.vst3.process(short, 48000, BLOCK)
+        rows = []
+        for _ in range(5):
+            times = [
+                self._bare_s(bare, short),
+                self._bare_s(bare, long),
+                self._ours_s(short),
+                self._ours_s(long),
+            ]
+            rows.append(((times[1] - times[0]) / more_s, (times[3] - times[2]) / more_s))
+        bare_s, ours_s = np.median(np.array(rows), axis=0)
+        return {"load": round(float(bare_s), 6), "ratio": round(float(bare_s / max(ours_s, 1e-9)), 3)}
+
+    def _bare_s(self, bare: BarePedalboard | BareMinihost, sound: np.ndarray) -> float:
         if isinstance(bare, BarePedalboard):
-            bare.plugin.process(sound[:, :9600], 48000, BLOCK, True)
-            started = time.process_time()
+            started = time.thread_time()
             bare.plugin.process(sound, 48000, BLOCK, True)
-        else:
-            plugin = bare._open(48000, self.channels)
-            started = time.process_time()
-            for at in range(0, sound.shape[1], BLOCK):
-                piece = np.ascontiguousarray(sound[:, at : at + BLOCK])
-                plugin.process_midi(piece, np.zeros_like(piece), [])
-        bare_s = time.process_time() - started
-        self.vst3.process(sound[:, :9600], 48000, BLOCK)
+            return time.thread_time() - started
+        plugin = bare._open(48000, self.channels)
+        bare.kept.append(plugin)
+        started = time.thread_time()
+        for at in range(0, sound.shape[1], BLOCK):
+            piece = np.ascontiguousarray(sound[:, at : at + BLOCK])
+            plugin.process_midi(piece, np.zeros_like(piece), [])
+        return time.thread_time() - started
+
+    def _ours_s(self, sound: np.ndarray) -> float:
         started = self._processor_s()
         self.vst3.process(sound, 48000, BLOCK)
-        ours_s = self._processor_s() - started
-        return {"load": round(bare_s / seconds, 4), "ratio": round(bare_s / max(ours_s, 1e-9), 3)}
+        return self._processor_s() - started
 
     def _processor_s(self) -> float:
         child = self.vst3._instances._supervisors[0].driver.process_id  # type: ignore[attr-defined]
@@ -370,6 +292,24 @@ class Measurement:
             if int(task.name) != child:
                 spent += int((task / "schedstat").read_text().split()[0]) / 1e9
         return spent + time.process_time()
+
+
+def _farthest(law: Any, raws: list[float], texts: list[str]) -> float:
+    """Return how far values are from texts, in shares of the range; 1 where a word is another."""
+    span = (law.spec.maximum - law.spec.minimum) or 1.0
+    farthest = 0.0
+    for raw, text in zip(raws, texts, strict=True):
+        value, found = law.to_value(raw), NUMBER.match(text)
+        if found is None or isinstance(value, str):
+            if found is not None or (isinstance(value, str) and value != text.strip()):
+                farthest = 1.0
+            continue
+        digits, unit = found.group(1), (found.group(2) or "").strip().lower()
+        factor = 1000.0 if unit == "khz" or (unit in ("s", "sec") and law.spec.unit == "ms") else 1.0
+        rounding = factor * 10.0 ** -len(digits.partition(".")[2])
+        apart = abs(factor * float(digits) - float(value)) - rounding
+        farthest = max(farthest, apart / span)
+    return farthest
 
 
 def _differs(measurement: Measurement, case: Case, name: str, neutral: np.ndarray) -> bool:
@@ -390,7 +330,7 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float | str:
 
 
 # The other host comes last: two of a kind in one process do not always end well.
-STAGES = ("show", "check", "equality", "state", "automation", "speed", "sidechain")
+STAGES = ("show", "units", "check", "equality", "state", "automation", "speed", "sidechain")
 
 
 def _run(request: Fact) -> Iterator[Fact]:
