@@ -160,10 +160,9 @@ class _Worker:
 
     def _process(self, request: Frame) -> Frame:
         events = np.frombuffer(request.data, EVENT_DTYPE)
-        output = self._driver.process(self._shared.to_child(self._channels, request.samples), events)
-        n_samples = output.shape[1]
-        self._shared.from_child(len(output), n_samples)[...] = output
-        return Frame(Opcode.DONE, samples=n_samples)
+        audio = self._shared.to_child(self._channels, request.samples)
+        output = self._driver.process_into(self._shared.from_child, audio, events)
+        return Frame(Opcode.DONE, samples=output.shape[1])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The same code runs in the child process and, without isolation, in this one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,8 @@ _TAIL_LIMIT_S = 30.0
 _TAIL_THRESHOLD = 10.0 ** (-80.0 / 20.0)
 _MEASURE_BLOCK_SAMPLES = 4096
 _SETTLE_SAMPLES = 64
+# As plain numbers: they are compared for every block.
+_MIDI, _PARAMETER = int(EventKind.MIDI), int(EventKind.PARAMETER)
 _NOTE_ON, _NOTE_OFF = bytes([0x90, 60, 100]), bytes([0x80, 60, 0])
 
 
@@ -128,6 +130,10 @@ def load_backend(path: Path, plugin_name: str | None, backend: BackendName, uid:
     return MinihostBackend(path, plugin_name, uid)
 
 
+def _new_array(channels: int, samples: int) -> AudioArray:
+    return np.empty((channels, samples), np.float32)
+
+
 class LocalDriver:
     """A backend in this process, driven as a stream.
 
@@ -198,35 +204,44 @@ class LocalDriver:
 
     def process(self, audio: AudioArray, events: EventArray) -> AudioArray:
         """Continue the stream."""
-        pieces = [
-            self._process_block(audio[:, start:end], midi)
-            for start, end, midi in self._blocks(audio.shape[1], events)
-        ]
-        output = np.concatenate([self._held[:, :0], *pieces], axis=1)
-        return self._ration(output, 2 * audio.shape[1])
+        return self.process_into(_new_array, audio, events)
 
-    def _ration(self, output: AudioArray, most_samples: int) -> AudioArray:
-        """Give out at most so many samples, the rest with the next: a latency that falls brings more."""
-        if self._held.shape[1] == 0 and output.shape[1] <= most_samples:
-            return output
-        joined = np.concatenate([self._held, output], axis=1)
-        self._held = joined[:, most_samples:]
-        return joined[:, :most_samples]
+    def process_into(
+        self, place: Callable[[int, int], AudioArray], audio: AudioArray, events: EventArray
+    ) -> AudioArray:
+        """Continue the stream and put what is ready where `place`, asked for channels and samples, says."""
+        backend, progress = self._backend, self._progress
+        pieces = [self._held]
+        for start, end, midi in self._blocks(audio.shape[1], events):
+            transport = None if self._transport is None else self._transport_now()
+            output = backend.process(audio[:, start:end], midi, transport, self._position)
+            self._position += end - start
+            progress[0] = self._position
+            latency = backend.latency_samples
+            pieces.append(output if latency == self._dropped_samples else self._realign(output, latency))
+        progress[1] = backend.latency_samples
+        # At most twice what came in, the rest with the next: a latency that falls brings more.
+        n_samples, n_most = sum(piece.shape[1] for piece in pieces), 2 * audio.shape[1]
+        if n_samples > n_most:
+            joined = np.concatenate(pieces, axis=1)
+            pieces, self._held, n_samples = [joined[:, :n_most]], joined[:, n_most:], n_most
+        else:
+            self._held = self._held[:, :0]
+        return np.concatenate(pieces, axis=1, out=place(len(self._held), n_samples))
 
     def _samples_to_grid(self) -> int:
         return self._block_samples - self._position % self._block_samples
 
     def _blocks(self, n_samples: int, events: EventArray) -> Iterator[tuple[int, int, list[MidiMessage]]]:
         """Yield blocks ending where a parameter moves or the grid says; apply what falls between."""
-        rows = events.tolist()
-        at = 0
-        start = 0
+        rows = [*events.tolist(), (n_samples, 0, 0, 0, 0.0, 0.0)]
+        at = start = 0
         while start < n_samples:
             midi: list[MidiMessage] = []
             end = min(n_samples, start + self._samples_to_grid())
-            while at < len(rows) and rows[at][0] < end:
+            while rows[at][0] < end:
                 offset, kind, index, detail, value, value2 = rows[at]
-                if kind == EventKind.MIDI and (is_note(index) or offset == start):
+                if kind == _MIDI and (is_note(index) or offset == start):
                     midi.append((offset - start, index.to_bytes(4, "little")[:MIDI_MESSAGE_BYTES]))
                 elif offset > start:
                     end = offset
@@ -234,7 +249,7 @@ class LocalDriver:
                         midi.pop()
                         at -= 1
                     break
-                elif kind == EventKind.PARAMETER:
+                elif kind == _PARAMETER:
                     self._backend.set_raw(index, value)
                 else:
                     self._transport = Transport(bpm=value, beats=value2, numerator=index, denominator=detail)
@@ -243,12 +258,6 @@ class LocalDriver:
             yield start, end, midi
             start = end
 
-    def _process_block(self, audio: AudioArray, midi: Sequence[MidiMessage]) -> AudioArray:
-        output = self._backend.process(audio, midi, self._transport_now(), self._position)
-        self._position += audio.shape[1]
-        self._progress[0] = self._position
-        return self._compensate(output)
-
     def _transport_now(self) -> Transport | None:
         told = self._transport
         if told is None or self._transport_position == self._position:
@@ -256,19 +265,15 @@ class LocalDriver:
         elapsed_s = (self._position - self._transport_position) / self._sample_rate
         return dataclasses.replace(told, beats=told.beats + elapsed_s * told.bpm / 60.0)
 
-    def _compensate(self, output: AudioArray) -> AudioArray:
-        """Drop from the start of the stream what the plugin is late; realign where that changes."""
-        latency = self._backend.latency_samples
-        self._progress[1] = latency
+    def _realign(self, output: AudioArray, latency: int) -> AudioArray:
+        """Drop from the start of the stream what the plugin is late; fill up where that falls."""
         late = latency - self._dropped_samples
         if late > 0:
             n_drop = min(late, output.shape[1])
             self._dropped_samples += n_drop
             return output[:, n_drop:]
-        if late < 0:
-            self._dropped_samples = latency
-            return np.concatenate([np.zeros((output.shape[0], -late), np.float32), output], axis=1)
-        return output
+        self._dropped_samples = latency
+        return np.concatenate([np.zeros((output.shape[0], -late), np.float32), output], axis=1)
 
     @property
     def latency_samples(self) -> int:

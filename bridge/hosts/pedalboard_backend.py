@@ -107,6 +107,8 @@ class PedalboardBackend:
             str(self._path), plugin_name=self._name, initialization_timeout=self._warm_up_s
         )
         self._parameters: list[Any] = list(self._plugin._parameters)
+        # Asked for every block, and a call into the host each time.
+        self._is_instrument = bool(self._plugin.is_instrument)
         self._channels, self._has_heard = 0, False
 
     @property
@@ -127,12 +129,13 @@ class PedalboardBackend:
     @property
     def is_instrument(self) -> bool:
         """Whether it takes notes instead of audio."""
-        return bool(self._plugin.is_instrument)
+        return self._is_instrument
 
     @property
     def latency_samples(self) -> int:
         """What the plugin reports now."""
-        return int(self._plugin.reported_latency_samples)
+        latency: int = self._plugin.reported_latency_samples
+        return latency
 
     def raw_values(self) -> npt.NDArray[np.float32]:
         """Return the position of every parameter."""
@@ -227,7 +230,7 @@ class PedalboardBackend:
         """Process one block."""
         self._has_heard = True
         n_samples = audio.shape[1]
-        if self.is_instrument:
+        if self._is_instrument:
             return self._render(n_samples, midi)
         ready: AudioArray = self._plugin.process(audio, self._sample_rate, self._block_samples, False)
         if ready.shape[1] == n_samples:

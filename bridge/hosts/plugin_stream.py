@@ -172,8 +172,9 @@ class PluginStream:
             mains = [fit_channels(main, self._plugin_channels.main)]
         else:
             mains = [main[:1], main[1:]]
-        parts = [np.concatenate([one, fit_channels(sidechain, len(one))]) for one in mains]
-        outputs = [one.process(part, events) for one, part in zip(self._used, parts, strict=True)]
+        if len(sidechain):
+            mains = [np.concatenate([one, fit_channels(sidechain, len(one))]) for one in mains]
+        outputs = [one.process(part, events) for one, part in zip(self._used, mains, strict=True)]
         if len(self._used) > 1 and any(supervisor.is_bypassed for supervisor in self._used):
             for supervisor in self._used:
                 supervisor.bypass()
