@@ -268,6 +268,11 @@ class HostBackend(Protocol):
         """
         ...
 
+    @property
+    def cuts_blocks(self) -> bool:
+        """Whether `process` takes several whole blocks at once, which the host hands over one by one."""
+        ...
+
     def process(
         self,
         audio: AudioArray,

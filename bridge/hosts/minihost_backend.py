@@ -157,6 +157,11 @@ class MinihostBackend:
         for index, value in values.items():
             self._plugin.set_param(index, float(value))
 
+    @property
+    def cuts_blocks(self) -> bool:
+        """Whether several blocks may come at once: minihost hands over what it gets as it is."""
+        return False
+
     def process(
         self,
         audio: AudioArray,

@@ -220,6 +220,11 @@ class PedalboardBackend:
         # A plugin that keeps its sound over a reset is loaded anew by it, and its parameters with it.
         self._parameters = list(self._plugin._parameters)
 
+    @property
+    def cuts_blocks(self) -> bool:
+        """Whether several blocks may come at once: pedalboard cuts what it gets."""
+        return True
+
     def process(
         self,
         audio: AudioArray,
@@ -227,7 +232,7 @@ class PedalboardBackend:
         transport: Transport | None,  # noqa: ARG002 - pedalboard cannot tell a plugin
         position_samples: int,  # noqa: ARG002
     ) -> AudioArray:
-        """Process one block."""
+        """Process one block, or several whole ones."""
         self._has_heard = True
         n_samples = audio.shape[1]
         if self._is_instrument:

@@ -166,6 +166,14 @@ def test_a_plugin_that_failed_can_be_used_again() -> None:
         assert vst3.get_parameter("latency_samples") == 777
 
 
+def test_a_crash_of_a_plugin_that_is_not_late_is_placed_to_8192_samples() -> None:
+    """Whole blocks go together to such a plugin, and nobody can tell in which of them it ended."""
+    with faulty("Crash", "fail", latency=0) as vst3, pytest.raises(PluginFaultError) as caught:
+        vst3.process(SOUND, SAMPLE_RATE, 512)
+    assert isinstance(caught.value, HostedPluginError)
+    assert caught.value.fault.position_samples == AT // 8192 * 8192
+
+
 def test_a_fault_while_a_tail_is_measured_is_told_in_the_sound() -> None:
     """Asking a crashing plugin for its tail reports nothing; the sound then fails with its own place."""
     with faulty("Crash", "fail") as vst3:

@@ -190,3 +190,14 @@ def test_an_instrument_takes_the_place_of_what_goes_in(backend: BackendName) -> 
         blocks = np.split(sound, [100, 1000, 1001], axis=1)
         streamed = [vst3.process(np.ascontiguousarray(b), SAMPLE_RATE, reset=False) for b in blocks]
         assert np.array_equal(np.concatenate([*streamed, vst3.flush()], axis=1), rendered)
+
+
+def test_blocks_that_go_together_are_the_plugins_own_size() -> None:
+    """A parameter that moves cuts a block in two; before it and behind it the grid is of 512."""
+    moves_at = 7 * BLOCK + 480
+    with VST3(EFFECT, backend="pedalboard", params={"probe": "Block Size"}) as vst3:
+        lane = np.repeat([0.0, 1.0], [moves_at, N_SAMPLES - moves_at])
+        vst3.automation_block_samples = 32
+        seen = vst3.process(noise(N_SAMPLES), SAMPLE_RATE, BLOCK, automation={"tail_s": lane})[0]
+    sizes = seen.astype(np.float64) * PROBE_SCALE
+    assert sizes[::32].tolist() == [512.0] * 112 + [480.0] * 15 + [32.0] + [512.0] * 192
