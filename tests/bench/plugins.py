@@ -50,28 +50,26 @@ def main() -> None:
     parser.add_argument("--shells", type=int, default=10_000, help="most plugins of one bundle")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no plugin after so long")
-    parser.add_argument("--without", nargs="*", default=[], choices=STAGES, help="leave stages out")
+    parser.add_argument(
+        "--without", nargs="*", default=[], choices=STAGES, help="leave stages to another run"
+    )
     parser.add_argument("--table", action="store_true", help="only write the table")
     arguments = parser.parse_args()
     if not arguments.table:
         measure(arguments)
-    text = table([json.loads(line) for line in arguments.journal.read_text().splitlines()])
+    text = table(read_journal(arguments.journal))
     (HERE / "plugins.md").write_text(text, encoding="utf-8")
     print(text[: text.find("| plugin |")])
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Scan, then measure every plugin that is not in the journal yet."""
+    """Scan, then measure of every plugin what is not in the journal yet."""
     started = time.monotonic()
     folders = [folder.absolute() for folder in arguments.folders]
     cache = scan(folders)
     scan_s = time.monotonic() - started
     journal = arguments.journal
-    done = (
-        {row["key"] for row in map(json.loads, journal.read_text().splitlines())}
-        if journal.exists()
-        else set()
-    )
+    done = {row["key"]: row for row in read_journal(journal)} if journal.exists() else {}
     lock = threading.Lock()
 
     def keep(row: Row) -> None:
@@ -93,18 +91,30 @@ def measure(arguments: argparse.Namespace) -> None:
     def one(pair: tuple[ScannedBundle, PluginEntry]) -> None:
         bundle, plugin = pair
         key = f"{bundle.path}:{plugin.name}"
-        if key in done or time.monotonic() - started > 60 * arguments.minutes:
+        known = [*done.get(key, {"stages": {}})["stages"], *arguments.without]
+        if set(known) >= set(STAGES) or time.monotonic() - started > 60 * arguments.minutes:
             return
         row = {"key": key, "bundle": Path(bundle.path).stem, "name": plugin.name, "backend": plugin.backend}
-        keep(row | _measure_one(bundle, plugin, arguments.without))
+        keep(row | {"stages": _measure_one(bundle, plugin, known)})
         print(key, flush=True)
 
     with ThreadPoolExecutor(arguments.workers) as pool:
         list(pool.map(one, wanted))
 
 
-def _measure_one(bundle: ScannedBundle, plugin: PluginEntry, without: Sequence[str]) -> Row:
-    stages: Row = {stage: {} for stage in without}
+def read_journal(path: Path) -> list[Row]:
+    """Return a row for each key: what several runs measured of a plugin stands together."""
+    rows: dict[str, Row] = {}
+    for row in map(json.loads, path.read_text().splitlines()):
+        known = rows.setdefault(row["key"], row)
+        if "stages" in row:
+            known["stages"] = known["stages"] | row["stages"]
+    return list(rows.values())
+
+
+def _measure_one(bundle: ScannedBundle, plugin: PluginEntry, known: Sequence[str]) -> Row:
+    """Return what the stages that are not known yet find."""
+    stages: Row = {stage: {} for stage in known}
     while len(stages) < len(STAGES):
         request = {
             "path": bundle.path,
@@ -122,7 +132,7 @@ def _measure_one(bundle: ScannedBundle, plugin: PluginEntry, without: Sequence[s
         if died_in is None:
             break
         stages[died_in] = {"error": f"died: {'hang' if process.returncode == -9 else process.returncode}"}
-    return {"stages": stages}
+    return {stage: fact for stage, fact in stages.items() if stage not in known}
 
 
 def _follow(process: subprocess.Popen[bytes], stages: Row) -> str | None:

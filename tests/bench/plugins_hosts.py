@@ -111,6 +111,7 @@ class BareMinihost:
         first = self._open(48000, 2)
         self.is_instrument = first.num_input_channels == 0
         self.n_sidechain = first.get_bus_info(True, 1)["num_channels"] if first.num_input_buses > 1 else 0
+        self.n_main = first.get_bus_info(True, 0)["num_channels"] if first.num_input_buses else 0
         self.kept = [first]
 
     def _open(self, rate: int, channels: int, sidechain: int = 0) -> Any:

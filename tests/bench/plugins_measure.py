@@ -231,7 +231,7 @@ class Measurement:
         bare = BareMinihost(self.path, self.plugin_name)
         if bare.is_instrument or not bare.n_sidechain:
             return {"skipped": "no second input"}
-        case = Case(48000, 2, {})
+        case = Case(48000, bare.n_main, {})
         key = noise(case.sound.shape[1], bare.n_sidechain, seed=3)
         sounds = [BareMinihost(self.path, self.plugin_name).run(case, key) for _ in range(2)]
         if not np.array_equal(*sounds, equal_nan=True):
