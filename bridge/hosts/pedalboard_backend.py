@@ -9,8 +9,9 @@ Five of its habits are worked around here, and nowhere else:
   piece of code compensates.
 - It keeps seconds in float32. Blocks are short enough (half a sample of slack in 2^23) for offsets to be
   exact.
-- It asks a plugin a thousand texts for each parameter while loading it; nobody reads them here, so processes
-  that only host a plugin have `ask_no_texts` end that.
+- It asks a plugin a thousand texts for each parameter while loading it, and when an attribute is first
+  written; nobody reads them here, so processes that only host a plugin have `ask_no_texts` end that, and
+  properties are set past the attributes: a plugin with two thousand parameters took over ten seconds.
 - Its reset leaves much in many plugins: the phase of an oscillator, a noise generator. A plugin that has
   heard anything is loaded anew for the next stream.
 
@@ -152,7 +153,7 @@ class PedalboardBackend:
     def refresh(self) -> None:
         """Look again where the parameters stand; taking a whole state makes JUCE ask for every one."""
         if self._keeps_state():
-            self._plugin.raw_state = self._plugin.raw_state
+            self._set("raw_state", self._plugin.raw_state)
 
     def prepare(self, sample_rate: float, channels: StreamChannels, block_samples: int) -> None:
         """Become a fresh instance and get ready for blocks of at most `block_samples`."""
@@ -270,7 +271,7 @@ class PedalboardBackend:
         if not chunks.get("Comp"):
             return  # the state of a plugin that keeps none: it is as loaded, which is all it can be
         try:
-            self._plugin.preset_data = data
+            self._set("preset_data", data)
         except RuntimeError as error:
             raise PluginError(
                 f"{self._name}: the plugin refuses this state, though it is its own; "
@@ -278,7 +279,11 @@ class PedalboardBackend:
             ) from error
         # Given once more in JUCE's own form, which makes it look where the parameters stand now. The plugin
         # cannot be asked for it: some take a state over with the next block only.
-        self._plugin.raw_state = build_juce_state(chunks)
+        self._set("raw_state", build_juce_state(chunks))
+
+    def _set(self, name: str, value: bytes) -> None:
+        """Set one of pedalboard's properties; writing an attribute asks every parameter a thousand texts."""
+        getattr(type(self._plugin), name).__set__(self._plugin, value)
 
     def _keeps_state(self) -> bool:
         return bool(parse_vstpreset(self.get_state()).chunks.get("Comp"))
