@@ -335,3 +335,23 @@ def test_the_form_of_juces_state_is_juces_own() -> None:
     assert struct.unpack_from("<I", state, 4)[0] == len(state) - 9
     # Bytes 0, 1, 2 from their lowest bits are sixes of value 0, 4, 32, 0; "." is 0, "A" 1, "a" 27.
     assert b"<IComponent>3..Df.</IComponent>" in state
+
+
+def test_a_state_is_taken_without_a_text_of_any_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin of two thousand parameters would be asked two million texts, for longer than a timeout."""
+    import pedalboard._pedalboard as native
+
+    from bridge.hosts.pedalboard_backend import PedalboardBackend
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a parameter was asked for its texts")
+
+    monkeypatch.setattr(native.ExternalPlugin, "__set_initial_parameter_values__", lambda *_: None)
+    monkeypatch.setattr(native.AudioProcessorParameter, "__init__", refuse)
+    backend = PedalboardBackend(EFFECT, None)
+    gain = next(at for at, one in enumerate(backend._parameters) if one.name == "Gain")
+    backend.set_raw(gain, 0.25)
+    state = backend.get_state()
+    backend.set_raw(gain, 0.75)
+    backend.set_state(state)
+    assert backend.raw_values()[gain] == 0.25
