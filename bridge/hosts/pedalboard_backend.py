@@ -110,7 +110,7 @@ class PedalboardBackend:
         self._parameters: list[Any] = list(self._plugin._parameters)
         # Asked for every block, and a call into the host each time.
         self._is_instrument = bool(self._plugin.is_instrument)
-        self._channels, self._has_heard = 0, False
+        self._channels, self._has_heard, self._knows_axis = 0, False, False
 
     @property
     def name(self) -> str:
@@ -167,18 +167,22 @@ class PedalboardBackend:
             self._reload()
         self._sample_rate, self._block_samples = sample_rate, block_samples
         try:
-            self._prepare(sample_rate, channels.main, block_samples)
-            order = telling_order(self._told, self._roles)
-            self._tell(order.programs)
-            if order.needs_a_block:
-                self._plugin.process(*self._silence(channels.main))
-                self._prepare(sample_rate, channels.main, block_samples)
-            self._tell(order.others)
+            self._ready(sample_rate, channels.main, block_samples)
         except ValueError as error:
             accepted = _channels_wanted(str(error))
             if accepted is None or accepted == channels.main:
                 raise PluginError(f"{self._name}: cannot be prepared: {error}") from error
             raise ChannelCountError(channels.main, accepted) from error
+
+    def _ready(self, sample_rate: float, channels: int, block_samples: int) -> None:
+        """Prepare, then tell what was set: programs first."""
+        self._prepare(sample_rate, channels, block_samples)
+        order = telling_order(self._told, self._roles)
+        self._tell(order.programs)
+        if order.needs_a_block:
+            self._plugin.process(*self._silence(channels))
+            self._prepare(sample_rate, channels, block_samples)
+        self._tell(order.others)
 
     def _reload(self) -> None:
         told = self._told
@@ -210,9 +214,6 @@ class PedalboardBackend:
         self._channels = channels
 
     def _prepare_effect(self, sample_rate: float, channels: int, block_samples: int) -> None:
-        if channels != self._channels:
-            # The first array settles for good which axis is time: give it one that cannot be misread.
-            self._plugin.process(np.zeros((channels, 64), np.float32), sample_rate, 64, True)
         try:
             self._plugin.process([], 1.0 / sample_rate, sample_rate, channels, block_samples, True)
         except ValueError as refusal:
@@ -238,6 +239,11 @@ class PedalboardBackend:
         n_samples = audio.shape[1]
         if self._is_instrument:
             return self._render(n_samples, midi)
+        if n_samples <= len(audio) and not self._knows_axis:
+            # The first array settles for good which axis is time, and this one could be misread.
+            self._plugin.process(*self._silence(len(audio)))
+            self._ready(self._sample_rate, len(audio), self._block_samples)
+        self._knows_axis = True
         ready: AudioArray = self._plugin.process(audio, self._sample_rate, self._block_samples, False)
         if ready.shape[1] == n_samples:
             return ready

@@ -21,8 +21,9 @@ from helpers.vst3 import (
     noise,
 )
 
+from bridge.arrays import AudioArray
 from bridge.errors import PluginError, PluginFaultError, ProcessorError
-from bridge.hosts.contract import BackendName
+from bridge.hosts.contract import BackendName, StreamChannels
 from bridge.hosts.module_facts import ParameterFlag
 from bridge.hosts.open_plugin import has_minihost
 from bridge.hosts.parameter_roles import parameter_roles, telling_order
@@ -355,3 +356,31 @@ def test_a_state_is_taken_without_a_text_of_any_parameter(monkeypatch: pytest.Mo
     backend.set_raw(gain, 0.75)
     backend.set_state(state)
     assert backend.raw_values()[gain] == 0.25
+
+
+class _Listening:
+    """A plugin of pedalboard's that keeps what it is given to hear."""
+
+    def __init__(self, plugin: object) -> None:
+        self.plugin, self.heard = plugin, list[AudioArray]()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.plugin, name)
+
+    def process(self, *arguments: object) -> object:
+        if isinstance(arguments[0], np.ndarray):
+            self.heard.append(arguments[0])
+        return self.plugin.process(*arguments)  # type: ignore[attr-defined]
+
+
+def test_a_plugin_hears_nothing_before_the_sound() -> None:
+    """Silence and a reset before it would change the last bits of a reverb that keeps what it heard."""
+    from bridge.hosts.pedalboard_backend import PedalboardBackend
+
+    backend = PedalboardBackend(EFFECT, None)
+    backend._plugin = listening = _Listening(backend._plugin)
+    sound = noise(512)
+    backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
+    backend.process(sound, (), None, 0)
+    assert len(listening.heard) == 1
+    assert np.array_equal(listening.heard[0], sound)
