@@ -436,7 +436,10 @@ def _rising_tempos(points: Sequence[tuple[float, float, RampLaw]]) -> tuple[Temp
     tempos: list[Tempo] = []
     for beats, bpm, ramp in points:
         tick = round(beats * _POINTS_TICKS_PER_BEAT)
-        us = bpm_to_us(bpm)
+        try:
+            us = bpm_to_us(bpm)
+        except TempoError as error:
+            raise TempoError(f"at beat {beats:g}, {error}") from None
         if tempos and tempos[-1].tick == tick:
             arrived = tempos.pop()
             if tempos and tempos[-1].ramp != "hold" and tempos[-1].tick < tick - 1:

@@ -4,9 +4,11 @@ Files are not trusted: limits hold for size, depth and paths. What a DAW writes 
 
 - `read`              a session file of any kind known
 - `model`             what a session says, whichever program wrote it
-- `dawproject_read`, `dawproject_clips`, `dawproject_write`  DAWproject (Bitwig, Studio One, Cubase)
+- `dawproject_read`, `dawproject_clips`, `dawproject_audio`, `dawproject_frames`  DAWproject (Bitwig, Cubase)
+- `dawproject_write`  tracks added to one
 - `reaper`, `reaper_items`, `reaper_text`, `reaper_write`  Reaper projects
-- `live`, `live_clips`  Ableton Live sets
+- `live`, `live_clips`, `live_curves`  Ableton Live sets
+- `places`, `media`   how near is at, how a note names a clip; where a session's audio files are
 - `clip_audio`, `session_stems`, `session_midi`  a session in the place of stems: its sound, its notes
 - `write_back`        what becomes of the tracks that stems were made from; media into a project
 - `stem_folder`       the exchange every DAW takes: aligned files, the clock as MIDI, advice

@@ -195,9 +195,12 @@ def _weigh(clip: Clip, audio: AudioArray) -> Float64Array:
 
 
 def _envelope(clip: Clip, position: int, n_samples: int, length: int, sample_rate: int) -> Float64Array:
-    """Return a clip's fades over some of its samples."""
+    """Return a clip's fades and its lines of gain over some of its samples."""
     places = position + np.arange(n_samples)
     gain = np.ones(n_samples)
+    for line in clip.gain_lines:
+        at_s, factors = np.array(line).T
+        gain *= np.interp(places / sample_rate, at_s, factors)
     if clip.fade_in is not None:
         gain *= _rise(clip.fade_in, places, sample_rate)
     if clip.fade_out is not None:

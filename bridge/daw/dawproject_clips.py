@@ -2,59 +2,47 @@
 
 Conventions: a clip's time and duration are in its parent's unit, what plays inside it in its
 ``contentTimeUnit``. Inside, what plays begins at ``playStart`` and, where it loops, goes back from
-``loopEnd`` to ``loopStart``: each pass is read as a clip of its own. A clip cuts what is in it at both ends.
+``loopEnd`` to ``loopStart``: each pass is read as a clip of its own. A clip cuts what is in it at both ends;
+a negative fade makes it so much longer. What is not read is noted with its track and its clip.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.dawproject_audio import POINT_DEFAULTS, AudioPlacer
+from bridge.daw.dawproject_frames import (
+    Around,
+    FrameClock,
+    Notebook,
+    TimeFrame,
+    fades_as_lines,
+    table_rows,
+)
 from bridge.daw.model import AutomationLane, Clip, ClipFade, ControllerLane, DawNote
-from bridge.daw.untrusted import MAX_ITEMS, check_count, parse_number
+from bridge.daw.places import HAIR_BEATS, HAIR_S
+from bridge.daw.untrusted import MAX_ITEMS, check_count
 from bridge.daw.untrusted_xml import Table
-from bridge.errors import SessionError
 
-__all__ = ["ArrangementReader", "Lying", "TimeFrame", "number_of"]
+__all__ = ["ArrangementReader", "Lying"]
 
-_WARP_TOLERANCE_S: Final = 0.002
-_SAME_RATE: Final = 1e-3
 _MAX_CLIP_DEPTH: Final = 16
 _NOTE_DEFAULTS: Final = (0.0, 0.0, 0.0, 0.8, 0.0)
-_POINT_DEFAULTS: Final = (0.0, 0.0, 0.0)
 _PARAMETERS: Final = ("Volume", "Pan", "Mute")
-_RESAMPLING: Final = ("raw", "repitch")
-
-
-def number_of(element: Element | None, name: str, default: float, where: str) -> float:
-    """Return an attribute as a number."""
-    text = None if element is None else element.get(name)
-    if element is None or text is None:
-        return default
-    try:
-        return parse_number(text, "")
-    except SessionError as error:
-        raise SessionError(f"{where}: <{element.tag} {name}>{error}") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeFrame:
-    """A stretch of the timeline in which local times count from an origin, in one unit; cut at both ends."""
-
-    unit: str = "beats"
-    origin_beats: float = 0.0
-    origin_s: float = 0.0
-    start_s: float = -math.inf
-    end_s: float = math.inf
+_GROUPS: Final = ("Lanes", "Clips")
+_SOUNDING: Final = (*_GROUPS, "Audio", "Warps")
+_TIMELINES: Final = (*_SOUNDING, "Notes", "Points", "Video", "ClipSlot", "Markers")
+_VALUES: Final = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(slots=True)
@@ -73,7 +61,7 @@ class ArrangementReader:
     Args:
         root: The project.
         tempo_map: Its clock.
-        warnings: Gets a line for each clip that cannot be taken over.
+        warnings: Gets a line for all that cannot be taken over.
         members: The names in its archive.
         path: Its file.
     """
@@ -81,10 +69,13 @@ class ArrangementReader:
     def __init__(
         self, root: Element, tempo_map: TempoMap, warnings: list[str], members: set[str], path: Path
     ) -> None:
-        self._tempo_map, self._warnings, self._members = tempo_map, warnings, members
-        self._path, self._where = path, str(path)
+        self._clock = FrameClock(tempo_map, str(path))
+        tracks = {track.get("id", ""): track.get("name", "") for track in root.iter("Track")}
+        self._notebook = Notebook(warnings, tracks)
+        self._audio = AudioPlacer(self._clock, self._notebook, members, path)
         self._n_clips = 0
         self._lying: dict[str, Lying] = {}
+        self._foreign: Counter[str] = Counter()
         self._by_id = {element.get("id"): element for element in root.iter() if element.get("id")}
         self._parameters = {
             parameter.get("id"): parameter
@@ -97,235 +88,208 @@ class ArrangementReader:
         """Return what lies on a track, by its id."""
         return self._lying.setdefault(track, Lying())
 
-    def read_lanes(self, element: Element, frame: TimeFrame, track: str | None, depth: int = 0) -> None:
-        """Read a timeline element and what is in it."""
-        if depth > _MAX_CLIP_DEPTH:
-            self._warnings.append(f"clips nested deeper than {_MAX_CLIP_DEPTH} levels are left out")
+    def read(self, arrangement: Element) -> None:
+        """Read the lanes of an arrangement, and note what of them belongs to nothing."""
+        frame = TimeFrame(unit=self._notebook.unit_of(arrangement, "timeUnit", "beats"))
+        self._read(arrangement, frame, Around())
+        for track, count in self._foreign.items():
+            name = self._notebook.tracks.get(track, "")
+            lanes = "lane" if count == 1 else "lanes"
+            self._notebook.say(f"track {name!r}: {count} {lanes} of automation of its devices not read")
+        lost = [one for track, one in self._lying.items() if track not in self._notebook.tracks]
+        n_clips, n_notes = sum(len(one.clips) for one in lost), sum(len(one.notes) for one in lost)
+        if n_clips or n_notes:
+            self._notebook.say(f"{n_clips} clips and {n_notes} notes lie on no track of it: left out")
+
+    def _read(self, element: Element, frame: TimeFrame, around: Around) -> None:
+        """Read a timeline and what is in it."""
+        if around.depth > _MAX_CLIP_DEPTH:
+            self._notebook.say(f"clips nested deeper than {_MAX_CLIP_DEPTH} levels are left out")
             return
-        track = element.get("track", track)
-        frame = replace(frame, unit=element.get("timeUnit", frame.unit))
-        if element.tag in ("Notes", "Points"):
-            if track is not None:
-                read = self._read_notes if element.tag == "Notes" else self._read_points
-                read(element, frame, track)
-            return
+        around = replace(around, track=element.get("track", around.track))
+        frame = replace(frame, unit=self._notebook.unit_of(element, "timeUnit", frame.unit))
+        match element.tag:
+            case "Notes":
+                self._read_notes(element, frame, around)
+            case "Points":
+                self._read_points(element, frame, around)
+            case "Audio" | "Warps":
+                place = self._audio.place if element.tag == "Audio" else self._audio.place_warped
+                clip = place(element, frame, around)
+                if clip is not None:
+                    self.lying_on(around.track).clips.append(clip)
+            case "Video":
+                self._notebook.say_of(around, "plays a video: left out")
+            case "Lanes" | "Clips":
+                self._read_group(element, frame, around)
+            case str() if around.track or around.depth:  # markers of the song are read elsewhere
+                self._notebook.say_of(around, f"holds <{element.tag}>, which is not read")
+
+    def _read_group(self, element: Element, frame: TimeFrame, around: Around) -> None:
+        """Read what lies side by side; a gain expression among it weighs the rest."""
+        gains = [points for points in element.findall("Points") if _expression(points) == "gain"]
+        sounds = any(child.tag in _SOUNDING for child in element)
+        for points in gains:
+            unit = self._notebook.unit_of(points, "timeUnit", frame.unit)
+            line = self._audio.gain_line(points, replace(frame, unit=unit), around)
+            if line is not None and sounds:
+                around = replace(around, gain_lines=(*around.gain_lines, line))
+            elif line is not None:
+                self._notebook.say_of(around, "has a gain curve for its notes, which is not followed")
         for child in element:
-            if child.tag == "Clip" and track is not None:
-                self._read_clip(child, frame, track, depth)
-            elif isinstance(child.tag, str):
-                self.read_lanes(child, frame, track, depth)
+            if child.tag == "Clip":
+                self._read_clip(child, frame, around)
+            elif isinstance(child.tag, str) and child not in gains:
+                self._read(child, frame, around)
 
-    def _local(self, element: Element, name: str, default: float = 0.0) -> float:
-        return number_of(element, name, default, self._where)
-
-    def _seconds(self, frame: TimeFrame, times: npt.ArrayLike) -> Float64Array:
-        times = np.asarray(times, np.float64)
-        if frame.unit == "seconds":
-            return frame.origin_s + times
-        return self._tempo_map.beats_to_seconds(frame.origin_beats + times)
-
-    def _beats(self, frame: TimeFrame, times: npt.ArrayLike) -> Float64Array:
-        times = np.asarray(times, np.float64)
-        if frame.unit == "beats":
-            return frame.origin_beats + times
-        return self._tempo_map.seconds_to_beats(frame.origin_s + times)
-
-    def _read_clip(self, clip: Element, frame: TimeFrame, track: str, depth: int) -> None:
+    def _read_clip(self, clip: Element, frame: TimeFrame, around: Around) -> None:
         if clip.get("enable") == "false":
             return
-        time = self._local(clip, "time")
-        start_s, end_s = float(self._seconds(frame, time)), frame.end_s
-        if clip.get("duration") is not None:
-            end_s = min(end_s, float(self._seconds(frame, time + self._local(clip, "duration"))))
-        start_beats = float(self._beats(frame, time))
-        content = self._by_id.get(clip.get("reference"))
-        for number, inner in enumerate(self._passes(clip, frame, (start_s, start_beats), end_s)):
+        time = self._clock.number(clip, "time")
+        start = float(self._clock.seconds(frame, time)), float(self._clock.beats(frame, time))
+        unit = self._notebook.unit_of(clip, "contentTimeUnit", frame.unit)
+        own_end_s = self._end_s(clip, frame, time, start, unit)
+        fade_in_s = self._clock.fade_s(clip, "fadeInTime", unit, start[0])
+        fade_out_s = self._clock.fade_s(clip, "fadeOutTime", unit, own_end_s)
+        lead_s, end_s = max(0.0, -fade_in_s), min(frame.end_s, own_end_s + max(0.0, -fade_out_s))
+        lines = fades_as_lines(frame.start_s, around.fade_in, frame.end_s, around.fade_out)
+        inside = replace(
+            around,
+            name=clip.get("name") or around.name,
+            depth=around.depth + 1,
+            start_s=start[0],
+            gain_lines=(*around.gain_lines, *lines),
+        )
+        content = self._content(clip, inside)
+        for number, inner in enumerate(self._passes(clip, unit, start, lead_s, end_s)):
             self._n_clips += 1
-            check_count(self._n_clips, MAX_ITEMS, "clips", self._where)
+            check_count(self._n_clips, MAX_ITEMS, "clips", self._clock.where)
             cut = replace(inner, start_s=max(inner.start_s, frame.start_s))
             if cut.end_s <= cut.start_s:
                 continue
-            is_first, is_last = number == 0, inner.end_s >= end_s
-            for child in clip if content is None else [content]:
-                self._read_content(clip, child, cut, track, depth, is_first=is_first, is_last=is_last)
+            begins, ends = number == 0 and cut.start_s == inner.start_s, inner.end_s >= end_s
+            faded = replace(
+                inside,
+                fade_in=ClipFade(length_s=abs(fade_in_s)) if fade_in_s and begins else None,
+                fade_out=ClipFade(length_s=abs(fade_out_s)) if fade_out_s and ends else None,
+            )
+            for child in content:
+                self._read(child, cut, faded)
+
+    def _content(self, clip: Element, inside: Around) -> Sequence[Element]:
+        """Return what a clip plays: what is in it, or what it refers to."""
+        reference = clip.get("reference")
+        if reference is None:
+            return [child for child in clip if isinstance(child.tag, str)]
+        content = self._by_id.get(reference)
+        if content is None or content.tag not in _TIMELINES:
+            self._notebook.say_of(
+                inside, frame, f"plays {reference!r}, which is not in the project: left out"
+            )
+            return ()
+        return (content,)
+
+    def _end_s(
+        self, clip: Element, frame: TimeFrame, time: float, start: tuple[float, float], unit: str
+    ) -> float:
+        """Return when a clip ends: after its duration, or where what it plays is to stop."""
+        if clip.get("duration") is not None:
+            return float(self._clock.seconds(frame, time + self._clock.number(clip, "duration")))
+        if clip.get("playStop") is None:
+            return math.inf
+        length = self._clock.number(clip, "playStop") - self._clock.number(clip, "playStart")
+        begun = TimeFrame(unit=unit, origin_s=start[0], origin_beats=start[1])
+        return float(self._clock.seconds(begun, length))
 
     def _passes(
-        self, clip: Element, frame: TimeFrame, start: tuple[float, float], end_s: float
+        self, clip: Element, unit: str, start: tuple[float, float], lead_s: float, end_s: float
     ) -> Iterator[TimeFrame]:
         """Return the frames of what plays inside a clip, one for each pass of its loop."""
-        unit = clip.get("contentTimeUnit", frame.unit)
-        first = self._local(clip, "playStart")
-        loop_start, loop_end = self._local(clip, "loopStart"), self._local(clip, "loopEnd", math.nan)
+        first = self._clock.number(clip, "playStart")
+        loop_start = self._clock.number(clip, "loopStart")
+        loop_end = self._clock.number(clip, "loopEnd", math.nan)
+        tempo_map = self._clock.tempo_map
         at_s, at_beats = start
         while True:
             if unit == "seconds":
                 origin_s = at_s - first
-                origin_beats = float(self._tempo_map.seconds_to_beats(origin_s))
+                origin_beats = float(tempo_map.seconds_to_beats(origin_s))
             else:
                 origin_beats = at_beats - first
-                origin_s = float(self._tempo_map.beats_to_seconds(origin_beats))
+                origin_s = float(tempo_map.beats_to_seconds(origin_beats))
             one = TimeFrame(
-                unit=unit, origin_beats=origin_beats, origin_s=origin_s, start_s=at_s, end_s=end_s
+                unit=unit, origin_beats=origin_beats, origin_s=origin_s, start_s=at_s - lead_s, end_s=end_s
             )
-            stop_s = float(self._seconds(one, loop_end)) if loop_end > max(loop_start, first) else math.inf
-            if not math.isfinite(end_s) or stop_s >= end_s - 1e-9:
+            lead_s = 0.0
+            loops = loop_end > max(loop_start, first)
+            stop_s = float(self._clock.seconds(one, loop_end)) if loops else math.inf
+            if not math.isfinite(end_s) or stop_s >= end_s - HAIR_S:
                 yield one
                 return
             yield replace(one, end_s=stop_s)
-            at_s, at_beats = stop_s, float(self._beats(one, loop_end))
+            at_s, at_beats = stop_s, float(self._clock.beats(one, loop_end))
             first = loop_start
 
-    def _read_content(
-        self,
-        clip: Element,
-        child: Element,
-        frame: TimeFrame,
-        track: str,
-        depth: int,
-        *,
-        is_first: bool,
-        is_last: bool,
-    ) -> None:
-        fades: dict[str, Any] = {}
-        if is_first:
-            fades["fade_in"] = self._fade(clip, "fadeInTime", frame, frame.start_s)
-        if is_last:
-            fades["fade_out"] = self._fade(clip, "fadeOutTime", frame, frame.end_s)
-        if child.tag == "Audio":
-            self._add_clip(clip, child, frame, (frame.origin_s, 0.0, 1.0), track, fades)
-        elif child.tag == "Warps":
-            self._read_warps(clip, child, frame, track, fades)
-        elif isinstance(child.tag, str):
-            self.read_lanes(child, frame, track, depth + 1)
-
-    def _fade(self, clip: Element, name: str, frame: TimeFrame, at_s: float) -> ClipFade | None:
-        length = self._local(clip, name)
-        if length <= 0 or not math.isfinite(at_s):
-            return None
-        if clip.get("fadeTimeUnit", clip.get("contentTimeUnit", frame.unit)) == "seconds":
-            return ClipFade(length_s=length)
-        beats = float(self._tempo_map.seconds_to_beats(at_s))
-        near = self._tempo_map.beats_to_seconds(
-            [beats, beats + (length if name == "fadeInTime" else -length)]
-        )
-        return ClipFade(length_s=abs(float(near[1] - near[0])))
-
-    def _read_warps(
-        self, clip: Element, warps: Element, frame: TimeFrame, track: str, fades: dict[str, Any]
-    ) -> None:
-        """Take over a clip whose warping plays its file at one rate, which may be the file's own."""
-        audio = warps.find("Audio")
-        if audio is None:
-            return
-        base = replace(frame, unit=warps.get("timeUnit", frame.unit))
-        pairs = sorted(
-            {self._local(w, "time"): self._local(w, "contentTime") for w in warps.findall("Warp")}.items()
-        )
-        name = clip.get("name", "")
-        if not pairs:
-            self._warnings.append(f"clip {name!r} has no warp points: left out; bounce it first")
-            return
-        times_s = self._seconds(base, np.array([time for time, _ in pairs]))
-        content_s = np.array([content for _, content in pairs])
-        span_s = float(times_s[-1] - times_s[0])
-        rate = float(content_s[-1] - content_s[0]) / span_s if span_s > 0 else 1.0
-        if abs(rate - 1.0) < _SAME_RATE:
-            rate = 1.0
-        bend_s = content_s - content_s[0] - rate * (times_s - times_s[0])
-        if rate <= 0 or np.abs(bend_s).max() > _WARP_TOLERANCE_S:
-            self._warnings.append(f"clip {name!r} is stretched by a changing rate: left out; bounce it first")
-            return
-        tied = (float(times_s[0]), float(content_s[0]), rate)
-        self._add_clip(clip, audio, frame, tied, track, fades)
-
-    def _add_clip(
-        self,
-        clip: Element,
-        audio: Element,
-        frame: TimeFrame,
-        tied: tuple[float, float, float],
-        track: str,
-        fades: dict[str, Any],
-    ) -> None:
-        """Place a file; `tied` is a time of the session, what of the file sounds then, and the rate."""
-        name = clip.get("name") or audio.get("name", "")
-        file = audio.find("File")
-        if file is None or not file.get("path"):
-            self._warnings.append(f"clip {name!r} names no file: left out")
-            return
-        media = file.get("path", "")
-        is_embedded = file.get("external") != "true"
-        if is_embedded and media not in self._members:
-            self._warnings.append(f"clip {name!r}: {media} is not in the archive: left out")
-            return
-        at_s, file_at_s, rate = tied
-        zero_s = at_s - file_at_s / rate  # when the file's first sample sounds, or would
-        start_s = max(frame.start_s, zero_s)
-        end_s = min(frame.end_s, zero_s + self._local(audio, "duration", math.inf) / rate)
-        if end_s <= start_s:
-            return
-        self.lying_on(track).clips.append(
-            Clip(
-                name=name or Path(media).stem,
-                media=media if is_embedded else str(self._path.parent / media),
-                is_embedded=is_embedded,
-                start_s=start_s,
-                duration_s=end_s - start_s if math.isfinite(end_s) else 0.0,
-                offset_s=(start_s - zero_s) * rate,
-                rate=rate,
-                keeps_pitch=rate != 1.0 and audio.get("algorithm", "stretch") not in _RESAMPLING,
-                **fades,
-            )
-        )
-
-    def _read_notes(self, element: Element, frame: TimeFrame, track: str) -> None:
-        rows = _rows(element, _NOTE_DEFAULTS)
-        starts, ends = self._beats(frame, rows[:, 0]), self._beats(frame, rows[:, 0] + rows[:, 1])
-        first, last = self._tempo_map.seconds_to_beats(
+    def _read_notes(self, element: Element, frame: TimeFrame, around: Around) -> None:
+        rows = table_rows(element, _NOTE_DEFAULTS)
+        if isinstance(element, Table) and element.has_inner:
+            self._notebook.say_of(around, "has curves of single notes, which are not followed")
+        starts, ends = self._clock.beats(frame, rows[:, 0]), self._clock.beats(frame, rows[:, 0] + rows[:, 1])
+        first, last = self._clock.tempo_map.seconds_to_beats(
             np.clip([frame.start_s, frame.end_s], -1e9, 1e9)
         ).tolist()
-        is_heard = (starts >= first - 1e-6) & (starts < last - 1e-9)
+        is_heard = (starts >= first - HAIR_BEATS) & (starts < last - HAIR_BEATS)
         ends = np.minimum(ends, last)
         columns = (starts, ends - starts, rows[:, 2].astype(int), rows[:, 3], rows[:, 4].astype(int))
-        self.lying_on(track).notes.extend(
+        self.lying_on(around.track).notes.extend(
             DawNote(start_beats=start, duration_beats=duration, key=key, velocity=velocity, channel=channel)
             for start, duration, key, velocity, channel in zip(
                 *(column[is_heard].tolist() for column in columns), strict=True
             )
         )
 
-    def _read_points(self, element: Element, frame: TimeFrame, track: str) -> None:
+    def _read_points(self, element: Element, frame: TimeFrame, around: Around) -> None:
         target = element.find("Target")
         if target is None:
+            self._notebook.say_of(around, "has points that move nothing: left out")
             return
-        rows = _rows(element, _POINT_DEFAULTS)
-        rows = rows[np.argsort(rows[:, 0], kind="stable")]
-        beats = self._beats(frame, rows[:, 0]).tolist()
-        values = rows[:, 1].tolist()
+        rows = self._rows(element)
+        beats, values = self._clock.beats(frame, rows[:, 0]).tolist(), rows[:, 1].tolist()
         parameter = self._parameters.get(target.get("parameter"))
-        if target.get("expression") == "channelController":
-            self.lying_on(track).lanes.append(
+        expression = _expression(element)
+        if expression == "channelController":
+            self.lying_on(around.track).lanes.append(
                 ControllerLane(
-                    controller=int(self._local(target, "controller")),
-                    channel=int(self._local(target, "channel")),
+                    controller=int(self._clock.number(target, "controller")),
+                    channel=int(self._clock.number(target, "channel")),
                     points=tuple(zip(beats, values, strict=True)),
                 )
             )
         elif parameter is not None:
-            low, high = self._local(parameter, "min", 0.0), self._local(parameter, "max", 1.0)
-            self.lying_on(track).automation.append(
+            number = self._clock.number
+            self.lying_on(around.track).automation.append(
                 AutomationLane(
                     name=str(parameter.tag),
-                    low=low,
-                    high=high,
+                    low=number(parameter, "min", 0.0),
+                    high=number(parameter, "max", 1.0),
                     points=tuple(zip(beats, values, (rows[:, 2] != 0).tolist(), strict=True)),
                 )
             )
+        elif expression:
+            self._notebook.say_of(around, f"has a curve of its {expression}, which is not followed")
+        else:
+            self._foreign[around.track] += 1
+
+    def _rows(self, element: Element) -> Float64Array:
+        """Return points as rows by time: real ones, and switches as 0 and 1, which hold."""
+        switches = [
+            (self._clock.number(point, "time"), _VALUES.get(point.get("value", ""), 0.0), 0.0)
+            for point in element.findall("BoolPoint")
+        ]
+        rows = np.concatenate([table_rows(element, POINT_DEFAULTS), np.array(switches).reshape(-1, 3)])
+        return rows[np.argsort(rows[:, 0], kind="stable")]
 
 
-def _rows(element: Element, defaults: tuple[float, ...]) -> Float64Array:
-    """Return the (rows, columns) of a table; what a row does not say is its default."""
-    if not isinstance(element, Table):
-        return np.zeros((0, len(defaults)))
-    rows = np.array(element.rows).reshape(-1, len(defaults))
-    return np.where(np.isnan(rows), defaults, rows)
+def _expression(points: Element) -> str:
+    target = points.find("Target")
+    return "" if target is None else target.get("expression", "")

@@ -3,11 +3,8 @@
 Live sends no tempo with its MIDI exports, so this is where it can be had. A set is gzip around XML that Live
 alone may write; nothing is ever written back. Times are beats.
 
-Conventions: a meter is one number, numerator - 1 + 99 * log2(denominator). Live looks at its tempo automation
-once every sixteenth of the song and holds what it finds, so a drawn ramp is played as steps.
-
-Source: measurements in Live, https://forum.ableton.com/viewtopic.php?t=251307 (bars of a ramp from 150 to 50
-BPM over 16 beats: 0, 1.740, 3.867, 6.604, 10.447 s).
+Conventions: a meter is one number, numerator - 1 + 99 * log2(denominator). `live_curves` says what is between
+the points of an automation, and how Live plays a tempo that moves.
 """
 
 from __future__ import annotations
@@ -19,15 +16,15 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import numpy.typing as npt
 
 from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
 from bridge.clock.tempo_segments import RampLaw
 from bridge.daw.live_clips import LiveClips, value_of
+from bridge.daw.live_curves import LiveCurve, held_tempos
 from bridge.daw.model import AutomationLane, Session, Track
 from bridge.daw.untrusted import MAX_ITEMS, MAX_TEMPOS, check_count, naming, parse_number, read_gzip
-from bridge.daw.untrusted_xml import parse_xml
+from bridge.daw.untrusted_xml import Table, parse_xml
 from bridge.errors import SessionError
 
 __all__ = ["read_live"]
@@ -35,8 +32,11 @@ __all__ = ["read_live"]
 _METER_BASE: Final = 99
 _SKIPPED: Final = ("ClipSlotList", "Devices", "FreezeSequencer", "Sends", "TakeLanes")
 """What a set holds much of and nothing is read from."""
-_TABLES: Final = {"Notes": ("MidiNoteEvent", ("Time", "Duration", "Velocity", "IsEnabled"))}
-_SIXTEENTH_BEATS: Final = 0.25
+_POINT: Final = ("Time", "Value", "CurveControl1X", "CurveControl1Y", "CurveControl2X", "CurveControl2Y")
+_TABLES: Final = {
+    "Notes": ("MidiNoteEvent", ("Time", "Duration", "Velocity", "IsEnabled")),
+    "Events": ("FloatEvent", _POINT),
+}
 _MEASURED_UP_TO: Final = (12, 2)
 _MIXER_LANES: Final = (("Volume", 0.0, 2.0), ("Pan", -1.0, 1.0))
 """Name, lowest and highest value of what of a track's mixer can be automated; the fader's top is +6 dB."""
@@ -56,8 +56,9 @@ def read_live(path: Path | str) -> Session:
         raise SessionError(f"{path}: begins with <{root.tag}>: it is not a Live set")
     warnings: list[str] = []
     with naming(path):
-        tempo_map = _build_tempo_map(live_set, where)
-        if _has_ramps(live_set, where) and _version(root) > _MEASURED_UP_TO:
+        tempos = _tempo_curve(live_set, where)
+        tempo_map = _build_tempo_map(live_set, tempos, where, warnings)
+        if tempos is not None and tempos.has_ramps and _version(root) > _MEASURED_UP_TO:
             warnings.append(
                 "its tempo ramps are read as steps of a sixteenth, as Live up to 12.2 plays them; "
                 f"it was saved by {root.get('Creator', 'a newer Live')}"
@@ -96,76 +97,81 @@ def _master(live_set: Element) -> tuple[Element | None, Element | None]:
     return master, mixer
 
 
-def _build_tempo_map(live_set: Element, where: str) -> TempoMap:
+def _tempo_curve(live_set: Element, where: str) -> LiveCurve | None:
+    return _automation(*_master(live_set), "Tempo", "FloatEvent", where)
+
+
+def _build_tempo_map(
+    live_set: Element, tempo_curve: LiveCurve | None, where: str, warnings: list[str]
+) -> TempoMap:
     master, mixer = _master(live_set)
-    bpm = parse_number(value_of(mixer, "Tempo/Manual", "120"), where)
+    tempos = _tempos(mixer, tempo_curve, where, warnings)
     meter_code = int(parse_number(value_of(mixer, "TimeSignature/Manual", "201"), where))
-    points = _automation(master, mixer, "Tempo", "FloatEvent", where)
     events = _automation(master, mixer, "TimeSignature", "EnumEvent", where)
-    meters = {max(0.0, beats): _meter(int(code)) for beats, code in events.tolist()}
+    codes = () if events is None else zip(events.beats.tolist(), events.values.tolist(), strict=True)
+    meters = {max(0.0, beats): _meter(int(code)) for beats, code in codes}
     meters.setdefault(0.0, _meter(meter_code))
     markers = live_set.find("Locators/Locators")
     return TempoMap.from_points(
-        _tempo_steps(points, where) if len(points) else [(0.0, bpm, "hold")],
+        tempos,
         [(beats, *meter) for beats, meter in sorted(meters.items())],
         [
-            (parse_number(value_of(locator, "Time", "0"), where), value_of(locator, "Name"))
-            for locator in (markers if markers is not None else ())
+            (
+                parse_number(value_of(locator, "Time", "0"), where),
+                value_of(locator, "Name") or f"Locator {number}",
+            )
+            for number, locator in enumerate(markers if markers is not None else (), 1)
         ],
         source="session",
     )
 
 
-def _has_ramps(live_set: Element, where: str) -> bool:
-    points = _automation(*_master(live_set), "Tempo", "FloatEvent", where)
-    return bool(((np.diff(points[:, 0]) > 0) & (np.diff(points[:, 1]) != 0)).any())
+def _tempos(
+    mixer: Element | None, curve: LiveCurve | None, where: str, warnings: list[str]
+) -> list[tuple[float, float, RampLaw]]:
+    if curve is not None:
+        tempos, notes = held_tempos(curve)
+        warnings += notes
+        return tempos
+    said = value_of(mixer, "Tempo/Manual")
+    if not said:
+        warnings.append("says no tempo: 120 BPM are taken; give the song's with --bpm")
+    return [(0.0, parse_number(said or "120", where), "hold")]
 
 
 def _automation(
     track: Element | None, mixer: Element | None, name: str, kind: str, where: str
-) -> Float64Array:
-    """Return the (beats, value) rows of an automated parameter, in order."""
+) -> LiveCurve | None:
+    """Return an automated parameter; None where nothing moves it."""
     parameter = None if mixer is None else mixer.find(name)
     if parameter is None or track is None:
-        return np.zeros((0, 2))
+        return None
     target = parameter.find("AutomationTarget")
     identifier = None if target is None else target.get("Id")
-    events = list(parameter.iterfind(f"ArrangerAutomation/Events/{kind}"))  # Live 9
+    events = parameter.find("ArrangerAutomation/Events")  # Live 9
     for envelope in track.iterfind("AutomationEnvelopes/Envelopes/AutomationEnvelope"):
         if identifier is not None and value_of(envelope, "EnvelopeTarget/PointeeId") == identifier:
-            events = list(envelope.iterfind(f"Automation/Events/{kind}"))
-    check_count(len(events), MAX_TEMPOS, "tempos, meters or points of automation", where)
-    rows = [
-        (parse_number(e.get("Time", "0"), where), parse_number(e.get("Value", "0"), where)) for e in events
-    ]
-    points = np.array(rows, np.float64).reshape(-1, 2)
-    return points[np.argsort(points[:, 0], kind="stable")]
+            events = envelope.find("Automation/Events")
+    rows = _points(events, kind, where)
+    check_count(len(rows), MAX_TEMPOS, "tempos, meters or points of automation", where)
+    if not len(rows):
+        return None
+    rows = rows[np.argsort(rows[:, 0], kind="stable")]
+    return LiveCurve(beats=rows[:, 0], values=rows[:, 1], controls=rows[:, 2:])
 
 
-def _tempo_steps(points: Float64Array, where: str) -> list[tuple[float, float, RampLaw]]:
-    """Return the tempos that Live holds: what its automation is at each sixteenth, where that changes."""
-    times, values = points[:, 0], points[:, 1]
-    first = np.ceil(np.maximum(times, 0.0) / _SIXTEENTH_BEATS)
-    n_steps = np.where(np.diff(values) != 0.0, np.diff(first), 0.0)
-    check_count(int(min(n_steps.sum(), 1e9)) + len(points), MAX_TEMPOS, "tempos", where)
-    ramps = [start + np.arange(n) for start, n in zip(first[:-1], n_steps, strict=True) if n > 0]
-    grid = np.unique(np.concatenate([[0.0], first, *ramps])) * _SIXTEENTH_BEATS
-    held = _value_at(times, values, grid)
-    is_new = np.concatenate([[True], held[1:] != held[:-1]])
-    return [
-        (beats, bpm, "hold") for beats, bpm in zip(grid[is_new].tolist(), held[is_new].tolist(), strict=True)
-    ]
-
-
-def _value_at(times: Float64Array, values: Float64Array, grid: Float64Array) -> Float64Array:
-    """Return what automation is at some beats: straight between points, the last of those on one beat."""
-    index = np.searchsorted(times, grid, side="right") - 1
-    before = np.maximum(index, 0)
-    after = np.minimum(before + 1, len(times) - 1)
-    span = times[after] - times[before]
-    share = np.where(span > 0, (grid - times[before]) / np.where(span > 0, span, 1.0), 0.0)
-    held: Float64Array = values[before] + np.clip(share, 0.0, 1.0) * (values[after] - values[before])
-    return held
+def _points(events: Element | None, kind: str, where: str) -> Float64Array:
+    """Return points as rows: beats, value, and the controls of a curve, NaN where it is a line."""
+    if kind == _TABLES["Events"][0] and isinstance(events, Table):
+        rows = np.array(events.rows).reshape(-1, len(_POINT))
+    else:
+        found = events.findall(kind) if events is not None else []
+        texts = [[event.get(name, "0") for name in _POINT[:2]] for event in found]
+        rows = np.full((len(found), len(_POINT)), np.nan)
+        rows[:, :2] = np.array([[parse_number(text, where) for text in row] for row in texts]).reshape(-1, 2)
+    rows[:, :2] = np.nan_to_num(rows[:, :2])
+    rows[np.isnan(rows).any(axis=1), 2:] = np.nan  # half a curve is none
+    return rows
 
 
 def _meter(code: int) -> tuple[int, int]:
@@ -194,12 +200,13 @@ def _build_track(track: Element, clips: LiveClips, groups: Mapping[str, str], wh
 def _mixer_lanes(track: Element, mixer: Element | None, where: str) -> list[AutomationLane]:
     lanes = []
     for name, low, high in _MIXER_LANES:
-        points = _automation(track, mixer, name, "FloatEvent", where)
-        if len(points):
-            lanes.append(AutomationLane(name=name, low=low, high=high, points=_lane_points(points)))
+        curve = _automation(track, mixer, name, "FloatEvent", where)
+        if curve is not None:
+            lanes.append(AutomationLane(name=name, low=low, high=high, points=_lane_points(curve)))
     return lanes
 
 
-def _lane_points(points: npt.NDArray[np.float64]) -> tuple[tuple[float, float, bool], ...]:
-    beats = np.maximum(points[:, 0], 0.0).tolist()
-    return tuple((at, value, True) for at, value in zip(beats, points[:, 1].tolist(), strict=True))
+def _lane_points(curve: LiveCurve) -> tuple[tuple[float, float, bool], ...]:
+    lines = curve.straightened()
+    beats = np.maximum(lines.beats, 0.0).tolist()
+    return tuple((at, value, True) for at, value in zip(beats, lines.values.tolist(), strict=True))

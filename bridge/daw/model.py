@@ -16,6 +16,7 @@ __all__ = [
     "DawNote",
     "FadeShape",
     "FileLoop",
+    "GainLine",
     "Session",
     "StemTrack",
     "Track",
@@ -28,6 +29,9 @@ FadeShape = Literal[
 
 A fade out falls as it rises, backwards.
 """
+
+GainLine = tuple[tuple[float, float], ...]
+"""(seconds, factor) in order, a straight line from each to the next and level beyond the outer ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Clip:
         offset_s: Where in the file it begins; in `section`, where there is one.
         section_s: Start and end of the part of the file that stands for all of it; None is the whole file.
         gain: What its samples are multiplied by; negative where its polarity is turned.
+        gain_lines: Each multiplies them too, from the clip's start on.
         pan: -1 left to 1 right: the other side gets fainter, its own stays.
         fade_in: At its start.
         fade_out: At its end.
@@ -87,6 +92,7 @@ class Clip:
     offset_s: float = 0.0
     section_s: tuple[float, float] | None = None
     gain: float = 1.0
+    gain_lines: tuple[GainLine, ...] = ()
     pan: float = 0.0
     fade_in: ClipFade | None = None
     fade_out: ClipFade | None = None

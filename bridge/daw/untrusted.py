@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import stat
 import zipfile
 import zlib
@@ -37,6 +38,7 @@ _MAX_HOLLOW_BYTES: Final = 256 << 20
 _USUAL_RATIO: Final = 100
 _CHUNK_BYTES: Final = 1 << 18
 _LARGEST_NUMBER: Final = 1e9  # 30 years in seconds, 1900 years of beats at 60 BPM
+_PYTHON_BYTES: Final = re.compile(r"""\s*\(?\bb(?:'[^']*'|"[^"]*")\)?""")
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -177,7 +179,9 @@ def read_gzip(path: Path, limit_bytes: int = MAX_XML_BYTES) -> Iterator[bytes]:
 def _words(error: Exception) -> str:
     """Say what is wrong without the numbers and quotes that Python puts around it."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said or "it ends too early"
+    if said.startswith("Not a gzipped file"):
+        return "it is no gzip file"
+    return _PYTHON_BYTES.sub("", said).strip() or "it ends too early"
 
 
 def _pieces(file: io.BufferedIOBase | IO[bytes], where: str, limit_bytes: int) -> Iterator[bytes]:

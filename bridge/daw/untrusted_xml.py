@@ -33,6 +33,8 @@ class Table(ET.Element):
     """
 
     rows: array[float]
+    has_inner: bool = False
+    """Whether there is anything in one of those children, which was not read."""
 
 
 class Verbatim(ET.Element):
@@ -137,6 +139,8 @@ class _Builder:
         if self._depth > _MAX_DEPTH:
             raise SessionError(f"{self._where}: nested deeper than {_MAX_DEPTH} levels, not a session")
         if self._skip_depth or tag in self._skipped:
+            if self._table is not None and self._skip_depth == self._table_depth + 1:
+                self._table.has_inner = True
             self._skip_depth = self._skip_depth or self._depth
             self._n_skipped += 2 + len(attributes)
             if self._n_skipped > _MAX_SKIPPED:
