@@ -1,7 +1,8 @@
 """Audio of a DAWproject's clips: which file, from where, at which rate, and how loud.
 
 Conventions: an audio file's own times are seconds. Warps tie times of what is around them to times of
-the file; between two of them the file plays at one rate. A gain expression multiplies all that lies beside it.
+the file; between two of them the file plays at one rate. A gain expression multiplies
+what lies beside it.
 """
 
 from __future__ import annotations

@@ -183,9 +183,7 @@ class ArrangementReader:
             return [child for child in clip if isinstance(child.tag, str)]
         content = self._by_id.get(reference)
         if content is None or content.tag not in _TIMELINES:
-            self._notebook.say_of(
-                inside, frame, f"plays {reference!r}, which is not in the project: left out"
-            )
+            self._notebook.say_of(inside, f"plays {reference!r}, which is not in the project: left out")
             return ()
         return (content,)
 

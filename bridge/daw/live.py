@@ -184,7 +184,7 @@ def _track_name(track: Element) -> str:
 
 def _build_track(track: Element, clips: LiveClips, groups: Mapping[str, str], where: str) -> Track:
     mixer = track.find("DeviceChain/Mixer")
-    audio, notes = clips.read_track(track)
+    audio, notes = clips.read_track(track, _track_name(track))
     return Track(
         name=_track_name(track),
         group=groups.get(value_of(track, "TrackGroupId"), ""),

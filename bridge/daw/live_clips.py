@@ -7,7 +7,6 @@ counts seconds. What a clip plays begins `StartRelative` after `LoopStart`; wher
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,9 @@ import numpy as np
 
 from bridge.arrays import Float64Array
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.media import find_media, is_file
 from bridge.daw.model import Clip, ClipFade, DawNote, FileLoop
+from bridge.daw.places import HAIR_BEATS, place_text
 from bridge.daw.untrusted import check_count, parse_number
 from bridge.daw.untrusted_xml import Table
 from bridge.errors import SessionError
@@ -58,9 +59,15 @@ class LiveClips:
 
     def __init__(self, tempo_map: TempoMap, path: Path, warnings: list[str]) -> None:
         self._tempo_map, self._path, self._warnings = tempo_map, path, warnings
+        self._track = ""
 
-    def read_track(self, track: Element) -> tuple[tuple[Clip, ...], tuple[DawNote, ...]]:
-        """Return a track's audio and notes, in order of time."""
+    def _say(self, clip: Element, text: str) -> None:
+        start_s = float(self._tempo_map.beats_to_seconds(self._span(clip)[0]))
+        self._warnings.append(f"{place_text(self._track, start_s, 'clip', value_of(clip, 'Name'))} {text}")
+
+    def read_track(self, track: Element, name: str) -> tuple[tuple[Clip, ...], tuple[DawNote, ...]]:
+        """Return the audio and the notes of a track of some name, in order of time."""
+        self._track = name
         clips = [clip for one in _clips(track, "AudioClip") if (clip := self._audio_clip(one)) is not None]
         notes = [note for one in _clips(track, "MidiClip") for note in self._notes(one)]
         return (
@@ -112,17 +119,17 @@ class LiveClips:
             return None
         media = self._media(clip)
         if not media:
-            self._warnings.append(f"clip {name!r} names no file: left out")
+            self._say(clip, "names no file: left out")
             return None
         if self._number(clip, "PitchCoarse", 0.0) or self._number(clip, "PitchFine", 0.0):
-            self._warnings.append(f"clip {name!r} is transposed: left out; freeze or consolidate it first")
+            self._say(clip, "is transposed: left out; freeze or consolidate it first")
             return None
         start, end = self._span(clip)
         start_s, end_s = self._tempo_map.beats_to_seconds([start, end]).tolist()
         inside = self._inside(clip)
         rate, loop, keeps_pitch = 1.0, None, False
         if value_of(clip, "IsWarped") == "true":
-            found = self._warped(clip, name, inside, (start, end), (start_s, end_s))
+            found = self._warped(clip, inside, (start, end), (start_s, end_s))
             if found is None:
                 return None
             offset_s, rate, loop = found
@@ -131,7 +138,7 @@ class LiveClips:
             offset_s = inside.start
         fades = value_of(clip, "Fade", "true") == "true"
         return Clip(
-            name=name or Path(media).stem,
+            name=name or Path(media.replace("\\", "/")).stem,
             media=media,
             is_embedded=False,
             start_s=start_s,
@@ -152,7 +159,6 @@ class LiveClips:
     def _warped(
         self,
         clip: Element,
-        name: str,
         inside: _Inside,
         span: tuple[float, float],
         span_s: tuple[float, float],
@@ -173,7 +179,7 @@ class LiveClips:
         used_s = _file_seconds(markers, beats_used)
         length_s = span_s[1] - span_s[0]
         if used_s is None or length_s <= 0:
-            self._warnings.append(f"clip {name!r} has no warp markers that say its tempo: left out")
+            self._say(clip, "has no warp markers that say its tempo: left out")
             return None
         # The session's own clock over the clip: what one beat of it lasts must be the same all along.
         session_beats = np.linspace(span[0], span[1], 33)
@@ -184,9 +190,7 @@ class LiveClips:
         bend_s = used_s - used_s[0] - file_s_per_beat * (beats_used - beats_used[0])
         follows_song = not loops and self._follows_song(markers, inside, span, session_beats, session_s)
         if not follows_song and max(np.abs(drift_s).max(), np.abs(bend_s).max()) > _WARP_TOLERANCE_S:
-            self._warnings.append(
-                f"clip {name!r} is stretched by a changing rate: left out; consolidate it first"
-            )
+            self._say(clip, "is stretched by a changing rate: left out; consolidate it first")
             return None
         rate = 1.0 if follows_song else float(file_s_per_beat / s_per_beat)
         if abs(rate - 1.0) * length_s < _WARP_TOLERANCE_S and abs(rate - 1.0) < _RATE_TOLERANCE * 10:
@@ -218,10 +222,12 @@ class LiveClips:
         absolute = value_of(reference, "Path")
         relative = value_of(reference, "RelativePath") or _relative_path(reference)
         found = str(self._path.parent / relative) if relative else ""
-        with contextlib.suppress(OSError, ValueError):  # too long for a name, or none
-            if found and Path(found).exists():
-                return found
-        return absolute or found
+        if not absolute or (found and is_file(found)):
+            return found
+        media = find_media(self._path, absolute)
+        if media.note:
+            self._say(clip, f"plays a file of another computer: {media.note}")
+        return media.path
 
 
 def _clips(track: Element, kind: str) -> Iterator[Element]:
@@ -270,14 +276,14 @@ def _passes(inside: _Inside, length: float) -> Iterator[tuple[float, float, floa
         yield at, first, last
         at += last - first
         first = inside.loop_start
-        if at >= length - 1e-9:
+        if at >= length - HAIR_BEATS:
             return
 
 
 def _notes_between(
     rows: Float64Array, key: int, start: float, first: float, last: float
 ) -> Iterator[DawNote]:
-    is_heard = (rows[:, 0] >= first - 1e-9) & (rows[:, 0] < last - 1e-9)
+    is_heard = (rows[:, 0] >= first - HAIR_BEATS) & (rows[:, 0] < last - HAIR_BEATS)
     for at, duration, velocity, _ in rows[is_heard].tolist():
         yield DawNote(
             start_beats=start + at - first,

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Media", "find_media"]
+__all__ = ["Media", "find_media", "is_file"]
 
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _MAX_FOLDERS: Final = 8
@@ -39,18 +39,19 @@ def find_media(session: Path, written: str) -> Media:
     plain = written.replace("\\", "/")
     is_foreign = os.name != "nt" and _WINDOWS.match(written) is not None
     joined = str(session.parent / plain)
-    if not is_foreign and (not Path(plain).is_absolute() or _exists(joined)):
+    if not is_foreign and (not Path(plain).is_absolute() or is_file(joined)):
         return Media(joined)
     parts = [part for part in plain.split("/")[1:] if part not in ("", ".")]
     for first in range(max(0, len(parts) - _MAX_FOLDERS), len(parts)):
         tail = parts[first:]
         near = str(session.parent.joinpath(*tail))
-        if ".." not in tail and _exists(near):
+        if ".." not in tail and is_file(near):
             return Media(near, f"{written} is not there: {'/'.join(tail)} beside the session is taken")
     return Media(written)
 
 
-def _exists(path: str) -> bool:
+def is_file(path: str) -> bool:
+    """Whether a path of a session, whatever stands in it, is that of a file."""
     with contextlib.suppress(OSError, ValueError):  # too long for a name, or none
         return Path(path).is_file()
     return False

@@ -42,7 +42,7 @@ def read_reaper(path: Path | str) -> Session:
         if len(versions) > 1:
             warnings.append(f"holds {len(versions)} versions of the project: the newest is read")
         with naming(path):
-            tempo_map = _build_tempo_map(project, str(path))
+            tempo_map = _build_tempo_map(project, str(path), warnings)
         n_items = sum(1 for track in project.blocks("TRACK") for _ in track.blocks("ITEM"))
         check_count(n_items, MAX_ITEMS, "items", str(path))
         rate = project.first("SAMPLERATE")  # the rate, and whether the project insists on it
@@ -57,7 +57,7 @@ def read_reaper(path: Path | str) -> Session:
         )
 
 
-def _build_tempo_map(project: Block, where: str) -> TempoMap:
+def _build_tempo_map(project: Block, where: str, warnings: list[str]) -> TempoMap:
     header = project.first("TEMPO")
     bpm = number(header, 0, 120.0)
     tempos: list[tuple[float, float, RampLaw]] = []
@@ -79,16 +79,38 @@ def _build_tempo_map(project: Block, where: str) -> TempoMap:
             if code > 0:
                 meters.append((beats, code % _METER_BASE, code // _METER_BASE))
     if not tempos:
+        if not header:
+            warnings.append("says no tempo: 120 BPM are taken; give the song's with --bpm")
         tempos.append((0.0, bpm, "hold"))
     if not meters or meters[0][0] > 0:
         meters.insert(0, (0.0, int(number(header, 1, 4.0)), int(number(header, 2, 4.0))))
     clock = TempoMap.from_points(tempos, meters, source="session")
     first_bar = 1 + int(number(project.first("PROJOFFS"), 1, 0.0))
-    marked = [words for words in project.values("MARKER") if len(words) > 2 and words[2]]
+    marked = list(_markers(project))
     check_count(len(marked), MAX_ITEMS, "markers", where)
-    at = clock.seconds_to_beats(np.array([number(words, 1, 0.0) for words in marked])).tolist()
-    clock = clock.with_markers(zip(at, [words[2] for words in marked], strict=True))
+    at = clock.seconds_to_beats(np.array([time_s for time_s, _ in marked])).tolist()
+    clock = clock.with_markers(zip(at, [name for _, name in marked], strict=True))
     return replace(clock, first_bar=first_bar) if first_bar != 1 else clock
+
+
+def _markers(project: Block) -> Iterator[tuple[float, str]]:
+    """Return markers and the starts of regions; what has no name is called by its number, as Reaper shows it.
+
+    A line holds number, time, name and whether it is of a region; a region has a line at its start and one,
+    without a name, at its end.
+    """
+    open_regions: set[str] = set()
+    for words in project.values("MARKER"):
+        if len(words) < 2:
+            continue
+        name, flags = [*words[2:4], "", ""][:2]
+        is_region = flags.isdecimal() and flags[-1] in "13579"
+        if is_region and words[0] in open_regions:
+            open_regions.discard(words[0])
+            continue
+        if is_region:
+            open_regions.add(words[0])
+        yield number(words, 1, 0.0), name or f"{'Region' if is_region else 'Marker'} {words[0]}"
 
 
 def _build_tracks(project: Block, tempo_map: TempoMap, path: Path, warnings: list[str]) -> Iterator[Track]:
@@ -97,7 +119,7 @@ def _build_tracks(project: Block, tempo_map: TempoMap, path: Path, warnings: lis
     for block in project.blocks("TRACK"):
         name = next(iter(block.first("NAME")), "")
         volume, mute = block.first("VOLPAN"), block.first("MUTESOLO")
-        lying = items.read_track(block)
+        lying = items.read_track(block, name)
         yield Track(
             name=name,
             group=folders[-1] if folders else "",

@@ -18,7 +18,9 @@ import numpy as np
 
 from bridge.audio.formats import AUDIO_SUFFIXES
 from bridge.clock.tempo_map import TempoMap
+from bridge.daw.media import find_media
 from bridge.daw.model import Clip, ClipFade, ControllerLane, DawNote, FadeShape, FileLoop
+from bridge.daw.places import HAIR_BEATS, place_text
 from bridge.daw.reaper_text import Block, Words, number
 from bridge.daw.untrusted import MAX_ITEMS, check_count
 
@@ -41,6 +43,7 @@ _CHANNELS: Final[dict[int, Literal["all", "mono", "swapped", "left", "right"]]] 
     4: "right",
 }
 _NO_SOUND: Final = ("VIDEO", "RPP_PROJECT")
+_MADE_BY_REAPER: Final = {"CLICK": "Reaper's click", "LTC": "Reaper's timecode"}
 _REVERSED: Final = 2
 _MAX_EVENTS: Final = 300_000
 
@@ -95,6 +98,7 @@ class ItemReader:
     def __init__(self, project: Block, tempo_map: TempoMap, path: Path, warnings: list[str]) -> None:
         self._tempo_map, self._path, self._warnings = tempo_map, path, warnings
         self._n_notes = 0
+        self._track = ""
         self._pools: dict[str, Block] = {}
         for track in project.blocks("TRACK"):
             for item in track.blocks("ITEM"):
@@ -103,8 +107,13 @@ class ItemReader:
                     if pool and source.first("HASDATA") and any(True for _ in source.values("E")):
                         self._pools.setdefault(pool, source)
 
-    def read_track(self, track: Block) -> LyingItems:
-        """Return what lies on a track and sounds, in order of time."""
+    def _say(self, take: _Take, text: str) -> None:
+        start_s = number(take.item.first("POSITION"), 0, 0.0)
+        self._warnings.append(f"{place_text(self._track, start_s, 'item', take.name)} {text}")
+
+    def read_track(self, track: Block, name: str) -> LyingItems:
+        """Return what lies on a track of some name and sounds, in order of time."""
+        self._track = name
         clips: list[Clip] = []
         notes: list[DawNote] = []
         lanes: dict[tuple[int, int], list[tuple[float, float]]] = {}
@@ -115,7 +124,11 @@ class ItemReader:
             kind = "" if take.source is None else next(iter(take.source.head_words), "")
             if kind in ("MIDI", "MIDIPOOL"):
                 self._read_midi(take, notes, lanes)
-            elif take.source is not None and kind not in ("", "EMPTY", "CLICK", "LTC"):
+            elif kind in _MADE_BY_REAPER:
+                self._say(
+                    take, f"plays {_MADE_BY_REAPER[kind]} that Reaper makes: left out; glue it in Reaper"
+                )
+            elif take.source is not None and kind not in ("", "EMPTY"):
                 clip = self._read_clip(take, kind)
                 if clip is not None:
                     clips.append(clip)
@@ -140,26 +153,25 @@ class ItemReader:
             is_reversed = bool(mode & _REVERSED)
             section = (start_s, start_s + length_s) if length_s > 0 else None
             source = next(source.blocks("SOURCE"), source)
-        media = next(iter(source.first("FILE")), "").replace("\\", "/")
-        if not media:
-            self._warnings.append(f"item {take.name!r} names no file: left out")
+        written = next(iter(source.first("FILE")), "")
+        if not written:
+            self._say(take, "names no file: left out")
             return None
-        if kind in _NO_SOUND or Path(media).suffix.lower() not in AUDIO_SUFFIXES:
-            self._warnings.append(
-                f"item {take.name!r} plays {media}, which is no audio file that is read: left out"
-            )
+        plain = Path(written.replace("\\", "/"))
+        if kind in _NO_SOUND or plain.suffix.lower() not in AUDIO_SUFFIXES:
+            self._say(take, f"plays {written}, which is no audio file that is read: left out")
             return None
         rate_line = take.block.first("PLAYRATE")
         rate = number(rate_line, 0, 1.0)
         if rate <= 0 or number(rate_line, 2, 0.0) != 0:
-            self._warnings.append(f"item {take.name!r} is shifted in pitch: left out; glue it in Reaper")
+            self._say(take, "is shifted in pitch: left out; glue it in Reaper")
             return None
         if any(True for name in ("STRETCHMARKER", "SM") for _ in take.block.values(name)):
-            self._warnings.append(f"item {take.name!r} has stretch markers: left out; glue it in Reaper")
+            self._say(take, "has stretch markers: left out; glue it in Reaper")
             return None
         channel = _CHANNELS.get(int(number(take.block.first("CHANMODE"), 0, 0.0)))
         if channel is None:
-            self._warnings.append(f"item {take.name!r} plays single channels of its file: left out; glue it")
+            self._say(take, "plays single channels of its file: left out; glue it in Reaper")
             return None
         start_s, length_s = number(item.first("POSITION"), 0, 0.0), number(item.first("LENGTH"), 0, 0.0)
         offset_s = number(take.block.first("SOFFS"), 0, 0.0)
@@ -168,9 +180,12 @@ class ItemReader:
             offset_s = 0.0
         if length_s <= 0:
             return None
+        media = find_media(self._path, written)
+        if media.note:
+            self._say(take, f"plays a file of another computer: {media.note}")
         return Clip(
-            name=take.name or Path(media).stem,
-            media=str(self._path.parent / media),
+            name=take.name or plain.stem,
+            media=media.path,
             is_embedded=False,
             start_s=start_s,
             duration_s=length_s,
@@ -197,7 +212,7 @@ class ItemReader:
         words = source.first("HASDATA")  # whether, ticks, unit of the ticks
         if not words or number(words, 0, 0.0) != 1:
             if source.first("FILE"):
-                self._warnings.append(f"item {take.name!r} plays a MIDI file beside the project: left out")
+                self._say(take, "plays a MIDI file beside the project: left out")
             return
         ticks_per_beat = max(1.0, number(words, 1, 960.0))
         rate = max(1e-3, number(take.block.first("PLAYRATE"), 0, 1.0))
@@ -209,9 +224,11 @@ class ItemReader:
         events = list(_events(source))
         length = sum(delta for delta, _, _ in events) / ticks_per_beat
         loops = number(take.item.first("LOOP"), 0, 0.0) != 0 and length > 0
-        n_passes = int(min(1e6, (end - start + offset) * rate // length)) + 1 if loops else 1
+        n_passes = 1
+        if loops:  # one that would begin a hair before the end has not begun
+            n_passes += int(min(1e6, ((end - start - HAIR_BEATS) * rate + offset) // length))
         if n_passes * len(events) > _MAX_EVENTS:
-            self._warnings.append(f"item {take.name!r} has more than {_MAX_EVENTS} MIDI events: left out")
+            self._say(take, f"has more than {_MAX_EVENTS} MIDI events: left out")
             return
         for one in range(n_passes):
             zero = start + (one * length - offset) / rate
@@ -277,7 +294,7 @@ def _play(
     def end_note(place: tuple[int, int], beat: float) -> None:
         began, velocity = sounding.pop(place)
         first, last = max(began, span[0]), min(beat, span[1])
-        if began >= span[0] - 1e-9 and first < last:
+        if span[0] - HAIR_BEATS <= began < span[1] - HAIR_BEATS and first < last:
             notes.append(
                 DawNote(
                     start_beats=first,
@@ -300,7 +317,7 @@ def _play(
                 end_note(place, beat)
             if kind == 0x90 and message[2]:
                 sounding[place] = (beat, message[2])
-        elif kind == 0xB0 and message[1] < 120 and span[0] - 1e-9 <= beat < span[1]:
-            lanes.setdefault((message[1], channel), []).append((beat, message[2] / 127))
+        elif kind == 0xB0 and message[1] < 120 and span[0] - HAIR_BEATS <= beat < span[1] - HAIR_BEATS:
+            lanes.setdefault((message[1], channel), []).append((max(beat, span[0]), message[2] / 127))
     for place in list(sounding):
         end_note(place, zero + tick / ticks_per_beat)

@@ -25,6 +25,7 @@ from bridge.audio.reader import AudioInfo, read_info
 from bridge.audio.writer import AudioWriter
 from bridge.daw.clip_audio import clip_blocks, clip_channels, clip_span
 from bridge.daw.model import Clip, Session, Track
+from bridge.daw.places import few
 from bridge.daw.untrusted import open_zip, read_member, safe_member_names
 from bridge.errors import AudioFileError, OutputError, SessionError, nearest_names
 from bridge.files import give_name, hash_file, private_folder, remove_leftovers, write_whole
@@ -85,9 +86,8 @@ def choose_tracks(
         names = [one.strip() for one in members.split(",")] if equals else [name]
         tracks = [track for one in names for track in _matching(session, one) if track.clips]
         if not tracks:
-            raise SessionError(
-                f"{session.path}: no track of the bus {bus!r} has audio; {_known(session, name)}"
-            )
+            why = _why(session, (), _known(session, name))
+            raise SessionError(f"{session.path}: no track of the bus {bus!r} has audio; {why}")
         in_bus.update(id(track) for track in tracks)
         heard = tuple(track for track in tracks if not track.is_muted)
         stems.append(SessionStem(name=_free_name(name, names_used), tracks=heard))
@@ -106,9 +106,15 @@ def choose_tracks(
         stems.append(SessionStem(name=_free_name(one.name, names_used), tracks=(one,)))
     stems = [stem for stem in stems if stem.tracks]
     if not stems:
-        why = "; ".join(left_out) or "none of its tracks has audio clips"
+        why = _why(session, left_out, "none of its tracks has audio clips")
         raise SessionError(f"{session.path}: gives no stems: {why}")
     return tuple(stems), tuple(left_out)
+
+
+def _why(session: Session, left_out: Sequence[str], otherwise: str) -> str:
+    """Say why nothing sounds: tracks that were left out, and clips that were when the session was read."""
+    told = [few(lines) for lines in (left_out, session.warnings) if lines]
+    return "; ".join(told) or otherwise
 
 
 def _matching(session: Session, wanted: str) -> list[Track]:
@@ -188,7 +194,7 @@ def write_session_stems(
             paths[stem.name] = folder / f"{stem.name}.wav"
             _write_stem(paths[stem.name], clips, rate)
         if not paths:
-            raise SessionError(f"{session.path}: gives no stems: {'; '.join(left_out[:4])}")
+            raise SessionError(f"{session.path}: gives no stems: {_why(session, left_out, '')}")
     return SessionStems(
         paths=paths,
         tracks={stem.name: tuple(track.name for track in stem.tracks) for stem in stems},
