@@ -13,9 +13,16 @@ from bridge.cli import shared_options as a
 from bridge.cli.console import note, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.clock.tempo_map import TempoMap
     from bridge.daw.model import Session
 
 __all__ = ["app"]
+
+_MOST_LINES = 50
+"""So many places or notes of a kind are printed; a program that wants all asks for JSON."""
+_SIXTEENTH_BEATS = 0.25
 
 app = typer.Typer(help="Sessions of DAWs: .dawproject, .rpp and .als.", no_args_is_help=True)
 
@@ -47,8 +54,10 @@ def show_command(
         print_json(_to_json(session))
         return
     _print(session)
-    for warning in session.warnings:
+    for warning in session.warnings[:_MOST_LINES]:
         note(f"note: {warning}")
+    if len(session.warnings) > _MOST_LINES:
+        note(f"note: and {len(session.warnings) - _MOST_LINES} more; --json has all")
 
 
 @app.command("write")
@@ -130,14 +139,10 @@ def _print(session: Session) -> None:
     clock = session.tempo_map
     rate = f", {session.sample_rate} Hz" if session.sample_rate else ""
     say(f"{session.path.name}: {session.format}{rate}")
-    for tempo in clock.tempos:
-        beats = tempo.tick / clock.ticks_per_beat
-        ramp = "" if tempo.ramp == "hold" else ", ramp to the next"
-        say(f"tempo   {_when(session, beats)}  {tempo.bpm:.6g} BPM{ramp}")
-    for meter in clock.meters:
-        say(f"meter   {_when(session, meter.tick / clock.ticks_per_beat)}  {meter}")
-    for marker in clock.markers:
-        say(f"marker  {_when(session, marker.beats)}  {marker.name}")
+    _say_places(session, "tempo ", _tempo_lines(clock))
+    meters = [(meter.tick / clock.ticks_per_beat, str(meter)) for meter in clock.meters]
+    _say_places(session, "meter ", meters)
+    _say_places(session, "marker", [(marker.beats, marker.name) for marker in clock.markers])
     rows = []
     for track in session.tracks:
         ends = [clip.start_s + clip.duration_s for clip in track.clips]
@@ -156,9 +161,52 @@ def _print(session: Session) -> None:
         say("no tracks")
 
 
-def _when(session: Session, beats: float) -> str:
-    clock = session.tempo_map
-    return f"{clock.position_text(beats)}  {float(clock.beats_to_seconds(beats)):9.3f} s"
+def _say_places(session: Session, what: str, lines: Sequence[tuple[float, str]]) -> None:
+    """Print what begins at some beats; of very many the first, and how many more there are."""
+    import numpy as np
+
+    clock, shown = session.tempo_map, lines[:_MOST_LINES]
+    beats = np.array([at for at, _ in shown], np.float64)
+    places, times_s = clock.position_texts(beats), clock.beats_to_seconds(beats).tolist()
+    for place, time_s, (_, text) in zip(places, times_s, shown, strict=True):
+        say(f"{what}  {place}  {time_s:9.3f} s  {text}")
+    if len(lines) > len(shown):
+        say(f"{what}  and {len(lines) - len(shown)} more; --json has all")
+
+
+def _tempo_lines(clock: TempoMap) -> list[tuple[float, str]]:
+    """Return a line for each tempo; one for a ramp, even where it is played in steps of a sixteenth."""
+    beats = [tempo.tick / clock.ticks_per_beat for tempo in clock.tempos]
+    bpms = [tempo.bpm for tempo in clock.tempos]
+    is_held = [tempo.ramp == "hold" for tempo in clock.tempos]
+    lines: list[tuple[float, str]] = []
+    index = 0
+    while index < len(beats):
+        last = _last_step(beats, bpms, is_held, index)
+        if last > index + 1:
+            text = f"{bpms[index]:.6g} BPM, ramp in sixteenths to {bpms[last]:.6g} BPM"
+            is_passed = _last_step(beats, bpms, is_held, last) <= last + 1  # nothing new begins where it ends
+            lines.append((beats[index], text))
+            index = last + 1 if is_passed else last
+            continue
+        lines.append(
+            (beats[index], f"{bpms[index]:.6g} BPM" + ("" if is_held[index] else ", ramp to the next"))
+        )
+        index += 1
+    return lines
+
+
+def _last_step(beats: Sequence[float], bpms: Sequence[float], is_held: Sequence[bool], first: int) -> int:
+    """Return the last of the tempos that rise, or fall, a sixteenth apart from one on."""
+    last = first
+    while (
+        last + 1 < len(beats)
+        and is_held[last]
+        and abs(beats[last + 1] - beats[last] - _SIXTEENTH_BEATS) < 1e-6
+        and (bpms[last + 1] > bpms[last]) == (bpms[first + 1] > bpms[first])
+    ):
+        last += 1
+    return last if is_held[last] else max(first, last - 1)
 
 
 def _to_json(session: Session) -> dict[str, Any]:

@@ -237,7 +237,7 @@ class ArrangementReader:
             np.clip([frame.start_s, frame.end_s], -1e9, 1e9)
         ).tolist()
         is_heard = (starts >= first - HAIR_BEATS) & (starts < last - HAIR_BEATS)
-        ends = np.minimum(ends, last)
+        starts, ends = np.maximum(starts, first), np.minimum(ends, last)
         columns = (starts, ends - starts, rows[:, 2].astype(int), rows[:, 3], rows[:, 4].astype(int))
         self.lying_on(around.track).notes.extend(
             DawNote(start_beats=start, duration_beats=duration, key=key, velocity=velocity, channel=channel)

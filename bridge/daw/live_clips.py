@@ -286,7 +286,7 @@ def _notes_between(
     is_heard = (rows[:, 0] >= first - HAIR_BEATS) & (rows[:, 0] < last - HAIR_BEATS)
     for at, duration, velocity, _ in rows[is_heard].tolist():
         yield DawNote(
-            start_beats=start + at - first,
+            start_beats=start + max(0.0, at - first),
             duration_beats=max(0.0, min(duration, last - at)),
             key=key,
             velocity=min(1.0, max(0.0, velocity / 127.0)),

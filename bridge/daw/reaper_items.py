@@ -125,9 +125,7 @@ class ItemReader:
             if kind in ("MIDI", "MIDIPOOL"):
                 self._read_midi(take, notes, lanes)
             elif kind in _MADE_BY_REAPER:
-                self._say(
-                    take, f"plays {_MADE_BY_REAPER[kind]} that Reaper makes: left out; glue it in Reaper"
-                )
+                self._say(take, f"plays {_MADE_BY_REAPER[kind]}: left out; glue it in Reaper")
             elif take.source is not None and kind not in ("", "EMPTY"):
                 clip = self._read_clip(take, kind)
                 if clip is not None:
