@@ -30,7 +30,8 @@ def place_text(track: str, start_s: float, kind: str, name: str) -> str:
     "track 'Vox' at 4.250 s: a clip without a name"
     """
     on = f"track {track!r}" if track else "a track without a name"
-    return f"{on} at {start_s:.3f} s: " + (f"{kind} {name!r}" if name else f"a {kind} without a name")
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"{on} at {start_s:.3f} s: " + (f"{kind} {name!r}" if name else f"{article} {kind} without a name")
 
 
 def few(lines: Sequence[str], most: int = 4, separator: str = "; ") -> str:

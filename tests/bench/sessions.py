@@ -71,6 +71,20 @@ def dawproject_notes() -> str:
     )
 
 
+def live_tempos() -> str:
+    """Return a set of Live 11 with a tempo every twelve beats, a ramp from each to the next."""
+    points = "".join(
+        f'<FloatEvent Id="{row}" Time="{row * 12}" Value="{100 + row * 7 % 6007 / 100}"/>' for row in range(N)
+    )
+    return (
+        '<Ableton MajorVersion="5" MinorVersion="11.0_433" Creator="Ableton Live 11.0"><LiveSet><MasterTrack>'
+        '<AutomationEnvelopes><Envelopes><AutomationEnvelope><EnvelopeTarget><PointeeId Value="8"/>'
+        f"</EnvelopeTarget><Automation><Events>{points}</Events></Automation></AutomationEnvelope></Envelopes>"
+        '</AutomationEnvelopes><DeviceChain><Mixer><Tempo><AutomationTarget Id="8"/></Tempo></Mixer>'
+        "</DeviceChain></MasterTrack></LiveSet></Ableton>"
+    )
+
+
 def live_notes() -> str:
     """Return a set of Live 11 with one long MIDI clip, its notes by key."""
     keys = "".join(
@@ -110,6 +124,7 @@ def main() -> None:
     cases = {
         "tempos, .rpp": reaper_tempos(),
         "tempos, .dawproject": dawproject_tempos(),
+        "tempos, .als": live_tempos(),
         "notes, .als": live_notes(),
         "notes, .rpp": reaper_notes(),
         "notes, .dawproject": dawproject_notes(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -34,3 +35,31 @@ def test_another_kind_of_file_names_those_that_are_read(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["show", str(tmp_path / "song.flp")])
     assert isinstance(done.exception, SessionError)
     assert "'.dawproject'" in str(done.exception)
+
+
+def test_a_ramp_that_live_plays_in_steps_is_one_line_and_long_lists_are_shortened(tmp_path: Path) -> None:
+    """A ramp up, a ramp down and a jump are three lines; of 60 locators the first 50."""
+    locators = "".join(
+        f'<Locator><Time Value="{number}"/><Name Value="L{number}"/></Locator>' for number in range(60)
+    )
+    drawn = ((0, 60), (8, 120), (16, 60), (32, 60), (32, 90))
+    points = "".join(f'<FloatEvent Time="{at}" Value="{bpm}"/>' for at, bpm in drawn)
+    envelope = (
+        '<AutomationEnvelopes><Envelopes><AutomationEnvelope><EnvelopeTarget><PointeeId Value="8"/>'
+        f"</EnvelopeTarget><Automation><Events>{points}</Events></Automation></AutomationEnvelope></Envelopes>"
+        '</AutomationEnvelopes><DeviceChain><Mixer><Tempo><AutomationTarget Id="8"/></Tempo></Mixer>'
+        "</DeviceChain>"
+    )
+    text = (
+        f'<Ableton Creator="Ableton Live 11.0"><LiveSet><MasterTrack>{envelope}</MasterTrack>'
+        f"<Locators><Locators>{locators}</Locators></Locators></LiveSet></Ableton>"
+    )
+    path = tmp_path / "song.als"
+    path.write_bytes(gzip.compress(text.encode()))
+    lines = CliRunner().invoke(app, ["show", str(path)]).stdout.splitlines()
+    tempos = [" ".join(line.split()[4:]) for line in lines if line.startswith("tempo")]
+    assert tempos == [
+        "60 BPM, ramp in sixteenths to 120 BPM", "120 BPM, ramp in sixteenths to 60 BPM", "90 BPM",
+    ]  # fmt: skip
+    markers = [line for line in lines if line.startswith("marker")]
+    assert (len(markers), markers[-1]) == (51, "marker  and 10 more; --json has all")

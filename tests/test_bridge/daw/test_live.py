@@ -223,3 +223,95 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(4 << 20)))
     with pytest.raises(SessionError, match="unpacks to more than 1 MiB"):
         list(read_gzip(path, limit_bytes=1 << 20))
+
+
+def curved(controls: tuple[float, float, float, float]) -> str:
+    names = ("CurveControl1X", "CurveControl1Y", "CurveControl2X", "CurveControl2Y")
+    facts = " ".join(f'{name}="{value}"' for name, value in zip(names, controls, strict=True))
+    start = '<FloatEvent Id="0" Time="{}" Value="{}"'
+    text = with_tempo([(0, 120), (726, 120), (738, 20)]).replace('Value="303"', 'Value="201"')
+    return text.replace(f"{start.format(726, 120)}/>", f"{start.format(726, 120)} {facts}/>")
+
+
+def test_a_curve_of_tempo_takes_the_time_live_wrote_into_warp_markers(tmp_path: Path) -> None:
+    """Times at which Live 11 itself put beats of a clip recorded along such a tempo."""
+    session = read_session(live_set(tmp_path, curved((0.40234375, 0.19921875, 0.80078125, 0.59765625))))
+    times_s = session.tempo_map.beats_to_seconds([726.25, 737.25, 737.5, 737.75, 738])
+    np.testing.assert_allclose(times_s, [363.125, 371.8881, 372.3652, 372.9026, 373.5283], atol=0.007)
+    assert "tempo curves are read as Bezier curves" in session.warnings[0]
+
+
+def test_a_curve_with_its_controls_on_the_line_is_the_line(tmp_path: Path) -> None:
+    """At a third and two thirds of the way."""
+    third = 1 / 3
+    line = read_session(live_set(tmp_path, with_tempo([(0, 120), (726, 120), (738, 20)]))).tempo_map
+    bent = read_session(live_set(tmp_path, curved((third, third, 2 * third, 2 * third)))).tempo_map
+    beats = np.linspace(720, 740, 81)
+    np.testing.assert_allclose(bent.beats_to_seconds(beats), line.beats_to_seconds(beats), atol=1e-9)
+
+
+def test_a_curve_of_a_fader_is_lines_along_it(tmp_path: Path) -> None:
+    """With controls at (1/3, 0) and (2/3, 1), beats go evenly and the value is 3t² - 2t³."""
+    facts = f'CurveControl1X="{1 / 3}" CurveControl1Y="0" CurveControl2X="{2 / 3}" CurveControl2Y="1"'
+    points = f'<FloatEvent Time="0" Value="0" {facts}/><FloatEvent Time="8" Value="1"/>'
+    lane = (
+        '<AutomationEnvelopes><Envelopes><AutomationEnvelope><EnvelopeTarget><PointeeId Value="77"/>'
+        f"</EnvelopeTarget><Automation><Events>{points}</Events></Automation></AutomationEnvelope></Envelopes>"
+        "</AutomationEnvelopes>"
+    )
+    volume = '<Volume><Manual Value="1"/><AutomationTarget Id="77"/></Volume>'
+    text = SET.replace("<Mixer><Speaker>", f"<Mixer>{volume}<Speaker>", 1).replace(
+        "<DeviceChain>", f"{lane}<DeviceChain>", 1
+    )
+    (found,) = read_session(live_set(tmp_path, text)).tracks[0].automation
+    beats, values, is_line = zip(*found.points, strict=True)
+    at = np.array(beats) / 8
+    np.testing.assert_allclose(values, 3 * at**2 - 2 * at**3, atol=1e-9)
+    assert len(beats) == 33
+    assert all(is_line)
+
+
+def test_a_song_with_far_too_many_steps_is_read_as_lines_and_says_how_far_they_lead(tmp_path: Path) -> None:
+    """Steps begin a ramp from 100 to 200 BPM too slowly by half of 0.15 s - 0.075 s in the end."""
+    session = read_session(live_set(tmp_path, with_tempo([(0, 100), (26_000, 200)])))
+    assert "moves over 26000 beats, more than the 25000" in session.warnings[0]
+    assert "up to 0.037 s away" in session.warnings[0] or "up to 0.038 s away" in session.warnings[0]
+    ramp_s = 60 * 26_000 * np.log(2) / 100
+    assert float(session.tempo_map.beats_to_seconds(26_000)) == pytest.approx(ramp_s, abs=1e-3)
+
+
+def test_locators_without_names_are_numbered_and_a_missing_tempo_is_said(tmp_path: Path) -> None:
+    """A place has a name to go to; 120 BPM are a guess."""
+    start, end = SET.index("<AutomationEnvelopes>"), SET.index("</AutomationEnvelopes>") + 22
+    text = (SET[:start] + SET[end:]).replace('<Name Value="Chorus"/>', '<Name Value=""/>')
+    session = read_session(live_set(tmp_path, text.replace('<Tempo><Manual Value="120"/>', "<Tempo>")))
+    assert [marker.name for marker in session.tempo_map.markers] == ["Locator 1"]
+    assert "says no tempo: 120 BPM are taken" in session.warnings[0]
+
+
+def test_loops_and_starts_are_met_within_rounding(tmp_path: Path) -> None:
+    """A loop of a third of 8 beats in six decimals plays thrice; a note a hair early is the first."""
+    clip = MIDI_CLIP.format(loops="true").replace('LoopStart Value="1"', 'LoopStart Value="0"')
+    clip = clip.replace('LoopEnd Value="4"', 'LoopEnd Value="2.666666"').replace(
+        'StartRelative Value="1"', 'StartRelative Value="0"'
+    )
+    clip = clip.replace('Time="1" Duration', 'Time="-0.0000003" Duration')
+    events = f"<ClipTimeable><ArrangerAutomation><Events>{clip}</Events></ArrangerAutomation></ClipTimeable>"
+    text = SET.replace("<MainSequencer>", "<MainSequencer>" + events)
+    starts = [n.start_beats for n in read_session(live_set(tmp_path, text)).tracks[0].notes]
+    assert starts == pytest.approx([4.0, 6.666666, 9.333332])
+
+
+def test_a_file_that_is_no_gzip_is_told_in_words(tmp_path: Path) -> None:
+    """Without the bytes as Python writes them."""
+    path = tmp_path / "junk.als"
+    path.write_bytes(b"JUNK")
+    with pytest.raises(SessionError, match=r"cannot be unpacked \(it is no gzip file\)"):
+        read_session(path)
+
+
+def test_clips_are_named_with_their_track_and_place(tmp_path: Path) -> None:
+    """A clip without a name is found again too."""
+    text = SET.replace('<Name Value="slower"/>', '<Name Value=""/><PitchCoarse Value="1"/>')
+    (warning,) = read_session(live_set(tmp_path, text)).warnings
+    assert warning.startswith("track 'Vox' at 6.000 s: a clip without a name is transposed: left out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,57 @@ def test_plugin_data_is_passed_over(tmp_path: Path) -> None:
     data = base64.b64encode(bytes(range(200))).decode()
     track = f'<FXCHAIN\n<VST "VST: x" x.dll\n{data}\n>\n>'
     assert len(read_items(tmp_path, item(), track)) == 1
+
+
+@pytest.mark.parametrize(("length_s", "n_notes"), [
+    ("3.00000000000001", 3), ("2.99999999999999", 3), ("3.00002", 3), ("3.1", 4),
+])  # fmt: skip
+def test_a_pass_that_would_begin_within_rounding_of_the_items_end_is_none(
+    tmp_path: Path, length_s: str, n_notes: int
+) -> None:
+    """Two beats at 120 BPM, looped for three seconds and a hair, play three times; a tenth more is heard."""
+    items = item("LOOP 1", source=MIDI).replace("LENGTH 4", f"LENGTH {length_s}")
+    read_items(tmp_path, items)
+    track = read_session(tmp_path / "song.rpp").tracks[0]
+    assert [n.start_beats for n in track.notes] == pytest.approx([2.0, 4.0, 6.0, 8.0][:n_notes])
+    assert len(track.lanes[0].points) == 3
+
+
+def test_what_reaper_makes_itself_is_noted(tmp_path: Path) -> None:
+    """A click is heard in the song and is in no stem."""
+    read_items(tmp_path, item(source="<SOURCE CLICK\n>"), "NAME Beep")
+    said = "track 'Beep' at 1.000 s: an item without a name plays Reaper's click: left out; glue it in Reaper"
+    assert read_session(tmp_path / "song.rpp").warnings == (said,)
+
+
+def test_markers_and_regions_without_names_have_their_numbers(tmp_path: Path) -> None:
+    """A region's second line is its end, and no marker."""
+    path = tmp_path / "song.rpp"
+    lines = 'MARKER 1 2 "" 0\nMARKER 1 4 "" 1\nMARKER 1 6 "" 1\nMARKER 2 7 Verse 1\nMARKER 2 9 "" 1\n'
+    path.write_text(f"<REAPER_PROJECT 0.1\nTEMPO 120 4 4\n{lines}>\n")
+    found = [(marker.name, marker.time_s) for marker in read_session(path).tempo_map.markers]
+    assert found == [("Marker 1", 2.0), ("Region 1", 4.0), ("Verse", 7.0)]
+
+
+def test_a_missing_tempo_is_said(tmp_path: Path) -> None:
+    """120 BPM are a guess."""
+    path = tmp_path / "song.rpp"
+    path.write_text("<REAPER_PROJECT 0.1\n>\n")
+    assert "says no tempo: 120 BPM are taken" in read_session(path).warnings[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there such a path is one")
+def test_a_file_of_another_computer_is_looked_for_beside_the_session(tmp_path: Path) -> None:
+    """With its folder, by its name alone; a path that is found nowhere stays as it is written."""
+    written = "D:\\Songs\\One\\Audio\\kick.wav"
+    items = item(source=f'<SOURCE WAVE\nFILE "{written}"\n>')
+    (clip,) = read_items(tmp_path, items)
+    assert (clip.media, clip.name) == (written, "kick")
+    (tmp_path / "kick.wav").touch()
+    (clip,) = read_items(tmp_path, items)
+    assert clip.media == str(tmp_path / "kick.wav")
+    (tmp_path / "Audio").mkdir()
+    (tmp_path / "Audio" / "kick.wav").touch()
+    (clip,) = read_items(tmp_path, items)
+    assert clip.media == str(tmp_path / "Audio" / "kick.wav")
+    assert f"{written} is not there: Audio/kick.wav beside" in read_session(tmp_path / "song.rpp").warnings[0]
