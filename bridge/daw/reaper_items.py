@@ -44,6 +44,14 @@ _CHANNELS: Final[dict[int, Literal["all", "mono", "swapped", "left", "right"]]] 
 }
 _NO_SOUND: Final = ("VIDEO", "RPP_PROJECT")
 _MADE_BY_REAPER: Final = {"CLICK": "Reaper's click", "LTC": "Reaper's timecode"}
+_OF_TAKES: Final = {
+    "VOLENV": "an envelope of its volume",
+    "PANENV": "an envelope of its pan",
+    "MUTEENV": "an envelope of its mute",
+    "PITCHENV": "an envelope of its pitch",
+    "TAKEFX": "effects of its own",
+}
+"""What a take may have that is not rendered."""
 _REVERSED: Final = 2
 _MAX_EVENTS: Final = 300_000
 
@@ -178,6 +186,16 @@ class ItemReader:
             offset_s = 0.0
         if length_s <= 0:
             return None
+        for block in take.block.blocks():
+            is_used = (
+                any(True for _ in block.blocks())
+                if block.name == "TAKEFX"
+                else block.first("ACT")[:1] != ["0"]
+            )
+            if block.name in _OF_TAKES and is_used:
+                self._say(
+                    take, f"has {_OF_TAKES[block.name]}, rendered without; glue it in Reaper to keep it"
+                )
         media = find_media(self._path, written)
         if media.note:
             self._say(take, f"plays a file of another computer: {media.note}")

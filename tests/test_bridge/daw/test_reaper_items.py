@@ -186,6 +186,15 @@ def test_a_pass_that_would_begin_within_rounding_of_the_items_end_is_none(
     assert len(track.lanes[0].points) == 3
 
 
+def test_what_a_take_has_of_its_own_is_noted(tmp_path: Path) -> None:
+    """Envelopes that are in use and effects; its sound is read without them."""
+    own = "<VOLENV\nACT 1 -1\nPT 0 0.5 1\n>\n<PANENV\nACT 0 -1\nPT 0 1 1\n>\n<TAKEFX\n<VST x\n>\n>"
+    assert len(read_items(tmp_path, item("NAME x", take=own))) == 1
+    volume, effects = read_session(tmp_path / "song.rpp").warnings
+    assert "item 'x' has an envelope of its volume, rendered without" in volume
+    assert "item 'x' has effects of its own, rendered without" in effects
+
+
 def test_what_reaper_makes_itself_is_noted(tmp_path: Path) -> None:
     """A click is heard in the song and is in no stem."""
     read_items(tmp_path, item(source="<SOURCE CLICK\n>"), "NAME Beep")
