@@ -186,16 +186,8 @@ class ItemReader:
             offset_s = 0.0
         if length_s <= 0:
             return None
-        for block in take.block.blocks():
-            is_used = (
-                any(True for _ in block.blocks())
-                if block.name == "TAKEFX"
-                else block.first("ACT")[:1] != ["0"]
-            )
-            if block.name in _OF_TAKES and is_used:
-                self._say(
-                    take, f"has {_OF_TAKES[block.name]}, rendered without; glue it in Reaper to keep it"
-                )
+        for what in _unfollowed(take.block):
+            self._say(take, f"has {what}, rendered without; glue it in Reaper to keep it")
         media = find_media(self._path, written)
         if media.note:
             self._say(take, f"plays a file of another computer: {media.note}")
@@ -251,6 +243,14 @@ class ItemReader:
             _play(events, zero, ticks_per_beat * rate, (start, end), notes, lanes)
         self._n_notes = len(notes)
         check_count(self._n_notes, MAX_ITEMS * 40, "notes", str(self._path))
+
+
+def _unfollowed(take: Block) -> Iterator[str]:
+    """Return what a take has and uses that is not rendered."""
+    for block in take.blocks():
+        is_empty = block.name == "TAKEFX" and not any(True for _ in block.blocks())
+        if block.name in _OF_TAKES and not is_empty and block.first("ACT")[:1] != ["0"]:
+            yield _OF_TAKES[block.name]
 
 
 def _active_take(item: Block) -> Block:
