@@ -170,8 +170,9 @@ class TempoMap:
         tpb = _POINTS_TICKS_PER_BEAT
         tempos = list(tempos)
         meters = list(meters)
+        most_beats = HIGHEST / tpb
         for beats in (point[0] for point in (*tempos, *meters)):
-            if not abs(beats) < HIGHEST / tpb:
+            if not abs(beats) < most_beats:
                 raise TempoError(f"beat {beats} is no place for a tempo or a meter; a song's are accepted")
         laws = get_args(RampLaw)
         for beats, _, ramp in tempos:

@@ -173,6 +173,8 @@ def test_a_pass_that_would_begin_within_rounding_of_the_end_is_none(tmp_path: Pa
     clips = f'<Clips><Clip time="0" duration="16" loopStart="0" loopEnd="5.333333">{notes}</Clip></Clips>'
     starts = [n.start_beats for n in read(tmp_path, clips).tracks[0].notes]
     assert starts == pytest.approx([0.0, 5.333333, 10.666666])
+    sound = f'<Clip time="0" duration="16" loopStart="0" loopEnd="5.333333">{AUDIO.format(8)}</Clip>'
+    assert [clip.start_s for clip in clips_of(tmp_path, sound)] == pytest.approx([s / 2 for s in starts])
 
 
 def test_a_missing_tempo_is_said_and_nested_points_are_read(tmp_path: Path) -> None:

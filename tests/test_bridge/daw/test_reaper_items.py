@@ -186,6 +186,13 @@ def test_a_pass_that_would_begin_within_rounding_of_the_items_end_is_none(
     assert len(track.lanes[0].points) == 3
 
 
+def test_a_note_at_the_end_of_an_item_is_not_heard_by_rounding(tmp_path: Path) -> None:
+    """A second note begins a beat on, where the item ends but for rounding."""
+    source = MIDI.replace("E 960 b0", "E 0 90 41 60\nE 960 80 41 00\nE 0 b0")
+    read_items(tmp_path, item(source=source).replace("LENGTH 4", "LENGTH 0.50000000000001"))
+    assert [n.key for n in read_session(tmp_path / "song.rpp").tracks[0].notes] == [60]
+
+
 def test_what_a_take_has_of_its_own_is_noted(tmp_path: Path) -> None:
     """Envelopes that are in use and effects; its sound is read without them."""
     own = "<VOLENV\nACT 1 -1\nPT 0 0.5 1\n>\n<PANENV\nACT 0 -1\nPT 0 1 1\n>\n<TAKEFX\n<VST x\n>\n>"
