@@ -13,7 +13,7 @@ Five of its habits are worked around here, and nowhere else:
   written; nobody reads them here, so processes that only host a plugin have `ask_no_texts` end that, and
   properties are set past the attributes: a plugin with two thousand parameters took over ten seconds.
 - Its reset leaves much in many plugins: the phase of an oscillator, a noise generator. A plugin that has
-  heard anything is loaded anew for the next stream.
+  heard anything, and an instrument that was prepared, is loaded anew for the next stream.
 
 What it cannot do: transport (plugins always see 120 BPM, 4/4, position 0), sidechain, MIDI into effects,
 outputs beyond the main one.
@@ -209,6 +209,7 @@ class PedalboardBackend:
             self._plugin.reset()
             self._parameters = list(self._plugin._parameters)
             self._plugin.process([], 0.0, sample_rate, channels, block_samples, False)
+            self._has_heard = True  # some synthesizers play otherwise when they are woken a second time
         else:
             self._prepare_effect(sample_rate, channels, block_samples)
         self._channels = channels

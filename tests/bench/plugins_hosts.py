@@ -34,6 +34,18 @@ NOTES = [
 ]
 
 
+def notes_at(rate: int) -> list[tuple[int, bytes]]:
+    """Return what is played, at samples: what is no note where a block begins.
+
+    There a bare host tells it; the product cuts a block for it, and a plugin may sound otherwise in a
+    shorter one.
+    """
+    return [
+        (round(at * rate) if message[0] & 0xE0 == 0x80 else round(at * rate / BLOCK) * BLOCK, message)
+        for at, message in NOTES
+    ]
+
+
 @dataclass(frozen=True)
 class Case:
     """One sound through one setting."""
@@ -79,7 +91,7 @@ class BarePedalboard:
     def run(self, case: Case) -> np.ndarray:
         if self.is_instrument:
             # pedalboard keeps seconds in float32; half a sample in is the sample for certain.
-            messages = [(message, (round(at * case.rate) + 0.5) / case.rate) for at, message in NOTES]
+            messages = [(message, (at + 0.5) / case.rate) for at, message in notes_at(case.rate)]
             seconds = (int(SECONDS * case.rate) + 0.5) / case.rate
             return np.asarray(self.plugin.process(messages, seconds, case.rate, case.channels, BLOCK, True))
         return np.asarray(self.plugin.process(case.sound, case.rate, BLOCK, True))
@@ -135,6 +147,11 @@ class BareMinihost:
         n_side = 0 if sidechain is None else sidechain.shape[0]
         plugin = self._open(case.rate, case.channels, n_side)
         self.kept.append(plugin)
+        buses = [is_input for is_input in (True, False) if not (is_input and self.is_instrument)]
+        for is_input in buses:
+            has = plugin.get_bus_info(is_input, 0)["num_channels"]
+            if has != case.channels:
+                raise ValueError(f"plays {has} channels, not {case.channels}")
         for index, raw in self.raws.items():
             plugin.set_param(index, raw)
         late = int(plugin.latency_samples)
@@ -145,7 +162,7 @@ class BareMinihost:
         if sidechain is not None:
             sidechain = np.concatenate([sidechain, np.zeros((n_side, late), np.float32)], axis=1)
         output = np.zeros_like(sound)
-        events = [(round(at * case.rate), *message) for at, message in NOTES] if self.is_instrument else []
+        events = [(at, *message) for at, message in notes_at(case.rate)] if self.is_instrument else []
         for at in range(0, sound.shape[1], BLOCK):
             piece = np.ascontiguousarray(sound[:, at : at + BLOCK])
             made = np.zeros_like(piece)

@@ -26,12 +26,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from helpers.vst3 import noise  # noqa: E402
 from plugins_hosts import (  # noqa: E402
     BLOCK,
-    NOTES,
     RATES,
     SECONDS,
     BareMinihost,
     BarePedalboard,
     Case,
+    notes_at,
 )
 
 from bridge.processors.vst3 import VST3  # noqa: E402
@@ -139,7 +139,8 @@ class Measurement:
         for name, raw in raws.items():
             self.vst3.set_raw(name, raw)
         if self.vst3.is_instrument:
-            return self.vst3.render(NOTES, SECONDS, case.rate, channels=case.channels, buffer_size=BLOCK)
+            notes = [(at / case.rate, message) for at, message in notes_at(case.rate)]
+            return self.vst3.render(notes, SECONDS, case.rate, channels=case.channels, buffer_size=BLOCK)
         return self.vst3.process(case.sound, case.rate, BLOCK)
 
     def equality(self) -> Fact:

@@ -384,3 +384,14 @@ def test_a_plugin_hears_nothing_before_the_sound() -> None:
     backend.process(sound, (), None, 0)
     assert len(listening.heard) == 1
     assert np.array_equal(listening.heard[0], sound)
+
+
+def test_an_instrument_that_was_prepared_is_loaded_anew() -> None:
+    """Some synthesizers sound otherwise when woken a second time; a first sound is like any later one."""
+    from bridge.hosts.pedalboard_backend import PedalboardBackend
+
+    backend = PedalboardBackend(INSTRUMENT, None)
+    backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
+    woken = backend._plugin
+    backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
+    assert backend._plugin is not woken
