@@ -222,6 +222,8 @@ class MinihostBackend:
         try:
             self._plugin.set_state(state)
         except RuntimeError as error:
+            if self._split_state() == (chunks["Comp"], chunks.get("Cont")):
+                return  # some refuse even the state they are in, where it says nothing
             raise PluginError(f"{self._class.name}: the plugin refuses this state: {error}") from error
         self._state = state
 

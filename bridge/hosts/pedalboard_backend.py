@@ -280,6 +280,8 @@ class PedalboardBackend:
         try:
             self._set("preset_data", data)
         except RuntimeError as error:
+            if parse_vstpreset(self.get_state()).chunks == chunks:
+                return  # some refuse even the state they are in, where it says nothing
             raise PluginError(
                 f"{self._name}: the plugin refuses this state, though it is its own; "
                 "it may come from a newer version of the plugin"

@@ -13,10 +13,12 @@ import pytest
 from helpers.vst3 import (
     EFFECT,
     INSTRUMENT,
+    PACKAGES,
     PAIR,
     PROBE_SCALE,
     SAMPLE_RATE,
     misbehaving_copy,
+    needs_packages,
     needs_plugins,
     noise,
 )
@@ -395,3 +397,18 @@ def test_an_instrument_that_was_prepared_is_loaded_anew() -> None:
     woken = backend._plugin
     backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
     assert backend._plugin is not woken
+
+
+class TestOfOthers:
+    """Plugins from Debian's packages."""
+
+    pytestmark = needs_packages
+
+    @pytest.mark.parametrize("backend", BOTH)
+    def test_a_plugin_that_refuses_its_own_empty_state_takes_it(self, backend: BackendName) -> None:
+        """ZamAutoSat has nothing to keep, writes one byte, and answers with an error when given it back."""
+        sound = noise(4800)[:1]
+        with VST3(PACKAGES / "ZamAutoSat.vst3", backend=backend) as vst3:
+            state, before = vst3.preset_data, vst3.process(sound, SAMPLE_RATE)
+        with VST3(PACKAGES / "ZamAutoSat.vst3", backend=backend, state=state) as vst3:
+            assert np.array_equal(vst3.process(sound, SAMPLE_RATE), before)
