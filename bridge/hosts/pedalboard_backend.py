@@ -175,14 +175,22 @@ class PedalboardBackend:
             raise ChannelCountError(channels.main, accepted) from error
 
     def _ready(self, sample_rate: float, channels: int, block_samples: int) -> None:
-        """Prepare, then tell what was set: programs first."""
-        self._prepare(sample_rate, channels, block_samples)
+        """Tell what was set, programs first, and prepare.
+
+        Some plugins take a value up only as they are woken, and a reset may load one anew: they are told
+        before it and after it.
+        """
         order = telling_order(self._told, self._roles)
-        self._tell(order.programs)
+        values = order.others
         if order.needs_a_block:
-            self._plugin.process(*self._silence(channels))
             self._prepare(sample_rate, channels, block_samples)
-        self._tell(order.others)
+            self._tell(order.programs)
+            self._plugin.process(*self._silence(channels))
+        else:
+            values = order.programs | order.others
+        self._tell(values)
+        self._prepare(sample_rate, channels, block_samples)
+        self._tell(values)
 
     def _reload(self) -> None:
         told = self._told

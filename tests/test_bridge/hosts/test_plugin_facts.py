@@ -365,6 +365,7 @@ class _Listening:
 
     def __init__(self, plugin: object) -> None:
         self.plugin, self.heard = plugin, list[AudioArray]()
+        self.woken_with: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.plugin, name)
@@ -372,6 +373,8 @@ class _Listening:
     def process(self, *arguments: object) -> object:
         if isinstance(arguments[0], np.ndarray):
             self.heard.append(arguments[0])
+        elif not self.woken_with:
+            self.woken_with = {one.name: one.raw_value for one in self.plugin._parameters}  # type: ignore[attr-defined]
         return self.plugin.process(*arguments)  # type: ignore[attr-defined]
 
 
@@ -397,6 +400,25 @@ def test_an_instrument_that_was_prepared_is_loaded_anew() -> None:
     woken = backend._plugin
     backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
     assert backend._plugin is not woken
+
+
+def test_a_plugin_loaded_anew_is_told_before_it_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nekobi's first note sounds otherwise where its knobs move after that."""
+    from bridge.hosts.pedalboard_backend import PedalboardBackend
+
+    backend = PedalboardBackend(EFFECT, None)
+    backend.set_raw(next(at for at, one in enumerate(backend._parameters) if one.name == "Gain"), 0.25)
+    backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
+    backend.process(noise(512), (), None, 0)
+    load = backend._open
+
+    def load_listening() -> None:
+        load()
+        backend._plugin = _Listening(backend._plugin)
+
+    monkeypatch.setattr(backend, "_open", load_listening)
+    backend.prepare(SAMPLE_RATE, StreamChannels(2), 512)
+    assert backend._plugin.woken_with["Gain"] == 0.25
 
 
 class TestOfOthers:
