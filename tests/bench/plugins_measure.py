@@ -112,7 +112,7 @@ class Measurement:
         worst, n_far, far = 0.0, 0, []
         generator = np.random.default_rng(4)
         for rate in RATES:
-            self.ours(Case(rate, self.channels, {}), {})
+            self.vst3._instances.describe_at(rate)
             laws = {name: self.vst3._controls._parameters[name] for name in self.movable()}
             numeric = {name: law for name, law in laws.items() if law.law not in ("switch", "choice")}
             asked = {law.index: generator.uniform(0, 1, 40).tolist() for law in numeric.values()}
@@ -203,7 +203,9 @@ class Measurement:
             return {"skipped": "the bare host's staircase is pedalboard's, of an effect"}
         names = self.movable()
         specs = self.vst3.parameters
-        moving = [name for name in names if specs[name].is_continuous]
+        # Between two steps the product goes to one of them, and the plugin perhaps to the other.
+        laws = self.vst3._controls._parameters
+        moving = [name for name in names if specs[name].is_continuous and not laws[name].steps]
         case = Case(48000, self.channels, {})
         neutral = self.ours(case, {})
         loud = next((name for name in moving if _differs(self, case, name, neutral)), None)
