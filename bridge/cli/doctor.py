@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -25,7 +26,6 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
-_AT_ONCE = 4
 _PATIENCE_S = 120.0
 
 
@@ -94,31 +94,74 @@ def _findings() -> Iterator[Finding]:
     yield Finding(
         what=DISTRIBUTION, state=version, is_good=is_installed, remedy=remedy, is_needed=not is_installed
     )
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for found in pool.map(_probe, [*REQUIRED, *OPTIONAL, *PARTS]):
-            yield from found
+    names = [*REQUIRED, *OPTIONAL, *PARTS]
+    while names:
+        yield from _from_one_process(names)
 
 
-def _probe(name: str) -> list[Finding]:
-    """Try one thing in a process of its own: what does not fit may take that down, and doctor goes on."""
+def _from_one_process(names: list[str]) -> Iterator[Finding]:
+    """Try things in turn in one process, until one breaks; take those that are answered from the list.
+
+    Loading Torch takes longer than all the rest, so what works shares a process. What breaks has the last
+    word only where it was the first: in a process of its own nothing but itself can be to blame.
+    """
     # -P: what lies in the folder one happens to be in is not imported.
-    command = [sys.executable, "-P", "-m", "bridge.cli.probes", name]
+    command = [sys.executable, "-P", "-m", "bridge.cli.probes", *names]
     environment = os.environ | {"PYTHONPATH": safe_search_path()}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        lines: Queue[str] = Queue()
+        reader = Thread(target=_pass_on, args=(process, lines), daemon=True)
+        reader.start()
+        try:
+            is_first = True
+            while names:
+                line = lines.get(timeout=_PATIENCE_S)
+                answer = _read_answer(line) if line else ([], True)
+                if answer is None:
+                    continue  # something that a package prints when it is loaded
+                findings, is_broken = answer
+                if is_broken and not is_first:
+                    return
+                if not line:
+                    findings = [failure(names[0], _ending(process.wait(timeout=_PATIENCE_S)))]
+                del names[0]
+                yield from findings
+                if is_broken:
+                    return
+                is_first = False
+        except (Empty, subprocess.TimeoutExpired):
+            if is_first:
+                yield failure(names.pop(0), f"gives no answer within {_PATIENCE_S:g} s")
+        finally:
+            process.kill()
+            reader.join(timeout=_PATIENCE_S)
+
+
+def _pass_on(process: subprocess.Popen[str], lines: Queue[str]) -> None:
+    """Put every line that a process prints into a queue, and an empty one when it has ended."""
+    for line in process.stdout or ():
+        lines.put(line)
+    lines.put("")
+
+
+def _read_answer(line: str) -> tuple[list[Finding], bool] | None:
+    """Read what a process of probes says of one of them, and whether it broke; other lines are None."""
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            check=False,
-        )
-        return [Finding(**found) for found in json.loads(done.stdout.splitlines()[-1])]
-    except subprocess.TimeoutExpired:
-        how = f"gives no answer within {_PATIENCE_S:g} s"
-    except (IndexError, ValueError, TypeError):
-        how = f"ends with exit code {done.returncode}"
-        if done.returncode < 0:
-            how = f"crashes its process ({signal.Signals(-done.returncode).name})"
-    return [failure(name, how)]
+        said = json.loads(line)
+        return [Finding(**found) for found in said["findings"]], said["is_broken"]
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"crashes its process ({signal.Signals(-code).name})"
+    return f"ends with exit code {code}"

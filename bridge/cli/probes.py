@@ -1,8 +1,8 @@
 """What `reverie doctor` tries: every part of the installation does once what Reverie needs it for.
 
 A package that is there may still not load, or compute nonsense: a version in a list proves neither. A probe
-does a small piece of real work through Reverie's own modules and looks at the result. Probes run in processes
-of their own (``python -m bridge.cli.probes NAME``): a library that does not fit may take its process down.
+does a small piece of real work through Reverie's own modules and looks at the result. Probes run in another
+process than doctor (``python -m bridge.cli.probes NAME...``): what does not fit may take its process down.
 """
 
 from __future__ import annotations
@@ -243,12 +243,17 @@ def probe(name: str) -> list[Finding]:
     Args:
         name: One of `REQUIRED`, `OPTIONAL` or `PARTS`.
     """
+    return _try(name)[0]
+
+
+def _try(name: str) -> tuple[list[Finding], bool]:
+    """Try one thing; tell as well whether it ended in an error."""
     try:
         if name in REQUIRED:
-            return [_required(name)]
-        return [_optional(name)] if name in OPTIONAL else list(PARTS[name]())
+            return [_required(name)], False
+        return [_optional(name)] if name in OPTIONAL else list(PARTS[name]()), False
     except (Exception, SystemExit) as error:  # whatever a foreign package does is what is to be told
-        return [_failed(name, error)]
+        return [_failed(name, error)], True
 
 
 def failure(name: str, state: str, error: BaseException | None = None, package: str = "") -> Finding:
@@ -433,4 +438,9 @@ PARTS: dict[str, Callable[[], Iterable[Finding]]] = {
 
 
 if __name__ == "__main__":
-    say(json.dumps([asdict(finding) for finding in probe(sys.argv[1])]))
+    for one in sys.argv[1:]:
+        found, is_broken = _try(one)
+        say(json.dumps({"findings": [asdict(finding) for finding in found], "is_broken": is_broken}))
+        sys.stdout.flush()
+        if is_broken:
+            break
