@@ -12,20 +12,26 @@ from helpers.paths import ROOT
 
 from fuzz.readers import READERS
 
-SECONDS = float(os.environ.get("REVERIE_FUZZ_S", "120"))
+SECONDS = float(os.environ.get("REVERIE_FUZZ_S", "30"))
+"""In all: more than a second for each reader, hundreds of files for most, after the cases that once failed.
+
+The same files every time; `run.py`, run by hand for an hour with another seed, is what looks for new ones.
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
-def test_damaged_files_are_read_or_refused_in_one_line(name: str) -> None:
-    """Each reader has its share of two minutes, in a process of its own whose memory is limited."""
-    share = SECONDS / len(READERS)
+def test_damaged_files_are_read_or_refused_in_one_line() -> None:
+    """Each reader has its share of the time, in a process of its own whose memory is limited.
+
+    The processes are copies of one that has everything loaded: loading it took longer than the share.
+    """
     run = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("run.py")), name, "--seconds", str(share)],
+        [sys.executable, str(Path(__file__).with_name("run.py")), "--seconds", str(SECONDS)],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr[-4000:]
-    assert "every one read or refused" in run.stdout
+    told = [line.partition(":")[0] for line in run.stdout.splitlines() if "every one read or refused" in line]
+    assert told == list(READERS)
