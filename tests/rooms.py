@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +55,7 @@ def files() -> dict[str, Path]:
     return found
 
 
+@cache
 def names_imported(path: Path) -> set[str]:
     """Return the full names of all a file imports, wherever in it."""
     found = set()

@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     preset = preset.replace("[[chain]]", f'description = {json.dumps(NAMES)}\ntags = ["{{0}}"]\n\n[[chain]]')
     preset += (
         '[[modulators]]\nid = "lift"\ntype = "lfo"\nrate = "1 bars"\n'
-        '[[routes]]\nsource = "lift"\ntarget = "dream.depth"\n'
+        '[[routes]]\nsource = "lift"\ntarget = "dream.depth"\namount = 0.01\n'
     )
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / f"{NAME}.toml").write_text(preset)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers.paths import ROOT
 
 import dream_core
-from bridge import build_plan, load_preset, render_plan
+from bridge import load_preset
 from bridge.errors import PresetError
 from bridge.presets.library import find_preset, list_presets
 from bridge.presets.load import read_preset
@@ -41,37 +42,7 @@ _OTHERS = ("null-reference", *PUBLISHED, *LISTENING, *FROM_NOISE, *PLAYED, *PICT
 DREAMING = [name for name in PRESETS if name not in _OTHERS]
 """The others made to be liked."""
 STEMS = ["bass", "drums", "keys", "lead"]
-EXCERPT_S = (3.0, 7.0)
-
-
-def levels_dbfs(samples: np.ndarray, n: int = 2205) -> np.ndarray:
-    """Return the level of every 50 ms."""
-    count = len(samples) // n
-    return 10 * np.log10((samples[: count * n].reshape(count, -1) ** 2).mean(axis=1) + 1e-20)
-
-
-def silent_passages(samples: np.ndarray) -> np.ndarray:
-    """Mark what lies in passages of half a second and more below -60 dBFS."""
-    quiet = levels_dbfs(samples) < -60.0
-    return np.array(
-        [any(quiet[max(0, i - k) : i - k + 10].all() for k in range(10) if i >= k) for i in range(len(quiet))]
-    )
-
-
-@pytest.fixture(scope="module")
-def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four seconds of the example song, and a second of near-silence, in every stem."""
-    folder = tmp_path_factory.mktemp("excerpt")
-    for stem in STEMS:
-        start, stop = (round(s * 44100) for s in EXCERPT_S)
-        samples, rate = soundfile.read(SONG / f"{stem}.flac", start=start, stop=stop)
-        # A fifth of a second to die away in, as a note does.
-        fade_db = np.interp(
-            np.arange(len(samples)), [len(samples) - 1.2 * rate, len(samples) - rate], [0, -50]
-        )
-        samples *= 10 ** (fade_db / 20)[:, None]
-        soundfile.write(folder / f"{stem}.flac", samples, rate, subtype="PCM_16")
-    return folder
+EXCERPT_S = (3.0, 5.0)
 
 
 def test_there_are_the_six_roles() -> None:
@@ -105,48 +76,31 @@ def test_uuids_differ() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DREAMING)
-def test_a_preset_dreams_every_stem_within_bounds(name: str, excerpt: Path, tmp_path: Path) -> None:
-    """On every stem: finite, changed, as loud as before within 1 LU, at or below -1 dBTP, silence silent."""
-    plan = build_plan([excerpt], name, midi=SONG / "song.mid", out_dir=tmp_path, threads=1)
-    report = render_plan(plan)
-
-    for result, stem in zip(report.stems, plan.stems, strict=True):
-        assert result.record is not None, result.error
-        before, after = result.record.before, result.record.after
-        assert abs(before["integrated_lufs"] - after["integrated_lufs"]) <= 1.0
-        assert after["true_peak_dbtp"] <= -1.0
-        source, target = (soundfile.read(p, always_2d=True)[0] for p in (stem.source, stem.target))
-        assert source.shape == target.shape
-        assert not np.array_equal(source, target)
-        silent = silent_passages(source)
-        assert (levels_dbfs(target)[silent] <= -60.0).all()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("name", DREAMING)
-def test_the_objective_rises_with_depth(name: str, stem: str, excerpt: Path) -> None:
+def test_the_objective_rises_with_depth(name: str, stem: str) -> None:
     """The network hears more of the preset's objective after four steps than before, and more after eight."""
     node = next(node for node in load_preset(name).chain if node.use == "dream")
     settings = Dream(**node.params)._settings()  # type: ignore[arg-type]
     network = dream_core.load_network(str(node.params.get("network", "timbre")))
-    samples, rate = soundfile.read(excerpt / f"{stem}.flac", dtype="float32", always_2d=True)
-    sound = np.ascontiguousarray(samples.T[:, : 2 * rate])
+    start, stop = (round(s * 44100) for s in EXCERPT_S)
+    sound, rate = soundfile.read(
+        SONG / f"{stem}.flac", start=start, stop=stop, dtype="float32", always_2d=True
+    )
+    samples = torch.from_numpy(np.ascontiguousarray(sound.T))
     listener = Listener(network, parse_objective(settings.objective), rate)
 
-    def score(x: np.ndarray) -> float:
-        import torch
-
-        mono = torch.from_numpy(x.mean(axis=0, keepdims=True))
+    def score(x: torch.Tensor) -> float:
         offsets = range(0, listener.jitter_frames, 12)
+        mono = x.mean(dim=0, keepdim=True)
         with torch.no_grad():
             return float(np.mean([float(listener.score(mono, offset)[0]) for offset in offsets]))
 
-    scores = [
-        score(sound),
-        *(score(dream_core.dream(sound, rate, network, settings, depth=d)) for d in (4.0, 8.0)),
-    ]
+    # One dream of eight steps, whose ladder keeps what it is after four.
+    stream = dream_core.open_stream(network, settings, rate, len(samples), ladder=(4,))
+    depth = torch.full((samples.shape[1],), 8.0, dtype=torch.float64)
+    deep = torch.cat([stream.push(samples, depth), stream.finish()], 1)
+    scores = [score(samples), score(stream.take_ladder()[4]), score(deep)]
 
     assert scores[0] < scores[1] < scores[2]
 

@@ -102,10 +102,10 @@ def test_partials_follow_a_glide(timbre: Network) -> None:
 
 
 def test_a_dream_stays_as_loud(timbre: Network) -> None:
-    """Within one loudness unit, with steps that move partials by many decibels."""
+    """Within one loudness unit, with six steps that move partials by many decibels."""
     meter = pyloudnorm.Meter(RATE)
     for x, f0_hz in ((saw(220.0), 220.0), (saw(440.0, n=2), 440.0)):
-        y = dream(x, RATE, timbre, settings(objective="class:flute"), depth=10.0, f0_hz=f0_hz)
+        y = dream(x, RATE, timbre, settings(objective="class:flute"), depth=6.0, f0_hz=f0_hz)
         change = meter.integrated_loudness(y[0].astype(np.float64)) - meter.integrated_loudness(
             x[0].astype(np.float64)
         )
@@ -153,14 +153,14 @@ def in_blocks(
 
 
 def test_a_stream_is_one_block_bit_for_bit(timbre: Network) -> None:
-    """In windows, with moving pitch, step and band, in odd blocks."""
-    n = round(2.5 * RATE)
+    """In three windows, with moving pitch, step and band, in odd blocks."""
+    n = round(1.8 * RATE)
     t = np.arange(n) / RATE
     f0_hz = 220.0 * 2.0 ** (0.03 * np.sin(2 * np.pi * 5.0 * t))
-    x = saw(f0_hz, 2.5)
+    x = saw(f0_hz, 1.8)
     lanes = {
         "f0_hz": np.where(t % 0.8 < 0.7, f0_hz, 0.0),
-        "step": 0.5 + 0.5 * t / 2.5,
+        "step": 0.5 + 0.5 * t / 1.8,
         "low_hz": 100.0 + 50.0 * t,
         "high_hz": 8000.0 - 1000.0 * t,
     }
@@ -168,7 +168,6 @@ def test_a_stream_is_one_block_bit_for_bit(timbre: Network) -> None:
     whole = in_blocks(x, timbre, chosen, lanes, n)
 
     assert np.array_equal(in_blocks(x, timbre, chosen, lanes, 1777), whole)
-    assert np.array_equal(in_blocks(x, timbre, chosen, lanes, 44100), whole)
     np.testing.assert_allclose(in_blocks(x, timbre, chosen, lanes, n, batch=3), whole, atol=2e-4)
 
 
@@ -176,10 +175,10 @@ def test_windows_agree_on_the_phase(timbre: Network) -> None:
     """A partial that a sine lacks has one phase in all windows: they do not cancel where they meet."""
     f0_hz = 441.3  # no whole number of cycles in a window
     chosen = settings(window_s=0.5, fade_s=0.1)
-    y = dream(saw(f0_hz, 2.5, n=2), RATE, timbre, chosen, depth=6.0, f0_hz=f0_hz)[0]
+    y = dream(saw(f0_hz, 1.4, n=2), RATE, timbre, chosen, depth=6.0, f0_hz=f0_hz)[0]
     t = np.arange(len(y)) / RATE
     still = y * np.exp(-2j * np.pi * 2 * f0_hz * t)
-    heard = np.convolve(still, np.hanning(2646) / 1323.0, "same")[3000:-3000:1323]
+    heard = np.convolve(still, np.hanning(2646) / 1323.0, "same")[3000:-6000:1323]
     loud = heard[np.abs(heard) > 0.15 * 10.0 ** (-40.0 / 20.0)]
     # Up to its sign, as what is turned down takes away.
     phase = np.angle(loud.astype(np.complex128) ** 2)
@@ -193,7 +192,7 @@ def test_the_objective_rises_for_a_tone(timbre: Network, objective: str) -> None
     """With depth, above where it began."""
     scores: list[float] = []
     dream(
-        saw(220.0, 3.0), RATE, timbre, settings(objective=objective, jitter=False), depth=9.0, f0_hz=220.0,
+        saw(220.0), RATE, timbre, settings(objective=objective, jitter=False), depth=9.0, f0_hz=220.0,
         on_step=lambda report: scores.append(report.score),
     )  # fmt: skip
 
@@ -203,7 +202,7 @@ def test_the_objective_rises_for_a_tone(timbre: Network, objective: str) -> None
 
 def test_noise_falls_to_bands_and_says_so_once(timbre: Network) -> None:
     """Without any pitch the objective still rises, and the user reads why no partial came."""
-    x = (0.1 * np.random.default_rng(0).standard_normal((1, 3 * RATE))).astype(np.float32)
+    x = (0.1 * np.random.default_rng(0).standard_normal((1, 3 * RATE // 2))).astype(np.float32)
     scores: list[float] = []
     told: list[str] = []
     dream(
@@ -227,11 +226,12 @@ def test_a_pitched_sound_says_nothing(timbre: Network) -> None:
 
 def test_the_stereo_image_stays(timbre: Network) -> None:
     """Linked rows share their gains: a sound panned by 12 dB stays panned by 12 dB."""
-    x = np.concatenate([saw(220.0), 0.25 * saw(220.0)])
-    y = dream(x, RATE, timbre, settings(), depth=6.0, f0_hz=220.0)
+    x = np.concatenate([saw(220.0, 1.0), 0.25 * saw(220.0, 1.0)])
+    y = dream(x, RATE, timbre, settings(), depth=4.0, f0_hz=220.0)
     left, right = (float(np.sqrt(np.mean(row[6000:-6000].astype(np.float64) ** 2))) for row in y)
 
     assert abs(20.0 * np.log10(left / right) - 12.04) < 0.1
+    assert not np.allclose(x, y, atol=0.01)
 
 
 def test_the_mix_decides_what_becomes_of_the_sound(timbre: Network) -> None:
@@ -298,17 +298,24 @@ def test_a_free_envelope_is_left_by_twelve_decibels_at_most(timbre: Network) -> 
     assert 1.0 < abs(rise_db) < 13.0
 
 
-@pytest.mark.parametrize("name", ["step", "low_hz", "high_hz"])
-def test_a_lane_moves_its_setting(timbre: Network, name: str) -> None:
-    """What stands still in a lane is what the setting says."""
+@pytest.fixture(scope="module")
+def tone(timbre: Network) -> tuple[FloatArray, FloatArray]:
+    """A sound, and what becomes of it with the settings as they are."""
     x = saw(220.0, 1.0)
+    return x, dream(x, RATE, timbre, settings(), depth=2.0, f0_hz=220.0)
+
+
+@pytest.mark.parametrize("name", ["step", "low_hz", "high_hz"])
+def test_a_lane_moves_its_setting(timbre: Network, tone: tuple[FloatArray, FloatArray], name: str) -> None:
+    """What stands still in a lane is what the setting says."""
+    x, plain = tone
     value = {"step": 0.5, "low_hz": 300.0, "high_hz": 3000.0}[name]
     lanes = {"f0_hz": np.full(x.shape[1], 220.0), name: np.full(x.shape[1], value)}
     moved = in_blocks(x, timbre, settings(), lanes, x.shape[1])
     still = dream(x, RATE, timbre, settings(**{name: value}), depth=2.0, f0_hz=220.0)
 
     np.testing.assert_allclose(moved, still, atol=1e-5)
-    assert not np.allclose(moved, dream(x, RATE, timbre, settings(), depth=2.0, f0_hz=220.0), atol=1e-3)
+    assert not np.allclose(moved, plain, atol=1e-3)
 
 
 @pytest.mark.parametrize("lane", [np.full(10, -1.0), np.full(10, np.nan), np.full(10, 9000.0), np.zeros(9)])
@@ -317,6 +324,13 @@ def test_a_lane_that_is_no_pitch_is_refused(timbre: Network, lane: npt.NDArray[n
     stream = open_stream(timbre, settings(), RATE, 1)
     with pytest.raises(SettingError, match="f0_hz"):
         stream.push(torch.zeros(1, 10), torch.zeros(10), {"f0_hz": torch.from_numpy(lane)})
+
+
+@pytest.fixture(scope="module")
+def panned(timbre: Network) -> tuple[FloatArray, FloatArray]:
+    """A sound of two rows, and what becomes of it with the settings as they are."""
+    x = np.concatenate([saw(220.0, 1.0), 0.5 * saw(220.0, 1.0)])
+    return x, dream(x, RATE, timbre, settings(), depth=2.0, f0_hz=220.0)
 
 
 @pytest.mark.parametrize(
@@ -332,10 +346,11 @@ def test_a_lane_that_is_no_pitch_is_refused(timbre: Network, lane: npt.NDArray[n
         {"stereo": "mid_side"},
     ],
 )
-def test_other_settings_are_followed(timbre: Network, changes: dict[str, Any]) -> None:
+def test_other_settings_are_followed(
+    timbre: Network, panned: tuple[FloatArray, FloatArray], changes: dict[str, Any]
+) -> None:
     """Each makes another dream, of finite samples."""
-    x = np.concatenate([saw(220.0, 1.0), 0.5 * saw(220.0, 1.0)])
-    plain = dream(x, RATE, timbre, settings(), depth=2.0, f0_hz=220.0)
+    x, plain = panned
     other = dream(x, RATE, timbre, settings(**changes), depth=2.0, f0_hz=220.0)
 
     assert np.isfinite(other).all()

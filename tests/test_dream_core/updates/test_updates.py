@@ -206,9 +206,12 @@ def test_loudness_weights_are_those_of_the_standard() -> None:
     np.testing.assert_allclose(ours, 20 * np.log10(np.abs(response)), atol=0.1)
 
 
-@pytest.mark.parametrize("seconds", [1.5, 6.0])
+@pytest.mark.parametrize("seconds", [1.5, 4.5])
 def test_mask_keeps_loudness(seconds: float) -> None:
-    """Ten steps move integrated loudness by at most half a unit; without the rule they move it by more."""
+    """Ten steps move integrated loudness by at most half a unit; without the rule they move it by more.
+
+    In one window, and in two.
+    """
     sound = make_sound(seconds)
     before = measure_loudness(sound, RATE).integrated_lufs
 
@@ -330,6 +333,12 @@ def test_protected_transients_change_less() -> None:
     assert change(protect_transients=1.0) < change(protect_transients=0.0) - 3.0
 
 
+@pytest.fixture(scope="module")
+def plain() -> np.ndarray:
+    """The dream without any technique."""
+    return dreamed(make_sound(), depth=9.0, jitter=False)
+
+
 @pytest.mark.parametrize(
     "technique",
     [
@@ -347,7 +356,9 @@ def test_protected_transients_change_less() -> None:
     ],
     ids=lambda technique: "+".join(technique),
 )
-def test_every_technique_still_ascends_and_changes_the_dream(technique: dict[str, object]) -> None:
+def test_every_technique_still_ascends_and_changes_the_dream(
+    technique: dict[str, object], plain: np.ndarray
+) -> None:
     """Each technique makes another dream, and that dream still rises."""
     sound = make_sound(n_channels=2 if "stereo" in technique else 1)
     reports: list = []
@@ -358,7 +369,9 @@ def test_every_technique_still_ascends_and_changes_the_dream(technique: dict[str
     if "varispeed_octaves" not in technique:
         # At changing speeds the scores are of different sounds; there only the change counts.
         assert scores[-1] > scores[0]
-    assert not np.array_equal(out, dreamed(sound, depth=9.0, jitter=False))
+    if "stereo" in technique:
+        plain = dreamed(sound, depth=9.0, jitter=False)
+    assert not np.array_equal(out, plain)
 
 
 def test_smoothing_keeps_constants_and_spreads_points() -> None:
