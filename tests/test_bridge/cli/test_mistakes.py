@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -191,30 +192,44 @@ def test_what_the_system_refuses_is_the_users_or_not(
     assert capsys.readouterr().err == f"reverie: there: {os.strerror(number)}\n"
 
 
+IN_SMALL_LETTERS = {
+    "plan 夢.wav -p null-reference -o out": (0, r"\u5922__null-reference.wav"),
+    "plan 夢.wav -p null-reference -o out --json": (0, r"\u5922__null-reference.wav"),
+    "plan nix夢.wav -p null-reference -o out": (2, r"nix\u5922.wav"),
+    "presets show 夢": (2, r"\u5922"),
+    "envelope undertow --length '1 s'": (0, r"\u2581"),
+    "render --help": (0, "Usage"),
+}
+ONE_AFTER_THE_OTHER = """
+import shlex, sys
+from bridge.cli import main
+for line in sys.argv[1:]:
+    print("ends with", main(shlex.split(line)), flush=True)
+"""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-@pytest.mark.parametrize(("line", "code", "says"), [
-    ("plan 夢.wav -p null-reference -o out", 0, r"\u5922__null-reference.wav"),
-    ("plan 夢.wav -p null-reference -o out --json", 0, r"\u5922__null-reference.wav"),
-    ("plan nix夢.wav -p null-reference -o out", 2, r"nix\u5922.wav"),
-    ("presets show 夢", 2, r"\u5922"),
-    ("envelope undertow --length '1 s'", 0, r"\u2581"),
-    ("render --help", 0, "Usage"),
-])  # fmt: skip
-def test_a_small_encoding_ends_no_command(
-    line: str, code: int, says: str, encoding: str, place: Path
-) -> None:
+def test_a_small_encoding_ends_no_command(encoding: str, place: Path) -> None:
     """Where the terminal knows no such characters they are spelt out."""
     (place / "stems" / "lead.wav").rename(place / "夢.wav")
     done = subprocess.run(
-        [sys.executable, "-m", "bridge.cli", *shlex.split(line)],
-        env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, *IN_SMALL_LETTERS],
+        env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         check=False,
     )
+    text = done.stdout.decode(encoding)
+    said = re.split(r"ends with (\d)\n", text)
 
-    assert done.returncode == code
-    assert says in (done.stdout + done.stderr).decode(encoding)
-    assert b"Traceback" not in done.stderr
+    assert done.returncode == 0, text
+    assert "Traceback" not in text
+    for (code, says), there, told in zip(
+        IN_SMALL_LETTERS.values(), map(int, said[1::2]), said[::2], strict=False
+    ):
+        assert there == code, told
+        assert says in told
+    assert len(said) == 2 * len(IN_SMALL_LETTERS) + 1
 
 
 def test_a_render_says_how_long_it_took(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

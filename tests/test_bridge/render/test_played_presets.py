@@ -24,7 +24,7 @@ from dream_core.networks.registry import PUBLISHED, load_network
 from dream_core.objectives.harmony import parse_scale
 
 SONG = Path(__file__).parents[3] / "examples" / "song"
-PART_S = (4.0, 10.0)
+PART_S = (4.0, 8.0)
 """Of the song, where all stems play; before it is silence, so that the bars stay where they are."""
 
 

@@ -209,10 +209,10 @@ def test_a_channel_costs_about_a_second(tmp_path: Path) -> None:
     """Twenty steps of a channel of block2 take a second of an idle core at most, two of a busy one."""
     draw_atlas(AtlasRequest(**QUICK, numbers=(0,)), tmp_path / "warm")  # type: ignore[arg-type]
     began = time.process_time()
-    request = AtlasRequest(network="timbre", layer="block2", steps=20, numbers=tuple(range(4)))
+    request = AtlasRequest(network="timbre", layer="block2", steps=20, numbers=(0, 1))
     draw_atlas(request, tmp_path / "atlas")
 
-    assert (time.process_time() - began) / 4 <= 2.0
+    assert (time.process_time() - began) / 2 <= 2.0
 
 
 DRIVER = """
@@ -235,7 +235,7 @@ DRIVER = """
     press("ArrowRight");
     result.focused = entries.indexOf(document.activeElement);
     press(" ");
-    await wait(400);
+    for (let i = 0; i < 200 && player.currentTime <= 0.05; i++) await wait(50);
     result.playing = player.src.split("/").pop();
     result.advanced = player.currentTime > 0.05;
     press("ArrowRight");
