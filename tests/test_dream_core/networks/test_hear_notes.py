@@ -47,9 +47,10 @@ def test_a_frame_is_what_the_network_says_of_the_patch_around_it() -> None:
         torch.testing.assert_close(getattr(frames, name), whole, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("block", [1000, 44100, 200_000])
+@pytest.mark.parametrize("block", [1000, 100_000])
 def test_blocks_do_not_change_what_is_heard(block: int) -> None:
-    network, sound = random_notes(), noise(7 * RATE)
+    """Of three patches: blocks much shorter than one, and one block that holds more than one."""
+    network, sound = random_notes(), noise(5 * RATE)
     listener = NoteListener(network)
     pieces = [piece for part in sound.split(block) for piece in listener.push(part)]
     blocks = join_frames([*pieces, *listener.finish()])

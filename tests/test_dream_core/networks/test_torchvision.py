@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dream_core.frontend.log_mel import LogMel
 from dream_core.frontend.octaves import OctaveMel
 from dream_core.loop.dream import dream, open_stream
 from dream_core.networks import architectures, torchvision_files
+from dream_core.networks.card import Network
 from dream_core.networks.efficientnet import SPEC
 from dream_core.networks.picture_network import parse_picture_name
 from dream_core.networks.registry import (
@@ -69,6 +71,12 @@ def theirs(architecture: str, seed: int = 0) -> Any:
                 part.running_mean.uniform_(-0.1, 0.1)
                 part.running_var.uniform_(0.5, 1.5)
     return model.eval()
+
+
+@cache
+def random_network(architecture: str) -> Network:
+    """Return a network with random weights, drawn once for all that only look at it."""
+    return load_network(f"image:{architecture}:random")
 
 
 def imported(architecture: str, folder: Path, suffix: str = ".pth", seed: int = 0) -> Any:
@@ -155,7 +163,7 @@ def test_layers_have_their_published_names() -> None:
 
 @pytest.mark.parametrize("architecture", ["vgg11", *OTHERS])
 def test_the_card_of_a_random_network_is_true(architecture: str) -> None:
-    network = load_network(f"image:{architecture}:random")
+    network = random_network(architecture)
     names = [layer.name for layer in network.card.layers]
     sound = 0.1 * torch.randn(1, 60000, generator=torch.Generator().manual_seed(1))  # one picture
     sound.requires_grad_()
@@ -174,9 +182,9 @@ def test_the_card_of_a_random_network_is_true(architecture: str) -> None:
         assert gradient.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("name", ["image:resnet18:random", "image:swin_t:random", "image:vit_b_32:random"])
-def test_layers_are_time_before_frequency_with_low_notes_first(name: str) -> None:
-    network = load_network(name)
+@pytest.mark.parametrize("architecture", ["resnet18", "swin_t", "vit_b_32"])
+def test_layers_are_time_before_frequency_with_low_notes_first(architecture: str) -> None:
+    network = random_network(architecture)
     patches = torch.full((1, 224, 224), network.silence)  # type: ignore[attr-defined]
     louder = patches.clone()
     louder[0, 200:, :30] += 4.0  # late and low
