@@ -26,12 +26,15 @@ def test_the_readmes_python_runs_and_is_heard(tmp_path: Path, monkeypatch: pytes
     """Its blocks run one after the other beside the examples; every dream is of a sound, and changes it.
 
     What a dream changes, the rest of its chain aside, is above -20 dB of the sound: a dream that nobody hears
-    shows nothing. The session is half a song: the lead, and four seconds of the keys.
+    shows nothing. The session is of four seconds each of the lead and the keys; where a stem is silent no step
+    is taken.
     """
     song = tmp_path / "examples" / "song"
     song.mkdir(parents=True)
-    for name in ("lead.flac", "song.mid"):
-        (song / name).symlink_to(ROOT / "examples" / "song" / name)
+    (song / "song.mid").symlink_to(ROOT / "examples" / "song" / "song.mid")
+    lead, rate = soundfile.read(ROOT / "examples" / "song" / "lead.flac", stop=22 * 44100)
+    lead[: 18 * rate] = 0.0
+    soundfile.write(song / "lead.flac", lead, rate)
     keys, rate = soundfile.read(ROOT / "examples" / "song" / "keys.flac", stop=4 * 44100)
     soundfile.write(song / "keys.flac", keys, rate)
     monkeypatch.chdir(tmp_path)

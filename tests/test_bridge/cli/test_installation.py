@@ -35,6 +35,7 @@ try:
 except OSError as error:
     raise OSError("Could not load this library: /somewhere/libtorchaudio.so") from error
 """
+LACKING = "raise ImportError('libatomic.so.1: cannot open shared object file: No such file or directory')"
 GAIN = """
 format = "reverie/preset"
 version = 1
@@ -78,8 +79,12 @@ def report(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def test_doctor_uses_what_it_reports(tmp_path: Path) -> None:
-    """A torchaudio made for another Torch does not load: doctor says so, and the command that mends both."""
+    """A torchaudio made for another Torch does not load: doctor says so, and the command that mends both.
+
+    Where pip cannot help, since the system lacks a library, the Debian package is told.
+    """
     broken = broken_package(tmp_path / "broken", "torchaudio")
+    broken_package(broken, "pedalboard", LACKING)
     done = reverie("doctor", broken=broken, folder=tmp_path)
     lines = report(done)
 
@@ -88,19 +93,17 @@ def test_doctor_uses_what_it_reports(tmp_path: Path) -> None:
     assert f"does not work beside torch {metadata.version('torch')}: Could not load" in lines["torchaudio"]
     assert "(libc10_cuda.so: cannot open" in lines["torchaudio"]
     assert lines["torchaudio"].endswith(f"-m pip install --force-reinstall {' '.join(PAIR)}")
-    assert all(lines[name].startswith("ok") for name in set(REQUIRED) - {"torchaudio"})
+    assert lines["pedalboard"].endswith("\napt-get install libatomic1")
+    assert all(lines[name].startswith("ok") for name in set(REQUIRED) - {"torchaudio", "pedalboard"})
     assert done.stderr == ""
 
 
 def test_a_library_that_the_system_lacks_is_named(tmp_path: Path) -> None:
-    """Where pip cannot help, the Debian package is told: from doctor and from any command."""
-    lacking = "raise ImportError('libatomic.so.1: cannot open shared object file: No such file or directory')"
-    broken = broken_package(tmp_path / "broken", "pedalboard", lacking)
+    """From any command as from doctor."""
+    broken = broken_package(tmp_path / "broken", "pedalboard", LACKING)
     write_stem(tmp_path / "stems" / "lead.wav")
     (tmp_path / "gain.toml").write_text(GAIN)
 
-    lines = report(reverie("doctor", broken=broken, folder=tmp_path))
-    assert lines["pedalboard"].endswith("\napt-get install libatomic1")
     done = reverie("render", "stems", "--preset", "gain.toml", "--out", "out", broken=broken, folder=tmp_path)
     assert done.returncode == 1
     assert "pedalboard cannot be loaded: libatomic.so.1" in done.stderr
