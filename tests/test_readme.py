@@ -26,8 +26,7 @@ def test_the_readmes_python_runs_and_is_heard(tmp_path: Path, monkeypatch: pytes
     """Its blocks run one after the other beside the examples; every dream is of a sound, and changes it.
 
     What a dream changes, the rest of its chain aside, is above -20 dB of the sound: a dream that nobody hears
-    shows nothing. The session is of four seconds each of the lead and the keys; where a stem is silent no step
-    is taken.
+    shows nothing. The session is of four seconds each of the lead and the keys: no step is taken in silence.
     """
     song = tmp_path / "examples" / "song"
     song.mkdir(parents=True)
