@@ -10,12 +10,20 @@ from pathlib import Path
 from helpers.paths import ROOT
 from helpers.session import write_stem
 
+GAIN = """
+format = "reverie/preset"
+version = 1
+uuid = "00000000-0000-4000-8000-000000000001"
+meta = { name = "gain", category = "Utility" }
+chain = [{ id = "gain", use = "gain" }]
+"""
+"""Nothing that takes long to load: it is about how workers begin."""
 SCRIPT = """
 from bridge import build_plan, render_plan
 from bridge.errors import RenderError
 
 def render():
-    plan = build_plan(["stems"], "null-reference", out_dir="out")
+    plan = build_plan(["stems"], "gain.toml", out_dir="out")
     try:
         report = render_plan(plan, jobs=2)
     except RenderError as error:
@@ -30,6 +38,7 @@ def render():
 def run_script(folder: Path, call: str) -> subprocess.CompletedProcess[str]:
     for name in ("a", "b"):
         write_stem(folder / "stems" / f"{name}.wav")
+    (folder / "gain.toml").write_text(GAIN)
     (folder / "script.py").write_text(SCRIPT.format(call=call))
     return subprocess.run(
         [sys.executable, "script.py"],
