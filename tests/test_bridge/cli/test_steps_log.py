@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REVERIE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stems").mkdir()
-    soundfile.write(tmp_path / "stems" / "line.wav", pluck(5.0, RATE), RATE)
+    soundfile.write(tmp_path / "stems" / "line.wav", pluck(3.5, RATE), RATE)
     soundfile.write(tmp_path / "stems" / "vox.wav", phrases(3.0, RATE, [(0.0, 3.0)]), RATE)
     (tmp_path / "two.toml").write_text(PRESET)
     return tmp_path
