@@ -189,7 +189,7 @@ def test_every_layer_alone_reaches_the_waveform(network: Network, layer: str) ->
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-8])
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-8, 1.0])
 def test_gradients_are_finite_in_silence_and_near_it(level: float, dtype: torch.dtype) -> None:
     network = ready(build(random_tensors()).to(dtype))
     waveform = (level * sound(PATCH_SAMPLES)).to(dtype).requires_grad_()
