@@ -181,7 +181,7 @@ def table(rows: Sequence[Row]) -> str:
         lines.append("")
     lines += [
         "| plugin | host | parameters (with a unit) | units | check fails | equal | not equal | state | "
-        "automation, dB | sidechain, dB | load | speed, automated |",
+        "automation, dB | sidechain, dB | load | speed, automated by attribute, by raw position |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_line(row) for row in plugins]
@@ -205,7 +205,10 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
     heavy = sorted(speed["ratio"] for speed in speeds if speed["load"] >= 0.01)
     light = sorted(speed["ratio"] for speed in speeds if speed["load"] < 0.01)
     units = [row["stages"]["units"] for row in plugins if "n" in row["stages"].get("units", {})]
-    moved = sorted(speed["automated"] for speed in speeds if speed["load"] >= 0.01 and "automated" in speed)
+    moved, raw_moved = (
+        sorted(speed[key] for speed in speeds if speed["load"] >= 0.01 and key in speed)
+        for key in ("automated", "automated_raw")
+    )
     n_dead = sum("died" in fact.get("error", "") for row in plugins for fact in row["stages"].values())
     n_equal_stairs = sum(all(_is_equal(one) for one in each.values()) for each in stairs)
     lines = [
@@ -225,7 +228,8 @@ def _summary(plugins: Sequence[Row]) -> list[str]:
     for name, ratios, aim in (
         ("1% and more", heavy, 0.9),
         ("less than 1%", light, 0.5),
-        ("1% and more, automated each 64 samples", moved, 1.0),
+        ("1% and more, each 64 samples an attribute set", moved, 1.0),
+        ("1% and more, each 64 samples a raw position set", raw_moved, 1.0),
     ):
         if ratios:
             n_good = sum(ratio >= aim for ratio in ratios)
@@ -271,7 +275,7 @@ def _line(row: Row) -> str:
         _told(stages.get("automation", {})),
         _told(stages.get("sidechain", {})),
         f"{100 * speed['load']:.2f}%" if "load" in speed else "",
-        ", ".join(str(speed[key]) for key in ("ratio", "automated") if key in speed)
+        ", ".join(str(speed[key]) for key in ("ratio", "automated", "automated_raw") if key in speed)
         or str(speed.get("error", "")),
     ]
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ")[:160] for cell in cells) + " |"
