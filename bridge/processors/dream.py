@@ -319,7 +319,7 @@ class Dream(DreamAttributes):
     def window_grid(self, n_channels: int, sample_rate: int) -> tuple[int, int]:
         """Return the samples from one window to the next, and how much around one is looked at."""
         with border():
-            schedule = self._open_stream(n_channels, sample_rate, ()).schedule
+            schedule = self._open_stream(n_channels, sample_rate, self._weights).schedule
         return schedule.hop_samples, schedule.margin_samples
 
     def hear_by(self, other: Dream) -> None:

@@ -268,7 +268,7 @@ CHECKS: tuple[Check, ...] = (
     Check(name="takes silence", level=1, run=_takes_silence),
     Check(name="block-size independence", level=2, run=_ignores_blocks, binds=False),
     Check(name="chunk independence", level=2, run=_ignores_chunks, binds=False),
-    Check(name="bypass is null", level=2, run=_bypass_is_null),
+    Check(name="bypass is null", level=2, run=_bypass_is_null, binds=False),
     Check(name="deterministic", level=3, run=_repeats_itself, binds=False),
     Check(name="state round trip", level=3, run=_keeps_state),
     Check(name="latency truth", level=4, run=_latency_is_true),

@@ -84,3 +84,10 @@ def test_noise_fails_nothing_when_it_is_seeded() -> None:
     """The effect's noise starts from its seed at every sound, so it is deterministic."""
     with VST3(EFFECT, params={"noise_db": -20.0}) as vst3:
         assert run_check("deterministic", vst3)[0] == "passed"
+
+
+def test_a_bypass_that_is_not_the_input_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rule of pluginval asks what a bypassed plugin sounds like, and some delay on."""
+    monkeypatch.setattr("bridge.processors.vst3_check.VST3", Late)
+    (found,) = [one for one in check_plugin(EFFECT, level=2) if one.name == "bypass is null"]
+    assert (found.outcome, "against the input" in found.detail) == ("warned", True)

@@ -165,3 +165,19 @@ def test_the_work_of_sections_adds_up_to_that_of_the_song(tmp_path: Path, route:
     assert min(parts) > 0
     # One value in 64 samples is summed, of a depth that never changes by more than one in a second.
     assert sum(parts) == pytest.approx(work(None), abs=9.0 * 64 / RATE)
+
+
+def test_a_part_of_a_dream_whose_objective_moves_is_rendered(tmp_path: Path) -> None:
+    """The factory's vowel pad leans from one class to another: a route says how much, no number does."""
+    rate = 44100
+    stem = tmp_path / "keys.wav"
+    soundfile.write(stem, make_sound(2.0, rate, 2), rate, subtype="FLOAT")
+    plan = build_plan(
+        [stem],
+        "factory:vowel-pad",
+        out_dir=tmp_path / "out",
+        midi=Path(__file__).parents[3] / "examples/song/song.mid",
+        section=Section(start="0.5", end="0.7", name="part"),
+        device="cpu",
+    )
+    assert render_plan(plan).failed == ()
