@@ -124,7 +124,7 @@ def _from_one_process(names: list[str]) -> Iterator[Finding]:
             is_first = True
             while names:
                 line = lines.get(timeout=_PATIENCE_S)
-                answer = _read_answer(line) if line else ([], True)
+                answer = _read_answer(names[0], line) if line else ([], True)
                 if answer is None:
                     continue  # something that a package prints when it is loaded
                 findings, is_broken = answer
@@ -152,10 +152,12 @@ def _pass_on(process: subprocess.Popen[str], lines: Queue[str]) -> None:
     lines.put("")
 
 
-def _read_answer(line: str) -> tuple[list[Finding], bool] | None:
+def _read_answer(name: str, line: str) -> tuple[list[Finding], bool] | None:
     """Read what a process of probes says of one of them, and whether it broke; other lines are None."""
     try:
         said = json.loads(line)
+        if said["name"] != name:
+            return None
         return [Finding(**found) for found in said["findings"]], said["is_broken"]
     except (ValueError, TypeError, KeyError):
         return None

@@ -440,7 +440,9 @@ PARTS: dict[str, Callable[[], Iterable[Finding]]] = {
 if __name__ == "__main__":
     for one in sys.argv[1:]:
         found, is_broken = _try(one)
-        say(json.dumps({"findings": [asdict(finding) for finding in found], "is_broken": is_broken}))
+        answer = {"name": one, "findings": [asdict(finding) for finding in found], "is_broken": is_broken}
+        say()  # so that the answer has its own line, whatever a package has printed and not ended
+        say(json.dumps(answer))
         sys.stdout.flush()
         if is_broken:
             break

@@ -215,8 +215,7 @@ class LocalDriver:
         backend, progress = self._backend, self._progress
         pieces = [self._held]
         for start, end, midi in self._blocks(audio.shape[1], events):
-            transport = None if self._transport is None else self._transport_now()
-            output = backend.process(audio[:, start:end], midi, transport, self._position)
+            output = backend.process(audio[:, start:end], midi, self._transport_now(), self._position)
             self._position += end - start
             progress[0] = self._position
             latency = backend.latency_samples
@@ -237,7 +236,8 @@ class LocalDriver:
         A plugin that is late gets them singly: where its latency changes, the next block is realigned.
         """
         into_block = self._position % self._block_samples
-        if into_block or self._dropped_samples or not self._backend.cuts_blocks:
+        is_late = self._backend.latency_samples or self._dropped_samples
+        if into_block or is_late or not self._backend.cuts_blocks:
             return self._block_samples - into_block
         return self._block_samples * max(1, _TOGETHER_SAMPLES // self._block_samples)
 

@@ -23,6 +23,14 @@ use = "dream"
 params = {{ network = "texture", objective = "layer:frames4", update = "{update}", depth = {depth} }}
 {more}
 """
+GAIN = """
+format = "reverie/preset"
+version = 1
+uuid = "00000000-0000-4000-8000-000000000001"
+meta = { name = "gain", category = "Utility" }
+chain = [{ id = "gain", use = "gain" }]
+"""
+"""A preset that loads neither Torch nor pedalboard."""
 
 
 def write_preset(

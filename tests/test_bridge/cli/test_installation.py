@@ -18,7 +18,7 @@ import mido
 import numpy as np
 import pytest
 from helpers.paths import ROOT
-from helpers.session import write_midi, write_preset, write_stem
+from helpers.session import GAIN, write_midi, write_preset, write_stem
 from helpers.vst3 import INSTRUMENT, misbehaving_copy, needs_plugins
 
 from bridge import build_plan, render_plan
@@ -36,13 +36,6 @@ except OSError as error:
     raise OSError("Could not load this library: /somewhere/libtorchaudio.so") from error
 """
 LACKING = "raise ImportError('libatomic.so.1: cannot open shared object file: No such file or directory')"
-GAIN = """
-format = "reverie/preset"
-version = 1
-uuid = "00000000-0000-4000-8000-000000000001"
-meta = { name = "gain", category = "Utility" }
-chain = [{ id = "gain", use = "gain" }]
-"""
 PAIR = [f"{name}=={metadata.version(name).partition('+')[0]}" for name in ("torch", "torchaudio")]
 
 
@@ -113,7 +106,8 @@ def test_a_library_that_the_system_lacks_is_named(tmp_path: Path) -> None:
 def test_doctor_outlives_any_broken_package(tmp_path: Path) -> None:
     """Whatever does not load, however it ends, every other line is there and the rest is still good."""
     broken_package(tmp_path / "broken", "numpy", "raise ImportError('undefined symbol: zz')")
-    broken_package(tmp_path / "broken", "jinja2", "import sys; sys.exit('undefined symbol: zz')")
+    talks = "import sys; print('loading', end=' ', flush=True); sys.exit('undefined symbol: zz')"
+    broken_package(tmp_path / "broken", "jinja2", talks)
     broken_package(tmp_path / "broken", "h5py", "import os; os.abort()")
     done = reverie("doctor", broken=tmp_path / "broken", folder=tmp_path)
     lines = report(done)

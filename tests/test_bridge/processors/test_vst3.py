@@ -249,11 +249,12 @@ def test_wrong_automation_is_refused(effect: VST3, lanes: dict[str, AudioArray],
         effect.process(noise(1000), SAMPLE_RATE, automation=lanes)
 
 
-def test_a_latency_that_changes_in_the_sound_is_realigned(effect: VST3) -> None:
+@pytest.mark.parametrize("at_samples", [3000, 10000])
+def test_a_latency_that_changes_in_the_sound_is_realigned(effect: VST3, at_samples: int) -> None:
     """When the plugin becomes 256 samples later on its way, the sound stays where it was."""
     effect.set_parameter("latency_samples", 50)
     effect.set_parameter("fault", "Latency")
-    effect.set_parameter("fault_at_samples", 10000)
+    effect.set_parameter("fault_at_samples", at_samples)
     sound = noise()
     assert np.array_equal(effect.process(sound, SAMPLE_RATE, 512), sound)
 

@@ -8,16 +8,8 @@ import sys
 from pathlib import Path
 
 from helpers.paths import ROOT
-from helpers.session import write_stem
+from helpers.session import GAIN, write_stem
 
-GAIN = """
-format = "reverie/preset"
-version = 1
-uuid = "00000000-0000-4000-8000-000000000001"
-meta = { name = "gain", category = "Utility" }
-chain = [{ id = "gain", use = "gain" }]
-"""
-"""Nothing that takes long to load: it is about how workers begin."""
 SCRIPT = """
 from bridge import build_plan, render_plan
 from bridge.errors import RenderError
