@@ -18,13 +18,37 @@ import numpy as np
 from bridge.arrays import AudioArray, Float64Array
 from bridge.audio.true_peak import TAPS, interpolation_kernels, true_peak_factor
 
-__all__ = ["Limiter"]
+__all__ = ["Limiter", "limiter_context"]
 
 _LOOK_AHEAD_S: Final = 0.002
 _RELEASE_S: Final = 0.08
 _HOP_SAMPLES: Final = 8192  # a fixed grid, so that the result depends on no chunking
 _MARGIN: Final = 10 ** (-0.01 / 20)  # a gain that moves shifts the points between samples a little
 _INAUDIBLE: Final = 1e-5  # a reduction of 0.0001 dB ends here, so that what follows passes bit for bit
+
+
+def limiter_context(first: int, last: int, sample_rate: int) -> tuple[int, int]:
+    """Return the span a limiter must hear for its output over a part to be what it is over the whole.
+
+    Before the part a peak may still be let go of, until that can no longer be told; after it the next peak is
+    looked ahead to. The span begins on the grid the whole is computed on.
+
+    Args:
+        first: First sample of the part.
+        last: The one after its last.
+        sample_rate: Hz.
+
+    >>> limiter_context(96000, 144000, 48000)
+    (49152, 144120)
+    """
+    look_ahead = _look_ahead_samples(sample_rate)
+    letting_go = math.ceil(-math.log(_INAUDIBLE) * _RELEASE_S * sample_rate)
+    start = max(0, first - letting_go - 2 * look_ahead - TAPS)
+    return start - start % _HOP_SAMPLES, last + look_ahead + TAPS
+
+
+def _look_ahead_samples(sample_rate: int) -> int:
+    return max(2, round(_LOOK_AHEAD_S * sample_rate))
 
 
 class Limiter:
@@ -45,7 +69,7 @@ class Limiter:
     def __init__(self, ceiling_dbtp: float, *, sample_rate: int, n_channels: int) -> None:
         self._ceiling = 10 ** (ceiling_dbtp / 20) * _MARGIN
         self._kernels = interpolation_kernels(true_peak_factor(sample_rate))
-        self._look_ahead = max(2, round(_LOOK_AHEAD_S * sample_rate))
+        self._look_ahead = _look_ahead_samples(sample_rate)
         window = np.hanning(self._look_ahead + 2)[1:-1]
         self._window = window / window.sum()
         self._decay = math.exp(-1 / (_RELEASE_S * sample_rate))

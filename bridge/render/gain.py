@@ -72,11 +72,14 @@ class GainDecision:
         return f"{abs(missed_db):.1f} dB {side} the level asked for ({self.reason}); {remedy}"
 
 
-def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainDecision:
+def decide_gain(
+    policy: LevelPolicy, before: Loudness, after: Loudness, *, is_section: bool = False
+) -> GainDecision:
     """Decide the gain of one stem from what was measured before and after its chain.
 
     A stem whose measurements did not change is left alone, even where its own peaks are above the ceiling:
-    nothing that was rendered made them. Silence is left alone too.
+    nothing that was rendered made them. Silence is left alone too. A section always goes through the limiter
+    where there is one: in the whole it may still be letting go of a peak before.
 
     >>> from dataclasses import replace
     >>> loud = Loudness(integrated_lufs=-20, momentary_max_lufs=-15, short_term_max_lufs=-18, range_lu=5,
@@ -87,6 +90,8 @@ def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainD
     if after.is_silent or not math.isfinite(after.true_peak_dbtp):
         return GainDecision(reason="silent: left alone")
     if policy.mode in ("match", "keep") and before == after:
+        if policy.limiter and is_section:
+            return GainDecision(reason="unchanged: kept, limited as in the whole", is_limited=True)
         return GainDecision(reason="unchanged: left alone")
     wanted, reason = _wanted_level(policy, before, after)
     level = round(min(max(wanted, -policy.max_gain_db), policy.max_gain_db), _GAIN_DIGITS)
@@ -99,6 +104,9 @@ def decide_gain(policy: LevelPolicy, before: Loudness, after: Loudness) -> GainD
     trim = -math.ceil(over * 10**_GAIN_DIGITS) / 10**_GAIN_DIGITS + 0.0
     if policy.limiter and trim < 0:
         reason += f", peaks up to {over:.2f} dB above {policy.ceiling_dbtp:g} dBTP limited"
+        return GainDecision(wanted_db=wanted, level_db=level, reason=reason, is_limited=True)
+    if policy.limiter and is_section:
+        reason += ", limited as in the whole"
         return GainDecision(wanted_db=wanted, level_db=level, reason=reason, is_limited=True)
     if trim < 0:
         reason += f", trimmed {trim:.2f} dB for {policy.ceiling_dbtp:g} dBTP"

@@ -45,8 +45,10 @@ class RenderedStem:
     Args:
         scratch: The file.
         before: The stem as it came.
-        meter: Has heard the whole scratch file.
+        meter: Has heard what is to be delivered.
         n_samples: How much of it is to be delivered.
+        is_section: Whether it is a part of its stem.
+        n_before: How much lies before that, for a limiter to have heard.
         wall_s: How long it took.
         warnings: What the user should know.
         plugins: Who they are, by node.
@@ -58,6 +60,8 @@ class RenderedStem:
     before: Loudness
     meter: LoudnessMeter
     n_samples: int
+    is_section: bool
+    n_before: int
     wall_s: float
     warnings: tuple[str, ...]
     plugins: dict[str, dict[str, str]]

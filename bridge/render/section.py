@@ -4,6 +4,9 @@ A chain is always run from the song's start, so that clocks, low-frequency oscil
 are where they would be. But the sound before the section's pre-roll is fed as silence, which costs nothing
 to a dream and little to anything else, and after the section nothing is fed.
 
+A limiter on the way out hears a second more to either side, as `heard_span` says: it may still be letting go
+of a peak before the section.
+
 How long the pre-roll is follows from the nodes, from the last to the first: a dream's step hears the
 windows beside it, so step k of a window depends on k windows to either side, and so many are dreamed, each
 one step less deep than the next; whatever else remembers gets its tail, and then half of it again. A
@@ -20,6 +23,7 @@ from typing import Final, Protocol, cast
 import numpy as np
 
 from bridge.arrays import Lane
+from bridge.audio.limiter import limiter_context
 from bridge.envelopes.evaluate import Envelopes
 from bridge.plan.model import Plan, StemPlan
 from bridge.presets.model import NodeSpec, node_parameters
@@ -27,7 +31,7 @@ from bridge.processors.catalogue import DREAMING
 from bridge.processors.chain import Node
 from bridge.processors.contract import Processor
 
-__all__ = ["Feed", "plan_feed"]
+__all__ = ["Feed", "heard_span", "plan_feed"]
 
 _FORGETFUL: Final = ("gain", "clipping", "bitcrush", "invert")
 """What remembers nothing of the samples before."""
@@ -94,6 +98,13 @@ class Feed:
         return lanes
 
 
+def heard_span(plan: Plan, stem: StemPlan) -> tuple[int, int]:
+    """Return the span of the chain's output that delivery needs: the section, and what its limiter hears."""
+    if stem.section is None or not plan.preset.level.limiter:
+        return stem.span
+    return limiter_context(*stem.span, stem.sample_rate)
+
+
 def plan_feed(plan: Plan, stem: StemPlan, nodes: Iterable[Node], envelopes: Envelopes) -> Feed:
     """Find out what of a stem its chain must get.
 
@@ -103,7 +114,7 @@ def plan_feed(plan: Plan, stem: StemPlan, nodes: Iterable[Node], envelopes: Enve
         nodes: The chain's, opened.
         envelopes: What moves their parameters.
     """
-    first, last = stem.span
+    first, last = heard_span(plan, stem)
     limits: dict[str, DepthLimit] = {}
     specs = {node.id: node for node in plan.preset.chain}
     for node in reversed(list(nodes)):

@@ -143,15 +143,29 @@ def _levelled(
     rendered: RenderedStem, n_lead: int, n_samples: int, decision: GainDecision, limiter: Limiter | None
 ) -> Iterator[AudioArray]:
     """Go through a stem at its level after the silence in front, cut to a length or with silence up to it."""
-    gain, n_left = np.float32(decision.gain), n_samples
+    n_left = n_samples
     silence = np.zeros((rendered.meter.n_channels, BLOCK_SAMPLES), np.float32)
     lead = (silence[:, : min(BLOCK_SAMPLES, n_lead - at)] for at in range(0, n_lead, BLOCK_SAMPLES))
-    for block in itertools.chain(lead, read_scratch(rendered.scratch), itertools.repeat(silence)):
+    for block in itertools.chain(lead, _sound(rendered, decision, limiter), itertools.repeat(silence)):
         if not n_left:
             break
-        block = block[:, :n_left] * gain
-        n_left -= block.shape[1]
-        yield block if limiter is None else limiter.push(block)
+        yield block[:, :n_left]
+        n_left -= min(n_left, block.shape[1])
+
+
+def _sound(rendered: RenderedStem, decision: GainDecision, limiter: Limiter | None) -> Iterator[AudioArray]:
+    """Go through a stem's own samples at its level; the limiter has heard those before and after."""
+    gain, n_before, n_own = np.float32(decision.gain), rendered.n_before, rendered.meter.n_samples
+    for block in _limited(rendered, gain, limiter):
+        own = block[:, n_before : n_before + n_own]
+        n_before = max(0, n_before - block.shape[1])
+        n_own -= own.shape[1]
+        yield own
+
+
+def _limited(rendered: RenderedStem, gain: np.float32, limiter: Limiter | None) -> Iterator[AudioArray]:
+    for block in read_scratch(rendered.scratch):
+        yield block * gain if limiter is None else limiter.push(block * gain)
     if limiter is not None:
         yield limiter.flush()
 

@@ -29,6 +29,7 @@ from bridge.render.open_stem import OpenStem, RenderHooks, open_stem
 from bridge.render.progress import Progress, WorkMeter
 from bridge.render.results import RenderedStem
 from bridge.render.scratch import ScratchWriter
+from bridge.render.section import heard_span
 from bridge.render.stem_input import SilentReader, open_stem_sound
 from bridge.render.tail import TailMeter, tail_input_samples
 
@@ -89,6 +90,8 @@ def render_stem(
         before=measured.before.result(),
         meter=measured.after_meter(),
         n_samples=measured.tail.n_samples,
+        is_section=stem.section is not None,
+        n_before=stem.span[0] - heard_span(plan, stem)[0],
         wall_s=time.perf_counter() - started,
         warnings=tuple(warnings),
         plugins=plugins,
@@ -149,17 +152,19 @@ def _write_scratch(
     is_cancelled: Callable[[], bool] | None,
 ) -> LadderWriter:
     stem = opened.stem
-    n_bytes = (stem.span[1] - stem.span[0] + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
+    first, last = heard_span(opened.plan, stem)
+    n_bytes = (last - first + n_tail) * stem.n_channels * np.dtype(np.float32).itemsize
     with (
         ScratchWriter(scratch, n_bytes) as writer,
         LadderWriter(opened, scratch, n_bytes) as ladder,
         open_stem_sound(stem) as reader,
     ):
-        for block in _cut(_stream(opened, reader, n_tail, measured, meter), stem):
+        for block, own in _cut(_stream(opened, reader, n_tail, measured, meter), stem, first, last):
             if is_cancelled is not None and is_cancelled():
                 raise RenderStoppedError("stopped while rendering")
+            if own.shape[1]:
+                measured.push_output(own)
             if block.shape[1]:
-                measured.push_output(block)
                 writer.write(block)
             ladder.push()
         ladder.finish()
@@ -194,16 +199,26 @@ def _stream(
     yield opened.chain.flush()
 
 
-def _cut(blocks: Iterator[AudioArray], stem: StemPlan) -> Iterator[AudioArray]:
-    """Let a section through and end with it; one that ends with its stem has its tail after it."""
+def _cut(
+    blocks: Iterator[AudioArray], stem: StemPlan, heard_first: int, heard_last: int
+) -> Iterator[tuple[AudioArray, AudioArray]]:
+    """Let through what a section's limiter hears, each block with what of it is the section's own.
+
+    A section that ends with its stem has its tail after it.
+    """
     first, last = stem.span
     ends_early = last < stem.n_samples
     position = 0
     for block in blocks:
         start, position = position, position + block.shape[1]
-        stop = last - start if ends_early else block.shape[1]
-        yield block[:, max(0, first - start) : max(0, stop)]
-        if ends_early and position >= last:
+        if not ends_early:
+            yield block[:, max(0, heard_first - start) :], block[:, max(0, first - start) :]
+            continue
+        yield (
+            block[:, max(0, heard_first - start) : max(0, heard_last - start)],
+            block[:, max(0, first - start) : max(0, last - start)],
+        )
+        if position >= heard_last:
             return
 
 

@@ -16,7 +16,8 @@ from bridge.errors import RenderStoppedError, ReverieError
 from bridge.installation import reason_of, repair_command, unloadable_package
 from bridge.midi.file import MidiFile
 from bridge.plan.model import Plan, StemPlan
-from bridge.render.gain import decide_gain, share_gains
+from bridge.presets.policies import LevelPolicy
+from bridge.render.gain import GainDecision, decide_gain, share_gains
 from bridge.render.heard_stems import HeardStems
 from bridge.render.ladder import scratch_of
 from bridge.render.progress import Progress
@@ -86,16 +87,20 @@ class RenderStem:
 def own_level(plan: Plan, rendered: RenderedStem) -> Level:
     """Return how a stem is delivered that shares neither gain nor length with others."""
     return Level(
-        decision=decide_gain(plan.preset.level, rendered.before, rendered.after),
+        decision=_gain(plan.preset.level, rendered),
         n_samples=rendered.n_samples,
         ladder={depth: own_level(plan, rung) for depth, rung in rendered.rungs.items()},
     )
 
 
+def _gain(policy: LevelPolicy, rendered: RenderedStem) -> GainDecision:
+    return decide_gain(policy, rendered.before, rendered.after, is_section=rendered.is_section)
+
+
 def shared_levels(plan: Plan, rendered: Mapping[str, RenderedStem]) -> dict[str, Level]:
     """Return how stems are delivered that share a gain or a length: one for all, at each depth."""
     policy, stems = plan.preset.level, list(rendered.values())
-    decisions = share_gains(policy, [decide_gain(policy, r.before, r.after) for r in stems])
+    decisions = share_gains(policy, [_gain(policy, stem) for stem in stems])
     ladders = {
         depth: shared_levels(plan, {name: r.rungs[depth] for name, r in rendered.items()})
         for depth in (stems[0].rungs if stems else ())

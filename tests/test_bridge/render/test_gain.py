@@ -28,6 +28,14 @@ def after(integrated_lufs: float, true_peak_dbtp: float) -> Loudness:
     return replace(BEFORE, integrated_lufs=integrated_lufs, true_peak_dbtp=true_peak_dbtp)
 
 
+def test_a_section_always_goes_through_its_limiter() -> None:
+    """Its own peaks do not tell what the limiter still lets go of from before."""
+    policy = LevelPolicy(limiter=True)
+    for loudness in (BEFORE, after(-20, -6.0)):
+        assert decide_gain(policy, BEFORE, loudness, is_section=True).is_limited
+        assert not decide_gain(policy, BEFORE, loudness).is_limited
+
+
 def test_match_ends_at_the_loudness_of_the_input() -> None:
     """Applied to real samples, the gain brings the loudness back within 0.1 LU."""
     source = noise(96_000, 2, level=0.1)

@@ -102,6 +102,23 @@ def test_a_section_is_what_the_whole_has_there(tmp_path: Path, chain: str, loude
     assert np.abs(part[first:]).max() > 0.01
 
 
+@pytest.mark.parametrize(("start", "end"), [("5.02", "6"), ("5.6", "6.2"), ("4", "4.9995"), ("0", "1.5")])
+@pytest.mark.parametrize("crop", [False, True])
+def test_a_limited_section_is_what_the_whole_has_there(
+    tmp_path: Path, start: str, end: str, crop: bool
+) -> None:
+    """What the limiter lets go of from before, and looks ahead to behind the end, is heard: bit for bit."""
+    samples = make_sound(9.0, RATE, 2) * np.float32(0.3)
+    samples[5 * RATE : 5 * RATE + 80] = 1.5  # 5 ms that are turned down by 13 dB
+    soundfile.write(tmp_path / "stem.wav", samples, RATE, subtype="FLOAT")
+    text = PRESET.format(chain=QUIET).replace('mode = "keep"', 'mode = "keep"\nlimiter = true')
+    (tmp_path / "part.toml").write_text(text)
+    _, whole = render(tmp_path, QUIET)
+    _, part = render(tmp_path, QUIET, read_section(start, end, None), crop=crop)
+    first, last = (round(float(at) * RATE) for at in (start, end))
+    np.testing.assert_array_equal(part[0 if crop else first :], whole[first:last])
+
+
 def test_a_section_that_ends_with_the_song_has_its_tail(tmp_path: Path) -> None:
     """To the end means with what sounds on; before it, nothing does."""
     room = ROOM + '[tail]\nmode = "fixed"\nseconds = 1.0\n'
